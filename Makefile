@@ -1,0 +1,41 @@
+# make demo: trains the demo.  make test: runs the tests.  Both set up .venv first, where it is not there yet.
+PYTHON ?= python3
+MODEL ?= ngram
+OUTPUT ?= demo-output
+BIN := .venv/bin
+READY := .venv/.ready
+
+export PYTHON
+
+.PHONY: help demo test lint format clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    train a real PaddleNLP run with the guard on (MODEL=ngram or llama); results in $(OUTPUT)/"
+	@echo "make test    run the tests"
+	@echo "make lint    check style, types and the direction of imports"
+	@echo "make format  format the code"
+	@echo "make clean   remove .venv, caches and $(OUTPUT)/"
+
+$(READY): pyproject.toml constraints/paddlenlp-3.0.0b4.txt constraints/tools.txt scripts/make-venv
+	@scripts/make-venv
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py --model $(MODEL) --output $(OUTPUT)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv $(OUTPUT) build *.egg-info .*_cache .hypothesis

@@ -1,0 +1,66 @@
+"""Pretraining as PaddleNLP's ``llm/run_pretrain.py`` does it, in a few dozen lines."""
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
+from paddlenlp.trainer import Trainer, TrainingArguments
+from paddlenlp.utils.batch_sampler import DistributedBatchSampler
+
+from paddle_epoch_guard import EpochGuardArguments
+
+
+@dataclass
+class PreTrainingArguments(EpochGuardArguments, TrainingArguments):
+    """The trainer's arguments and the guard's."""
+
+
+class PretrainingTrainer(Trainer):
+    """A Trainer that reads the sample index in its own order, as ``run_pretrain.py`` does."""
+
+    def _get_train_sampler(self):
+        return DistributedBatchSampler(
+            self.train_dataset,
+            batch_size=self.args.per_device_train_batch_size,
+            shuffle=False,
+            num_replicas=self.args.dataset_world_size,
+            rank=self.args.dataset_rank,
+            drop_last=self.args.dataloader_drop_last,
+        )
+
+
+def collate(samples):
+    """Splits samples of L + 1 tokens into ``input_ids`` and ``labels``, ``[b, L]`` each."""
+    tokens = np.stack([sample["text"] for sample in samples])
+    return {"input_ids": paddle.to_tensor(tokens[:, :-1]), "labels": paddle.to_tensor(tokens[:, 1:])}
+
+
+def build_datasets(prefixes, args, seq_length, split="95,5,0", cache=None):
+    """The train and validation datasets that PaddleNLP builds for a run.
+
+    Args:
+        prefixes: one corpus prefix, or a blend as ``[weight, prefix, weight, prefix, ...]``.
+        args: training arguments; ``max_steps`` and the batch sizes decide how many samples are asked for.
+        seq_length: L.
+        split: shares of train, validation and test.
+        cache: folder for the index files; beside the corpus where None.
+    """
+    global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.dataset_world_size
+    if cache is not None:
+        Path(cache).mkdir(parents=True, exist_ok=True)
+    with contextlib.redirect_stdout(io.StringIO()):  # the builder's own chatter
+        train, valid, _ = build_train_valid_test_datasets(
+            data_prefix=list(prefixes),
+            data_impl="mmap",
+            splits_string=split,
+            train_val_test_num_samples=[args.max_steps * global_batch, 1, 0],
+            seq_length=seq_length,
+            seed=args.seed,
+            skip_warmup=True,
+            data_cache_path=None if cache is None else str(cache),
+        )
+    return train, valid

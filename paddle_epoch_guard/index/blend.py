@@ -1,0 +1,100 @@
+"""A blend: several GPT indices drawn from in fixed shares."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.errors import IndexMismatchError
+from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, Int64Array
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class BlendIndex:
+    """Position -> constituent and position within it, as the host's ``BlendableDataset`` keeps it."""
+
+    datasets: tuple[GPTIndex, ...]
+    dataset_index: npt.NDArray[np.integer[Any]]
+    """``[N]``: the constituent that each position draws from."""
+    dataset_sample_index: npt.NDArray[np.integer[Any]]
+    """``[N]``: the position within that constituent."""
+
+    def __post_init__(self) -> None:
+        shapes = self.dataset_index.shape, self.dataset_sample_index.shape
+        if shapes[0] != shapes[1] or len(shapes[0]) != 1:
+            raise IndexMismatchError(
+                f"the blend's dataset_index and dataset_sample_index have shapes {shapes[0]} and {shapes[1]}; "
+                "expected two lists of one length. Delete the blend's cache files and let the host build them anew"
+            )
+
+    def __len__(self) -> int:
+        return len(self.dataset_index)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The corpora's file names; those that occur twice carry their place in the blend."""
+        plain = [dataset.names[0] for dataset in self.datasets]
+        often = Counter(plain)
+        return tuple(name if often[name] == 1 else f"{name}-{at}" for at, name in enumerate(plain))
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Data epochs of each constituent."""
+        return tuple(dataset.layout.num_epochs for dataset in self.datasets)
+
+    @cached_property
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """Where the blend first draws from the separated last epoch of each constituent.
+
+        A constituent whose last epoch the blend never reaches has none.
+        """
+        never = np.iinfo(np.int64).max
+        starts = np.array([ds.boundaries[0].position if ds.boundaries else never for ds in self.datasets])
+        found: list[Boundary] = []
+        for start in range(0, len(self), _BLOCK):
+            if (starts == never).all():
+                break
+            which = np.asarray(self.dataset_index[start : start + _BLOCK], dtype=np.int64)
+            reached = np.flatnonzero(self.dataset_sample_index[start : start + _BLOCK] >= starts[which])
+            crossed, first = np.unique(which[reached], return_index=True)
+            for dataset, at in zip(crossed.tolist(), reached[first].tolist(), strict=True):
+                last_epoch = self.datasets[dataset].layout.num_epochs
+                found.append(Boundary(start + at, last_epoch - 1, dataset))
+            starts[crossed] = never
+        return tuple(sorted(found))
+
+    def locate(self, positions: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
+        """The constituent (0-based) and, within it, the data epoch (1-based) of each position.
+
+        Args:
+            positions: integers ``[n]`` in ``[0, len)``.
+
+        Returns:
+            Two int64 arrays ``[n]``.
+
+        Raises:
+            IndexMismatchError: a position, or what the blend points to, is outside its index.
+        """
+        at = np.asarray(positions, dtype=np.int64)
+        if at.size and (int(at.min()) < 0 or int(at.max()) >= len(self)):
+            raise IndexMismatchError(f"positions from {at.min()} to {at.max()}; the blend has [0, {len(self)})")
+        which = np.asarray(self.dataset_index[at], dtype=np.int64)
+        inner = np.asarray(self.dataset_sample_index[at], dtype=np.int64)
+        epochs = np.empty_like(which)
+        by_dataset = np.argsort(which, kind="stable")
+        present, counts = np.unique(which, return_counts=True)
+        ends = np.cumsum(counts)
+        for dataset, end, count in zip(present.tolist(), ends.tolist(), counts.tolist(), strict=True):
+            if not 0 <= dataset < len(self.datasets):
+                raise IndexMismatchError(
+                    f"the blend points to dataset {dataset}; it has {len(self.datasets)}. "
+                    "Delete the blend's cache files and let the host build them anew"
+                )
+            chosen = by_dataset[end - count : end]
+            epochs[chosen] = self.datasets[dataset].epoch_of(inner[chosen])
+        return which, epochs

@@ -1,0 +1,90 @@
+"""A sample index read from a cache directory, without the host."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.errors import IndexFileError
+from paddle_epoch_guard.index.corpus import read_sizes
+from paddle_epoch_guard.index.description import Description
+from paddle_epoch_guard.index.gpt import GPTIndex
+from paddle_epoch_guard.index.verify import IndexArrays
+
+_ARRAYS = ("doc_idx", "sample_idx", "shuffle_idx")
+_DESCRIPTION_BYTES = 1 << 16  # six lines; anything longer is not one
+
+
+def read_cache(
+    directory: str | Path, prefix: str | Path, *, digest: str | None = None, name: str = "train"
+) -> GPTIndex:
+    """Reads and verifies one sample index of a cache.
+
+    Args:
+        directory: where the host keeps its index, usually ``index-cache`` beside the corpus.
+        prefix: path of the corpus, without ``.idx``/``.bin``.
+        digest: the md5 that names the files; None where the cache holds only one index of that ``name``.
+        name: ``train``, ``valid`` or ``test``, to choose by where ``digest`` is None.
+
+    Raises:
+        CorpusError: the corpus is missing, unreadable, or empty in the index's split.
+        IndexFileError: a file is missing, truncated or of another form, or the choice is not unique.
+        IndexMismatchError: description, arrays and corpus do not belong together.
+    """
+    folder = Path(directory)
+    path = _choose(folder, digest, name)
+    description = _read_description(path)
+    if description.digest != path.stem:
+        raise IndexFileError(
+            f"{path}: its text has the md5 {description.digest}; expected {path.stem}, which names the file. "
+            "The description was edited or replaced; restore it, or let the host build the index anew"
+        )
+    files = {which: folder / f"{path.stem}_{which}.npy" for which in _ARRAYS}
+    loaded = {which: _load(file) for which, file in files.items()}
+    sources = {which: str(file) for which, file in files.items()}
+    return GPTIndex.from_arrays(description, IndexArrays(**loaded, sizes=read_sizes(prefix), sources=sources))
+
+
+def _choose(folder: Path, digest: str | None, name: str) -> Path:
+    if not folder.is_dir():
+        raise IndexFileError(f"{folder}: no such directory; expected the host's index cache")
+    if digest is not None:
+        path = folder / f"{digest}.dsc"
+        if "/" in digest or not path.is_file():
+            raise IndexFileError(f"{path}: no such file; expected the description of the index")
+        return path
+    fitting = [path for path in sorted(folder.glob("*.dsc")) if _read_description(path).name == name]
+    if len(fitting) != 1:
+        found = ", ".join(path.stem for path in fitting) or "none"
+        raise IndexFileError(
+            f"{folder}: {len(fitting)} indices named {name!r} ({found}); expected one. Choose one by its md5"
+        )
+    return fitting[0]
+
+
+def _read_description(path: Path) -> Description:
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_DESCRIPTION_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise IndexFileError(f"{path}: cannot be read as text ({cause}); expected a description") from cause
+    return Description.parse(text, str(path))
+
+
+def _load(path: Path) -> npt.NDArray[np.integer[Any]]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as cause:
+        raise IndexFileError(
+            f"{path}: no such file; expected it beside its description. "
+            "The index is incomplete; let the host build it anew"
+        ) from cause
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError) as cause:
+        raise IndexFileError(
+            f"{path}: not a readable .npy array ({cause}); expected integers, saved without pickle. "
+            "The file is truncated or damaged; let the host build the index anew"
+        ) from cause
+    if not isinstance(array, np.ndarray):
+        raise IndexFileError(f"{path}: an archive of arrays; expected one array")
+    return array

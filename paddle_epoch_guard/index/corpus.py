@@ -1,0 +1,70 @@
+"""Document sizes of a corpus, read from its index file without the host."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.errors import CorpusError
+
+# The memory-mapped format of paddlenlp/data/indexed_dataset.py (3.0.0b4), which is Megatron's:
+# magic, version (u64), dtype code (u8), sequences (u64), documents (u64), int32 sizes, int64 pointers, ...
+_MAGIC = b"MMIDIDX\x00\x00"
+_HEADER_BYTES = len(_MAGIC) + 8 + 1 + 8 + 8
+_ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 8, 7: 4, 8: 2, 9: 4, 10: 8}
+
+
+def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
+    """Tokens of each document of the corpus ``<prefix>.idx``/``<prefix>.bin``, memory-mapped.
+
+    Args:
+        prefix: path of the corpus without its ending.
+
+    Returns:
+        int32 array ``[documents]``, read-only.
+
+    Raises:
+        CorpusError: a file is missing, is not a memory-mapped corpus, or is shorter than it says.
+    """
+    index_path, data_path = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
+    for path in (index_path, data_path):
+        if not path.is_file():
+            raise CorpusError(f"{path}: no such file; expected the corpus prefix, without .idx or .bin")
+    with index_path.open("rb") as stream:
+        header = stream.read(_HEADER_BYTES)
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+        raise CorpusError(
+            f"{index_path}: starts with {header[:9]!r}; expected {_MAGIC!r}, the memory-mapped format "
+            "(data_impl 'mmap'). Corpora of other formats are not read"
+        )
+    version = int.from_bytes(header[9:17], "little")
+    item_bytes = _ITEM_BYTES.get(header[17])
+    count = int.from_bytes(header[18:26], "little")
+    if version != 1 or item_bytes is None:
+        raise CorpusError(
+            f"{index_path}: version {version} and dtype code {header[17]}; expected version 1 and a code from 1 to 10"
+        )
+    needed = _HEADER_BYTES + count * (4 + 8)
+    found = index_path.stat().st_size
+    if found < needed:
+        raise CorpusError(f"{index_path}: {found} bytes; its header's {count} documents need at least {needed}")
+    if count == 0:
+        return np.empty(0, dtype=np.int32)
+    sizes: npt.NDArray[np.int32] = np.memmap(index_path, np.int32, "r", offset=_HEADER_BYTES, shape=(count,))
+    last_pointer = int(
+        np.memmap(index_path, np.int64, "r", offset=_HEADER_BYTES + 4 * count + 8 * (count - 1), shape=(1,))[0]
+    )
+    described = last_pointer + int(sizes[-1]) * item_bytes
+    if data_path.stat().st_size < described:
+        raise CorpusError(
+            f"{data_path}: {data_path.stat().st_size} bytes; {index_path.name} describes {described}. "
+            "The data file is truncated or belongs to another index file"
+        )
+    return sizes
+
+
+def count_tokens(sizes: npt.NDArray[np.integer[Any]], start: int, stop: int) -> int:
+    """Tokens of the documents ``[start, stop)``, summed without a copy of all sizes."""
+    block = 1 << 20
+    return sum(int(sizes[at : min(at + block, stop)].sum(dtype=np.int64)) for at in range(start, stop, block))

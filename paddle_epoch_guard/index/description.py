@@ -1,0 +1,115 @@
+"""The description of a GPT sample index: the text whose md5 names the index's files."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from paddle_epoch_guard.errors import CorpusError, IndexFileError
+
+# Written by `_build_index_mappings` in paddlenlp/data/causal_dataset.py (3.0.0b4).
+_FORM = re.compile(
+    r"GPT Dataset\n\n"
+    r"Data prefix (?P<prefix>.+)\n"
+    r"Dataset name (?P<name>.+)\n"
+    r"Number of samples (?P<samples>[0-9]{1,18})\n"
+    r"Sequence length (?P<seq_length>[0-9]{1,18})\n"
+    r"Random seed (?P<seed>-?[0-9]{1,20})\n"
+    r"Split (?P<split>.+)\n"
+)
+_SPLIT_NAMES = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Description:
+    """The six fields from which the host builds an index, beside the corpus itself."""
+
+    prefix: str
+    """Path of the corpus without ``.idx``/``.bin``, as the run named it."""
+    name: str
+    """``train``, ``valid`` or ``test``."""
+    samples_requested: int
+    seq_length: int
+    seed: int
+    split: str
+    """Shares of train, valid and test, such as ``949,50,1``."""
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> "Description":
+        """Reads the description's text.
+
+        Args:
+            text: the whole text, as in a ``.dsc`` file or ``dataset.desc``.
+            source: where it came from, for the error.
+
+        Raises:
+            IndexFileError: the text is not of the form that PaddleNLP writes.
+        """
+        match = _FORM.fullmatch(text)
+        if match is None:
+            shown = text[:80].replace("\n", "\\n")
+            raise IndexFileError(
+                f"{source}: not a description of a GPT dataset: found {shown!r}; expected 'GPT Dataset', an empty "
+                "line and the six lines 'Data prefix', 'Dataset name', 'Number of samples', 'Sequence length', "
+                "'Random seed' and 'Split'. Other formats than PaddleNLP's are not read"
+            )
+        return cls(
+            prefix=match["prefix"],
+            name=match["name"],
+            samples_requested=int(match["samples"]),
+            seq_length=int(match["seq_length"]),
+            seed=int(match["seed"]),
+            split=match["split"],
+        )
+
+    @property
+    def text(self) -> str:
+        """The text that the host writes for these fields."""
+        return (
+            f"GPT Dataset\n\nData prefix {self.prefix}\nDataset name {self.name}\n"
+            f"Number of samples {self.samples_requested}\nSequence length {self.seq_length}\n"
+            f"Random seed {self.seed}\nSplit {self.split}\n"
+        )
+
+    @property
+    def digest(self) -> str:
+        """The md5 by which the host names the index's files."""
+        return hashlib.md5(self.text.encode("utf-8"), usedforsecurity=False).hexdigest()
+
+
+def split_documents(split: str, name: str, num_documents: int) -> tuple[int, int]:
+    """The documents ``[start, stop)`` of one split, as the host divides them.
+
+    The rule, rounding included, is ``get_train_valid_test_split_`` of paddlenlp/data/causal_dataset.py
+    (3.0.0b4): cumulated rounded shares, all moved by what the last one overshoots.
+
+    Args:
+        split: shares of train, valid and test, separated by commas or slashes.
+        name: ``train``, ``valid`` or ``test``.
+        num_documents: documents of the whole corpus.
+
+    Raises:
+        CorpusError: the split or its name is unreadable, or the split has no documents.
+    """
+    if name not in _SPLIT_NAMES:
+        raise CorpusError(f"dataset name {name!r} is unknown; expected one of {', '.join(_SPLIT_NAMES)}")
+    try:
+        shares = [float(share) for share in split.split("," if "," in split else "/")]
+    except ValueError:
+        shares = []
+    shares = [*shares, 0.0, 0.0][:3] if shares else []
+    if not shares or not all(0.0 <= share < float("inf") for share in shares) or sum(shares) == 0.0:
+        raise CorpusError(f"split {split!r} is unreadable; expected shares such as '949,50,1'")
+    total = sum(shares)
+    ends = [0]
+    for share in shares:
+        ends.append(ends[-1] + round(share / total * float(num_documents)))
+    overshoot = ends[-1] - num_documents
+    ends = [0] + [end - overshoot for end in ends[1:]]
+    which = _SPLIT_NAMES.index(name)
+    start, stop = ends[which], ends[which + 1]
+    if not 0 <= start < stop <= num_documents:
+        raise CorpusError(
+            f"the {name} split of {split!r} has no documents: the corpus has {num_documents}. "
+            "Use a larger corpus or give the split a larger share"
+        )
+    return start, stop

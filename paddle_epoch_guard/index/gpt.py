@@ -1,0 +1,134 @@
+"""The GPT sample index: which sample a position draws, and from which data epoch."""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.errors import IndexMismatchError
+from paddle_epoch_guard.index.corpus import count_tokens
+from paddle_epoch_guard.index.description import Description, split_documents
+from paddle_epoch_guard.index.layout import IndexLayout
+from paddle_epoch_guard.index.verify import IndexArrays, verify
+
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, order=True)
+class Boundary:
+    """Where the order passes from one separately shuffled group of data epochs to the next."""
+
+    position: int
+    """The first position of the later group, 0-based."""
+    from_epoch: int
+    """The last data epoch before it, 1-based."""
+    dataset: int = 0
+    """Which dataset of a blend; 0 where there is one."""
+
+    @property
+    def to_epoch(self) -> int:
+        """The data epoch that starts, 1-based."""
+        return self.from_epoch + 1
+
+
+class SampleIndex(Protocol):
+    """What the rest of the package asks of the data: one dataset or a blend of them."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each dataset."""
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Data epochs of each dataset."""
+
+    @property
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """Boundaries of all datasets, by position."""
+
+    def __len__(self) -> int:
+        """Positions that can be drawn."""
+
+    def locate(self, positions: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
+        """The dataset (0-based) and the data epoch (1-based) of the sample that each position draws.
+
+        Args:
+            positions: integers ``[n]`` in ``[0, len)``.
+
+        Returns:
+            Two int64 arrays ``[n]``.
+        """
+
+
+@dataclass(frozen=True)
+class GPTIndex:
+    """One verified GPT sample index. Build it with :meth:`from_arrays`."""
+
+    description: Description
+    layout: IndexLayout
+    shuffle_idx: npt.NDArray[np.integer[Any]]
+
+    @classmethod
+    def from_arrays(cls, description: Description, arrays: IndexArrays) -> "GPTIndex":
+        """Derives the layout from description and corpus, and verifies the arrays against it.
+
+        Args:
+            description: the fields the index was built from.
+            arrays: the index, and the sizes of all documents of the corpus.
+
+        Raises:
+            CorpusError: the split is empty or unreadable.
+            IndexMismatchError: the arrays are not those of this description and corpus.
+        """
+        documents = split_documents(description.split, description.name, len(arrays.sizes))
+        tokens = count_tokens(arrays.sizes, *documents)
+        layout = IndexLayout.of(tokens, description.seq_length, description.samples_requested)
+        verify(arrays, layout, documents)
+        return cls(description, layout, arrays.shuffle_idx)
+
+    def __len__(self) -> int:
+        return self.layout.samples_built
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The corpus's file name, without folder and ending."""
+        return (PurePath(self.description.prefix).name,)
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The number of data epochs E, as a tuple of one."""
+        return (self.layout.num_epochs,)
+
+    @property
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """The start of the last data epoch where it is shuffled apart; else nothing."""
+        cut = self.layout.boundary_position
+        return () if cut is None else (Boundary(cut, self.layout.num_epochs - 1),)
+
+    def epoch_of(self, positions: npt.ArrayLike) -> Int64Array:
+        """The data epoch, 1-based, of the sample that each position draws.
+
+        A sample that crosses an epoch's end belongs to the epoch of its first token. Within jointly
+        shuffled epochs the number is nominal: documents of all of them are mixed.
+
+        Args:
+            positions: integers ``[n]`` in ``[0, len)``.
+
+        Returns:
+            int64 array ``[n]``.
+
+        Raises:
+            IndexMismatchError: a position is outside the index.
+        """
+        at = np.asarray(positions, dtype=np.int64)
+        if at.size and (int(at.min()) < 0 or int(at.max()) >= len(self)):
+            raise IndexMismatchError(f"positions from {at.min()} to {at.max()}; the index has [0, {len(self)})")
+        samples = np.asarray(self.shuffle_idx[at], dtype=np.int64)
+        return samples * self.layout.seq_length // self.layout.tokens_per_epoch + 1
+
+    def locate(self, positions: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
+        """Zeros, for the one dataset there is, and :meth:`epoch_of`."""
+        epochs = self.epoch_of(positions)
+        return np.zeros_like(epochs), epochs

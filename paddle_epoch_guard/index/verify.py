@@ -1,0 +1,185 @@
+"""Whether the three arrays of a sample index are what its description and its corpus say.
+
+Small indices are checked whole, which proves the permutation property; of large ones the ends and evenly
+spaced blocks are read, so that the cost is bounded whatever the size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.errors import IndexMismatchError
+from paddle_epoch_guard.index.layout import IndexLayout
+
+IntArray = npt.NDArray[np.integer[Any]]
+
+WHOLE_UP_TO = 1 << 24
+"""Entries up to which an array is read whole; above, blocks of it."""
+_BLOCK = 1 << 18
+_ROWS = 1 << 13  # rows of sample_idx at a time: each may span many documents
+_SPACED = 64  # blocks read of an array that is not read whole
+_REBUILD = "Delete these files and let the host build the index anew, or restore the corpus it was built from"
+
+
+@dataclass(frozen=True)
+class IndexArrays:
+    """The arrays of one sample index, and the corpus they point into.
+
+    ``sources`` names each array for errors: paths of a cache, or attributes of a live dataset.
+    """
+
+    doc_idx: IntArray
+    """``[E * documents]``: document ids, each once per epoch."""
+    sample_idx: IntArray
+    """``[S + 1, 2]``: index into ``doc_idx`` and token offset where each sample starts."""
+    shuffle_idx: IntArray
+    """``[S]``: position drawn -> sample."""
+    sizes: IntArray
+    """``[all documents]``: tokens of each document of the corpus."""
+    sources: dict[str, str]
+
+
+def verify(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
+    """Checks the arrays against what the description and the corpus imply.
+
+    Args:
+        arrays: the index and the document sizes.
+        layout: what follows from the description and the corpus.
+        documents: the split's documents ``[start, stop)``.
+
+    Raises:
+        IndexMismatchError: something differs; the message names the file, the finding and the expectation.
+    """
+    _check_shapes(arrays, layout, documents)
+    _check_documents(arrays, layout, documents)
+    _check_samples(arrays, layout)
+    _check_shuffle(arrays, layout)
+
+
+def _fail(arrays: IndexArrays, which: str, found: str, expected: str) -> None:
+    raise IndexMismatchError(f"{arrays.sources[which]}: {found}; expected {expected}. {_REBUILD}")
+
+
+def _check_shapes(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
+    expected = {
+        "doc_idx": (layout.num_epochs * (documents[1] - documents[0]),),
+        "sample_idx": (layout.samples_built + 1, 2),
+        "shuffle_idx": (layout.samples_built,),
+    }
+    for which, shape in expected.items():
+        array: IntArray = getattr(arrays, which)
+        if array.dtype.kind not in "iu":
+            _fail(arrays, which, f"dtype {array.dtype}", "integers")
+        if array.shape != shape:
+            _fail(
+                arrays,
+                which,
+                f"shape {list(array.shape)}",
+                f"{list(shape)}: {layout.num_epochs} data epochs of {documents[1] - documents[0]:,} documents and "
+                f"{layout.tokens_per_epoch:,} tokens, for {layout.samples_requested:,} samples of length "
+                f"{layout.seq_length}. The index was built from another corpus, or for another run",
+            )
+
+
+def _blocks(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """Ranges that cover ``[start, stop)`` where it is small, else its ends and evenly spaced blocks."""
+    count = -(-(stop - start) // size)
+    if stop - start <= WHOLE_UP_TO:
+        chosen: IntArray = np.arange(count)
+    else:
+        chosen = np.unique(np.linspace(0, count - 1, _SPACED).astype(np.int64))
+    for block in chosen.tolist():
+        yield start + block * size, min(start + (block + 1) * size, stop)
+
+
+def _check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
+    low, high = documents
+    at = 0
+    for epochs in layout.epoch_groups:
+        stop = at + epochs * (high - low)
+        counts = np.zeros(high - low, dtype=np.int64)
+        for first, last in _blocks(at, stop, _BLOCK):
+            block = np.asarray(arrays.doc_idx[first:last], dtype=np.int64)
+            if int(block.min()) < low or int(block.max()) >= high:
+                _fail(arrays, "doc_idx", f"document ids from {block.min()} to {block.max()}", f"[{low}, {high})")
+            if stop - at <= WHOLE_UP_TO:
+                counts += np.bincount(block - low, minlength=high - low)
+        if stop - at <= WHOLE_UP_TO and (counts != epochs).any():
+            odd = int(np.argmax(counts != epochs))
+            _fail(
+                arrays,
+                "doc_idx",
+                f"document {low + odd} stands {counts[odd]} times in entries {at} to {stop}",
+                f"every document {epochs} times, as many as the group has data epochs",
+            )
+        at = stop
+
+
+def _check_samples(arrays: IndexArrays, layout: IndexLayout) -> None:
+    """Each sample starts L tokens after the one before, and the last one where the corpus leaves off."""
+    rows = layout.samples_built + 1
+    if np.asarray(arrays.sample_idx[0]).any():
+        _fail(arrays, "sample_idx", f"first row {arrays.sample_idx[0].tolist()}", "[0, 0]")
+    for first, last in _blocks(0, rows, _ROWS):
+        # One row of overlap, so that the step from block to block is checked too.
+        block = np.asarray(arrays.sample_idx[max(first - 1, 0) : last], dtype=np.int64)
+        entry, offset = block[:, 0], block[:, 1]
+        if int(entry.min()) < 0 or int(entry.max()) >= len(arrays.doc_idx) or (np.diff(entry) < 0).any():
+            _fail(
+                arrays,
+                "sample_idx",
+                f"rows {first} to {last} point to entries {entry.min()} to {entry.max()} of doc_idx",
+                f"ascending entries within [0, {len(arrays.doc_idx)})",
+            )
+        spanned = arrays.sizes[arrays.doc_idx[entry[0] : entry[-1] + 1]].astype(np.int64)
+        starts = np.concatenate(([0], np.cumsum(spanned)))
+        here = entry - entry[0]
+        if (offset < 0).any() or (offset >= np.maximum(spanned[here], 1)).any():
+            _fail(
+                arrays,
+                "sample_idx",
+                f"rows {first} to {last} start outside their documents",
+                "offsets within them",
+            )
+        steps = np.diff(starts[here] + offset)
+        if (steps != layout.seq_length).any():
+            row = max(first - 1, 0) + int(np.argmax(steps != layout.seq_length))
+            _fail(
+                arrays,
+                "sample_idx",
+                f"sample {row} is {steps[row - max(first - 1, 0)]} tokens long with this corpus",
+                f"{layout.seq_length}",
+            )
+    last_entry, last_offset = (int(value) for value in arrays.sample_idx[-1])
+    left = int(arrays.sizes[arrays.doc_idx[last_entry:]].sum(dtype=np.int64)) - last_offset
+    expected = layout.num_epochs * layout.tokens_per_epoch - layout.samples_built * layout.seq_length
+    if left != expected:
+        _fail(arrays, "sample_idx", f"{left} tokens follow the last row", f"{expected}")
+
+
+def _check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
+    for low, high in layout.sample_groups:
+        whole = high - low <= WHOLE_UP_TO
+        seen = np.zeros(high - low if whole else 0, dtype=bool)
+        for first, last in _blocks(low, high, _BLOCK):
+            block = np.asarray(arrays.shuffle_idx[first:last], dtype=np.int64)
+            if int(block.min()) < low or int(block.max()) >= high:
+                _fail(
+                    arrays,
+                    "shuffle_idx",
+                    f"positions {first:,} to {last:,} draw samples {block.min():,} to {block.max():,}",
+                    f"samples within [{low:,}, {high:,})"
+                    + (", for the last data epoch is shuffled apart" if layout.separated else ""),
+                )
+            if whole:
+                seen[block - low] = True
+        if whole and not seen.all():
+            _fail(
+                arrays,
+                "shuffle_idx",
+                f"sample {low + int(np.argmin(seen)):,} is drawn at none of the positions {low:,} to {high:,}",
+                "each sample once",
+            )

@@ -1,0 +1,116 @@
+"""The boundaries as a run meets them: at which step, and what the loss does there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from paddle_epoch_guard.index import SampleIndex
+from paddle_epoch_guard.ledger.epochs import LossWindow
+from paddle_epoch_guard.order import Schedule
+
+SIDE = 30
+"""Steps on each side of a boundary over which losses are averaged."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The step that first draws from beyond a boundary."""
+
+    step: int
+    from_epoch: int
+    """The last epoch before it, 1-based."""
+    dataset: int = 0
+    position: int | None = None
+    """Where the boundary lies in the order; None where positions are not known."""
+    mixed: bool = False
+    """Whether the step draws from both sides."""
+
+    @property
+    def to_epoch(self) -> int:
+        """The epoch that starts, 1-based."""
+        return self.from_epoch + 1
+
+    @property
+    def last_before(self) -> int:
+        """The last step wholly before the boundary."""
+        return self.step - 1
+
+    @property
+    def first_after(self) -> int:
+        """The first step wholly after it."""
+        return self.step + 1 if self.mixed else self.step
+
+
+def crossings_of(index: SampleIndex, schedule: Schedule, after_step: int = 0) -> list[Crossing]:
+    """The crossings of all boundaries at steps later than ``after_step``, by step."""
+    found = [
+        Crossing(step, boundary.from_epoch, boundary.dataset, boundary.position, mixed)
+        for boundary in index.boundaries
+        for step, mixed in schedule.crossings(boundary.position)
+        if step > after_step
+    ]
+    return sorted(found, key=lambda crossing: (crossing.step, crossing.dataset))
+
+
+def closing_steps(crossings: Iterable[Crossing], schedule: Schedule, last_step: int) -> frozenset[int]:
+    """The steps at whose end the log window must be closed, so that no logged loss mixes two sides.
+
+    The last step of the run is one of them: the steps after the last log would else have no loss.
+
+    Args:
+        crossings: the boundaries as the run meets them.
+        schedule: tells which steps train; a skipped step cannot close a window.
+        last_step: the last step of the run.
+    """
+    wanted = {last_step}
+    for crossing in crossings:
+        wanted |= {crossing.step - 1, crossing.first_after - 1}
+    return frozenset(schedule.last_trained(step) for step in wanted if step <= last_step) - {0}
+
+
+@dataclass
+class MeanLoss:
+    """A mean of window losses, each weighted by its samples."""
+
+    samples: int = 0
+    loss_sum: float = 0.0
+
+    def add(self, window: LossWindow) -> None:
+        """Counts a window's loss for each of its samples."""
+        self.samples += window.samples
+        self.loss_sum += window.samples * window.loss
+
+    @property
+    def value(self) -> float | None:
+        """The mean; None before the first window."""
+        return self.loss_sum / self.samples if self.samples else None
+
+
+@dataclass
+class CrossingWatch:
+    """Collects the loss over :data:`SIDE` steps on both sides of one crossing.
+
+    Windows count whole. Where a window is longer than a side, the one next to the boundary stands for it.
+    """
+
+    crossing: Crossing
+    before: MeanLoss = field(default_factory=MeanLoss)
+    after: MeanLoss = field(default_factory=MeanLoss)
+
+    def begin(self, history: Iterable[LossWindow]) -> None:
+        """Takes the windows before the crossing, the most recent last."""
+        nearest = [window for window in history if window.last_step <= self.crossing.last_before]
+        for at, window in enumerate(reversed(nearest)):
+            if at == 0 or window.first_step > self.crossing.last_before - SIDE:
+                self.before.add(window)
+
+    def take(self, window: LossWindow) -> bool:
+        """Takes a window after the crossing; True where the far side is complete with it."""
+        if window.first_step >= self.crossing.first_after:
+            self.after.add(window)
+        return window.last_step >= self.crossing.first_after + SIDE - 1
+
+    @property
+    def jump(self) -> float | None:
+        """Mean loss after less mean loss before; None where one side has no window."""
+        before, after = self.before.value, self.after.value
+        return None if before is None or after is None else after - before

@@ -1,0 +1,112 @@
+"""Loss per epoch: each logged window's loss goes to the epochs it drew from, by share."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from paddle_epoch_guard.ledger.sources import EpochKey, EpochSource
+
+
+@dataclass(frozen=True)
+class LossWindow:
+    """The steps whose mean loss the trainer logged at once."""
+
+    first_step: int
+    last_step: int
+    loss: float
+    """Mean over the trained steps, in the trainer's unit (nats per token for cross-entropy)."""
+    counts: dict[EpochKey, int]
+    """Samples drawn from each epoch."""
+
+    @property
+    def samples(self) -> int:
+        """Samples drawn, over all ranks."""
+        return sum(self.counts.values())
+
+    @property
+    def mean_epoch(self) -> float:
+        """Mean epoch of the samples, fractional."""
+        return sum(key.epoch * samples for key, samples in self.counts.items()) / self.samples
+
+
+class EpochPoint(NamedTuple):
+    """A point of one epoch's loss curve."""
+
+    key: EpochKey
+    step_in_epoch: int
+    """Steps since the epoch was first drawn from, from 1."""
+    loss: float
+
+
+@dataclass
+class EpochTotal:
+    """What one epoch adds up to so far."""
+
+    first_step: int
+    """The first window in which it was drawn from begins here."""
+    last_step: int
+    samples: int = 0
+    loss_sum: float = 0.0
+    """Sum over windows of samples times loss."""
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean over the epoch's samples, each with the loss of its window."""
+        return self.loss_sum / self.samples
+
+
+class EpochLedger:
+    """Adds up losses by epoch, window by window.
+
+    Args:
+        source: says from which epochs the samples of a step come.
+        last_step: the last step already done (0 at a fresh start): the first window begins after it.
+    """
+
+    def __init__(self, source: EpochSource, last_step: int = 0) -> None:
+        self.source = source
+        self.last_step = last_step
+        self.totals: dict[EpochKey, EpochTotal] = {}
+
+    def close_window(self, last_step: int, loss: float) -> LossWindow | None:
+        """Takes the loss that the trainer logged at ``last_step`` for the steps since the last one.
+
+        Returns:
+            The window; None where it holds no trained step (the trainer then logs a loss of 0), or where
+            the loss is not a finite number.
+
+        Raises:
+            ScheduleError: the sampler could not have delivered these steps.
+        """
+        first_step = self.last_step + 1
+        if last_step < first_step:
+            return None
+        counts = self.source.counts(first_step, last_step)
+        self.last_step = last_step
+        if not counts or not math.isfinite(loss):
+            return None
+        window = LossWindow(first_step, last_step, loss, counts)
+        for key, samples in counts.items():
+            total = self.totals.setdefault(key, EpochTotal(first_step, last_step))
+            total.last_step = last_step
+            total.samples += samples
+            total.loss_sum += samples * loss
+        return window
+
+    def points(self, window: LossWindow) -> list[EpochPoint]:
+        """The points that a window adds to the loss curves of its epochs.
+
+        A window to which an epoch gave less than half of an even share of its dataset's samples adds no
+        point (it counts in the epoch's mean): one sample that crosses into the last epoch would otherwise
+        draw the old epoch's curve through the new one's losses.
+        """
+        present = Counter(key.dataset for key in window.counts)
+        of_dataset: Counter[int] = Counter()
+        for key, samples in window.counts.items():
+            of_dataset[key.dataset] += samples
+        return [
+            EpochPoint(key, window.last_step - self.totals[key].first_step + 1, window.loss)
+            for key, samples in sorted(window.counts.items())
+            if samples * 2 * present[key.dataset] >= of_dataset[key.dataset]
+        ]

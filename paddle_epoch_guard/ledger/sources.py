@@ -1,0 +1,77 @@
+"""From which epochs the samples of a range of steps come."""
+
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from paddle_epoch_guard.index import SampleIndex
+from paddle_epoch_guard.order import Draw, Schedule
+
+_BLOCK = 1 << 16  # positions looked up at a time
+
+
+class EpochKey(NamedTuple):
+    """One epoch of one dataset: ``dataset`` from 0, ``epoch`` from 1."""
+
+    dataset: int
+    epoch: int
+
+
+class EpochSource(Protocol):
+    """What the ledger asks of a run."""
+
+    def counts(self, first_step: int, last_step: int) -> dict[EpochKey, int]:
+        """Samples that the trained steps draw from each epoch; epochs drawn from by none are left out."""
+
+
+@dataclass
+class IndexEpochs:
+    """Data epochs, from the sample index and the schedule: exact."""
+
+    index: SampleIndex
+    schedule: Schedule
+
+    def counts(self, first_step: int, last_step: int) -> dict[EpochKey, int]:
+        """Samples that the trained steps draw from each data epoch."""
+        found: Counter[EpochKey] = Counter()
+        for draw in self.schedule.draws(first_step, last_step):
+            self._count(draw, found)
+        return dict(found)
+
+    def _count(self, draw: Draw, into: Counter[EpochKey]) -> None:
+        stride = max(self.index.epochs) + 1
+        for start in range(draw.start, draw.stop, _BLOCK):
+            datasets, epochs = self.index.locate(np.arange(start, min(start + _BLOCK, draw.stop)))
+            counts = np.bincount(datasets * stride + epochs)
+            for code in np.flatnonzero(counts).tolist():
+                into[EpochKey(*divmod(code, stride))] += int(counts[code]) * draw.times
+
+
+@dataclass
+class TrainerEpochs:
+    """The trainer's epochs: what is still true where the positions are not known."""
+
+    global_batch: int
+    skipped: tuple[tuple[int, int], ...] = ()
+    _first_steps: list[int] = field(default_factory=list)
+    _epochs: list[int] = field(default_factory=list)
+
+    def begin(self, epoch: int, first_step: int) -> None:
+        """The trainer starts ``epoch`` (from 1); its first step will be ``first_step``."""
+        if self._first_steps and self._first_steps[-1] >= first_step:
+            self._first_steps.pop()  # an epoch that completed no step
+            self._epochs.pop()
+        self._first_steps.append(first_step)
+        self._epochs.append(epoch)
+
+    def counts(self, first_step: int, last_step: int) -> dict[EpochKey, int]:
+        """Samples of the trained steps, a whole batch each, under the trainer epoch of each step."""
+        found: Counter[EpochKey] = Counter()
+        for step in range(first_step, last_step + 1):
+            if not any(first <= step <= last for first, last in self.skipped):
+                at = bisect_right(self._first_steps, step) - 1
+                found[EpochKey(0, self._epochs[max(at, 0)])] += self.global_batch
+        return dict(found)

@@ -1,0 +1,108 @@
+"""Turns each logged loss into points, markers and sentences."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from paddle_epoch_guard.ledger import Crossing, CrossingWatch, EpochKey, EpochLedger, LossWindow
+from paddle_epoch_guard.ledger.crossings import SIDE
+from paddle_epoch_guard.report.markers import BoundaryLine
+from paddle_epoch_guard.report.visualdl import EpochGuardLog
+from paddle_epoch_guard.report.words import Words
+
+
+class EpochRecorder:
+    """Writes what the ledger finds, as the run goes on.
+
+    Args:
+        ledger: adds up losses by epoch.
+        log: where points and texts go.
+        words: names of epochs, directories and tags.
+        say: takes a sentence for the trainer's log.
+    """
+
+    def __init__(self, ledger: EpochLedger, log: EpochGuardLog, words: Words, say: Callable[[str], None]) -> None:
+        self.ledger = ledger
+        self._log = log
+        self._words = words
+        self._say = say
+        self._ahead: deque[Crossing] = deque()
+        self._watches: list[CrossingWatch] = []
+        self._lines: list[BoundaryLine] = []
+        self._history: deque[LossWindow] = deque(maxlen=SIDE)
+        self._range: tuple[float, float] | None = None
+        self._epoch_losses_written: set[EpochKey] = set()
+
+    def expect(self, crossings: Iterable[Crossing]) -> None:
+        """Replaces the crossings still ahead."""
+        self._ahead = deque(crossings)
+
+    def record(self, step: int, loss: float) -> None:
+        """Takes the loss that the trainer logged at ``step``.
+
+        Raises:
+            OSError: the log cannot be written.
+            ScheduleError: the sampler could not have delivered these steps.
+        """
+        window = self.ledger.close_window(step, loss)
+        if window is None:
+            return
+        self._log.scalar(self._words.epoch_tag, window.mean_epoch, step)
+        for point in self.ledger.points(window):
+            directory = self._words.epoch_directory(point.key)
+            self._log.scalar(self._words.loss_by_epoch_tag, point.loss, point.step_in_epoch, directory)
+        low, high = self._range or (loss, loss)
+        self._range = min(low, loss), max(high, loss)
+        while self._ahead and self._ahead[0].step <= step:
+            self._cross(self._ahead.popleft())
+        for line in self._lines:
+            line.cover(*self._range)
+        for watch in [watch for watch in self._watches if watch.take(window)]:
+            self._conclude(watch)
+        self._history.append(window)
+        self._log.flush()
+
+    def finish(self, step: int) -> None:
+        """Writes what is still open, says the summary, and closes the log."""
+        for watch in list(self._watches):
+            self._conclude(watch)
+        for key in self.ledger.totals:
+            self._write_epoch_loss(key)
+        if self.ledger.totals:
+            self._say(f"epoch guard: {step} steps\n{self._words.summary(self.ledger.totals)}")
+        self._log.close()
+
+    def note(self, text: str, step: int) -> None:
+        """Keeps a sentence about the whole run in the log."""
+        self._log.text("epoch_guard/notes", text, step)
+        self._log.flush()
+
+    def _cross(self, crossing: Crossing) -> None:
+        directory = self._words.boundary_directory(crossing)
+        watch = CrossingWatch(crossing)
+        watch.begin(self._history)
+        self._watches.append(watch)
+        for key in self.ledger.totals:
+            if key.dataset == crossing.dataset and key.epoch <= crossing.from_epoch:
+                self._write_epoch_loss(key)
+        if self._log.exists(directory):  # a resumed run meets it again
+            return
+        self._lines.append(BoundaryLine(self._log, directory, crossing.step))
+        self._write_text(crossing, self._words.boundary_sentence(crossing))
+
+    def _conclude(self, watch: CrossingWatch) -> None:
+        self._watches.remove(watch)
+        sentence = self._words.jump_sentence(watch)
+        if sentence is not None:
+            self._write_text(watch.crossing, sentence)
+
+    def _write_text(self, crossing: Crossing, text: str) -> None:
+        tag = f"epoch_guard/{self._words.boundary_name(crossing)}"
+        self._log.text(tag, text, crossing.step, self._words.boundary_directory(crossing))
+        self._say(f"epoch guard: {text}")
+
+    def _write_epoch_loss(self, key: EpochKey) -> None:
+        if key in self._epoch_losses_written:
+            return
+        self._epoch_losses_written.add(key)
+        mean_loss = self.ledger.totals[key].mean_loss
+        self._log.scalar(self._words.epoch_loss_tag, mean_loss, key.epoch, self._words.dataset_directory(key.dataset))

@@ -1,0 +1,107 @@
+"""The names and sentences of the log: one place, so that a word means one thing."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paddle_epoch_guard.ledger import Crossing, CrossingWatch, EpochKey, EpochTotal
+from paddle_epoch_guard.ledger.crossings import SIDE
+
+
+@dataclass(frozen=True)
+class Words:
+    """Names for the epochs that are followed.
+
+    Args:
+        datasets: a name for each dataset of a blend; one or none where there is one dataset.
+        trainer: True where only the trainer's own epochs are known, and they are not the data's.
+    """
+
+    datasets: tuple[str, ...] = ()
+    trainer: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What an epoch is called in a sentence."""
+        return "trainer epoch" if self.trainer else "data epoch"
+
+    @property
+    def epoch_tag(self) -> str:
+        """Tag of the mean epoch of the samples of a log window."""
+        return f"epoch_guard/{self.kind.replace(' ', '_')}"
+
+    @property
+    def loss_by_epoch_tag(self) -> str:
+        """Tag under which every epoch's loss curve is drawn."""
+        return f"epoch_guard/loss_by_{self._prefix}epoch"
+
+    @property
+    def epoch_loss_tag(self) -> str:
+        """Tag of one point per epoch, its mean loss."""
+        return f"epoch_guard/{self._prefix}epoch_loss"
+
+    def dataset_directory(self, dataset: int) -> str:
+        """The directory of what belongs to a dataset as a whole."""
+        if len(self.datasets) < 2:
+            return "."
+        folders = [_safe(name) for name in self.datasets]
+        folder = folders[dataset]
+        return folder if folders.count(folder) == 1 else f"{folder}-{dataset}"
+
+    def epoch_directory(self, key: EpochKey) -> str:
+        """The directory of one epoch's loss curve."""
+        return self._within(key.dataset, f"{self._prefix}epoch_{key.epoch}")
+
+    def boundary_name(self, crossing: Crossing) -> str:
+        """``boundary_<e>_to_<e+1>``."""
+        return f"{self._prefix}boundary_{crossing.from_epoch}_to_{crossing.to_epoch}"
+
+    def boundary_directory(self, crossing: Crossing) -> str:
+        """The directory of one boundary's marker."""
+        return self._within(crossing.dataset, self.boundary_name(crossing))
+
+    def boundary_sentence(self, crossing: Crossing) -> str:
+        """What happens at a boundary, when it is reached."""
+        of_dataset = "" if len(self.datasets) < 2 else f" of {self.datasets[crossing.dataset]}"
+        if self.trainer or crossing.position is None:
+            return f"Step {crossing.step} begins {self.kind} {crossing.to_epoch}{of_dataset}."
+        before = "data epoch 1" if crossing.from_epoch == 1 else f"data epochs 1 to {crossing.from_epoch}"
+        return (
+            f"Step {crossing.step} draws the first samples, from position {crossing.position} on, of data epoch "
+            f"{crossing.to_epoch}{of_dataset}, which is shuffled apart from {before}. From here on the model meets "
+            "again, all at once, what it has seen: a fall of the training loss here is no progress by itself."
+        )
+
+    def jump_sentence(self, watch: CrossingWatch) -> str | None:
+        """What the loss did there; None where a side is empty."""
+        if watch.jump is None:
+            return None
+        crossing = watch.crossing
+        return (
+            f"Training loss at the start of {self.kind} {crossing.to_epoch} (step {crossing.step}): "
+            f"{watch.before.value:.4f} before, {watch.after.value:.4f} after, jump {watch.jump:+.4f} "
+            f"(means over up to {SIDE} steps on each side, ordinary learning included)."
+        )
+
+    def summary(self, totals: Mapping[EpochKey, EpochTotal]) -> str:
+        """A line for each epoch: what was drawn, when, at which loss."""
+        lines = []
+        for key, total in sorted(totals.items()):
+            name = f"{self.datasets[key.dataset]}, " if len(self.datasets) > 1 else ""
+            lines.append(
+                f"  {name}{self.kind} {key.epoch}: {total.samples:,} samples, "
+                f"steps {total.first_step} to {total.last_step}, mean loss {total.mean_loss:.4f}"
+            )
+        return "\n".join(lines)
+
+    @property
+    def _prefix(self) -> str:
+        return "trainer_" if self.trainer else ""
+
+    def _within(self, dataset: int, directory: str) -> str:
+        return directory if len(self.datasets) < 2 else f"{self.dataset_directory(dataset)}/{directory}"
+
+
+def _safe(name: str) -> str:
+    """A corpus's name as one folder's name: it comes from the user's files, and must not lead elsewhere."""
+    return re.sub(r"[^\w.\-]", "_", name).lstrip(".") or "dataset"
