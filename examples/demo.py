@@ -13,18 +13,18 @@ from pathlib import Path
 os.environ.setdefault("GLOG_minloglevel", "2")  # paddle's own start-up lines
 
 import paddle
+from paddlenlp.utils.log import logger
+from rich.console import Console
+from rich.table import Table
+
 from corpus import Corpus, write_corpus
 from figures import draw_run
 from models import HashedNgramLM, tiny_llama
-from paddlenlp.utils.log import logger
-from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
-from rich.console import Console
-from rich.table import Table
-from runlog import jump_at, read_scalar
-
 from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 from paddle_epoch_guard.index.description import split_documents
+from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
+from runlog import jump_at, read_scalar
 
 SEQ_LENGTH = 64
 BATCH = 8

@@ -17,6 +17,7 @@ from paddle_epoch_guard.ledger import (
     TrainerEpochs,
     closing_steps,
     crossings_of,
+    ended_epochs,
 )
 from paddle_epoch_guard.order import Schedule
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
@@ -123,6 +124,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         plan = self._plan
         assert plan is not None
         ledger = EpochLedger(plan.source, state.global_step)
+        if plan.index is not None and plan.loader.start is not None:
+            for dataset, epoch in ended_epochs(plan.index, plan.loader.start).items():
+                ledger.end_epochs(dataset, epoch)
         self._recorder = EpochRecorder(ledger, EpochGuardLog(args.logging_dir), plan.words, host.logger.info)
         self._recorder.expect(plan.crossings)
         for warning in _warnings(plan, state):
@@ -181,6 +185,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """Closes the log window at the end of a trainer epoch, where that is what is followed."""
         ended_by_itself = not (control.should_training_stop or control.should_epoch_stop)
         self._ran_dry = ended_by_itself or self._batches_in_epoch == 0
+        if self._batches_in_epoch == 0:
+            # Said now: paddlenlp 3.0.0b4 fails with an UnboundLocalError right after this event.
+            self._say_ran_dry(state)
         if self._plan is not None and self._plan.schedule is None and state.global_step > self._last_logged:
             control.should_log = True
 
@@ -198,12 +205,16 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     @_shielded
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Writes the summary; says so where the data ended before the run did."""
-        plan = self._plan
-        if plan is not None and self._recorder is not None:
-            if self._ran_dry and state.global_step < state.max_steps:
-                self._warn(_ran_dry(plan, state), state)
+        if self._recorder is not None:
+            self._say_ran_dry(state)
             self._recorder.finish(state.global_step)
         self._recorder = None
+
+    def _say_ran_dry(self, state: Any) -> None:
+        if self._plan is not None and self._recorder is not None and self._ran_dry:
+            if state.global_step < state.max_steps:
+                self._warn(_ran_dry(self._plan, state), state)
+            self._ran_dry = False  # once
 
     def _warn(self, text: str, state: Any) -> None:
         host.logger.warning(f"epoch guard: {text}")

@@ -51,6 +51,11 @@ def crossings_of(index: SampleIndex, schedule: Schedule, after_step: int = 0) ->
     return sorted(found, key=lambda crossing: (crossing.step, crossing.dataset))
 
 
+def ended_epochs(index: SampleIndex, start: int) -> dict[int, int]:
+    """For each dataset, the last epoch whose boundary lies before position ``start``, where a run begins."""
+    return {boundary.dataset: boundary.from_epoch for boundary in index.boundaries if boundary.position < start}
+
+
 def closing_steps(crossings: Iterable[Crossing], schedule: Schedule, last_step: int) -> frozenset[int]:
     """The steps at whose end the log window must be closed, so that no logged loss mixes two sides.
 

@@ -1,7 +1,6 @@
 """Loss per epoch: each logged window's loss goes to the epochs it drew from, by share."""
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -68,6 +67,7 @@ class EpochLedger:
         self.source = source
         self.last_step = last_step
         self.totals: dict[EpochKey, EpochTotal] = {}
+        self._ended: dict[int, int] = {}
 
     def close_window(self, last_step: int, loss: float) -> LossWindow | None:
         """Takes the loss that the trainer logged at ``last_step`` for the steps since the last one.
@@ -94,19 +94,18 @@ class EpochLedger:
             total.loss_sum += samples * loss
         return window
 
-    def points(self, window: LossWindow) -> list[EpochPoint]:
-        """The points that a window adds to the loss curves of its epochs.
+    def end_epochs(self, dataset: int, last_epoch: int) -> None:
+        """Ends the curves of a dataset's epochs up to ``last_epoch``: the order has passed their boundary.
 
-        A window to which an epoch gave less than half of an even share of its dataset's samples adds no
-        point (it counts in the epoch's mean): one sample that crosses into the last epoch would otherwise
-        draw the old epoch's curve through the new one's losses.
+        One sample crosses into the next epoch's group and is drawn there. It counts in its epoch's mean, but
+        must not draw that epoch's curve on through the losses of the next one.
         """
-        present = Counter(key.dataset for key in window.counts)
-        of_dataset: Counter[int] = Counter()
-        for key, samples in window.counts.items():
-            of_dataset[key.dataset] += samples
+        self._ended[dataset] = last_epoch
+
+    def points(self, window: LossWindow) -> list[EpochPoint]:
+        """The points that a window adds to the loss curves of its epochs."""
         return [
             EpochPoint(key, window.last_step - self.totals[key].first_step + 1, window.loss)
-            for key, samples in sorted(window.counts.items())
-            if samples * 2 * present[key.dataset] >= of_dataset[key.dataset]
+            for key in sorted(window.counts)
+            if key.epoch > self._ended.get(key.dataset, 0)
         ]

@@ -84,6 +84,7 @@ class EpochRecorder:
         for key in self.ledger.totals:
             if key.dataset == crossing.dataset and key.epoch <= crossing.from_epoch:
                 self._write_epoch_loss(key)
+        self.ledger.end_epochs(crossing.dataset, crossing.from_epoch)
         if self._log.exists(directory):  # a resumed run meets it again
             return
         self._lines.append(BoundaryLine(self._log, directory, crossing.step))

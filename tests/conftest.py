@@ -1,0 +1,31 @@
+import logging
+
+import pytest
+
+
+class Messages(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+
+    def of_guard(self, level=logging.DEBUG):
+        """The guard's messages of at least ``level``."""
+        texts = [record.getMessage() for record in self.records if record.levelno >= level]
+        return [text for text in texts if text.startswith("epoch guard: ")]
+
+    @property
+    def warnings(self):
+        return self.of_guard(logging.WARNING)
+
+
+@pytest.fixture
+def host_log():
+    """What is written to PaddleNLP's log."""
+    handler = Messages()
+    logger = logging.getLogger("PaddleNLP")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)

@@ -1,0 +1,356 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
+
+from corpora import build_train, write_corpus
+from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError, host
+from paddle_epoch_guard.report import EpochGuardLog
+from training import TokenModel, arguments, read_scalars, train
+
+SEQ_LENGTH = 8
+# T = 809 tokens, 101 samples per epoch. 130 samples: two epochs, the last one (130 - 101 of 101) separated at
+# position 101, in the middle of step 26 where a step draws 4.
+SIZES = (100, 7, 230, 1, 58, 190, 23, 200)
+STEPS = 32
+BOUNDARY_STEP = 26
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return build_train([write_corpus(tmp_path / "corpus" / "text", SIZES)], STEPS * 4, SEQ_LENGTH)
+
+
+def expected_losses(dataset, positions_by_step):
+    """The loss of each step, from the tokens of the positions it draws."""
+    return [
+        TokenModel.SCALE * np.mean([dataset[p]["text"][:-1].mean() for p in positions])
+        for positions in positions_by_step
+    ]
+
+
+def data_epochs(dataset):
+    """The data epoch of each position, from the token where its sample starts."""
+    return np.asarray(dataset.shuffle_idx, dtype=np.int64) * SEQ_LENGTH // sum(SIZES) + 1
+
+
+def test_the_corpus_is_the_case_it_is_meant_to_be(dataset):
+    assert sum(SIZES) == 809
+    assert sorted(dataset.shuffle_idx[:101]) == list(range(101))
+    assert BOUNDARY_STEP == 101 // 4 + 1
+
+
+def test_a_run_is_followed_step_by_step(tmp_path, dataset, host_log):
+    run = train(arguments(tmp_path, max_steps=STEPS), dataset)
+    draws = np.arange(STEPS * 4).reshape(STEPS, 4)
+    assert run.first_tokens == [[int(dataset[p]["text"][0]) for p in row] for row in draws]
+
+    epochs = data_epochs(dataset)
+    assert run.scalars("epoch_guard/data_epoch") == [
+        (step + 1, pytest.approx(epochs[row].mean())) for step, row in enumerate(draws)
+    ]
+    assert run.directories() == [".", "boundary_1_to_2", "epoch_1", "epoch_2"]
+    losses = [run.losses[step] for step in range(1, STEPS + 1)]
+    assert losses == pytest.approx(expected_losses(dataset, draws), abs=1e-5)
+    # Each epoch's curve starts at its own step 1; the mixed step 26 is a point of both.
+    assert run.scalars("epoch_guard/loss_by_epoch", "epoch_1") == [
+        (step, pytest.approx(run.losses[step])) for step in range(1, BOUNDARY_STEP + 1)
+    ]
+    assert run.scalars("epoch_guard/loss_by_epoch", "epoch_2") == [
+        (step - BOUNDARY_STEP + 1, pytest.approx(run.losses[step])) for step in range(BOUNDARY_STEP, STEPS + 1)
+    ]
+    weights = [np.array([(epochs[row] == epoch).sum() for row in draws]) for epoch in (1, 2)]
+    assert dict(run.scalars("epoch_guard/epoch_loss")) == {
+        epoch + 1: pytest.approx(np.average(losses, weights=weight), rel=1e-3) for epoch, weight in enumerate(weights)
+    }
+    assert host_log.warnings == []
+
+
+def test_the_boundary_is_a_line_on_the_trainers_own_loss_chart(tmp_path, dataset):
+    run = train(arguments(tmp_path, max_steps=STEPS), dataset)
+    line = run.scalars("train/loss", "boundary_1_to_2")
+    assert {step for step, _ in line} == {BOUNDARY_STEP}
+    values = [value for _, value in line]
+    height = max(run.losses.values()) - min(run.losses.values())
+    assert max(values) >= max(run.losses.values()) - 0.06 * height
+    assert min(values) <= min(run.losses.values()) + 0.06 * height
+
+
+def test_the_boundary_is_told_in_words_and_numbers(tmp_path, dataset, host_log):
+    run = train(arguments(tmp_path, max_steps=STEPS), dataset)
+    opening, jump = run.texts("epoch_guard/boundary_1_to_2", "boundary_1_to_2")
+    assert opening.startswith("Step 26 draws the first samples, from position 101 on, of data epoch 2")
+    before = np.mean([run.losses[step] for step in range(1, 26)])
+    after = np.mean([run.losses[step] for step in range(27, STEPS + 1)])
+    assert f"{before:.4f} before, {after:.4f} after, jump {after - before:+.4f}" in jump
+    messages = host_log.of_guard()
+    assert "boundaries ahead: 1 to 2 at step 26" in messages[0]
+    assert messages[1:3] == [f"epoch guard: {opening}", f"epoch guard: {jump}"]
+    # Sample 100 starts in epoch 1, crosses into epoch 2, and is drawn there.
+    assert "data epoch 1: 102 samples, steps 1 to 32" in messages[3]
+    assert "data epoch 2: 26 samples, steps 26 to 32" in messages[3]
+
+
+def test_no_logged_loss_mixes_two_sides(tmp_path, dataset):
+    run = train(arguments(tmp_path, max_steps=STEPS, logging_steps=10), dataset)
+    # Closed before the boundary, after the one step that draws from both sides, and at the end of the run.
+    assert list(run.losses) == [10, 20, 25, 26, 30, 32]
+    draws = np.arange(STEPS * 4).reshape(STEPS, 4)
+    by_step = expected_losses(dataset, draws)
+    windows = [(0, 10), (10, 20), (20, 25), (25, 26), (26, 30), (30, 32)]
+    assert list(run.losses.values()) == pytest.approx([np.mean(by_step[a:b]) for a, b in windows], abs=1e-5)
+    epochs = data_epochs(dataset)
+    assert [value for _, value in run.scalars("epoch_guard/data_epoch")] == pytest.approx(
+        [epochs[a * 4 : b * 4].mean() for a, b in windows]
+    )
+
+
+def test_accumulation_belongs_to_the_step(tmp_path, dataset):
+    run = train(arguments(tmp_path, max_steps=16, gradient_accumulation_steps=2), dataset)
+    epochs = data_epochs(dataset)
+    assert [value for _, value in run.scalars("epoch_guard/data_epoch")] == pytest.approx(
+        epochs[:128].reshape(16, 8).mean(axis=1)
+    )
+    assert {step for step, _ in run.scalars("train/loss", "boundary_1_to_2")} == {13}
+
+
+@pytest.mark.parametrize("interval", [[24, 27], [26, 26], [3, 5], [28, 32]])
+def test_skipped_steps_advance_the_data_and_count_for_nothing(tmp_path, dataset, interval):
+    args = arguments(tmp_path, max_steps=STEPS, logging_steps=4, skip_data_intervals=[interval])
+    run = train(args, dataset)
+    skipped = set(range(interval[0], interval[1] + 1))
+    trained = [step for step in range(1, STEPS + 1) if step not in skipped]
+    draws = np.arange(STEPS * 4).reshape(STEPS, 4)
+    assert run.first_tokens == [[int(dataset[p]["text"][0]) for p in draws[step - 1]] for step in trained]
+    epochs = data_epochs(dataset)
+    windows = dict(run.scalars("epoch_guard/data_epoch"))
+    start = 0
+    for stop in run.losses:
+        steps = [step for step in range(start + 1, stop + 1) if step not in skipped]
+        if steps:
+            assert windows[stop] == pytest.approx(epochs[draws[[step - 1 for step in steps]]].mean())
+            sides = {step > BOUNDARY_STEP for step in steps if step != BOUNDARY_STEP}
+            assert len(sides) <= 1, f"the window {steps} mixes two sides"
+        else:
+            assert stop not in windows
+        start = stop
+    written = dict(run.scalars("epoch_guard/epoch_loss"))
+    assert set(written) == set(epochs[draws[[step - 1 for step in trained]]].flat)
+    assert all(value > 0.05 for value in written.values())  # no loss of 0 from a window that was skipped whole
+
+
+def test_a_run_without_any_of_the_flags_is_tracked(tmp_path, dataset):
+    run = train(arguments(tmp_path, cls=TrainingArguments, max_steps=STEPS), dataset)
+    assert "boundary_1_to_2" in run.directories()
+
+
+def test_flags_can_be_handed_to_the_callback(tmp_path, dataset):
+    guard = EpochGuardCallback(EpochGuardArguments(epoch_guard="off"))
+    run = train(arguments(tmp_path, cls=TrainingArguments, max_steps=3), dataset, callbacks=[guard])
+    assert run.directories() == []
+
+
+def test_off_changes_nothing(tmp_path, dataset):
+    run = train(arguments(tmp_path, max_steps=STEPS, logging_steps=10, epoch_guard="off"), dataset)
+    assert list(run.losses) == [10, 20, 30]
+    assert not (tmp_path / "logs").exists()
+
+
+def test_the_trainers_own_visualdl_log_stays_visible(tmp_path, dataset):
+    args = arguments(tmp_path, max_steps=STEPS, report_to=["visualdl"])
+    run = train(args, dataset)
+    assert dict(read_scalars(args.logging_dir, "train/loss")) == pytest.approx(run.losses)
+
+
+def test_a_resumed_run_appends_and_marks_no_boundary_twice(tmp_path, dataset, host_log):
+    args = arguments(tmp_path, max_steps=STEPS, save_strategy="steps", save_steps=10)
+    whole = train(args, dataset)
+    line = whole.scalars("train/loss", "boundary_1_to_2")
+    for start in (30, 20):
+        run = train(args, dataset, resume=str(tmp_path / "run" / f"checkpoint-{start}"))
+        assert run.first_tokens == whole.first_tokens[start:]
+        assert run.losses == {step: loss for step, loss in whole.losses.items() if step > start}
+        assert run.scalars("train/loss", "boundary_1_to_2") == line
+    steps = [step for step, _ in run.scalars("epoch_guard/data_epoch")]
+    assert steps == [*range(1, 33), *range(31, 33), *range(21, 33)]
+    assert sum("draws the first samples" in text for text in host_log.of_guard()) == 1
+
+
+def test_another_sampler_is_named_once_and_no_data_epoch_is_claimed(tmp_path, dataset, host_log):
+    run = train(arguments(tmp_path, num_train_epochs=2), dataset, trainer=Trainer)
+    assert len(host_log.warnings) == 1
+    assert (
+        "paddle.io.dataloader.batch_sampler.BatchSampler is not one whose positions are followed"
+        in host_log.warnings[0]
+    )
+    per_epoch = -(-len(dataset) // 4)
+    assert run.steps == 2 * per_epoch
+    assert run.scalars("epoch_guard/trainer_epoch") == [
+        (step, 1.0 if step <= per_epoch else 2.0) for step in range(1, run.steps + 1)
+    ]
+    assert run.scalars("epoch_guard/data_epoch") == []
+    assert run.directories() == [".", "trainer_boundary_1_to_2", "trainer_epoch_1", "trainer_epoch_2"]
+    assert {step for step, _ in run.scalars("train/loss", "trainer_boundary_1_to_2")} == {per_epoch + 1}
+
+
+def test_a_sampler_with_an_order_of_its_own_is_not_taken_for_the_known_one(tmp_path, dataset, host_log):
+    class Backwards(host.DistributedBatchSampler):
+        def __iter__(self):
+            yield from reversed(list(super().__iter__()))
+
+    class BackwardsTrainer(Trainer):
+        def _get_train_sampler(self):
+            return Backwards(self.train_dataset, self.args.per_device_train_batch_size)
+
+    run = train(arguments(tmp_path, max_steps=3), dataset, trainer=BackwardsTrainer)
+    assert "Backwards is not one whose positions are followed" in host_log.warnings[0]
+    assert run.scalars("epoch_guard/data_epoch") == []
+
+
+def test_without_a_sample_index_the_data_epoch_is_the_trainers(tmp_path, host_log):
+    samples = [{"text": np.arange(start, start + 9)} for start in range(18)]
+    args = arguments(tmp_path, num_train_epochs=3, logging_steps=4)
+    run = train(args, samples, trainer=Trainer)
+    assert run.steps == 15
+    # Windows end with the trainer's epochs, too.
+    assert list(run.losses) == [4, 5, 8, 10, 12, 15]
+    assert run.scalars("epoch_guard/data_epoch") == [(4, 1), (5, 1), (8, 2), (10, 2), (12, 3), (15, 3)]
+    assert {step for step, _ in run.scalars("train/loss", "boundary_2_to_3")} == {11}
+    assert run.directories() == [".", "boundary_1_to_2", "boundary_2_to_3", "epoch_1", "epoch_2", "epoch_3"]
+    assert host_log.warnings == []
+
+
+def test_data_that_is_read_again_is_said_loudly_and_followed(tmp_path, host_log):
+    short = build_train([write_corpus(tmp_path / "corpus" / "text", SIZES)], 120, SEQ_LENGTH)
+    steps = len(short) // 4 + 10  # the index ends 10 steps before the run
+    run = train(arguments(tmp_path, max_steps=steps, dataloader_drop_last=True), short)
+    assert run.steps == steps
+    ahead, at_the_end = host_log.warnings
+    assert f"the loader will run dry after step {steps - 10} of {steps}" in ahead
+    assert f"the loader ran dry after step {steps - 10}, at position {len(short)}" in at_the_end
+    epochs = data_epochs(short)
+    positions = np.concatenate([np.arange((steps - 10) * 4), np.arange(40)]).reshape(-1, 4)
+    assert run.first_tokens == [[int(short[p]["text"][0]) for p in row] for row in positions]
+    assert [value for _, value in run.scalars("epoch_guard/data_epoch")] == pytest.approx(
+        epochs[positions].mean(axis=1)
+    )
+
+
+def test_a_run_that_ends_early_because_the_loader_ran_dry_says_so(tmp_path, dataset, host_log):
+    train(arguments(tmp_path, max_steps=20, save_strategy="steps", save_steps=20), dataset)
+    # Twice the batch: the host skips 20 x 8 positions of an index of 202, and reads the rest again and again.
+    larger = arguments(tmp_path, max_steps=60, per_device_train_batch_size=8)
+    run = train(larger, dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
+    assert run.steps < 60
+    assert f"training stopped at step {run.steps} of 60 because the loader ran dry" in host_log.warnings[-1]
+    assert any(f"training stopped at step {run.steps}" in text for text in run.texts("epoch_guard/notes"))
+
+
+def test_a_loader_that_is_dry_from_the_start_is_named_before_the_host_fails_on_it(tmp_path, dataset, host_log):
+    train(arguments(tmp_path, max_steps=30, save_strategy="steps", save_steps=30), dataset)
+    larger = arguments(tmp_path, max_steps=STEPS, per_device_train_batch_size=8)
+    with pytest.raises(UnboundLocalError):  # paddlenlp 3.0.0b4's own
+        train(larger, dataset, resume=str(tmp_path / "run" / "checkpoint-30"))
+    assert "training stopped at step 30 of 32 because the loader ran dry" in host_log.warnings[-1]
+
+
+def test_a_run_that_the_user_stops_is_not_called_dry(tmp_path, dataset, host_log):
+    class StopAt(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop = state.global_step == 5
+
+    run = train(arguments(tmp_path, max_steps=STEPS), dataset, callbacks=[EpochGuardCallback(), StopAt()])
+    assert run.steps == 5
+    assert host_log.warnings == []
+
+
+def test_a_blend_names_its_datasets(tmp_path):
+    sizes = {"news": (100, 100, 73), "code": (300, 250, 280, 90), "news2": (500,)}
+    prefixes = [write_corpus(tmp_path / "corpus" / name, rows) for name, rows in sizes.items()]
+    blend = build_train(
+        [0.3, prefixes[0], 0.4, prefixes[1], 0.3, prefixes[2]], 120, SEQ_LENGTH, cache=tmp_path / "cache"
+    )
+    run = train(arguments(tmp_path, max_steps=30), blend)
+    which = np.asarray(blend.dataset_index, dtype=int)
+    inner = np.asarray(blend.dataset_sample_index, dtype=int)
+    tokens = [sum(rows) for rows in sizes.values()]
+    epochs = np.array(
+        [
+            int(blend.datasets[d].shuffle_idx[i]) * SEQ_LENGTH // tokens[d] + 1
+            for d, i in zip(which, inner, strict=True)
+        ]
+    )
+    assert [value for _, value in run.scalars("epoch_guard/data_epoch")] == pytest.approx(
+        epochs.reshape(30, 4).mean(axis=1)
+    )
+    for at, name in enumerate(sizes):
+        drawn = epochs[which == at]
+        points = dict(run.scalars("epoch_guard/epoch_loss", name))
+        assert set(points) == set(drawn)
+        assert all(f"{name}/epoch_{epoch}" in run.directories() for epoch in points)
+    # Of the three, only "news" draws from a last epoch that is shuffled apart: at its own position 34.
+    boundary = np.flatnonzero((which == 0) & (inner >= 34))[0]
+    assert [one for one in run.directories() if "boundary" in one] == ["news/boundary_1_to_2"]
+    assert {step for step, _ in run.scalars("train/loss", "news/boundary_1_to_2")} == {boundary // 4 + 1}
+
+
+@pytest.mark.parametrize("event", ["scalar", "text", "flush", "close"])
+def test_a_fault_in_reporting_never_stops_or_changes_the_run(tmp_path, dataset, host_log, monkeypatch, event):
+    args = arguments(tmp_path, max_steps=STEPS, logging_steps=10)
+    plain = train(args, dataset)
+    messages = len(host_log.warnings)
+
+    def full(*_args, **_kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(EpochGuardLog, event, full)
+    run = train(args, dataset)
+    assert run.losses == plain.losses
+    assert len(host_log.warnings) == messages + 1
+    assert "tracking switched off, training goes on" in host_log.warnings[-1]
+    assert "no space left on device" in host_log.warnings[-1]
+
+
+def test_a_fault_of_ours_before_the_first_step_switches_off_and_trains(tmp_path, dataset, host_log, monkeypatch):
+    def broken(*_args):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(host, "follow_loader", broken)
+    run = train(arguments(tmp_path, max_steps=3), dataset)
+    assert run.steps == 3
+    assert host_log.warnings == ["epoch guard: switched off for this run: TypeError: a bug"]
+
+
+def replace_corpus(prefix, sizes):
+    """Puts other text behind a corpus whose index is already built, as a careless update does."""
+    write_corpus(Path(prefix), sizes)
+
+
+def test_a_stale_index_stops_the_run_before_its_first_step(tmp_path):
+    prefix = write_corpus(tmp_path / "corpus" / "text", SIZES)
+    build_train([prefix], STEPS * 4, SEQ_LENGTH)
+    replace_corpus(prefix, (*SIZES[:-1], SIZES[-1] - 5))
+    stale = build_train([prefix], STEPS * 4, SEQ_LENGTH)  # the host finds the old files, and says nothing
+    args = arguments(tmp_path, max_steps=STEPS)
+    with pytest.raises(EpochGuardError, match=r"_idx\.npy: .*; expected .*Delete these files"):
+        train(args, stale)
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_stale_index_can_be_trained_on_at_the_users_word(tmp_path, host_log):
+    prefix = write_corpus(tmp_path / "corpus" / "text", SIZES)
+    build_train([prefix], STEPS * 4, SEQ_LENGTH)
+    replace_corpus(prefix, (*SIZES[:-1], SIZES[-1] + 5))
+    stale = build_train([prefix], STEPS * 4, SEQ_LENGTH)
+    run = train(arguments(tmp_path, max_steps=3, epoch_guard_on_mismatch="warn"), stale)
+    assert run.steps == 3
+    assert run.directories() == []
+    assert "switched off for this run" in host_log.warnings[0]
+
+
+def test_one_callback_serves_two_runs_in_turn(tmp_path, dataset):
+    guard = EpochGuardCallback()
+    first = train(arguments(tmp_path / "a", max_steps=STEPS), dataset, callbacks=[guard])
+    second = train(arguments(tmp_path / "b", max_steps=STEPS), dataset, callbacks=[guard])
+    assert first.scalars("epoch_guard/data_epoch") == second.scalars("epoch_guard/data_epoch")

@@ -1,0 +1,70 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corpora import build_train, write_corpus
+from training import read_scalars
+
+TESTS = Path(__file__).parent
+SIZES = (100, 7, 230, 1, 58, 190, 23, 200)
+
+
+def launch(folder, prefix, cache_of_rank_1):
+    """Trains on two CPU processes; returns the exit status and what both printed."""
+    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo"]
+    command += ["--log_dir", folder / "launch", TESTS / "distributed_run.py", folder, prefix, cache_of_rank_1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "examples")])}
+    environment.pop("PADDLE_TRAINERS_NUM", None)
+    done = subprocess.run(
+        [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=300, cwd=folder
+    )
+    return done.returncode, "".join(log.read_text() for log in sorted((folder / "launch").glob("workerlog.*")))
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A corpus and, in ``cache``, the index that both ranks read: they do not build it at the same time."""
+    prefix = write_corpus(tmp_path / "corpus" / "text", SIZES)
+    dataset = build_train([prefix], 32 * 4, 8, cache=tmp_path / "cache")
+    return prefix, dataset
+
+
+def test_two_ranks_follow_one_order_and_only_the_first_writes(tmp_path, corpus):
+    prefix, dataset = corpus
+    status, output = launch(tmp_path, prefix, tmp_path / "cache")
+    assert status == 0, output[-3000:]
+    ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    positions = np.arange(32 * 4).reshape(32, 2, 2)
+    for rank, found in enumerate(ranks):
+        assert found["tokens"] == [[int(dataset[p]["text"][0]) for p in row] for row in positions[:, rank]]
+    # Both closed the same windows: before the boundary, after the mixed step, at the end.
+    assert ranks[0]["losses"] == ranks[1]["losses"]
+    assert [step for step, _ in ranks[0]["losses"]] == [10, 20, 25, 26, 30, 32]
+    epochs = np.asarray(dataset.shuffle_idx, dtype=np.int64) * 8 // sum(SIZES) + 1
+    windows = [(0, 10), (10, 20), (20, 25), (25, 26), (26, 30), (30, 32)]
+    log = tmp_path / "logs" / "epoch_guard"
+    assert [value for _, value in read_scalars(log, "epoch_guard/data_epoch")] == pytest.approx(
+        [epochs[a * 4 : b * 4].mean() for a, b in windows]
+    )
+    assert output.count("epoch guard: following text") == 1
+
+
+def test_ranks_that_see_different_orders_are_stopped_together(tmp_path, corpus):
+    prefix, _ = corpus
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / "cache", other)
+    for file in other.glob("*_shuffle_idx.npy"):
+        array = np.load(file)
+        array[[3, 120]] = array[[120, 3]]  # across the boundary: no longer a separated index
+        np.save(file, array)
+    status, output = launch(tmp_path, prefix, other)
+    assert status != 0
+    assert "expected samples within [0, 101), for the last data epoch is shuffled apart" in output
+    assert "rank 1 stopped" in output
+    assert not (tmp_path / "logs").exists()

@@ -1,0 +1,102 @@
+import pytest
+
+from paddle_epoch_guard.ledger import (
+    Crossing,
+    CrossingWatch,
+    EpochKey,
+    EpochLedger,
+    LossWindow,
+    TrainerEpochs,
+    closing_steps,
+)
+from paddle_epoch_guard.order import Piece, Schedule
+
+
+class Table:
+    """A source that is a table: epochs of each step's samples."""
+
+    def __init__(self, *steps):
+        self.steps = steps
+
+    def counts(self, first_step, last_step):
+        found = {}
+        for step in self.steps[first_step - 1 : last_step]:
+            for epoch in step:
+                key = EpochKey(0, epoch)
+                found[key] = found.get(key, 0) + 1
+        return found
+
+
+def test_a_windows_loss_goes_to_its_epochs_by_share():
+    ledger = EpochLedger(Table([1, 1], [1, 2], [2, 2]))
+    ledger.close_window(1, 4.0)
+    window = ledger.close_window(3, 2.0)
+    assert window.counts == {EpochKey(0, 1): 1, EpochKey(0, 2): 3}
+    assert window.mean_epoch == 1.75
+    assert ledger.totals[EpochKey(0, 1)].mean_loss == pytest.approx((2 * 4.0 + 1 * 2.0) / 3)
+    assert ledger.totals[EpochKey(0, 2)].mean_loss == 2.0
+    assert (ledger.totals[EpochKey(0, 2)].first_step, ledger.totals[EpochKey(0, 2)].last_step) == (2, 3)
+
+
+def test_windows_of_skipped_steps_and_of_no_number_count_for_nothing():
+    ledger = EpochLedger(Table([], [], [1]))
+    assert ledger.close_window(2, 0.0) is None
+    assert ledger.close_window(3, float("nan")) is None
+    assert ledger.close_window(3, 1.0) is None  # nothing since the last window
+    assert ledger.totals == {}
+
+
+def test_a_stray_sample_beyond_the_boundary_draws_no_point_but_counts():
+    ledger = EpochLedger(Table([1] * 8, [2] * 7 + [1]))
+    ledger.close_window(1, 4.0)
+    ledger.end_epochs(0, 1)
+    window = ledger.close_window(2, 1.0)
+    assert [(point.key.epoch, point.step_in_epoch) for point in ledger.points(window)] == [(2, 1)]
+    assert ledger.totals[EpochKey(0, 1)].samples == 9
+
+
+def test_jointly_shuffled_epochs_each_have_a_curve():
+    ledger = EpochLedger(Table([1, 2, 2, 3, 3, 1]))
+    window = ledger.close_window(1, 4.0)
+    assert [point.key.epoch for point in ledger.points(window)] == [1, 2, 3]
+
+
+def window(first_step, last_step, loss):
+    return LossWindow(first_step, last_step, loss, {EpochKey(0, 1): last_step - first_step + 1})
+
+
+def test_the_jump_is_over_thirty_steps_on_each_side_of_the_mixed_step():
+    watch = CrossingWatch(Crossing(step=100, from_epoch=1, mixed=True))
+    watch.begin([window(step, step, 9.0 if step < 70 else 5.0) for step in range(1, 100)])
+    assert watch.before.samples == 30
+    assert not any(watch.take(window(step, step, 100.0 if step == 100 else 2.0)) for step in range(100, 130))
+    assert watch.take(window(130, 130, 2.0))
+    assert watch.after.samples == 30
+    assert watch.jump == -3.0
+
+
+def test_a_window_longer_than_a_side_stands_for_it():
+    watch = CrossingWatch(Crossing(step=101, from_epoch=1))
+    watch.begin([window(1, 50, 7.0), window(51, 100, 5.0)])
+    assert watch.before.value == 5.0
+    assert watch.jump is None
+    assert watch.take(window(101, 150, 4.0))
+    assert watch.jump == -1.0
+
+
+def test_log_windows_close_before_a_boundary_after_a_mixed_step_and_at_the_end():
+    schedule = Schedule((Piece(1, 0, 4, 1, 1, stop=1000),), skipped=((8, 9),))
+    assert closing_steps([Crossing(5, 1)], schedule, last_step=20) == {4, 20}
+    assert closing_steps([Crossing(5, 1, mixed=True)], schedule, last_step=20) == {4, 5, 20}
+    # A skipped step cannot close a window: the one before does.
+    assert closing_steps([Crossing(9, 1, mixed=True)], schedule, last_step=20) == {7, 20}
+    assert closing_steps([Crossing(1, 1)], schedule, last_step=9) == {7}
+    assert closing_steps([Crossing(50, 1)], schedule, last_step=20) == {20}
+
+
+def test_trainer_epochs_count_whole_batches_and_leave_skipped_steps_out():
+    epochs = TrainerEpochs(global_batch=8, skipped=((4, 4),))
+    epochs.begin(1, 1)
+    epochs.begin(2, 3)
+    epochs.begin(3, 3)  # the second epoch completed no step
+    assert epochs.counts(1, 4) == {EpochKey(0, 1): 16, EpochKey(0, 3): 8}

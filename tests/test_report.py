@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+from visualdl import LogWriter
+
+from paddle_epoch_guard.index import Boundary
+from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger, IndexEpochs, crossings_of
+from paddle_epoch_guard.order import Piece, Schedule
+from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
+from paddle_epoch_guard.report.markers import BoundaryLine
+from servers import visualdl_server
+from training import read_scalars, read_texts
+
+SMOOTHING = 0.6
+
+
+def smoothed(values):
+    """VisualDL's default smoothing, as its page computes it: a debiased moving average."""
+    last, found = 0.0, []
+    for count, value in enumerate(values, start=1):
+        last = last * SMOOTHING + (1 - SMOOTHING) * value
+        found.append(last / (1 - SMOOTHING**count))
+    return found
+
+
+def test_a_line_keeps_its_full_height_under_smoothing_and_follows_the_curve(tmp_path):
+    log = EpochGuardLog(tmp_path)
+    line = BoundaryLine(log, "boundary_1_to_2", 50)
+    for low in np.linspace(4.0, 1.0, 200):
+        line.cover(low, 8.0)
+    line.cover(1.0, 9.0)
+    log.close()
+    values = [value for _, value in read_scalars(tmp_path / "epoch_guard" / "boundary_1_to_2", "train/loss")]
+    drawn = smoothed(values)
+    assert max(drawn) > 9.0 - 0.01 * 8
+    assert min(drawn) < 1.0 + 0.06 * 8
+    assert len(values) < 1000  # else the server samples
+
+
+def test_a_later_run_appends_to_the_same_file(tmp_path, capsys):
+    for step in (1, 2):
+        log = EpochGuardLog(tmp_path)
+        assert log.exists("epoch_1") == (step == 2)
+        log.scalar("a/b", step, step, "epoch_1")
+        log.close()
+    assert read_scalars(tmp_path / "epoch_guard" / "epoch_1", "a/b") == [(1, 1.0), (2, 2.0)]
+    assert capsys.readouterr().out == ""
+
+
+def test_writing_after_closing_hides_nothing(tmp_path):
+    log = EpochGuardLog(tmp_path)
+    log.scalar("a", 1.0, 1)
+    log.close()
+    log.scalar("a", 2.0, 2)
+    log.close()
+    assert read_scalars(tmp_path / "epoch_guard", "a") == [(1, 1.0), (2, 2.0)]
+
+
+def test_many_lines_hold_few_files_open(tmp_path):
+    log = EpochGuardLog(tmp_path)
+    for step in range(1, 4):
+        for directory in range(40):
+            log.scalar("a", step, step, f"epoch_{directory}")
+    assert len(log._writers) <= 16
+    log.close()
+    for directory in range(40):
+        assert read_scalars(tmp_path / "epoch_guard" / f"epoch_{directory}", "a") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+@pytest.mark.parametrize("name", ["..", "../../etc", "a/b", "", "%s%n", "a b", "\u6570\u636e"])
+def test_no_corpus_name_leads_out_of_the_log_folder(tmp_path, name):
+    words = Words((name, "other"))
+    directory = words.epoch_directory(EpochKey(0, 1))
+    inside = (tmp_path / directory).resolve()
+    assert inside.parent.parent == tmp_path.resolve()
+    log = EpochGuardLog(tmp_path)
+    log.scalar(f"{name}/tag", 1.0, 1, directory)
+    log.close()
+
+
+def test_names_that_look_alike_stay_apart():
+    words = Words(("a b", "a_b", "c"))
+    assert [words.dataset_directory(at) for at in range(3)] == ["a_b-0", "a_b-1", "c"]
+
+
+class ManyEpochs:
+    """An index of 12 epochs, each shuffled by itself, as a run that was extended again and again has it."""
+
+    names = ("text",)
+    epochs = (12,)
+
+    def __init__(self, per_epoch):
+        self.per_epoch = per_epoch
+        self.boundaries = tuple(Boundary(epoch * per_epoch, epoch) for epoch in range(1, 12))
+
+    def __len__(self):
+        return 12 * self.per_epoch
+
+    def locate(self, positions):
+        epochs = np.asarray(positions) // self.per_epoch + 1
+        return np.zeros_like(epochs), epochs
+
+
+def test_a_log_of_100_000_steps_shows_every_boundary_through_the_servers_own_sampling(tmp_path):
+    steps, batch = 100_000, 4
+    index = ManyEpochs(per_epoch=steps * batch // 12)
+    schedule = Schedule((Piece(1, 0, batch, 1, 1, stop=len(index)),))
+    crossings = crossings_of(index, schedule)
+    log = EpochGuardLog(tmp_path)
+    recorder = EpochRecorder(EpochLedger(IndexEpochs(index, schedule)), log, Words(index.names), say=lambda _: None)
+    recorder.expect(crossings)
+    curve = 3.0 + 8.0 * np.exp(-np.arange(1, steps + 1) / 20_000)
+    trainer_log = LogWriter(logdir=str(tmp_path), file_name="vdlrecords.0000000001.log")
+    last = steps // 12 * 12
+    for step in range(10, last + 1, 10):
+        trainer_log.add_scalar("train/loss", curve[step - 1], step)
+        recorder.record(step, curve[step - 1])
+    recorder.finish(last)
+    trainer_log.close()
+
+    root = str(tmp_path)
+    with visualdl_server(tmp_path) as server:
+        tags = server.get("scalar/tags")
+        runs = dict(zip(tags["runs"], tags["tags"], strict=True))
+        assert "train/loss" in runs[root]
+        assert len(server.scalars(root, "train/loss")) <= 1000  # the server did sample
+        for crossing in crossings:
+            run = f"{root}/epoch_guard/boundary_{crossing.from_epoch}_to_{crossing.to_epoch}"
+            line = server.scalars(run, "train/loss")
+            assert {step for step, _ in line} == {crossing.step}
+            values = [value for _, value in line]
+            assert max(values) == pytest.approx(curve[9], rel=0.01)
+            assert min(values) < curve[crossing.step - 1] * 1.01
+            told, jump = server.texts(run, f"epoch_guard/{run.rsplit('/', 1)[1]}")
+            assert told.startswith(f"Step {crossing.step} draws the first samples")
+            assert "before" in jump
+        assert len(crossings) == 11
+        epoch_losses = server.scalars(f"{root}/epoch_guard", "epoch_guard/epoch_loss")
+        assert [epoch for epoch, _ in epoch_losses] == list(range(1, 13))
+
+
+def test_a_boundary_is_told_again_in_numbers_only_by_a_run_that_meets_it_again(tmp_path):
+    class Steps:
+        def counts(self, first_step, last_step):
+            return {EpochKey(0, 1 if step < 5 else 2): 1 for step in range(first_step, last_step + 1)}
+
+    for _ in range(2):
+        recorder = EpochRecorder(EpochLedger(Steps()), EpochGuardLog(tmp_path), Words(), say=lambda _: None)
+        recorder.expect([Crossing(5, 1, position=4)])
+        for step in range(1, 9):
+            recorder.record(step, 10.0 - step)
+        recorder.finish(8)
+    texts = read_texts(tmp_path / "epoch_guard" / "boundary_1_to_2", "epoch_guard/boundary_1_to_2")
+    assert [text.split()[0] for text in texts] == ["Step", "Training", "Training"]
