@@ -1,4 +1,7 @@
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +32,13 @@ def host_log():
     logger.addHandler(handler)
     yield handler
     logger.removeHandler(handler)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """A folder in which the demo was run, as ``make demo`` runs it, and what it printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    script = Path(__file__).parent.parent / "examples" / "demo.py"
+    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder, done.stdout

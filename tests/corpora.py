@@ -1,0 +1,90 @@
+"""Real corpora and sample indices for the tests, written and built by PaddleNLP itself."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
+from paddlenlp.data.indexed_dataset import make_builder
+
+from paddle_epoch_guard.index import Description, GPTIndex
+from paddle_epoch_guard.index.verify import IndexArrays
+
+SIZES = tuple(3 + 7 * document % 25 for document in range(40))
+"""40 documents of 3 to 27 tokens, 605 in all."""
+LENGTH = 8
+"""The sequence length at which the numbers of samples below mean what their names say, for SIZES."""
+ONE_EPOCH, SEPARATED, JOINT = 60, 180, 220
+"""Samples for an index of one data epoch; of three, the last shuffled apart; of three, all shuffled together."""
+
+
+def write_corpus(prefix: Path, sizes: Sequence[int]) -> str:
+    """Writes ``<prefix>.bin`` and ``<prefix>.idx``; tokens count up from 0, modulo 60000.
+
+    Args:
+        prefix: path without ending; its folder is made.
+        sizes: tokens of each document.
+
+    Returns:
+        The prefix, as the host takes it.
+    """
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    builder = make_builder(f"{prefix}.bin", "mmap", np.uint16)
+    first = 0
+    for size in sizes:
+        builder.add_item(np.arange(first, first + size) % 60000)
+        builder.end_document()
+        first += size
+    with contextlib.redirect_stdout(io.StringIO()):  # statistics
+        builder.finalize(f"{prefix}.idx")
+    return str(prefix)
+
+
+def build_train(
+    prefixes: list[Any],
+    samples: int,
+    seq_length: int,
+    seed: int = 1,
+    split: str = "100,0,0",
+    cache: Path | None = None,
+) -> Any:
+    """Builds the host's train dataset, or loads it where its cache is there already.
+
+    Args:
+        prefixes: one prefix, or ``[weight, prefix, weight, prefix, ...]`` for a blend.
+        samples: N.
+        seq_length: L.
+        seed: of the shuffles.
+        split: shares of train, valid and test.
+        cache: ``data_cache_path``; None for ``index-cache`` beside the corpus.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        train, _, _ = build_train_valid_test_datasets(
+            [str(part) for part in prefixes],
+            "mmap",
+            split,
+            [samples, 0, 0],
+            seq_length,
+            seed,
+            skip_warmup=True,
+            data_cache_path=None if cache is None else str(cache),
+        )
+    return train
+
+
+def arrays_of(dataset: Any) -> IndexArrays:
+    """The arrays of a live ``GPTDataset``, each named ``<the …_idx>``."""
+    names = ("doc_idx", "sample_idx", "shuffle_idx")
+    return IndexArrays(
+        **{name: getattr(dataset, name) for name in names},
+        sizes=dataset.indexed_dataset.sizes,
+        sources={name: f"<the {name}>" for name in names},
+    )
+
+
+def index_of(dataset: Any) -> GPTIndex:
+    """The verified index of a live ``GPTDataset``."""
+    return GPTIndex.from_arrays(Description.parse(dataset.desc, "desc"), arrays_of(dataset))

@@ -1,0 +1,72 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command, **changes):
+    return subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, **changes)
+
+
+def test_the_pinned_set_has_no_conflicts():
+    checked = run(sys.executable, "-m", "pip", "check")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_extra_for_the_host_is_satisfied_by_the_pinned_set():
+    """The bounds a user installs by are those that were tried."""
+    dry = run(
+        sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-build-isolation", ".[paddlenlp]"
+    )
+    assert dry.returncode == 0, dry.stderr
+    would_install = [line for line in dry.stdout.splitlines() if line.startswith("Would install")]
+    assert would_install in ([], ["Would install paddle-epoch-guard-0.1.0"])
+
+
+def test_the_core_is_light():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert not any("paddle" in name for name in project["dependencies"])
+    assert project["requires-python"] == ">=3.10"
+
+
+def test_what_is_shipped_is_the_package_alone(tmp_path):
+    built = run(
+        sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", tmp_path, "."
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = run(sys.executable, "-m", "zipfile", "-l", wheel).stdout
+    assert "paddle_epoch_guard/py.typed" in names
+    assert "paddle_epoch_guard/index/gpt.py" in names
+    assert "tests/" not in names
+    assert "examples/" not in names
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "lint"])
+def test_make_knows_its_targets(target):
+    assert run("make", "--dry-run", target).returncode == 0
+
+
+def test_set_up_does_nothing_where_all_is_there():
+    done = run("make", "--question", ".venv/.ready")
+    # Only a checkout whose own .venv runs these tests can tell.
+    if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve() or not (ROOT / ".venv/.ready").exists():
+        pytest.skip("these tests run in another environment than this checkout's .venv")
+    assert done.returncode == 0
+
+
+def test_an_old_python_is_refused_in_one_line(tmp_path):
+    old = tmp_path / "python3.8"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1 && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    refused = run("scripts/make-venv", env={"PATH": "/usr/bin:/bin", "PYTHON": str(old)})
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("make-venv: Python 3.8.1 found; Python 3.10 or newer is needed")
