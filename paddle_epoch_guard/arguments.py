@@ -1,11 +1,13 @@
 """The training-args flags of the guard."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Optional
 
 from paddle_epoch_guard.errors import ArgumentsError
 
-MODES = ("off", "track")
+MODES = ("off", "track", "unified")
+MIX_CHOICES = ("auto", "uniform", "ramp")
+POOLS = ("planned", "all")
 ON_MISMATCH = ("error", "warn")
 
 
@@ -29,15 +31,38 @@ class EpochGuardArguments:
         default="track",
         metadata={
             "help": "What the epoch guard does. off: nothing. track: follow the data epochs, mark their "
-            "boundaries and log the loss of each epoch; the data order stays the host's.",
+            "boundaries and log the loss of each epoch; the data order stays the host's. unified: draw all "
+            "planned samples in one order, from the start or from a resume on, so that the last data epoch is "
+            "no cliff; and track.",
             "choices": MODES,
         },
+    )
+    epoch_guard_mix: str = field(
+        default="auto",
+        metadata={
+            "help": "How unified mixes the last data epoch in. uniform: everywhere alike. ramp: its share rises "
+            "from zero, so that a run that resumes sees no jump there. auto: uniform from position 0, ramp later.",
+            "choices": MIX_CHOICES,
+        },
+    )
+    epoch_guard_pool: str = field(
+        default="planned",
+        metadata={
+            "help": "What unified mixes. planned: the samples that the run will draw; every document is drawn as "
+            "often as planned. all: the whole index, of which the run then draws the beginning, as with a "
+            "separation threshold of 0 in other frameworks; some data is never drawn. Only from position 0.",
+            "choices": POOLS,
+        },
+    )
+    epoch_guard_seed: Optional[int] = field(  # noqa: UP045 - PdArgumentParser (3.0.0b4) knows no int | None
+        default=None,
+        metadata={"help": "Seed of the unified order; the run's own seed where it is not given."},
     )
     epoch_guard_on_mismatch: str = field(
         default="error",
         metadata={
-            "help": "When the sample index contradicts its description or its corpus. error: stop before "
-            "the first step. warn: say so, train without tracking.",
+            "help": "When the sample index contradicts its description or its corpus, or a resumed run is not the "
+            "one that was interrupted. error: stop before the first step. warn: say so and train without the guard.",
             "choices": ON_MISMATCH,
         },
     )
@@ -45,11 +70,13 @@ class EpochGuardArguments:
     def __post_init__(self) -> None:
         for flag in fields(EpochGuardArguments):
             value = getattr(self, flag.name)
-            choices = flag.metadata["choices"]
-            if value not in choices:
+            choices = flag.metadata.get("choices")
+            if choices is not None and value not in choices:
                 raise ArgumentsError(
                     f"--{flag.name} is {value!r}; expected one of {', '.join(choices)}. {flag.metadata['help']}"
                 )
+        if self.epoch_guard_seed is not None and self.epoch_guard_seed < 0:
+            raise ArgumentsError(f"--epoch_guard_seed is {self.epoch_guard_seed}; expected a number from 0 on")
         # Mixed into the host's arguments, whose own checks run after ours.
         next_in_line = getattr(super(), "__post_init__", None)
         if next_in_line is not None:

@@ -2,45 +2,27 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ParamSpec
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
-from paddle_epoch_guard.errors import EpochGuardError, RankMismatchError
-from paddle_epoch_guard.index import SampleIndex
+from paddle_epoch_guard.errors import SidecarError
 from paddle_epoch_guard.ledger import (
     Crossing,
+    EpochKey,
     EpochLedger,
-    EpochSource,
+    EpochTotal,
     IndexEpochs,
     TrainerEpochs,
-    closing_steps,
-    crossings_of,
     ended_epochs,
 )
-from paddle_epoch_guard.order import Schedule
-from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
+from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, words
+from paddle_epoch_guard.resume import EpochLoss, Sidecar, find_sidecar, write_sidecar
+from paddle_epoch_guard.resume.sidecar import VERSION
+from paddle_epoch_guard.startup import RunPlan, prepare
 
 _P = ParamSpec("_P")
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What a rank will act on, derived before the first step."""
-
-    loader: host.Loader
-    index: SampleIndex | None
-    source: EpochSource
-    words: Words
-    schedule: Schedule | None
-    crossings: tuple[Crossing, ...]
-    closing: frozenset[int]
-
-    @property
-    def agreed(self) -> Any:
-        """What must be the same on every rank."""
-        return self.words, self.crossings, sorted(self.closing), self.schedule
 
 
 def _shielded(event: Callable[_P, None]) -> Callable[_P, None]:
@@ -59,7 +41,7 @@ def _shielded(event: Callable[_P, None]) -> Callable[_P, None]:
 
 
 class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
-    """Follows the data epochs of a pretraining run and marks their boundaries in VisualDL.
+    """Follows the data epochs of a pretraining run, marks their boundaries in VisualDL, and unifies their order.
 
     Add it to the Trainer; it reads its flags from the training arguments::
 
@@ -72,19 +54,30 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     - ``epoch_guard/epoch_loss``: a point for each epoch, its mean loss.
     - ``train/loss``, in ``boundary_<e>_to_<e+1>``: a vertical line on the trainer's own loss chart.
     - ``epoch_guard/boundary_<e>_to_<e+1>``: what happened there, as text.
+    - the same in ``unified_from_step_<s>``, where a unified order begins.
 
-    At a boundary it closes the trainer's log window, so that no logged loss mixes the two sides.
+    At a boundary, and where a checkpoint is saved, it closes the trainer's log window: no logged loss mixes the two
+    sides of a boundary, and none is lost with an interruption.
+
+    Remembered: the order, the schedule and the losses by epoch, in ``checkpoint-<g>/epoch_guard.json``.
 
     Args:
         arguments: the flags, where they were parsed beside the training arguments rather than mixed in.
+        resume_from_checkpoint: the folder that ``Trainer.train`` is told to resume from, where it is neither in
+            ``args.resume_from_checkpoint`` nor in the output folder: the trainer does not tell its callbacks.
     """
 
-    def __init__(self, arguments: EpochGuardArguments | None = None) -> None:
+    def __init__(
+        self,
+        arguments: EpochGuardArguments | None = None,
+        resume_from_checkpoint: str | Path | None = None,
+    ) -> None:
         self._arguments = arguments
+        self._checkpoint = resume_from_checkpoint
         self._reset()
 
     def _reset(self) -> None:
-        self._plan: _Plan | None = None
+        self._plan: RunPlan | None = None
         self._recorder: EpochRecorder | None = None
         self._last_logged = 0
         self._batches_in_epoch = 0
@@ -92,30 +85,22 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._ran_dry = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Reads the index, derives what each step will draw, and lets all ranks agree on it.
+        """Derives what each step will draw, lets all ranks agree, and installs the order, before workers fork.
 
         Raises:
-            EpochGuardError: the index contradicts its description or corpus, or the ranks differ.
+            EpochGuardError: the order of the data is in doubt.
         """
         self._reset()
         arguments = self._arguments or from_training_arguments(args)
         if arguments.epoch_guard == "off":
+            self._warn_of_an_order_left_behind(args, state)
             return
         self._last_logged = state.global_step
-        plan, failure, error = None, None, None
-        try:
-            plan = _plan(args, state, kwargs.get("train_dataloader"))
-        except EpochGuardError as found:
-            if arguments.epoch_guard_on_mismatch == "error":
-                error = found
-            failure = str(found)
-        except Exception as found:  # a fault of ours, not doubt about the order
-            failure = f"{type(found).__name__}: {found}"
-        failure = _agree(plan, failure, error)
-        if failure is not None:
-            host.logger.warning(f"epoch guard: switched off for this run: {failure}")
+        self._plan = prepare(arguments, args, state, kwargs.get("train_dataloader"), self._checkpoint)
+        if self._plan is None:
             return
-        self._plan = plan
+        if self._plan.schedule is not None:
+            host.install_order(self._plan.loader.dataset, self._plan.decision.reorders)
         if state.is_world_process_zero:
             self._open_log(args, state)
 
@@ -124,14 +109,41 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         plan = self._plan
         assert plan is not None
         ledger = EpochLedger(plan.source, state.global_step)
-        if plan.index is not None and plan.loader.start is not None:
-            for dataset, epoch in ended_epochs(plan.index, plan.loader.start).items():
+        marked: tuple[str, ...] = ()
+        if plan.sidecar is not None:
+            marked = plan.sidecar.boundaries
+            for one in plan.sidecar.epoch_losses:
+                total = EpochTotal(one.first_step, one.last_step, one.samples, one.loss_sum)
+                ledger.totals[EpochKey(one.dataset, one.epoch)] = total
+        if isinstance(plan.source, IndexEpochs) and plan.loader.start is not None:
+            for dataset, epoch in ended_epochs(plan.source, plan.loader.start).items():
                 ledger.end_epochs(dataset, epoch)
-        self._recorder = EpochRecorder(ledger, EpochGuardLog(args.logging_dir), plan.words, host.logger.info)
+        log = EpochGuardLog(args.logging_dir)
+        self._recorder = EpochRecorder(ledger, log, plan.words, host.logger.info, marked)
         self._recorder.expect(plan.crossings)
-        for warning in _warnings(plan, state):
+        for warning in words.warnings(plan.index, plan.schedule, plan.loader.sampler, state.max_steps):
             self._warn(warning, state)
-        host.logger.info(f"epoch guard: {_outlook(plan)}")
+        host.logger.info(f"epoch guard: {words.outlook(plan.index, plan.schedule, plan.crossings)}")
+        decision = plan.decision
+        if decision.reason:
+            (self._warn if decision.is_warning else self._tell)(decision.reason, state)
+        if decision.begun is not None:
+            self._recorder.begin_reorder(decision.begun, state.global_step + 1)
+
+    def _warn_of_an_order_left_behind(self, args: Any, state: Any) -> None:
+        if state.global_step == 0 or not state.is_world_process_zero:
+            return
+        candidates = (self._checkpoint, args.resume_from_checkpoint, host.checkpoint_folder(args, state.global_step))
+        try:
+            sidecar = find_sidecar(state.global_step, candidates)
+        except SidecarError:
+            return
+        if sidecar is not None and sidecar.reorders:
+            host.logger.warning(
+                f"epoch guard: off, but the run began a unified order at position {sidecar.reorders[-1].start}. "
+                "Without the guard the host goes on in its own order: samples will be drawn twice and others lost. "
+                "Resume with --epoch_guard track to stay in the order that was begun"
+            )
 
     @_shielded
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -143,7 +155,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._batches_in_epoch = 0
         if plan.schedule is not None:
             if self._trainer_epochs > 1:
-                self._read_again(plan, plan.schedule, args, state)
+                self._read_again(plan, args, state)
         elif isinstance(plan.source, TrainerEpochs):
             # state.epoch counts whole passes when an epoch begins.
             epoch = round(state.epoch) + 1
@@ -151,34 +163,23 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             if self._trainer_epochs > 1 and self._recorder is not None:
                 self._recorder.expect([Crossing(state.global_step + 1, epoch - 1)])
 
-    def _read_again(self, plan: _Plan, schedule: Schedule, args: Any, state: Any) -> None:
+    def _read_again(self, plan: RunPlan, args: Any, state: Any) -> None:
         """The pretraining sampler ended before ``max_steps``; the trainer starts it once more."""
+        assert plan.schedule is not None
         again = host.first_piece(plan.loader, args.gradient_accumulation_steps, state.global_step + 1)
-        schedule = schedule.then(again)
-        assert plan.index is not None
-        assert isinstance(plan.source, IndexEpochs)
-        crossings = crossings_of(plan.index, schedule, state.global_step)
-        closing = closing_steps(crossings, schedule, state.max_steps)
-        plan.source.schedule = schedule
-        self._plan = replace(plan, schedule=schedule, crossings=tuple(crossings), closing=closing)
+        self._plan = plan = plan.read_again(plan.schedule.then(again), state.max_steps, state.global_step)
         if self._recorder is not None:
-            self._recorder.expect(crossings)
+            self._recorder.expect(plan.crossings)
             if again.steps and self._trainer_epochs == 2:
-                self._warn(
-                    f"the loader ran dry after step {state.global_step}, at position {again.stop} of the sample "
-                    f"index, before max_steps {state.max_steps}. The trainer reads it again from position "
-                    f"{again.start}: samples are drawn a second time. Build the dataset for at least max_steps x "
-                    "global batch samples",
-                    state,
-                )
+                self._warn(words.read_again(again, state.global_step, state.max_steps), state)
 
     def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Counts the batches that the loader delivered."""
         self._batches_in_epoch += 1
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Closes the log window before a boundary, on every rank alike."""
-        if self._plan is not None and state.global_step in self._plan.closing:
+        """Closes the log window before a boundary and before a checkpoint, on every rank alike."""
+        if self._plan is not None and (control.should_save or state.global_step in self._plan.closing):
             control.should_log = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -202,6 +203,37 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if self._recorder is not None:
             self._recorder.record(step, float(loss))
 
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Writes the sidecar into the checkpoint. Where it cannot be, the checkpoint stays, and training goes on."""
+        if self._plan is None or self._plan.schedule is None or not state.is_world_process_zero:
+            return
+        try:
+            folder = host.checkpoint_folder(args, state.global_step)
+            write_sidecar(folder, self._sidecar(self._plan, state.global_step))
+        except Exception as cause:
+            host.logger.warning(
+                f"epoch guard: checkpoint {state.global_step} has no resume protection, its "
+                f"epoch_guard.json could not be written: {type(cause).__name__}: {cause}"
+            )
+
+    def _sidecar(self, plan: RunPlan, step: int) -> Sidecar:
+        assert plan.schedule is not None
+        recorder = self._recorder
+        totals = {} if recorder is None else recorder.ledger.totals
+        return Sidecar(
+            version=VERSION,
+            step=step,
+            position=plan.schedule.position_after(step),
+            reorders=plan.decision.reorders,
+            schedule=plan.schedule,
+            datasets=plan.datasets,
+            epoch_losses=tuple(
+                EpochLoss(key.dataset, key.epoch, one.first_step, one.last_step, one.samples, one.loss_sum)
+                for key, one in sorted(totals.items())
+            ),
+            boundaries=() if recorder is None else recorder.marked,
+        )
+
     @_shielded
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Writes the summary; says so where the data ended before the run did."""
@@ -210,109 +242,28 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             self._recorder.finish(state.global_step)
         self._recorder = None
 
+    @_shielded
     def _say_ran_dry(self, state: Any) -> None:
         if self._plan is not None and self._recorder is not None and self._ran_dry:
             if state.global_step < state.max_steps:
-                self._warn(_ran_dry(self._plan, state), state)
+                self._warn(words.ran_dry(self._plan.schedule, state.global_step, state.max_steps), state)
             self._ran_dry = False  # once
+
+    def _tell(self, text: str, state: Any) -> None:
+        host.logger.info(f"epoch guard: {text}")
+        self._note(text, state)
 
     def _warn(self, text: str, state: Any) -> None:
         host.logger.warning(f"epoch guard: {text}")
+        self._note(text, state)
+
+    def _note(self, text: str, state: Any) -> None:
         if self._recorder is not None:
             self._recorder.note(text, state.global_step)
 
     def _switch_off(self, event: str, cause: Exception) -> None:
-        # The steps that close a window stay: the ranks must go on agreeing on them.
+        # The steps that close a window stay, for the ranks must go on agreeing on them; so does the sidecar.
         self._recorder = None
         host.logger.warning(
             f"epoch guard: tracking switched off, training goes on. In {event}: {type(cause).__name__}: {cause}"
         )
-
-
-def _plan(args: Any, state: Any, dataloader: Any) -> _Plan:
-    loader = host.follow_loader(args, dataloader)
-    index = host.read_dataset(loader.dataset)
-    skipped = tuple((first, last) for first, last in args.skip_data_intervals or ())
-    if index is None or loader.start is None:
-        words = Words(index.names if index is not None else (), trainer=index is not None)
-        batch = loader.micro_batch * args.gradient_accumulation_steps * loader.world_size
-        source = TrainerEpochs(batch, skipped)
-        return _Plan(loader, index, source, words, None, (), frozenset({state.max_steps}))
-    piece = host.first_piece(loader, args.gradient_accumulation_steps, state.global_step + 1)
-    schedule = Schedule((piece,), skipped)
-    crossings = tuple(crossings_of(index, schedule, state.global_step))
-    closing = closing_steps(crossings, schedule, state.max_steps)
-    return _Plan(loader, index, IndexEpochs(index, schedule), Words(index.names), schedule, crossings, closing)
-
-
-def _agree(plan: _Plan | None, failure: str | None, error: EpochGuardError | None) -> str | None:
-    """Lets all ranks reach one decision: closing a log window is collective in the trainer.
-
-    Returns:
-        Why the guard is off on all ranks; None where it is on.
-
-    Raises:
-        EpochGuardError: this rank's error, or another's.
-        RankMismatchError: the ranks would act differently.
-    """
-    gathered = host.gather((plan.agreed if plan is not None else None, failure, error is not None))
-    if error is not None:
-        raise error
-    for rank, (_, why, stops) in enumerate(gathered):
-        if stops:
-            raise RankMismatchError(f"rank {rank} stopped: {why}")
-    for rank, (_, why, _) in enumerate(gathered):
-        if why is not None:
-            return why if len(gathered) == 1 else f"rank {rank}: {why}"
-    for rank, (found, _, _) in enumerate(gathered):
-        if found != gathered[0][0]:
-            raise RankMismatchError(
-                f"rank {rank} would follow another data order than rank 0: {found} instead of {gathered[0][0]}. "
-                "Point all ranks to the same corpus and the same index cache"
-            )
-    return None
-
-
-def _warnings(plan: _Plan, state: Any) -> list[str]:
-    found = []
-    if plan.index is not None and plan.schedule is None:
-        found.append(
-            f"the sampler {plan.loader.sampler} is not one whose positions are followed: data epochs are not known "
-            "in this run, and the trainer's own epochs are logged instead. Use "
-            "paddlenlp.utils.batch_sampler.DistributedBatchSampler, as PaddleNLP's run_pretrain.py does"
-        )
-    if plan.schedule is not None:
-        piece = plan.schedule.pieces[0]
-        last = piece.first_step + piece.steps - 1
-        if last < state.max_steps:
-            found.append(
-                f"the loader will run dry after step {last} of {state.max_steps}: it reads positions {piece.start} "
-                f"to {piece.stop}, {piece.global_batch} a step. Build the dataset for at least max_steps x global "
-                "batch samples"
-            )
-    return found
-
-
-def _outlook(plan: _Plan) -> str:
-    if plan.index is None:
-        return "the dataset has no sample index; its data epochs are the trainer's epochs"
-    if plan.schedule is None:
-        return "following the trainer's epochs"
-    epochs = ", ".join(
-        f"{name} {count} data epoch{'s' if count > 1 else ''}"
-        for name, count in zip(plan.index.names, plan.index.epochs, strict=True)
-    )
-    ahead = ", ".join(f"{c.from_epoch} to {c.to_epoch} at step {c.step}" for c in plan.crossings)
-    return f"following {epochs}; boundaries ahead: {ahead or 'none'}"
-
-
-def _ran_dry(plan: _Plan, state: Any) -> str:
-    if plan.schedule is None:
-        where = "the end of the data"
-    else:
-        where = f"position {plan.schedule.pieces[-1].stop}, the end of the sample index"
-    return (
-        f"training stopped at step {state.global_step} of {state.max_steps} because the loader ran dry at {where}. "
-        "The run is shorter than planned: learning rate schedule and data mix were laid out for max_steps. Build "
-        "the dataset for at least max_steps x global batch samples"
-    )

@@ -25,5 +25,17 @@ class ScheduleError(EpochGuardError):
     """A step was asked for that the sampler cannot deliver."""
 
 
+class OrderError(EpochGuardError):
+    """An order is asked for that does not exist, or a position outside of it."""
+
+
+class SidecarError(EpochGuardError):
+    """The guard's file in a checkpoint is damaged, of an unknown version or of another step."""
+
+
+class ResumeMismatchError(EpochGuardError):
+    """The run that resumes is not the run that was interrupted."""
+
+
 class RankMismatchError(EpochGuardError):
     """The processes of one run see different data orders."""

@@ -4,20 +4,32 @@ Written against paddlenlp 3.0.0b4 and paddlepaddle 3.0 to 3.3.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import paddle
 from paddlenlp.data.blendable_dataset import BlendableDataset
 from paddlenlp.data.causal_dataset import GPTDataset
 from paddlenlp.trainer import TrainerCallback
+from paddlenlp.trainer.trainer_utils import PREFIX_CHECKPOINT_DIR
 from paddlenlp.utils.batch_sampler import DistributedBatchSampler
 from paddlenlp.utils.log import logger
 
 from paddle_epoch_guard.index import BlendIndex, Description, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.verify import IndexArrays
-from paddle_epoch_guard.order import Piece
+from paddle_epoch_guard.order import Order, Piece, Reorder
 
-__all__ = ["Loader", "TrainerCallback", "first_piece", "follow_loader", "gather", "logger", "read_dataset"]
+__all__ = [
+    "Loader",
+    "TrainerCallback",
+    "checkpoint_folder",
+    "first_piece",
+    "follow_loader",
+    "gather",
+    "install_order",
+    "logger",
+    "read_dataset",
+]
 
 
 def read_dataset(dataset: Any) -> SampleIndex | None:
@@ -34,7 +46,7 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
     """
     if isinstance(dataset, BlendableDataset):
         parts = tuple(_read_gpt(part) for part in dataset.datasets)
-        return BlendIndex(parts, dataset.dataset_index, dataset.dataset_sample_index)
+        return BlendIndex(parts, _base(dataset.dataset_index), _base(dataset.dataset_sample_index))
     if isinstance(dataset, GPTDataset) and hasattr(dataset, "shuffle_idx"):
         return _read_gpt(dataset)
     return None
@@ -42,13 +54,14 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
 
 def _read_gpt(dataset: GPTDataset) -> GPTIndex:
     description = Description.parse(dataset.desc, "the dataset's desc")
+    shuffle_idx = _base(dataset.shuffle_idx)
     files = {
         which: getattr(getattr(dataset, which), "filename", None) for which in ("doc_idx", "sample_idx", "shuffle_idx")
     }
     arrays = IndexArrays(
         doc_idx=dataset.doc_idx,
         sample_idx=dataset.sample_idx,
-        shuffle_idx=dataset.shuffle_idx,
+        shuffle_idx=shuffle_idx,
         sizes=dataset.indexed_dataset.sizes,
         sources={which: str(file or f"{which} of {description.prefix}") for which, file in files.items()},
     )
@@ -102,6 +115,31 @@ def follow_loader(args: Any, loader: Any) -> Loader:
     )
 
 
+def install_order(dataset: Any, reorders: tuple[Reorder, ...]) -> None:
+    """Makes a live dataset draw in another order; with no reorders, in the host's own.
+
+    It must happen before the loader forks its workers, which is after ``on_epoch_begin``. Files are not touched.
+
+    Args:
+        dataset: ``GPTDataset``, or ``BlendableDataset``, whose positions are then those of the blend.
+        reorders: oldest first.
+    """
+    blend = isinstance(dataset, BlendableDataset)
+    for name in ("dataset_index", "dataset_sample_index") if blend else ("shuffle_idx",):
+        base = _base(getattr(dataset, name))
+        setattr(dataset, name, Order(base, reorders) if reorders else base)
+
+
+def _base(array: Any) -> Any:
+    """The host's own array, where an order of an earlier run still stands before it."""
+    return array.base if isinstance(array, Order) else array
+
+
+def checkpoint_folder(args: Any, step: int) -> Path:
+    """Where the trainer keeps the checkpoint of a step (`_save_checkpoint` in paddlenlp/trainer/trainer.py)."""
+    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
+
+
 def first_piece(loader: Loader, accumulation: int, first_step: int) -> Piece:
     """The piece of the schedule that begins where the sampler stands.
 
@@ -120,6 +158,12 @@ def first_piece(loader: Loader, accumulation: int, first_step: int) -> Piece:
         stop=loader.stop,
         keeps_tail=loader.keeps_tail,
     )
+
+
+def rank() -> int:
+    """This process's place among those of the run, from 0."""
+    found: int = paddle.distributed.get_rank()
+    return found
 
 
 def gather(value: Any) -> list[Any]:

@@ -38,7 +38,7 @@ def test_flags_parse_beside_the_trainers_arguments(tmp_path):
 
 
 def test_a_wrong_value_says_what_was_found_and_what_is_expected():
-    with pytest.raises(EpochGuardError, match=r"--epoch_guard is 'on'; expected one of off, track"):
+    with pytest.raises(EpochGuardError, match=r"--epoch_guard is 'on'; expected one of off, track, unified"):
         EpochGuardArguments(epoch_guard="on")
 
 
@@ -54,5 +54,5 @@ def test_a_wrong_value_set_by_hand_on_the_training_arguments_is_found():
 def test_help_teaches_every_flag():
     text = " ".join(PdArgumentParser(EpochGuardArguments).format_help().split())
     assert "follow the data epochs, mark their boundaries" in text
-    assert "--epoch_guard {off,track}" in text
+    assert "--epoch_guard {off,track,unified}" in text
     assert "stop before the first step" in text

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import corpora
@@ -84,7 +84,7 @@ def test_positions_outside_the_blend_are_refused(tmp_path, positions):
         index_of(build(tmp_path)).locate(positions)
 
 
-@pytest.mark.parametrize("samples", [100, 210, 380, 460, 600, 770])
+@pytest.mark.parametrize("samples", [100, 210, 340, 380, 460, 600, 770])
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
 def test_boundaries_are_the_first_draws_from_each_separated_epoch(tmp_path, monkeypatch, samples, block):
     monkeypatch.setattr(blend, "_BLOCK", block)
@@ -121,6 +121,7 @@ def test_corpora_of_the_same_name_are_told_apart_by_their_place():
     assert index.names == ("text-0", "code", "text-2")
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["text", "text-0", "text-1", "text-2", "a/text", "code"]), min_size=1, max_size=5))
 @example(["a/text", "b/text", "text-0"])
 def test_names_are_always_distinct(prefixes):

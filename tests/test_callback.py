@@ -238,7 +238,7 @@ def test_data_that_is_read_again_is_said_loudly_and_followed(tmp_path, host_log)
 
 
 def test_a_run_that_ends_early_because_the_loader_ran_dry_says_so(tmp_path, dataset, host_log):
-    train(arguments(tmp_path, max_steps=20, save_strategy="steps", save_steps=20), dataset)
+    train(arguments(tmp_path, max_steps=20, save_strategy="steps", save_steps=20), dataset, callbacks=[])
     # Twice the batch: the host skips 20 x 8 positions of an index of 202, and reads the rest again and again.
     larger = arguments(tmp_path, max_steps=60, per_device_train_batch_size=8)
     run = train(larger, dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
@@ -248,7 +248,7 @@ def test_a_run_that_ends_early_because_the_loader_ran_dry_says_so(tmp_path, data
 
 
 def test_a_loader_that_is_dry_from_the_start_is_named_before_the_host_fails_on_it(tmp_path, dataset, host_log):
-    train(arguments(tmp_path, max_steps=30, save_strategy="steps", save_steps=30), dataset)
+    train(arguments(tmp_path, max_steps=30, save_strategy="steps", save_steps=30), dataset, callbacks=[])
     larger = arguments(tmp_path, max_steps=STEPS, per_device_train_batch_size=8)
     with pytest.raises(UnboundLocalError):  # paddlenlp 3.0.0b4's own
         train(larger, dataset, resume=str(tmp_path / "run" / "checkpoint-30"))

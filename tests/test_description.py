@@ -31,6 +31,7 @@ def test_the_hosts_description_is_read_and_written_again_unchanged(tmp_path, nam
 LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1)
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         Description,
@@ -117,7 +118,7 @@ def splits(draw):
     return draw(st.sampled_from([",", "/"])).join(str(share) for share in shares)
 
 
-@settings(max_examples=500)
+@settings(deadline=None, max_examples=300)
 @given(splits(), st.one_of(st.integers(0, 30), st.integers(0, 10**7)))
 def test_documents_are_split_as_the_host_splits_them(split, documents):
     ends = get_train_valid_test_split_(split, documents)

@@ -24,6 +24,7 @@ def epochs_by_walking(dataset, documents=slice(None)):
     tokens_per_epoch = int(sizes[documents].sum())
     epoch_at, epoch, tokens = {}, 1, 0
     for entry, document in enumerate(dataset.doc_idx.tolist()):
+        epoch_at[entry, 0] = epoch  # of an empty document too: the first sample can start at one
         for offset in range(sizes[document]):
             epoch_at[entry, offset] = epoch
             tokens += 1

@@ -68,7 +68,7 @@ def numbers_at_the_threshold(draw):
     return tokens, length, max(before_last + threshold + draw(st.integers(-1, 1)), 0)
 
 
-@settings(max_examples=400)
+@settings(deadline=None, max_examples=400)
 @given(st.one_of(numbers(), numbers_at_the_threshold()))
 def test_epochs_separation_and_boundary_are_the_hosts(given_numbers):
     layout = IndexLayout.of(*given_numbers)
@@ -77,7 +77,7 @@ def test_epochs_separation_and_boundary_are_the_hosts(given_numbers):
     assert layout.boundary_position == (first_separated if separated else None)
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(st.one_of(numbers(), numbers_at_the_threshold()))
 def test_the_counts_follow_from_the_token_stream(given_numbers):
     tokens, length, samples = given_numbers
@@ -90,7 +90,7 @@ def test_the_counts_follow_from_the_token_stream(given_numbers):
         assert 1 <= layout.last_epoch_samples <= layout.samples_per_epoch + 1
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(st.one_of(numbers(), numbers_at_the_threshold()))
 def test_groups_cover_all_samples_and_all_epochs_without_gap(given_numbers):
     layout = IndexLayout.of(*given_numbers)

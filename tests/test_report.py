@@ -104,9 +104,10 @@ def test_a_log_of_100_000_steps_shows_every_boundary_through_the_servers_own_sam
     steps, batch = 100_000, 4
     index = ManyEpochs(per_epoch=steps * batch // 12)
     schedule = Schedule((Piece(1, 0, batch, 1, 1, stop=len(index)),))
-    crossings = crossings_of(index, schedule)
+    source = IndexEpochs(index, schedule)
+    crossings = crossings_of(source)
     log = EpochGuardLog(tmp_path)
-    recorder = EpochRecorder(EpochLedger(IndexEpochs(index, schedule)), log, Words(index.names), say=lambda _: None)
+    recorder = EpochRecorder(EpochLedger(source), log, Words(index.names), say=lambda _: None)
     recorder.expect(crossings)
     curve = 3.0 + 8.0 * np.exp(-np.arange(1, steps + 1) / 20_000)
     trainer_log = LogWriter(logdir=str(tmp_path), file_name="vdlrecords.0000000001.log")

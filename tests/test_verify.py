@@ -358,7 +358,7 @@ def test_of_a_large_index_the_ends_of_each_group_of_samples_are_checked(large, a
     assert named(description, arrays) == "shuffle_idx"
 
 
-@pytest.mark.parametrize("row", [0, 1, 2, -3, -2, -1])
+@pytest.mark.parametrize("row", [0, 1, ROWS - 1, -3, -2, -1])  # ROWS - 1: no step behind it is read
 @pytest.mark.parametrize("column", [0, 1])
 def test_of_a_large_index_the_first_and_last_rows_are_checked(large, row, column):
     description, arrays = large

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from paddle_epoch_guard.index import SampleIndex
 from paddle_epoch_guard.ledger.epochs import LossWindow
+from paddle_epoch_guard.ledger.sources import IndexEpochs
 from paddle_epoch_guard.order import Schedule
 
 SIDE = 30
@@ -40,20 +40,28 @@ class Crossing:
         return self.step + 1 if self.mixed else self.step
 
 
-def crossings_of(index: SampleIndex, schedule: Schedule, after_step: int = 0) -> list[Crossing]:
-    """The crossings of all boundaries at steps later than ``after_step``, by step."""
+def crossings_of(source: IndexEpochs, after_step: int = 0) -> list[Crossing]:
+    """The crossings of all boundaries at steps later than ``after_step``, by step.
+
+    A boundary whose two sides a reorder has mixed is none any more.
+    """
     found = [
         Crossing(step, boundary.from_epoch, boundary.dataset, boundary.position, mixed)
-        for boundary in index.boundaries
-        for step, mixed in schedule.crossings(boundary.position)
+        for boundary in source.index.boundaries
+        if not source.positions.dissolves(boundary.position)
+        for step, mixed in source.schedule.crossings(boundary.position)
         if step > after_step
     ]
     return sorted(found, key=lambda crossing: (crossing.step, crossing.dataset))
 
 
-def ended_epochs(index: SampleIndex, start: int) -> dict[int, int]:
+def ended_epochs(source: IndexEpochs, start: int) -> dict[int, int]:
     """For each dataset, the last epoch whose boundary lies before position ``start``, where a run begins."""
-    return {boundary.dataset: boundary.from_epoch for boundary in index.boundaries if boundary.position < start}
+    return {
+        boundary.dataset: boundary.from_epoch
+        for boundary in source.index.boundaries
+        if boundary.position < start and not source.positions.dissolves(boundary.position)
+    }
 
 
 def closing_steps(crossings: Iterable[Crossing], schedule: Schedule, last_step: int) -> frozenset[int]:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from paddle_epoch_guard.index import SampleIndex
-from paddle_epoch_guard.order import Draw, Schedule
+from paddle_epoch_guard.order import Draw, PositionMap, Schedule
 
 _BLOCK = 1 << 16  # positions looked up at a time
 
@@ -29,10 +29,12 @@ class EpochSource(Protocol):
 
 @dataclass
 class IndexEpochs:
-    """Data epochs, from the sample index and the schedule: exact."""
+    """Data epochs, from the sample index, the order and the schedule: exact."""
 
     index: SampleIndex
     schedule: Schedule
+    positions: PositionMap = field(default_factory=PositionMap)
+    """Where the run's positions lie in the host's order."""
 
     def counts(self, first_step: int, last_step: int) -> dict[EpochKey, int]:
         """Samples that the trained steps draw from each data epoch."""
@@ -44,7 +46,8 @@ class IndexEpochs:
     def _count(self, draw: Draw, into: Counter[EpochKey]) -> None:
         stride = max(self.index.epochs) + 1
         for start in range(draw.start, draw.stop, _BLOCK):
-            datasets, epochs = self.index.locate(np.arange(start, min(start + _BLOCK, draw.stop)))
+            drawn = np.arange(start, min(start + _BLOCK, draw.stop))
+            datasets, epochs = self.index.locate(self.positions.base(drawn))
             counts = np.bincount(datasets * stride + epochs)
             for code in np.flatnonzero(counts).tolist():
                 into[EpochKey(*divmod(code, stride))] += int(counts[code]) * draw.times

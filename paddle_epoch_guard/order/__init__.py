@@ -1,5 +1,8 @@
-"""In which order the data is drawn: the schedule from steps to positions."""
+"""In which order the data is drawn: computed permutations, reorders, and the schedule from steps to positions."""
 
+from paddle_epoch_guard.order.mixes import MIXES, Reorder
+from paddle_epoch_guard.order.order import Order, PositionMap
+from paddle_epoch_guard.order.permutation import Permutation
 from paddle_epoch_guard.order.schedule import Draw, Piece, Schedule
 
-__all__ = ["Draw", "Piece", "Schedule"]
+__all__ = ["MIXES", "Draw", "Order", "Permutation", "Piece", "PositionMap", "Reorder", "Schedule"]

@@ -131,6 +131,15 @@ class Schedule:
         """Samples that the trained steps draw, over all ranks."""
         return sum(draw.samples for draw in self.draws(first_step, last_step))
 
+    def position_after(self, step: int) -> int:
+        """The position that the step after ``step`` draws first.
+
+        Raises:
+            ScheduleError: the sampler cannot deliver ``step``.
+        """
+        piece, _ = self._piece_at(step)
+        return min(piece.start + (step - piece.first_step + 1) * piece.global_batch, piece.stop)
+
     def positions(self, step: int, rank: int) -> npt.NDArray[np.int64]:
         """The positions that one rank draws in one step, in order, whether it trains or not.
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from paddle_epoch_guard.ledger import Crossing, CrossingWatch, EpochKey, EpochLedger, LossWindow
 from paddle_epoch_guard.ledger.crossings import SIDE
+from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.report.markers import BoundaryLine
 from paddle_epoch_guard.report.visualdl import EpochGuardLog
 from paddle_epoch_guard.report.words import Words
@@ -18,9 +19,17 @@ class EpochRecorder:
         log: where points and texts go.
         words: names of epochs, directories and tags.
         say: takes a sentence for the trainer's log.
+        marked: boundaries that an earlier part of the run has marked; they are not marked again.
     """
 
-    def __init__(self, ledger: EpochLedger, log: EpochGuardLog, words: Words, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        ledger: EpochLedger,
+        log: EpochGuardLog,
+        words: Words,
+        say: Callable[[str], None],
+        marked: Iterable[str] = (),
+    ) -> None:
         self.ledger = ledger
         self._log = log
         self._words = words
@@ -30,7 +39,20 @@ class EpochRecorder:
         self._lines: list[BoundaryLine] = []
         self._history: deque[LossWindow] = deque(maxlen=SIDE)
         self._range: tuple[float, float] | None = None
+        self._marked = list(marked)
         self._epoch_losses_written: set[EpochKey] = set()
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """The boundaries and reorders marked so far, by this run and its earlier parts."""
+        return tuple(self._marked)
+
+    def begin_reorder(self, reorder: Reorder, step: int) -> None:
+        """Marks that a unified order begins with ``step``."""
+        name = self._words.reorder_name(step)
+        self._mark(name, step)
+        self._write_text(name, name, self._words.reorder_sentence(reorder, step), step)
+        self._log.flush()
 
     def expect(self, crossings: Iterable[Crossing]) -> None:
         """Replaces the crossings still ahead."""
@@ -85,20 +107,29 @@ class EpochRecorder:
             if key.dataset == crossing.dataset and key.epoch <= crossing.from_epoch:
                 self._write_epoch_loss(key)
         self.ledger.end_epochs(crossing.dataset, crossing.from_epoch)
-        if self._log.exists(directory):  # a resumed run meets it again
-            return
-        self._lines.append(BoundaryLine(self._log, directory, crossing.step))
-        self._write_text(crossing, self._words.boundary_sentence(crossing))
+        if self._mark(directory, crossing.step):
+            self._write_crossing(crossing, self._words.boundary_sentence(crossing))
 
     def _conclude(self, watch: CrossingWatch) -> None:
         self._watches.remove(watch)
         sentence = self._words.jump_sentence(watch)
         if sentence is not None:
-            self._write_text(watch.crossing, sentence)
+            self._write_crossing(watch.crossing, sentence)
 
-    def _write_text(self, crossing: Crossing, text: str) -> None:
-        tag = f"epoch_guard/{self._words.boundary_name(crossing)}"
-        self._log.text(tag, text, crossing.step, self._words.boundary_directory(crossing))
+    def _mark(self, directory: str, step: int) -> bool:
+        """Begins a line at ``step``; False where a part of the run that came before has drawn it."""
+        if directory in self._marked or self._log.exists(directory):
+            return False
+        self._marked.append(directory)
+        self._lines.append(BoundaryLine(self._log, directory, step))
+        return True
+
+    def _write_crossing(self, crossing: Crossing, text: str) -> None:
+        directory = self._words.boundary_directory(crossing)
+        self._write_text(self._words.boundary_name(crossing), directory, text, crossing.step)
+
+    def _write_text(self, name: str, directory: str, text: str, step: int) -> None:
+        self._log.text(f"epoch_guard/{name}", text, step, directory)
         self._say(f"epoch guard: {text}")
 
     def _write_epoch_loss(self, key: EpochKey) -> None:

@@ -1,11 +1,15 @@
 """The names and sentences of the log: one place, so that a word means one thing."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from paddle_epoch_guard.index import SampleIndex
 from paddle_epoch_guard.ledger import Crossing, CrossingWatch, EpochKey, EpochTotal
 from paddle_epoch_guard.ledger.crossings import SIDE
+from paddle_epoch_guard.order import Piece, Reorder, Schedule
+
+_BUILD_MORE = "Build the dataset for at least max_steps x global batch samples"
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,21 @@ class Words:
             "again, all at once, what it has seen: a fall of the training loss here is no progress by itself."
         )
 
+    def reorder_name(self, step: int) -> str:
+        """The folder and tag of the place where a unified order begins."""
+        return f"unified_from_step_{step}"
+
+    def reorder_sentence(self, reorder: Reorder, step: int) -> str:
+        """What begins where a unified order begins."""
+        how = {
+            "uniform": "mixed evenly",
+            "ramp": "the share of the last data epoch rising from zero",
+        }[reorder.mix]
+        return (
+            f"Unified from step {step} (position {reorder.start}) on: the samples up to position {reorder.stop} are "
+            f"drawn in one order, {how} (seed {reorder.key[0]}). The last data epoch is no cliff in this run."
+        )
+
     def jump_sentence(self, watch: CrossingWatch) -> str | None:
         """What the loss did there; None where a side is empty."""
         if watch.jump is None:
@@ -100,6 +119,65 @@ class Words:
 
     def _within(self, dataset: int, directory: str) -> str:
         return directory if len(self.datasets) < 2 else f"{self.dataset_directory(dataset)}/{directory}"
+
+
+def outlook(index: SampleIndex | None, schedule: Schedule | None, crossings: Sequence[Crossing]) -> str:
+    """What lies ahead of a run, in one line."""
+    if index is None:
+        return "the dataset has no sample index; its data epochs are the trainer's epochs"
+    if schedule is None:
+        return "following the trainer's epochs"
+    epochs = ", ".join(
+        f"{name} {count} data epoch{'s' if count > 1 else ''}"
+        for name, count in zip(index.names, index.epochs, strict=True)
+    )
+    ahead = ", ".join(f"{one.from_epoch} to {one.to_epoch} at step {one.step}" for one in crossings)
+    return f"following {epochs}; boundaries ahead: {ahead or 'none'}"
+
+
+def warnings(index: SampleIndex | None, schedule: Schedule | None, sampler: str, max_steps: int) -> list[str]:
+    """What a user should know before the first step.
+
+    Args:
+        index: the data; None where the dataset has no sample index.
+        schedule: what each step draws; None where positions are not known.
+        sampler: the sampler's type.
+        max_steps: the last step of the run.
+    """
+    found = []
+    if index is not None and schedule is None:
+        found.append(
+            f"the sampler {sampler} is not one whose positions are followed: data epochs are not known in this run, "
+            "and the trainer's own epochs are logged instead. Use paddlenlp.utils.batch_sampler."
+            "DistributedBatchSampler, as PaddleNLP's run_pretrain.py does"
+        )
+    if schedule is not None:
+        piece = schedule.pieces[-1]
+        last = piece.first_step + piece.steps - 1
+        if last < max_steps:
+            found.append(
+                f"the loader will run dry after step {last} of {max_steps}: it reads positions {piece.start} to "
+                f"{piece.stop}, {piece.global_batch} a step. {_BUILD_MORE}"
+            )
+    return found
+
+
+def read_again(piece: Piece, step: int, max_steps: int) -> str:
+    """The loader ran dry, and the trainer starts it once more."""
+    return (
+        f"the loader ran dry after step {step}, at position {piece.stop} of the sample index, before max_steps "
+        f"{max_steps}. The trainer reads it again from position {piece.start}: samples are drawn a second time. "
+        f"{_BUILD_MORE}"
+    )
+
+
+def ran_dry(schedule: Schedule | None, step: int, max_steps: int) -> str:
+    """The loader ran dry, and training ended with it."""
+    end = "the data" if schedule is None else f"the sample index, position {schedule.pieces[-1].stop}"
+    return (
+        f"training stopped at step {step} of {max_steps} because the loader ran dry at the end of {end}. The run is "
+        f"shorter than planned: learning rate schedule and data mix were laid out for max_steps. {_BUILD_MORE}"
+    )
 
 
 def _safe(name: str) -> str:

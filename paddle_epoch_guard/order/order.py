@@ -1,0 +1,146 @@
+"""An order: a base order and a list of reorders, in the shape of an array."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.errors import OrderError
+from paddle_epoch_guard.order.lookahead import Lookahead
+from paddle_epoch_guard.order.mixes import MIXES, Int64Array, Mix, Reorder
+
+
+class PositionMap:
+    """Where each position of a reordered run finds its sample in the base order.
+
+    Args:
+        reorders: oldest first; each acts on the order that those before it made.
+    """
+
+    def __init__(self, reorders: Sequence[Reorder] = ()) -> None:
+        self.reorders = tuple(reorders)
+        self._mixes: tuple[tuple[Reorder, Mix], ...] = tuple((one, MIXES[one.mix](one)) for one in reorders)
+
+    def base(self, positions: npt.ArrayLike) -> Int64Array:
+        """The positions of the base order whose samples are drawn at ``positions`` (``[n]``, both)."""
+        found = np.array(positions, dtype=np.int64)
+        for reorder, mix in reversed(self._mixes):
+            _within(found, reorder, mix.source)
+        return found
+
+    def drawn(self, base_positions: npt.ArrayLike) -> Int64Array:
+        """The inverse of :meth:`base`: at which positions the samples of the base order are drawn."""
+        found = np.array(base_positions, dtype=np.int64)
+        for reorder, mix in self._mixes:
+            _within(found, reorder, mix.target)
+        return found
+
+    def dissolves(self, boundary: int) -> bool:
+        """Whether a reorder mixes the samples on both sides of a boundary of the base order."""
+        return any(reorder.start < boundary < reorder.stop for reorder in self.reorders)
+
+
+def _within(positions: Int64Array, reorder: Reorder, move: Any) -> None:
+    """Moves, in place, the positions that lie in the reorder's range."""
+    inside = (positions >= reorder.start) & (positions < reorder.stop)
+    if inside.all():
+        positions[...] = move(positions)
+    else:
+        positions[inside] = move(positions[inside])
+
+
+class Order:
+    """A one-dimensional array that is the base array in another order, computed as it is asked for.
+
+    It stands in for ``shuffle_idx`` of a live dataset, and answers whatever the base array answers: integers,
+    slices and arrays of positions, ``len``, ``dtype``, ``numpy.asarray``. Positions outside all reorders, such as
+    those past the planned samples, are the base's own. Integers are served from blocks computed ahead.
+
+    Pickled, it names the file of a memory-mapped base rather than carrying its data.
+
+    Args:
+        base: ``[n]``, usually memory-mapped.
+        reorders: oldest first.
+
+    Raises:
+        OrderError: the base is not one-dimensional, or shorter than a reorder.
+    """
+
+    ndim = 1
+
+    def __init__(self, base: npt.NDArray[Any], reorders: Sequence[Reorder]) -> None:
+        if base.ndim != 1:
+            raise OrderError(f"a base order of shape {base.shape}; expected one dimension")
+        for reorder in reorders:
+            if reorder.stop > len(base):
+                raise OrderError(f"a reorder up to position {reorder.stop} of a base order of {len(base)} positions")
+        self.base = base
+        self.positions = PositionMap(reorders)
+        self._lookahead = Lookahead(self._values, len(base))
+
+    @property
+    def reorders(self) -> tuple[Reorder, ...]:
+        """The reorders, oldest first."""
+        return self.positions.reorders
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The base's dtype."""
+        return self.base.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The base's shape."""
+        return self.base.shape
+
+    @property
+    def size(self) -> int:
+        """The number of positions."""
+        return len(self.base)
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __repr__(self) -> str:
+        return f"Order(of {len(self)} {self.dtype} positions, {len(self.reorders)} reorders)"
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, (int, np.integer)):
+            position = int(at)
+            if position < 0:
+                position += len(self.base)
+            if not 0 <= position < len(self.base):
+                raise IndexError(f"position {int(at)} of an order of {len(self.base)} positions")
+            return self._lookahead(position)
+        if isinstance(at, slice):
+            return self._values(np.arange(*at.indices(len(self.base)), dtype=np.int64))
+        chosen = np.asarray(at)
+        if chosen.dtype == bool:
+            if chosen.shape != self.shape:
+                raise IndexError(f"a mask of shape {chosen.shape} over an order of {len(self.base)} positions")
+            return self._values(np.flatnonzero(chosen))
+        low, high = (int(chosen.min()), int(chosen.max())) if chosen.size else (0, 0)
+        if low < -len(self.base) or high >= max(len(self.base), 1):
+            raise IndexError(f"positions from {low} to {high} of an order of {len(self.base)} positions")
+        return self._values(chosen if low >= 0 else np.where(chosen < 0, chosen + len(self.base), chosen))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy is False:
+            raise ValueError("an order is computed; it cannot be had as an array without a copy")
+        return np.asarray(self[:], dtype=dtype)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        base = self.base
+        # A view of a memory map keeps its class but not its place in the file.
+        if isinstance(base, np.memmap) and base.filename is not None and base.base is getattr(base, "_mmap", None):
+            return _reopened, (str(base.filename), base.dtype.str, base.offset, len(base), self.reorders)
+        return Order, (base, self.reorders)
+
+    def _values(self, positions: Int64Array) -> npt.NDArray[Any]:
+        return np.asarray(self.base[self.positions.base(positions)])
+
+
+def _reopened(filename: str, dtype: str, offset: int, length: int, reorders: tuple[Reorder, ...]) -> Order:
+    base: npt.NDArray[Any] = np.memmap(filename, np.dtype(dtype), "r", offset=offset, shape=(length,))
+    return Order(base, reorders)

@@ -1,0 +1,173 @@
+"""The sidecar: the guard's state in a checkpoint, ``checkpoint-<g>/epoch_guard.json``.
+
+It lies beside the trainer's own files, so that it goes where the checkpoint goes: copied with it, and rotated
+away with it.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from paddle_epoch_guard.errors import EpochGuardError, SidecarError
+from paddle_epoch_guard.index import GPTIndex
+from paddle_epoch_guard.order import Reorder, Schedule
+
+SIDECAR_NAME = "epoch_guard.json"
+VERSION = 1
+_BYTES = 1 << 24  # thousands of datasets and epochs fit; anything larger was not written by this package
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """What one dataset's index was built from."""
+
+    name: str
+    samples_requested: int
+    seq_length: int
+    seed: int
+    split: str
+    tokens_per_epoch: int
+
+    @classmethod
+    def of(cls, index: GPTIndex) -> "DatasetRecord":
+        """The record of a verified index. The corpus's path is left out: a corpus may move."""
+        description, layout = index.description, index.layout
+        return cls(
+            description.name,
+            description.samples_requested,
+            description.seq_length,
+            description.seed,
+            description.split,
+            layout.tokens_per_epoch,
+        )
+
+
+@dataclass(frozen=True)
+class EpochLoss:
+    """What an epoch has added up to: the ledger's ``EpochTotal``."""
+
+    dataset: int
+    epoch: int
+    first_step: int
+    last_step: int
+    samples: int
+    loss_sum: float
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The state of the data order, and what has been logged of it, after ``step`` steps."""
+
+    version: int
+    step: int
+    position: int
+    """The position that the next step draws first."""
+    reorders: tuple[Reorder, ...]
+    schedule: Schedule
+    datasets: tuple[DatasetRecord, ...]
+    epoch_losses: tuple[EpochLoss, ...] = ()
+    boundaries: tuple[str, ...] = ()
+    """Names of the boundaries already marked in VisualDL."""
+
+
+@dataclass(frozen=True)
+class _Version:
+    version: int
+
+
+def write_sidecar(checkpoint: Path, sidecar: Sidecar) -> None:
+    """Writes the sidecar whole or not at all: a temporary file, flushed to the disk, then renamed.
+
+    Args:
+        checkpoint: the checkpoint's folder, which must exist.
+        sidecar: the state.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    content = msgspec.json.format(msgspec.json.encode(sidecar), indent=2) + b"\n"
+    handle, temporary = tempfile.mkstemp(prefix=f".{SIDECAR_NAME}.", dir=checkpoint)
+    try:
+        with open(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would lock out whoever may read the checkpoint
+        os.replace(temporary, checkpoint / SIDECAR_NAME)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    # The rename is on the disk once the folder is; not every file system lets a folder be flushed.
+    with contextlib.suppress(OSError):
+        folder = os.open(checkpoint, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:
+    """Reads and validates the sidecar of a checkpoint.
+
+    Args:
+        checkpoint: the checkpoint's folder.
+        step: the step at which the run resumes.
+
+    Returns:
+        The state; None where the checkpoint has no sidecar.
+
+    Raises:
+        SidecarError: the file is damaged, of an unknown version, or of another step.
+    """
+    path = checkpoint / SIDECAR_NAME
+    next_move = (
+        "Resume from another checkpoint; or, to go on without it and let the order start anew as the host builds "
+        "it, move this file away"
+    )
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as cause:
+        raise SidecarError(f"{path}: cannot be read ({cause}). {next_move}") from cause
+    try:
+        if len(content) > _BYTES:
+            raise SidecarError(f"more than {_BYTES} bytes")
+        version = msgspec.json.decode(content, type=_Version).version
+        if version != VERSION:
+            raise SidecarError(f"version {version}; this release reads version {VERSION}")
+        sidecar = msgspec.json.decode(content, type=Sidecar)
+    except (msgspec.MsgspecError, EpochGuardError, ValueError, RecursionError) as cause:
+        raise SidecarError(f"{path}: not a sidecar that can be used: {cause}. {next_move}") from cause
+    if sidecar.step != step:
+        raise SidecarError(
+            f"{path}: written at step {sidecar.step}; the run resumes at step {step}. It belongs to another "
+            f"checkpoint. {next_move}"
+        )
+    return sidecar
+
+
+def find_sidecar(step: int, candidates: Iterable[str | os.PathLike[str] | None]) -> Sidecar | None:
+    """The sidecar of the checkpoint that a run resumes from.
+
+    Args:
+        step: the step at which the run resumes.
+        candidates: folders in which the checkpoint may be, the surest first; the first that exists counts.
+
+    Returns:
+        The state; None where there is no such folder, or no sidecar in it.
+
+    Raises:
+        SidecarError: the sidecar found is damaged, of an unknown version, or of another step.
+    """
+    for candidate in candidates:
+        if isinstance(candidate, (str, os.PathLike)) and Path(candidate).is_dir():
+            return read_sidecar(Path(candidate), step)
+    return None

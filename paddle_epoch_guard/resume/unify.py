@@ -1,0 +1,97 @@
+"""Which order a run draws in: the host's, the one it began, or a unified one from here on."""
+
+from dataclasses import dataclass
+
+from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.index import SampleIndex
+from paddle_epoch_guard.order import Reorder
+
+PURPOSE = 1
+"""Keys of unified orders are ``(seed, PURPOSE, ordinal)``, so that no other use of the seed draws the same."""
+
+
+@dataclass(frozen=True)
+class UnifyOptions:
+    """What the user asked for."""
+
+    unified: bool
+    mix: str = "auto"
+    """``auto``, ``uniform`` or ``ramp``."""
+    pool: str = "planned"
+    """``planned``: reorder the samples that the run will draw. ``all``: shuffle the whole index, then cut."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The reorders in force, and why."""
+
+    reorders: tuple[Reorder, ...]
+    begun: Reorder | None = None
+    """The reorder that begins with this start of the run."""
+    reason: str = ""
+    """A sentence for the log; empty where there is nothing to say."""
+    is_warning: bool = False
+
+
+def decide_order(
+    options: UnifyOptions,
+    index: SampleIndex,
+    start: int,
+    stop: int,
+    recorded: tuple[Reorder, ...] = (),
+) -> Decision:
+    """Decides which reorders are in force from here on.
+
+    Args:
+        options: what the user asked for.
+        index: the data.
+        start: the position that the next step draws first; 0 at a fresh start.
+        stop: where the planned samples end: the run draws the positions before it.
+        recorded: the reorders of the checkpoint's sidecar, which stay in force whatever is asked for now.
+
+    Raises:
+        ArgumentsError: the pool ``all`` is asked for in mid-run.
+    """
+    if recorded:
+        if options.unified:
+            return Decision(recorded)
+        return Decision(
+            recorded,
+            reason=f"the run began a unified order at position {recorded[-1].start}, which stays in force: leaving it "
+            "now would draw samples twice and lose others. Set --epoch_guard unified to resume without this warning",
+            is_warning=True,
+        )
+    if not options.unified:
+        return Decision(())
+    planned = [boundary for boundary in index.boundaries if boundary.position < stop]
+    if not planned:
+        return Decision((), reason=f"nothing to unify: {_why_joint(index, stop)}. Tracking only")
+    ahead = [boundary for boundary in planned if boundary.position > start]
+    if not ahead:
+        last = planned[-1]
+        return Decision(
+            (),
+            reason=f"nothing left to unify: the run resumes at position {start}, and the boundary of data epochs "
+            f"{last.from_epoch} to {last.to_epoch} lies at position {last.position}: all that remains is of the last "
+            "data epoch. The order is left as it is",
+        )
+    if options.pool == "all":
+        if start > 0:
+            raise ArgumentsError(
+                f"--epoch_guard_pool all reorders the whole index and only from position 0; the run resumes at "
+                f"position {start}. Use --epoch_guard_pool planned"
+            )
+        stop = len(index)
+    mix = options.mix if options.mix != "auto" else ("uniform" if start == 0 else "ramp")
+    boundary = ahead[0].position if mix == "ramp" else None
+    begun = Reorder(start, stop, mix, (options.seed, PURPOSE, len(recorded)), boundary)
+    return Decision((begun,), begun)
+
+
+def _why_joint(index: SampleIndex, stop: int) -> str:
+    if index.boundaries:
+        return f"the run ends at position {stop}, before the boundary at {index.boundaries[0].position}"
+    if max(index.epochs) == 1:
+        return "the run draws one data epoch"
+    return "the host has shuffled all data epochs together already"
