@@ -1,4 +1,8 @@
-"""Trains a real PaddleNLP run with the guard on, and shows the cliff at the start of the last data epoch.
+"""Trains three real PaddleNLP runs on one corpus, and shows the cliff at the start of the last data epoch.
+
+separated  the host's order: the last data epoch is shuffled apart, and the loss falls off a cliff where it starts
+unified    all planned samples in one order, from the start: no cliff
+resumed    separated, stopped at half of the first epoch, resumed unified: no cliff, and no jump at the resume
 
 Everything is real: English text from the standard library, a byte-pair tokenizer trained on it, PaddleNLP's
 corpus format, sample index, sampler and Trainer, and VisualDL. Nothing is downloaded.
@@ -13,12 +17,13 @@ from pathlib import Path
 os.environ.setdefault("GLOG_minloglevel", "2")  # paddle's own start-up lines
 
 import paddle
+from paddlenlp.trainer import TrainerCallback
 from paddlenlp.utils.log import logger
 from rich.console import Console
 from rich.table import Table
 
 from corpus import Corpus, write_corpus
-from figures import draw_run
+from figures import draw_runs
 from models import HashedNgramLM, tiny_llama
 from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
@@ -31,7 +36,7 @@ BATCH = 8
 EPOCHS = 1.45
 SEED = 42
 SPLIT = "95,5,0"
-RUNS = ("separated",)
+RUNS = ("separated", "unified", "resumed")
 LEARNING_RATES = {"ngram": 1e-2, "llama": 3e-3}
 
 
@@ -46,7 +51,6 @@ def main() -> None:
         "llama: PaddleNLP's LlamaForCausalLM, tiny; on a CPU it learns too slowly to show much of a cliff.",
     )
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where everything goes")
-    parser.add_argument("--steps", type=int, default=None, help=f"optimizer steps; default: {EPOCHS} data epochs")
     options = parser.parse_args()
 
     console = Console()
@@ -55,22 +59,45 @@ def main() -> None:
     corpus = write_corpus(options.output / "data")
     logger.set_level("WARNING")  # one line a step otherwise, beside the progress bar
 
-    summary = {"model": options.model, "seed": SEED}
+    steps_per_epoch = count_train_tokens(corpus) / SEQ_LENGTH / BATCH
+    max_steps, half_epoch = int(EPOCHS * steps_per_epoch), int(0.5 * steps_per_epoch)
     for name in RUNS:
         console.rule(f"run: {name}")
-        summary[name] = train(corpus, options, name)
+        mode = "unified" if name == "unified" else "track"
+        if name == "resumed":
+            train(corpus, options, name, max_steps, "track", stop_at=half_epoch)
+            console.print(f"stopped at step {half_epoch}; resuming with --epoch_guard unified")
+            train(corpus, options, name, max_steps, "unified", resume_from=half_epoch)
+        else:
+            train(corpus, options, name, max_steps, mode)
+
+    summary = {"model": options.model, "seed": SEED, **summarise(options.output, half_epoch)}
     (options.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     console.print(result_table(summary))
     console.print("Written: summary.json and loss.png in", str(options.output), soft_wrap=True)
     console.print("Look at the log: ", f"visualdl --logdir {options.output / 'logs'} --port 8040", soft_wrap=True)
 
 
-def train(corpus: Corpus, options: argparse.Namespace, name: str) -> dict:
-    """One run; returns what goes into the summary."""
+class StopAt(TrainerCallback):
+    """Saves a checkpoint at a step and stops there, as a run that is interrupted."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Saves and stops at the step."""
+        if state.global_step == self.step:
+            control.should_save = control.should_training_stop = True
+
+
+def train(
+    corpus: Corpus, options: argparse.Namespace, name: str, max_steps: int, mode: str, *, stop_at=0, resume_from=0
+) -> None:
+    """One run, or a part of it that is stopped or resumed."""
     args = PreTrainingArguments(
         output_dir=str(options.output / "runs" / name),
         logging_dir=str(options.output / "logs" / name),
-        max_steps=options.steps or steps_for(corpus, EPOCHS),
+        max_steps=max_steps,
         per_device_train_batch_size=BATCH,
         learning_rate=LEARNING_RATES[options.model],
         lr_scheduler_type="constant",
@@ -79,56 +106,71 @@ def train(corpus: Corpus, options: argparse.Namespace, name: str) -> dict:
         save_strategy="no",
         report_to=["visualdl"],
         seed=SEED,
-        epoch_guard="track",
+        epoch_guard=mode,
     )
-    paddle.seed(SEED)
     dataset, _ = build_datasets([corpus.prefix], args, SEQ_LENGTH, split=SPLIT)
-    ngram = options.model == "ngram"
-    trainer = PretrainingTrainer(
-        model=HashedNgramLM(corpus.vocab_size) if ngram else tiny_llama(corpus.vocab_size, SEQ_LENGTH),
-        args=args,
-        train_dataset=dataset,
-        data_collator=collate,
-        callbacks=[EpochGuardCallback()],
-    )
-    trainer.train()
-    return summarise(Path(args.logging_dir), options.output / "loss.png")
+    callbacks = [EpochGuardCallback()]
+    if stop_at:
+        callbacks.insert(0, StopAt(stop_at))
+    # A checkpoint is found by the names of parameters, which a new process counts from 0 on.
+    with paddle.utils.unique_name.guard():
+        paddle.seed(SEED)
+        ngram = options.model == "ngram"
+        trainer = PretrainingTrainer(
+            model=HashedNgramLM(corpus.vocab_size) if ngram else tiny_llama(corpus.vocab_size, SEQ_LENGTH),
+            args=args,
+            train_dataset=dataset,
+            data_collator=collate,
+            callbacks=callbacks,
+        )
+        checkpoint = Path(args.output_dir) / f"checkpoint-{resume_from}"
+        trainer.train(resume_from_checkpoint=str(checkpoint) if resume_from else None)
 
 
-def steps_for(corpus: Corpus, epochs: float) -> int:
-    """The steps that draw so many data epochs."""
+def count_train_tokens(corpus: Corpus) -> int:
+    """Tokens of one data epoch of the training split."""
     sizes = read_sizes(corpus.prefix)
-    tokens = count_tokens(sizes, *split_documents(SPLIT, "train", len(sizes)))
-    return int(epochs * tokens / SEQ_LENGTH / BATCH)
+    return count_tokens(sizes, *split_documents(SPLIT, "train", len(sizes)))
 
 
-def summarise(logs: Path, picture: Path) -> dict:
-    """What the run's logs say of its boundary; draws the picture."""
-    loss = read_scalar(logs, "train/loss")
-    data_epoch = read_scalar(logs / "epoch_guard", "epoch_guard/data_epoch")
-    boundaries = {
-        folder.name.replace("_", " "): int(read_scalar(folder, "train/loss").steps[0])
-        for folder in sorted((logs / "epoch_guard").glob("boundary_*"))
-    }
-    draw_run(
-        picture, "The last data epoch is shuffled apart: the loss falls off a cliff", loss, data_epoch, boundaries
-    )
-    if not boundaries:
-        return {"boundary_step": None}
-    step = next(iter(boundaries.values()))
+def summarise(output: Path, half_epoch: int) -> dict:
+    """What the runs' logs say of the boundary and of the resume; draws the picture."""
+    logs = output / "logs"
+    losses = {name: read_scalar(logs / name, "train/loss") for name in RUNS}
+    data_epochs = {name: read_scalar(logs / name / "epoch_guard", "epoch_guard/data_epoch") for name in RUNS}
+    marker = logs / "separated" / "epoch_guard" / "boundary_1_to_2"
+    boundary = int(read_scalar(marker, "train/loss").steps[0])
+    epoch = data_epochs["separated"]
     # A step that draws from both sides belongs to neither.
-    mixed = float(data_epoch.values[data_epoch.steps == step][0]) % 1.0 != 0.0
-    return {"boundary_step": step, **jump_at(loss, step - 1, step + mixed)}
+    mixed = float(epoch.values[epoch.steps == boundary][0]) % 1.0 != 0.0
+
+    summary = {
+        name: {"boundary_step": boundary, **jump_at(loss, boundary - 1, boundary + mixed)}
+        for name, loss in losses.items()
+    }
+    at_resume = {name: jump_at(losses[name], half_epoch, half_epoch + 1)["jump"] for name in RUNS}
+    summary["resumed"] |= {
+        "resume_step": half_epoch,
+        "jump_at_resume": at_resume["resumed"],
+        "separated_jump_at_resume": at_resume["separated"],
+    }
+    draw_runs(output / "loss.png", losses, data_epochs, boundary + mixed, half_epoch + 1)
+    return summary
 
 
 def result_table(summary: dict) -> Table:
     """The summary, for the screen."""
-    table = Table(title="Training loss (nats per token), means over 30 steps on each side of the boundary")
+    resumed = summary["resumed"]
+    table = Table(
+        title="Training loss (nats per token), means over 30 steps on each side of the boundary",
+        caption=f"At the resume (step {resumed['resume_step']}): {resumed['jump_at_resume']:+.3f}; "
+        f"the separated run there: {resumed['separated_jump_at_resume']:+.3f}",
+    )
     for column in ("run", "boundary step", "before", "after", "jump"):
         table.add_column(column, justify="left" if column == "run" else "right")
     for name in RUNS:
         run = summary[name]
-        numbers = (f"{run[key]:.3f}" if key in run else "-" for key in ("loss_before", "loss_after", "jump"))
+        numbers = (f"{run[key]:.3f}" for key in ("loss_before", "loss_after", "jump"))
         table.add_row(name, str(run["boundary_step"]), *numbers)
     return table
 

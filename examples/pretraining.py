@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import paddle
 from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 from paddlenlp.trainer import Trainer, TrainingArguments
 from paddlenlp.utils.batch_sampler import DistributedBatchSampler
@@ -34,9 +33,12 @@ class PretrainingTrainer(Trainer):
 
 
 def collate(samples):
-    """Splits samples of L + 1 tokens into ``input_ids`` and ``labels``, ``[b, L]`` each."""
+    """Splits samples of L + 1 tokens into ``input_ids`` and ``labels``, ``[b, L]`` each.
+
+    Arrays, not tensors: a loader's worker processes cannot make tensors.
+    """
     tokens = np.stack([sample["text"] for sample in samples])
-    return {"input_ids": paddle.to_tensor(tokens[:, :-1]), "labels": paddle.to_tensor(tokens[:, 1:])}
+    return {"input_ids": tokens[:, :-1], "labels": tokens[:, 1:]}
 
 
 def build_datasets(prefixes, args, seq_length, split="95,5,0", cache=None):

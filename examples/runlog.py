@@ -23,14 +23,19 @@ class Series:
 
 
 def read_scalar(folder: Path, tag: str) -> Series:
-    """All points of one tag in the newest log of a folder."""
-    newest = max(folder.glob("vdlrecords*.log"), key=lambda path: path.name)
-    records = LogReader(file_path=str(newest)).get_data("scalar", tag)
-    return Series(np.array([record.id for record in records]), np.array([record.value for record in records]))
+    """All points of one tag in a folder.
+
+    The trainer begins a new file whenever a run is resumed; where two files have the same step, the later counts.
+    """
+    points = {}
+    for path in sorted(folder.glob("vdlrecords*.log")):
+        points |= {record.id: record.value for record in LogReader(file_path=str(path)).get_data("scalar", tag)}
+    steps = sorted(points)
+    return Series(np.array(steps), np.array([points[step] for step in steps]))
 
 
 def jump_at(loss: Series, last_before: int, first_after: int) -> dict[str, float]:
-    """Mean loss over 30 steps on each side of a boundary, and their difference."""
+    """Mean loss over 30 steps on each side of a place, and their difference."""
     before = loss.mean(last_before - SIDE + 1, last_before)
     after = loss.mean(first_after, first_after + SIDE - 1)
     return {"loss_before": before, "loss_after": after, "jump": after - before}

@@ -236,10 +236,13 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
 
     @_shielded
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Writes the summary; says so where the data ended before the run did."""
-        if self._recorder is not None:
+        """Writes the summary, says so where the data ended before the run did, and gives the dataset back."""
+        plan, recorder = self._plan, self._recorder
+        if plan is not None and plan.schedule is not None:
+            host.install_order(plan.loader.dataset, ())
+        if recorder is not None:
             self._say_ran_dry(state)
-            self._recorder.finish(state.global_step)
+            recorder.finish(state.global_step, complete=state.global_step >= state.max_steps)
         self._recorder = None
 
     @_shielded

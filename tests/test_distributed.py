@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 
 from corpora import build_train, write_corpus
+from paddle_epoch_guard.order import PositionMap, Reorder
 from training import read_scalars
 
 TESTS = Path(__file__).parent
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)
 
 
-def launch(folder, prefix, cache_of_rank_1):
+def launch(folder, prefix, cache_of_rank_1, *resume, **changes):
     """Trains on two CPU processes; returns the exit status and what both printed."""
     command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo"]
     command += ["--log_dir", folder / "launch", TESTS / "distributed_run.py", folder, prefix, cache_of_rank_1]
+    command += [json.dumps(changes), *resume]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "examples")])}
     environment.pop("PADDLE_TRAINERS_NUM", None)
     done = subprocess.run(
@@ -53,6 +55,26 @@ def test_two_ranks_follow_one_order_and_only_the_first_writes(tmp_path, corpus):
         [epochs[a * 4 : b * 4].mean() for a, b in windows]
     )
     assert output.count("epoch guard: following text") == 1
+
+
+def test_two_ranks_draw_one_unified_order_and_resume_in_it(tmp_path, corpus):
+    prefix, dataset = corpus
+    order = PositionMap([Reorder(0, 128, "uniform", (7, 1, 0))]).base(np.arange(128)).reshape(32, 2, 2)
+    expected = [[[int(dataset[p]["text"][0]) for p in row] for row in order[:, rank]] for rank in (0, 1)]
+    options = {"epoch_guard": "unified", "save_strategy": "steps", "save_steps": 10, "save_total_limit": 1}
+    status, output = launch(tmp_path, prefix, tmp_path / "cache", **options)
+    assert status == 0, output[-3000:]
+    whole = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert [found["tokens"] for found in whole] == expected
+    # The checkpoints that the trainer rotated away took their sidecars along.
+    assert [path.parent.name for path in (tmp_path / "run").rglob("epoch_guard.json")] == ["checkpoint-30"]
+
+    checkpoint = tmp_path / "run" / "checkpoint-30"
+    status, output = launch(tmp_path, prefix, tmp_path / "cache", checkpoint, epoch_guard="unified")
+    assert status == 0, output[-3000:]
+    resumed = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert [found["tokens"] for found in resumed] == [tokens[30:] for tokens in expected]
+    assert resumed[0]["losses"] == [loss for loss in whole[0]["losses"] if loss[0] > 30]
 
 
 def test_ranks_that_see_different_orders_are_stopped_together(tmp_path, corpus):

@@ -115,7 +115,7 @@ def test_a_log_of_100_000_steps_shows_every_boundary_through_the_servers_own_sam
     for step in range(10, last + 1, 10):
         trainer_log.add_scalar("train/loss", curve[step - 1], step)
         recorder.record(step, curve[step - 1])
-    recorder.finish(last)
+    recorder.finish(last, complete=True)
     trainer_log.close()
 
     root = str(tmp_path)
@@ -149,6 +149,6 @@ def test_a_boundary_is_told_again_in_numbers_only_by_a_run_that_meets_it_again(t
         recorder.expect([Crossing(5, 1, position=4)])
         for step in range(1, 9):
             recorder.record(step, 10.0 - step)
-        recorder.finish(8)
+        recorder.finish(8, complete=True)
     texts = read_texts(tmp_path / "epoch_guard" / "boundary_1_to_2", "epoch_guard/boundary_1_to_2")
     assert [text.split()[0] for text in texts] == ["Step", "Training", "Training"]

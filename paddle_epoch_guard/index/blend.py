@@ -37,10 +37,12 @@ class BlendIndex:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The corpora's file names; those that occur twice carry their place in the blend."""
+        """The corpora's file names; those that would occur twice carry their place in the blend."""
         plain = [dataset.names[0] for dataset in self.datasets]
+        numbered = tuple(f"{name}-{at}" for at, name in enumerate(plain))
         often = Counter(plain)
-        return tuple(name if often[name] == 1 else f"{name}-{at}" for at, name in enumerate(plain))
+        mixed = tuple(name if often[name] == 1 else other for name, other in zip(plain, numbered, strict=True))
+        return mixed if len(set(mixed)) == len(mixed) else numbered
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -52,6 +54,9 @@ class BlendIndex:
         """Where the blend first draws from the separated last epoch of each constituent.
 
         A constituent whose last epoch the blend never reaches has none.
+
+        Raises:
+            IndexMismatchError: the blend points to a dataset that it does not have.
         """
         never = np.iinfo(np.int64).max
         starts = np.array([ds.boundaries[0].position if ds.boundaries else never for ds in self.datasets])
@@ -60,6 +65,7 @@ class BlendIndex:
             if (starts == never).all():
                 break
             which = np.asarray(self.dataset_index[start : start + _BLOCK], dtype=np.int64)
+            self._check_datasets(which)
             reached = np.flatnonzero(self.dataset_sample_index[start : start + _BLOCK] >= starts[which])
             crossed, first = np.unique(which[reached], return_index=True)
             for dataset, at in zip(crossed.tolist(), reached[first].tolist(), strict=True):
@@ -68,11 +74,19 @@ class BlendIndex:
             starts[crossed] = never
         return tuple(sorted(found))
 
+    def _check_datasets(self, which: Int64Array) -> None:
+        wrong = which[(which < 0) | (which >= len(self.datasets))]
+        if wrong.size:
+            raise IndexMismatchError(
+                f"the blend points to dataset {wrong[0]}; it has {len(self.datasets)}. "
+                "Delete the blend's cache files and let the host build them anew"
+            )
+
     def locate(self, positions: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
         """The constituent (0-based) and, within it, the data epoch (1-based) of each position.
 
         Args:
-            positions: integers ``[n]`` in ``[0, len)``.
+            positions: integers ``[n]`` in ``[0, len)``; other shapes are flattened.
 
         Returns:
             Two int64 arrays ``[n]``.
@@ -80,21 +94,17 @@ class BlendIndex:
         Raises:
             IndexMismatchError: a position, or what the blend points to, is outside its index.
         """
-        at = np.asarray(positions, dtype=np.int64)
+        at = np.asarray(positions, dtype=np.int64).reshape(-1)
         if at.size and (int(at.min()) < 0 or int(at.max()) >= len(self)):
             raise IndexMismatchError(f"positions from {at.min()} to {at.max()}; the blend has [0, {len(self)})")
         which = np.asarray(self.dataset_index[at], dtype=np.int64)
         inner = np.asarray(self.dataset_sample_index[at], dtype=np.int64)
         epochs = np.empty_like(which)
         by_dataset = np.argsort(which, kind="stable")
+        self._check_datasets(which)
         present, counts = np.unique(which, return_counts=True)
         ends = np.cumsum(counts)
         for dataset, end, count in zip(present.tolist(), ends.tolist(), counts.tolist(), strict=True):
-            if not 0 <= dataset < len(self.datasets):
-                raise IndexMismatchError(
-                    f"the blend points to dataset {dataset}; it has {len(self.datasets)}. "
-                    "Delete the blend's cache files and let the host build them anew"
-                )
             chosen = by_dataset[end - count : end]
             epochs[chosen] = self.datasets[dataset].epoch_of(inner[chosen])
         return which, epochs

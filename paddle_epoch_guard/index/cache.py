@@ -1,5 +1,6 @@
 """A sample index read from a cache directory, without the host."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from paddle_epoch_guard.index.verify import IndexArrays
 
 _ARRAYS = ("doc_idx", "sample_idx", "shuffle_idx")
 _DESCRIPTION_BYTES = 1 << 16  # six lines; anything longer is not one
+_BLEND = b"Blendable dataset\n"  # as paddlenlp/data/blendable_dataset.py (3.0.0b4) starts it
 
 
 def read_cache(
@@ -51,16 +53,26 @@ def _choose(folder: Path, digest: str | None, name: str) -> Path:
         raise IndexFileError(f"{folder}: no such directory; expected the host's index cache")
     if digest is not None:
         path = folder / f"{digest}.dsc"
-        if "/" in digest or not path.is_file():
+        if not re.fullmatch("[0-9a-f]{32}", digest) or not path.is_file():
             raise IndexFileError(f"{path}: no such file; expected the description of the index")
         return path
-    fitting = [path for path in sorted(folder.glob("*.dsc")) if _read_description(path).name == name]
+    descriptions = [path for path in sorted(folder.glob("*.dsc")) if not _is_blend(path)]
+    fitting = [path for path in descriptions if _read_description(path).name == name]
     if len(fitting) != 1:
         found = ", ".join(path.stem for path in fitting) or "none"
         raise IndexFileError(
             f"{folder}: {len(fitting)} indices named {name!r} ({found}); expected one. Choose one by its md5"
         )
     return fitting[0]
+
+
+def _is_blend(path: Path) -> bool:
+    """Whether it describes a blend: these lie in the same ``data_cache_path``."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_BLEND)) == _BLEND
+    except OSError:
+        return False  # and reading it as a description says why
 
 
 def _read_description(path: Path) -> Description:
@@ -80,7 +92,7 @@ def _load(path: Path) -> npt.NDArray[np.integer[Any]]:
             f"{path}: no such file; expected it beside its description. "
             "The index is incomplete; let the host build it anew"
         ) from cause
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError) as cause:
+    except Exception as cause:  # numpy also lets through BadZipFile, TokenError, IndexError, ...
         raise IndexFileError(
             f"{path}: not a readable .npy array ({cause}); expected integers, saved without pickle. "
             "The file is truncated or damaged; let the host build the index anew"

@@ -31,8 +31,11 @@ def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
     for path in (index_path, data_path):
         if not path.is_file():
             raise CorpusError(f"{path}: no such file; expected the corpus prefix, without .idx or .bin")
-    with index_path.open("rb") as stream:
-        header = stream.read(_HEADER_BYTES)
+    try:
+        with index_path.open("rb") as stream:
+            header = stream.read(_HEADER_BYTES)
+    except OSError as cause:
+        raise CorpusError(f"{index_path}: cannot be read ({cause}); expected the index file of a corpus") from cause
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise CorpusError(
             f"{index_path}: starts with {header[:9]!r}; expected {_MAGIC!r}, the memory-mapped format "
@@ -45,7 +48,7 @@ def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
         raise CorpusError(
             f"{index_path}: version {version} and dtype code {header[17]}; expected version 1 and a code from 1 to 10"
         )
-    needed = _HEADER_BYTES + count * (4 + 8)
+    needed = _HEADER_BYTES + count * (4 + 8) + int.from_bytes(header[26:34], "little") * 8
     found = index_path.stat().st_size
     if found < needed:
         raise CorpusError(f"{index_path}: {found} bytes; its header's {count} documents need at least {needed}")

@@ -11,9 +11,9 @@ _FORM = re.compile(
     r"GPT Dataset\n\n"
     r"Data prefix (?P<prefix>.+)\n"
     r"Dataset name (?P<name>.+)\n"
-    r"Number of samples (?P<samples>[0-9]{1,18})\n"
-    r"Sequence length (?P<seq_length>[0-9]{1,18})\n"
-    r"Random seed (?P<seed>-?[0-9]{1,20})\n"
+    r"Number of samples (?P<samples>0|[1-9][0-9]{0,17})\n"
+    r"Sequence length (?P<seq_length>0|[1-9][0-9]{0,17})\n"
+    r"Random seed (?P<seed>0|-?[1-9][0-9]{0,19})\n"
     r"Split (?P<split>.+)\n"
 )
 _SPLIT_NAMES = ("train", "valid", "test")
@@ -46,9 +46,8 @@ class Description:
         """
         match = _FORM.fullmatch(text)
         if match is None:
-            shown = text[:80].replace("\n", "\\n")
             raise IndexFileError(
-                f"{source}: not a description of a GPT dataset: found {shown!r}; expected 'GPT Dataset', an empty "
+                f"{source}: not a description of a GPT dataset: found {text[:80]!r}; expected 'GPT Dataset', an empty "
                 "line and the six lines 'Data prefix', 'Dataset name', 'Number of samples', 'Sequence length', "
                 "'Random seed' and 'Split'. Other formats than PaddleNLP's are not read"
             )

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.errors import IndexMismatchError
+from paddle_epoch_guard.errors import CorpusError, IndexMismatchError
 from paddle_epoch_guard.index.corpus import count_tokens
 from paddle_epoch_guard.index.description import Description, split_documents
 from paddle_epoch_guard.index.layout import IndexLayout
@@ -18,7 +18,10 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, order=True)
 class Boundary:
-    """Where the order passes from one separately shuffled group of data epochs to the next."""
+    """Where the order passes from one separately shuffled group of data epochs to the next.
+
+    One sample of the later group still begins in the epoch before it, and crosses.
+    """
 
     position: int
     """The first position of the later group, 0-based."""
@@ -82,9 +85,12 @@ class GPTIndex:
             CorpusError: the split is empty or unreadable.
             IndexMismatchError: the arrays are not those of this description and corpus.
         """
-        documents = split_documents(description.split, description.name, len(arrays.sizes))
-        tokens = count_tokens(arrays.sizes, *documents)
-        layout = IndexLayout.of(tokens, description.seq_length, description.samples_requested)
+        try:
+            documents = split_documents(description.split, description.name, len(arrays.sizes))
+            tokens = count_tokens(arrays.sizes, *documents)
+            layout = IndexLayout.of(tokens, description.seq_length, description.samples_requested)
+        except (CorpusError, IndexMismatchError) as cause:
+            raise type(cause)(f"the index of {description.prefix}: {cause}") from cause
         verify(arrays, layout, documents)
         return cls(description, layout, arrays.shuffle_idx)
 
@@ -114,10 +120,10 @@ class GPTIndex:
         shuffled epochs the number is nominal: documents of all of them are mixed.
 
         Args:
-            positions: integers ``[n]`` in ``[0, len)``.
+            positions: integers in ``[0, len)``, of any shape.
 
         Returns:
-            int64 array ``[n]``.
+            int64 array of that shape.
 
         Raises:
             IndexMismatchError: a position is outside the index.

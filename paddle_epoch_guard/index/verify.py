@@ -1,7 +1,8 @@
 """Whether the three arrays of a sample index are what its description and its corpus say.
 
 Small indices are checked whole, which proves the permutation property; of large ones the ends and evenly
-spaced blocks are read, so that the cost is bounded whatever the size.
+spaced blocks are read, so that the cost is bounded whatever the size. A valid index of the same corpus that was
+shuffled under another seed passes: only shuffling anew could tell.
 """
 
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def verify(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int])
     """
     _check_shapes(arrays, layout, documents)
     _check_documents(arrays, layout, documents)
-    _check_samples(arrays, layout)
+    _check_samples(arrays, layout, documents)
     _check_shuffle(arrays, layout)
 
 
@@ -103,8 +104,7 @@ def _check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[
         counts = np.zeros(high - low, dtype=np.int64)
         for first, last in _blocks(at, stop, _BLOCK):
             block = np.asarray(arrays.doc_idx[first:last], dtype=np.int64)
-            if int(block.min()) < low or int(block.max()) >= high:
-                _fail(arrays, "doc_idx", f"document ids from {block.min()} to {block.max()}", f"[{low}, {high})")
+            _check_ids(arrays, block, documents)
             if stop - at <= WHOLE_UP_TO:
                 counts += np.bincount(block - low, minlength=high - low)
         if stop - at <= WHOLE_UP_TO and (counts != epochs).any():
@@ -118,7 +118,13 @@ def _check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[
         at = stop
 
 
-def _check_samples(arrays: IndexArrays, layout: IndexLayout) -> None:
+def _check_ids(arrays: IndexArrays, ids: IntArray, documents: tuple[int, int]) -> None:
+    low, high = documents
+    if int(ids.min()) < low or int(ids.max()) >= high:
+        _fail(arrays, "doc_idx", f"document ids from {ids.min()} to {ids.max()}", f"[{low}, {high})")
+
+
+def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
     """Each sample starts L tokens after the one before, and the last one where the corpus leaves off."""
     rows = layout.samples_built + 1
     if np.asarray(arrays.sample_idx[0]).any():
@@ -134,7 +140,9 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout) -> None:
                 f"rows {first} to {last} point to entries {entry.min()} to {entry.max()} of doc_idx",
                 f"ascending entries within [0, {len(arrays.doc_idx)})",
             )
-        spanned = arrays.sizes[arrays.doc_idx[entry[0] : entry[-1] + 1]].astype(np.int64)
+        ids = np.asarray(arrays.doc_idx[entry[0] : entry[-1] + 1], dtype=np.int64)
+        _check_ids(arrays, ids, documents)
+        spanned = arrays.sizes[ids].astype(np.int64)
         starts = np.concatenate(([0], np.cumsum(spanned)))
         here = entry - entry[0]
         if (offset < 0).any() or (offset >= np.maximum(spanned[here], 1)).any():
@@ -154,13 +162,26 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout) -> None:
                 f"{layout.seq_length}",
             )
     last_entry, last_offset = (int(value) for value in arrays.sample_idx[-1])
-    left = int(arrays.sizes[arrays.doc_idx[last_entry:]].sum(dtype=np.int64)) - last_offset
+    ids = np.asarray(arrays.doc_idx[last_entry:], dtype=np.int64)
+    _check_ids(arrays, ids, documents)
+    left = int(arrays.sizes[ids].sum(dtype=np.int64)) - last_offset
     expected = layout.num_epochs * layout.tokens_per_epoch - layout.samples_built * layout.seq_length
     if left != expected:
         _fail(arrays, "sample_idx", f"{left} tokens follow the last row", f"{expected}")
 
 
 def _check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
+    cut = layout.samples_requested - layout.last_epoch_samples
+    # With 64 samples on either side, one joint shuffle keeps them apart by chance less than once in 2^100.
+    if layout.num_epochs > 1 and not layout.separated and min(cut, layout.samples_built - cut) >= 64:
+        highest = max(int(np.max(arrays.shuffle_idx[first:last])) for first, last in _blocks(0, cut, _BLOCK))
+        if highest < cut:
+            _fail(
+                arrays,
+                "shuffle_idx",
+                f"positions 0 to {cut:,} draw no sample from {cut:,} on, for the last data epoch is shuffled apart",
+                f"one shuffle of all, for {layout.samples_requested:,} samples",
+            )
     for low, high in layout.sample_groups:
         whole = high - low <= WHOLE_UP_TO
         seen = np.zeros(high - low if whole else 0, dtype=bool)

@@ -48,9 +48,10 @@ class EpochRecorder:
         return tuple(self._marked)
 
     def begin_reorder(self, reorder: Reorder, step: int) -> None:
-        """Marks that a unified order begins with ``step``."""
+        """Tells that a unified order begins with ``step``; in mid-run, marks it with a line."""
         name = self._words.reorder_name(step)
-        self._mark(name, step)
+        if step > 1:
+            self._mark(name, step)
         self._write_text(name, name, self._words.reorder_sentence(reorder, step), step)
         self._log.flush()
 
@@ -83,11 +84,17 @@ class EpochRecorder:
         self._history.append(window)
         self._log.flush()
 
-    def finish(self, step: int) -> None:
-        """Writes what is still open, says the summary, and closes the log."""
+    def finish(self, step: int, complete: bool) -> None:
+        """Writes what is still open, says the summary, and closes the log.
+
+        Args:
+            step: the last step.
+            complete: whether the run has come to its planned end. The mean losses of epochs that a later part of the
+                run will go on with are left to that part.
+        """
         for watch in list(self._watches):
             self._conclude(watch)
-        for key in self.ledger.totals:
+        for key in self.ledger.totals if complete else ():
             self._write_epoch_loss(key)
         if self.ledger.totals:
             self._say(f"epoch guard: {step} steps\n{self._words.summary(self.ledger.totals)}")

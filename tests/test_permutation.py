@@ -1,0 +1,439 @@
+import ast
+import contextlib
+import os
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paddle_epoch_guard.errors import OrderError
+from paddle_epoch_guard.order import Permutation, permutation
+
+KEY = (1234, 1, 0)
+LARGEST = 2**63
+BESIDE_POWERS = sorted({2**k + by for k in range(21) for by in (-1, 0, 1)} - {0})
+# Sizes at which the network covers the most values outside the domain: one more than a product of its digits.
+WASTEFUL = [a * (a - 1) + 1 for a in (65, 66, 100, 257, 1000, 2**16, 2**20 + 1)]
+
+
+def whole(n, key=KEY):
+    return Permutation(n, key)(np.arange(n))
+
+
+def is_permutation(values):
+    seen = np.zeros(len(values), bool)
+    seen[values] = True  # an image outside [0, n) is an IndexError
+    return values.min() >= 0 and bool(seen.all())
+
+
+@contextlib.contextmanager
+def the_network_only():
+    """Small permutations are computed by the network too, instead of being a table."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(permutation, "_TABLE_UP_TO", 0)
+        yield
+
+
+def test_every_small_size_is_a_bijection():
+    for n in range(1, 4097):
+        p = Permutation(n, KEY)
+        image = p(np.arange(n))
+        assert is_permutation(image), n
+        assert np.array_equal(p.inverse(image), np.arange(n)), n
+
+
+def test_the_network_is_a_bijection_of_small_sizes_too():
+    with the_network_only():
+        for n in [*range(1, 601), *range(601, 9000, 83), *BESIDE_POWERS[:45], *WASTEFUL[:4]]:
+            p = Permutation(n, (n,))
+            image = p(np.arange(n))
+            assert is_permutation(image), n
+            assert np.array_equal(p.inverse(image), np.arange(n)), n
+
+
+def test_sizes_beside_powers_of_two_are_bijections():
+    for n in [*BESIDE_POWERS, *WASTEFUL[:5]]:
+        p = Permutation(n, KEY)
+        image = p(np.arange(n))
+        assert is_permutation(image), n
+        assert np.array_equal(p.inverse(image), np.arange(n)), n
+
+
+@pytest.mark.parametrize("n", [2**32 - 1, 2**32, 2**32 + 1, 10**12, 2**53 + 1, *WASTEFUL[-2:], 2**63 - 1, 2**63])
+def test_large_sizes_are_undone_by_the_inverse(n):
+    p = Permutation(n, KEY)
+    random = np.random.default_rng(0).integers(0, n, 3000, dtype=np.uint64)
+    x = np.concatenate([np.arange(500, dtype=np.uint64), n - 1 - np.arange(500, dtype=np.uint64), random])
+    assert np.array_equal(p.inverse(p(x)), x.astype(np.int64))
+    assert np.array_equal(p(p.inverse(x)), x.astype(np.int64))
+    assert len(np.unique(p(x))) == len(np.unique(x))
+    assert p(x).min() >= 0
+    assert p(x).max() < n
+
+
+@st.composite
+def sizes_and_values(draw):
+    n = draw(
+        st.one_of(
+            st.integers(1, 200),
+            st.integers(4090, 4100),
+            st.integers(2**32 - 2, 2**32 + 2),
+            st.integers(1, LARGEST),
+            st.integers(LARGEST - 3, LARGEST),
+        )
+    )
+    ends = [0, n - 1, min(1, n - 1), n // 2]
+    return n, ends + draw(st.lists(st.integers(0, n - 1), max_size=20))
+
+
+@given(sizes_and_values(), st.lists(st.integers(0, 2**70), min_size=1, max_size=5), st.booleans())
+def test_scalars_and_arrays_have_the_same_images_and_preimages(size_and_values, key, small_by_network):
+    n, values = size_and_values
+    with the_network_only() if small_by_network else contextlib.nullcontext():
+        p = Permutation(n, key)
+    array = np.array(values, np.uint64)
+    assert p(array).tolist() == [p(x) for x in values]
+    assert p.inverse(array).tolist() == [p.inverse(x) for x in values]
+    assert [p.inverse(p(x)) for x in values] == values
+    assert [p(p.inverse(x)) for x in values] == values
+
+
+@pytest.mark.parametrize("n", [100, 2**33])
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4", ">i8"]
+)
+def test_arrays_of_every_integer_dtype(n, dtype):
+    p = Permutation(n, KEY)
+    values = np.array([0, 1, 99, 42], dtype)
+    assert p(values).tolist() == [p(x) for x in (0, 1, 99, 42)]
+    assert p.inverse(values).tolist() == [p.inverse(x) for x in (0, 1, 99, 42)]
+    assert p(values).dtype == np.int64
+    assert p(values[1]) == p(1)  # numpy's scalar
+    assert type(p(values[1])) is int
+    assert values.tolist() == [0, 1, 99, 42]
+
+
+@pytest.mark.parametrize("n", [100, 2**33])
+@pytest.mark.parametrize("shape", [(), (0,), (60,), (12, 5), (3, 4, 5), (0, 3)])
+def test_arrays_of_every_shape_keep_it(n, shape):
+    p = Permutation(n, KEY)
+    values = np.arange(np.prod(shape, dtype=int)).reshape(shape)
+    for move in (p, p.inverse):
+        image = move(values)
+        assert isinstance(image, np.ndarray)
+        assert image.shape == shape
+        assert image.dtype == np.int64
+        assert image.ravel().tolist() == [move(x) for x in values.ravel().tolist()]
+
+
+@pytest.mark.parametrize("n", [100, 2**33])
+def test_arrays_that_are_not_contiguous_are_taken_as_they_read(n):
+    p = Permutation(n, KEY)
+    values = np.arange(96).reshape(8, 12)
+    for view in (values[:, ::-3], values.T, values[::2, 1]):
+        assert p(view).tolist() == p(view.copy()).tolist()
+
+
+@pytest.mark.parametrize("n", [100, 2**33])
+def test_asking_twice_or_in_another_order_gives_the_same(n):
+    p = Permutation(n, KEY)
+    first = p(np.arange(100))
+    assert np.array_equal(p(np.arange(100)), first)
+    assert np.array_equal(p(np.arange(99, -1, -1)), first[::-1])
+
+
+# These pin the order for ever: whatever changes them makes every interrupted run resume in another order than it
+# began, drawing samples twice and losing others. Values at 0, 1, 2, n // 3, n // 2, n - 2 and n - 1 (all, for n = 10).
+GOLDEN = [
+    (10, (0,), [8, 5, 1, 9, 6, 0, 2, 3, 7, 4]),
+    (4096, KEY, [1809, 3771, 3803, 2599, 2696, 2270, 2075]),
+    (4097, KEY, [3281, 2717, 842, 4, 3500, 2013, 2330]),
+    (10**6, KEY, [885351, 246592, 93676, 667841, 733359, 798991, 284553]),
+    (2**32, KEY, [216257472, 2547111559, 211690151, 2351012963, 3767978513, 4185430062, 1240559849]),
+    (2**32 + 1, KEY, [1497420679, 1343409918, 3342865683, 3097338362, 2719225493, 443078929, 1110801236]),
+    (
+        10**12,
+        (2**40 + 1, 1, 3),
+        [318152457548, 861884094950, 950001367546, 966698958401, 27238918885, 752104020996, 153666517515],
+    ),
+    (
+        2**63,
+        (0,),
+        [
+            252386125992874115,
+            6620366550002830578,
+            8782907001871013969,
+            5510914265073684539,
+            8329104958878959482,
+            2985370511447266720,
+            1794645658796300564,
+        ],
+    ),
+    (
+        2**63,
+        KEY,
+        [
+            9092344403862449880,
+            5239190462143399322,
+            286676799668757155,
+            7298343703488983503,
+            5251182338608131729,
+            281063024078008219,
+            7228381993966304675,
+        ],
+    ),
+]
+
+
+def golden_positions(n):
+    return list(range(10)) if n == 10 else [0, 1, 2, n // 3, n // 2, n - 2, n - 1]
+
+
+@pytest.mark.parametrize(("n", "key", "images"), GOLDEN)
+def test_the_order_is_pinned_for_ever(n, key, images):
+    p = Permutation(n, key)
+    at = golden_positions(n)
+    assert [p(x) for x in at] == images
+    assert p(np.array(at, np.uint64)).tolist() == images
+    assert p.inverse(np.array(images, np.uint64)).tolist() == at
+
+
+def test_another_process_computes_the_same():
+    asked = [(n, key, golden_positions(n)) for n, key, _ in GOLDEN]
+    program = (
+        "from paddle_epoch_guard.order.permutation import Permutation\n"
+        f"print([[Permutation(n, key)(x) for x in at] for n, key, at in {asked}])"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert ast.literal_eval(done.stdout) == [images for _, _, images in GOLDEN]
+
+
+@pytest.mark.parametrize("n", [1000, 100_003, 2**40])
+def test_each_part_of_the_key_and_its_place_matter(n):
+    keys = [(1,), (2,), (1, 2), (2, 1), (1, 1), (1, 2, 1), (2, 1, 2), (1, 1, 1), (1, 1, 2), (2**31,), (2**32 - 1,)]
+    x = np.arange(1000)
+    images = {key: tuple(Permutation(n, key)(x).tolist()) for key in keys}
+    assert len(set(images.values())) == len(keys)
+
+
+def test_keys_may_be_any_sequence_of_integers():
+    expected = whole(5000).tolist()
+    assert whole(5000, list(KEY)).tolist() == expected
+    assert whole(5000, tuple(np.int32(part) for part in KEY)).tolist() == expected
+
+
+@pytest.mark.parametrize("n", [0, -1, LARGEST + 1])
+def test_a_size_that_does_not_exist_is_refused(n):
+    with pytest.raises(OrderError, match=rf"permutation of {n} values; expected 1 to 2\*\*63"):
+        Permutation(n, KEY)
+
+
+@pytest.mark.parametrize(("key", "said"), [((), r"\(\)"), ((-1,), r"\(-1,\)"), ((3, -2, 1), r"\(3, -2, 1\)")])
+def test_a_key_that_is_none_is_refused(key, said):
+    with pytest.raises(OrderError, match=rf"the key {said}; expected one or more integers from 0 on"):
+        Permutation(10, key)
+
+
+@pytest.mark.parametrize("n", [1, 100, 4097, 2**40])
+@pytest.mark.parametrize("name", ["__call__", "inverse"])
+def test_values_outside_the_domain_are_refused(n, name):
+    move = getattr(Permutation(n, KEY), name)
+    for value in (-1, n, n + 1, -n, np.int64(-1), np.int64(n)):
+        with pytest.raises(OrderError, match=rf"the value {value}; the permutation has \[0, {n}\)"):
+            move(value)
+    with pytest.raises(OrderError, match=rf"values from -1 to 0; the permutation has \[0, {n}\)"):
+        move(np.array([0, -1]))
+    with pytest.raises(OrderError, match=rf"values from 0 to {n}; the permutation has \[0, {n}\)"):
+        move(np.array([[0], [n]]))
+
+
+def test_the_largest_size_refuses_what_int64_cannot_hold():
+    p = Permutation(LARGEST, KEY)
+    for value in (LARGEST, np.uint64(LARGEST), np.array([LARGEST], np.uint64)):
+        with pytest.raises(OrderError, match=str(LARGEST)):
+            p(value)
+
+
+@pytest.mark.parametrize("n", [1, 4096, 10**4, 10**9, 10**15, 2**63])
+def test_memory_does_not_grow_with_the_size(n):
+    values = np.arange(min(n, 100))
+    tracemalloc.start()
+    try:
+        p = Permutation(n, KEY)
+        p(values)
+        p.inverse(values)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many values each pass through the network took."""
+    sizes = []
+    once, once_int = Permutation._once, Permutation._once_int
+
+    def counted(self, values, inverse):
+        sizes.append(values.size)
+        return once(self, values, inverse)
+
+    def counted_int(self, value, inverse):
+        sizes.append(1)
+        return once_int(self, value, inverse)
+
+    monkeypatch.setattr(Permutation, "_once", counted)
+    monkeypatch.setattr(Permutation, "_once_int", counted_int)
+    return sizes
+
+
+LONG_WALKS_MAY_LURK = [4097, *(2**k + 1 for k in (13, 16, 17, 20, 31, 32, 33, 40, 62)), 2**63, *WASTEFUL]
+
+
+@pytest.mark.parametrize("n", LONG_WALKS_MAY_LURK)
+def test_few_values_walk_on_and_not_far(n, passes):
+    p = Permutation(n, KEY)
+    values = np.random.default_rng(n).choice(min(n, 2**40), 4096, replace=n > 2**20)
+    for move in (p, p.inverse):
+        passes.clear()
+        move(values)
+        assert len(passes) <= 1 + 4
+        # Less than one value in root n is outside; five deviations more, and one.
+        outside = 4096 / n**0.5
+        assert sum(passes) - 4096 <= outside + 5 * outside**0.5 + 1
+    passes.clear()
+    for value in values[:300].tolist():
+        p(value)
+    outside = 300 / n**0.5
+    assert len(passes) - 300 <= outside + 5 * outside**0.5 + 1
+
+
+def test_few_values_walk_on_in_the_smallest_networks(passes):
+    with the_network_only():
+        for n in range(1, 1200):
+            passes.clear()
+            Permutation(n, KEY)(np.arange(n))
+            assert len(passes) <= 1 + 4, n
+
+
+def _distances(image, lag):
+    """Of images of values ``lag`` apart, on a circle of length one: even from 0 to 0.5 for a random permutation."""
+    gone = np.abs(image[lag:] - image[:-lag])
+    return np.minimum(gone, len(image) - gone) / len(image)
+
+
+def _unevenness(distances):
+    """Kolmogorov's and Smirnov's statistic, scaled by root n."""
+    found = np.sort(distances) * 2
+    return float(np.abs(found - (np.arange(len(found)) + 0.5) / len(found)).max() * len(found) ** 0.5)
+
+
+def statistics(permutation_array):
+    """Figures in which a poor permutation would stand out against a random one."""
+    image = np.asarray(permutation_array, np.int64)
+    n = len(image)
+    cells = min(32, int((n / 4) ** 0.5))
+    place = np.arange(n)
+    counted = np.bincount(place * cells // n * cells + image * cells // n, minlength=cells**2)
+    rows = int(n**0.5)  # values this far apart share a digit of the network
+    near, far = _distances(image, 1), _distances(image, rows)
+    pairs = image[: n // 2 * 2].reshape(-1, 2)
+    return {
+        "chi-square": float(((counted - n / cells**2) ** 2).sum() / (n / cells**2)),
+        "neighbours' distance": float(near.mean()),
+        "neighbours' distance, deviation": float(near.std()),
+        "neighbours' distance, KS": _unevenness(near),
+        "distance across a digit": float(far.mean()),
+        "distance across a digit, KS": _unevenness(far),
+        "rises": int((np.diff(image) > 0).sum()),
+        "fixed points": int((image == place).sum()),
+        "correlation with the identity": float(np.corrcoef(place, image)[0, 1]),
+        "XORs of pairs": len(np.unique(pairs[:, 0] ^ pairs[:, 1])),
+        "XORs of neighbours": len(np.unique(image[1:] ^ image[:-1])),
+        "XORs across a digit": len(np.unique(image[rows:] ^ image[:-rows])),
+        "differences of pairs": len(np.unique((pairs[:, 0] - pairs[:, 1]) % n)),
+    }
+
+
+def measured(permutations):
+    figures = [statistics(one) for one in permutations]
+    return {name: np.array([one[name] for one in figures], float) for name in figures[0]}
+
+
+def sides(n, keys=40):
+    ours = measured(whole(n, (seed, 1, 0)) for seed in range(keys))
+    reference = measured(np.random.default_rng(seed).permutation(n) for seed in range(keys))
+    return ours, reference
+
+
+@pytest.mark.parametrize("n", [1000, 4096, 4097, 4161, 2**16, 100_003])
+def test_statistics_are_those_of_a_random_permutation(n):
+    ours, reference = sides(n)
+    for name, values in ours.items():
+        expected = reference[name]
+        error = ((values.var() + expected.var()) / len(values)) ** 0.5
+        assert abs(values.mean() - expected.mean()) < 5 * error, (name, values.mean(), expected.mean())
+        # Too even is as wrong as too uneven.
+        assert 0.5 < values.std() / expected.std() < 2, (name, values.std(), expected.std())
+
+
+@pytest.mark.parametrize("n", [2**16, 100_003, 4097])
+def test_single_permutations_look_random(n):
+    freedom = 31 * 31
+    for seed in range(8):
+        found = statistics(whole(n, (seed,)))
+        assert abs(found["chi-square"] - freedom) < 6 * (2 * freedom) ** 0.5
+        assert abs(found["correlation with the identity"]) < 5 / n**0.5
+        assert abs(found["neighbours' distance"] - 0.25) < 5 * (1 / 48 / n) ** 0.5
+        assert found["neighbours' distance, KS"] < 2.2
+
+
+def test_differences_of_neighbours_are_as_many_as_in_a_random_permutation():
+    for seed in range(4):
+        found = statistics(whole(2**16, (seed,)))
+        # Of 65,535 differences, m random pairs leave 65,535 * (1 - exp(-m / 65,535)); deviations 85 and 101.
+        assert abs(found["XORs of pairs"] - 25_786) < 5 * 85
+        assert abs(found["XORs of neighbours"] - 41_427) < 5 * 101
+
+
+@pytest.mark.parametrize("n", [100, 4096, 4097, 2**16])
+def test_fixed_points_are_one_on_average(n):
+    found = [int((whole(n, (seed,)) == np.arange(n)).sum()) for seed in range(200)]
+    assert 0.7 <= np.mean(found) <= 1.3
+    assert 0.5 <= np.var(found) <= 1.7
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+@pytest.mark.parametrize("n", [4096, 4097, 2**16])
+def test_neighbouring_keys_agree_at_one_position_on_average(n, part):
+    agreements = []
+    leaps = np.zeros(64)
+    for seed in range(60):
+        key = [seed * 10, 1, 0]
+        image = whole(n, key)
+        key[part] += 1
+        other = whole(n, key)
+        agreements.append(int((image == other).sum()))
+        leaps += np.bincount((image - other) % n * 64 // n, minlength=64)
+    assert 0.45 <= np.mean(agreements) <= 1.6
+    expected = 60 * np.diff(-(-np.arange(65) * n // 64))
+    assert abs(((leaps - expected) ** 2 / expected).sum() - 63) < 6 * (2 * 63) ** 0.5
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_all_permutations_of_few_values_are_equally_likely(n):
+    keys = 2400
+    found, counts = np.unique([whole(n, (seed, 1, 0)) for seed in range(keys)], axis=0, return_counts=True)
+    possible = [0, 1, 2, 6, 24][n]
+    assert len(found) == possible
+    expected = keys / possible
+    assert ((counts - expected) ** 2 / expected).sum() < possible - 1 + 6 * (2 * (possible - 1)) ** 0.5
+
+
+def test_its_text_names_size_and_key():
+    assert repr(Permutation(7, [1, 2])) == "Permutation(7, (1, 2))"
