@@ -75,7 +75,9 @@ def main() -> None:
     (options.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     console.print(result_table(summary))
     console.print("Written: summary.json and loss.png in", str(options.output), soft_wrap=True)
-    console.print("Look at the log: ", f"visualdl --logdir {options.output / 'logs'} --port 8040", soft_wrap=True)
+    console.print(
+        "Look at the log: ", f".venv/bin/visualdl --logdir {options.output / 'logs'} --port 8040", soft_wrap=True
+    )
 
 
 class StopAt(TrainerCallback):

@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from corpora import build_train, write_corpus
+from models import tiny_llama
+from paddle_epoch_guard import EpochGuardCallback
+from pretraining import PretrainingTrainer, collate
 from servers import visualdl_server
-from training import read_scalars
+from training import arguments, read_scalars
 
 SEQ_LENGTH, BATCH, SPLIT = 64, 8, (95, 5, 0)
 
@@ -33,6 +37,46 @@ def test_the_loss_falls_off_a_cliff_at_the_boundary_derived_by_hand(demo):
     assert separated["loss_before"] == pytest.approx(np.mean([losses[at] for at in range(step - 30, step)]))
 
 
+def test_no_cliff_where_unified_and_no_jump_where_resumed(demo):
+    summary = json.loads((demo[0] / "demo-output" / "summary.json").read_text())
+    cliff = summary["separated"]["jump"]
+    for run in ("unified", "resumed"):
+        assert summary[run]["boundary_step"] == summary["separated"]["boundary_step"]
+        assert abs(summary[run]["jump"]) < abs(cliff) / 4
+    resumed = summary["resumed"]
+    assert 0 < resumed["resume_step"] < resumed["boundary_step"]
+    assert abs(resumed["jump_at_resume"] - resumed["separated_jump_at_resume"]) < abs(cliff) / 10
+
+
+def test_the_three_runs_train_on_the_same_samples(demo):
+    """The mean data epoch over the whole run is the same, whatever the order."""
+    logs = demo[0] / "demo-output" / "logs"
+    epochs = [
+        np.array([value for _, value in read_scalars(logs / run / "epoch_guard", "epoch_guard/data_epoch")])
+        for run in ("separated", "unified", "resumed")
+    ]
+    assert len({len(values) for values in epochs}) == 1
+    assert epochs[1].mean() == pytest.approx(epochs[0].mean(), abs=1e-9)
+    assert epochs[2].mean() == pytest.approx(epochs[0].mean(), abs=1e-9)
+    assert not (logs / "unified" / "epoch_guard" / "boundary_1_to_2").exists()
+
+
+def test_llama_trains_through_the_same_path(tmp_path):
+    dataset = build_train([write_corpus(tmp_path / "corpus" / "text", [1000])], 180, SEQ_LENGTH // 8)
+    args = arguments(tmp_path, max_steps=4, epoch_guard="unified")
+    trainer = PretrainingTrainer(
+        model=tiny_llama(60000, SEQ_LENGTH // 8),
+        args=args,
+        train_dataset=dataset,
+        data_collator=collate,
+        callbacks=[EpochGuardCallback()],
+    )
+    result = trainer.train()
+    assert result.global_step == 4
+    assert result.training_loss == pytest.approx(np.log(60000), rel=0.05)  # as before any learning
+    assert len(read_scalars(tmp_path / "logs" / "epoch_guard", "epoch_guard/data_epoch")) == 4
+
+
 def test_the_corpus_is_real_text(demo):
     from tokenizers import Tokenizer
 
@@ -45,7 +89,9 @@ def test_the_corpus_is_real_text(demo):
 
 def test_the_screen_shows_progress_a_table_and_how_to_look(demo):
     _, printed = demo
-    for word in ("run: separated", "boundary step", "before", "after", "jump", "visualdl --logdir demo-output/logs"):
+    for run in ("separated", "unified", "resumed"):
+        assert f"run: {run}" in printed
+    for word in ("boundary step", "before", "after", "jump", "At the resume", "visualdl --logdir demo-output/logs"):
         assert word in printed
 
 

@@ -1,0 +1,164 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpora import LENGTH, ONE_EPOCH, SEPARATED, SIZES, build_train, index_of, write_corpus
+from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.index import Boundary
+from paddle_epoch_guard.order import Order, Piece, PositionMap, Schedule
+from paddle_epoch_guard.resume import (
+    DatasetRecord,
+    Sidecar,
+    UnifyOptions,
+    decide_order,
+    find_sidecar,
+    read_sidecar,
+    write_sidecar,
+)
+
+
+class Index:
+    """The boundaries and sizes of an index, and nothing more."""
+
+    names = ("text",)
+
+    def __init__(self, length, *boundaries, epochs=2):
+        self.length = length
+        self.boundaries = tuple(Boundary(at, 1, dataset) for dataset, at in enumerate(boundaries))
+        self.epochs = (epochs,)
+
+    def __len__(self):
+        return self.length
+
+
+UNIFIED = UnifyOptions(unified=True, seed=7)
+
+
+@pytest.mark.parametrize(
+    ("start", "mix", "chosen"),
+    [(0, "auto", "uniform"), (1, "auto", "ramp"), (0, "ramp", "ramp"), (50, "uniform", "uniform")],
+)
+def test_auto_is_uniform_from_the_start_and_a_ramp_later(start, mix, chosen):
+    decision = decide_order(UnifyOptions(True, mix=mix), Index(200, 100), start, 150)
+    assert decision.begun.mix == chosen
+    assert (decision.begun.start, decision.begun.stop) == (start, 150)
+    assert decision.begun.boundary == (100 if chosen == "ramp" else None)
+
+
+def test_a_blend_is_mixed_from_its_first_boundary_ahead():
+    index = Index(200, 60, 90, 140)
+    assert decide_order(UNIFIED, index, 10, 150).begun.boundary == 60
+    assert decide_order(UNIFIED, index, 60, 150).begun.boundary == 90  # at 60 all that follows is beyond it
+    assert decide_order(UNIFIED, index, 140, 150).reorders == ()
+
+
+def test_what_lies_past_the_plan_is_no_boundary():
+    decision = decide_order(UNIFIED, Index(200, 150), 0, 150)
+    assert decision.reorders == ()
+    assert "the run ends at position 150, before the boundary at 150" in decision.reason
+
+
+def test_the_pool_all_reaches_to_the_end_of_the_index_and_only_from_the_start():
+    options = UnifyOptions(True, pool="all")
+    assert decide_order(options, Index(200, 100), 0, 150).begun.stop == 200
+    with pytest.raises(ArgumentsError, match="only from position 0"):
+        decide_order(options, Index(200, 100), 3, 150)
+
+
+def test_what_was_begun_stays_whatever_is_asked_for_now():
+    begun = decide_order(UNIFIED, Index(200, 100), 0, 150).reorders
+    for options in (UNIFIED, UnifyOptions(True, mix="ramp", seed=9), UnifyOptions(False)):
+        decision = decide_order(options, Index(200, 100), 40, 150, begun)
+        assert decision.reorders == begun
+        assert decision.begun is None
+        assert decision.is_warning == (not options.unified)
+
+
+def real_index(folder, seed=1, samples=SEPARATED):
+    return index_of(build_train([write_corpus(folder / "corpus" / "text", SIZES)], samples, LENGTH, seed=seed))
+
+
+def documents_of(dataset, positions):
+    """For each document, how many of its tokens the samples at these positions hold."""
+    counts = Counter()
+    owner = np.repeat(np.arange(len(SIZES)), SIZES)  # tokens count up through the documents
+    for position in positions:
+        counts.update(owner[dataset[int(position)]["text"][:-1]].tolist())
+    return counts
+
+
+@pytest.fixture(scope="module")
+def separated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("separated")
+    dataset = build_train([write_corpus(folder / "corpus" / "text", SIZES)], SEPARATED, LENGTH)
+    return dataset, index_of(dataset)
+
+
+@given(
+    start=st.integers(0, SEPARATED - 1), seed=st.integers(0, 2**64), mix=st.sampled_from(["auto", "uniform", "ramp"])
+)
+def test_the_planned_samples_stay_the_same_multiset_and_every_document_keeps_its_count(separated, start, seed, mix):
+    dataset, index = separated
+    decision = decide_order(UnifyOptions(True, mix=mix, seed=seed), index, start, SEPARATED)
+    drawn = PositionMap(decision.reorders).base(np.arange(SEPARATED))
+    assert drawn[:start].tolist() == list(range(start))
+    assert Counter(drawn.tolist()) == Counter(range(SEPARATED))
+    if decision.reorders and start % 30 == 0:  # counting tokens is slow
+        assert documents_of(dataset, drawn) == documents_of(dataset, range(SEPARATED))
+    if not decision.reorders:
+        assert start >= index.boundaries[0].position
+
+
+def test_the_state_at_every_step_draws_the_rest_in_order(separated, tmp_path):
+    """The oracle: the sidecar of every step, written and read back, gives the rest of the draws."""
+    _, index = separated
+    batch, start_step = 4, 11
+    stop = SEPARATED
+    first = decide_order(UNIFIED, index, 0, stop).reorders
+    ramp = decide_order(UNIFIED, index, start_step * batch, stop).reorders
+    for reorders in (first, ramp, ()):
+        schedule = Schedule((Piece(1, 0, batch, 1, 1, stop=len(index)),))
+        whole = Order(index.shuffle_idx, reorders)[:stop].tolist()
+        for step in range(start_step, stop // batch):
+            position = schedule.position_after(step)
+            write_sidecar(tmp_path, Sidecar(1, step, position, reorders, schedule, (DatasetRecord.of(index),)))
+            found = read_sidecar(tmp_path, step)
+            again = decide_order(UnifyOptions(bool(reorders)), index, found.position, stop, found.reorders)
+            rest = Order(index.shuffle_idx, again.reorders)[found.position : stop].tolist()
+            assert rest == whole[position:]
+            assert found.schedule.draws(step + 1, step + 1)[0].start == position
+
+
+def test_one_epoch_has_nothing_to_unify(tmp_path):
+    decision = decide_order(UNIFIED, real_index(tmp_path, samples=ONE_EPOCH), 0, ONE_EPOCH)
+    assert decision.reorders == ()
+    assert "the run draws one data epoch" in decision.reason
+
+
+def test_the_first_folder_that_exists_is_the_checkpoint(tmp_path, separated):
+    record = (DatasetRecord.of(separated[1]),)
+    schedule = Schedule((Piece(1, 0, 4, 1, 1, stop=100),))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_sidecar(tmp_path / name, Sidecar(1, 5, 20, (), schedule, record, boundaries=(name,)))
+    found = find_sidecar(5, [None, True, str(tmp_path / "missing"), tmp_path / "b", tmp_path / "a"])
+    assert found.boundaries == ("b",)
+    assert find_sidecar(5, [None, tmp_path / "missing"]) is None
+
+
+def test_a_failed_write_leaves_the_old_sidecar_and_no_scraps(tmp_path, separated, monkeypatch):
+    record = (DatasetRecord.of(separated[1]),)
+    schedule = Schedule((Piece(1, 0, 4, 1, 1, stop=100),))
+    write_sidecar(tmp_path, Sidecar(1, 5, 20, (), schedule, record))
+
+    def refuses(*_args):
+        raise OSError("rename refused")
+
+    monkeypatch.setattr("os.replace", refuses)
+    with pytest.raises(OSError, match="rename refused"):
+        write_sidecar(tmp_path, Sidecar(1, 6, 24, (), schedule, record))
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch_guard.json"]
+    assert read_sidecar(tmp_path, 5).position == 20
