@@ -58,6 +58,13 @@ class EpochGuardArguments:
         default=None,
         metadata={"help": "Seed of the unified order; the run's own seed where it is not given."},
     )
+    epoch_guard_position: Optional[int] = field(  # noqa: UP045 - as above
+        default=None,
+        metadata={
+            "help": "Samples drawn so far, over all ranks, stated by hand: for the first guarded resume of a run "
+            "whose checkpoint has no epoch_guard.json and whose position is in doubt."
+        },
+    )
     epoch_guard_on_mismatch: str = field(
         default="error",
         metadata={
@@ -75,8 +82,10 @@ class EpochGuardArguments:
                 raise ArgumentsError(
                     f"--{flag.name} is {value!r}; expected one of {', '.join(choices)}. {flag.metadata['help']}"
                 )
-        if self.epoch_guard_seed is not None and self.epoch_guard_seed < 0:
-            raise ArgumentsError(f"--epoch_guard_seed is {self.epoch_guard_seed}; expected a number from 0 on")
+        for name in ("epoch_guard_seed", "epoch_guard_position"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ArgumentsError(f"--{name} is {value}; expected a number from 0 on")
         # Mixed into the host's arguments, whose own checks run after ours.
         next_in_line = getattr(super(), "__post_init__", None)
         if next_in_line is not None:

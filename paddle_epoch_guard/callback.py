@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -18,7 +19,7 @@ from paddle_epoch_guard.ledger import (
     ended_epochs,
 )
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, words
-from paddle_epoch_guard.resume import EpochLoss, Sidecar, find_sidecar, write_sidecar
+from paddle_epoch_guard.resume import EpochLoss, Sidecar, find_sidecar, table_of, write_sidecar
 from paddle_epoch_guard.resume.sidecar import VERSION
 from paddle_epoch_guard.startup import RunPlan, prepare
 
@@ -99,8 +100,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._plan = prepare(arguments, args, state, kwargs.get("train_dataloader"), self._checkpoint)
         if self._plan is None:
             return
-        if self._plan.schedule is not None:
-            host.install_order(self._plan.loader.dataset, self._plan.decision.reorders)
+        self._plan.install(kwargs.get("train_dataloader"))
+        if state.global_step == 0 and args.ignore_load_lr_and_optim:
+            self._warn_of_a_new_beginning(args, state)
         if state.is_world_process_zero:
             self._open_log(args, state)
 
@@ -116,7 +118,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
                 total = EpochTotal(one.first_step, one.last_step, one.samples, one.loss_sum)
                 ledger.totals[EpochKey(one.dataset, one.epoch)] = total
         if isinstance(plan.source, IndexEpochs) and plan.loader.start is not None:
-            for dataset, epoch in ended_epochs(plan.source, plan.loader.start).items():
+            for dataset, epoch in ended_epochs(plan.source, plan.source.schedule.pieces[-1].start).items():
                 ledger.end_epochs(dataset, epoch)
         log = EpochGuardLog(args.logging_dir)
         self._recorder = EpochRecorder(ledger, log, plan.words, host.logger.info, marked)
@@ -124,11 +126,25 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         for warning in words.warnings(plan.index, plan.schedule, plan.loader.sampler, state.max_steps):
             self._warn(warning, state)
         host.logger.info(f"epoch guard: {words.outlook(plan.index, plan.schedule, plan.crossings)}")
+        if plan.findings:
+            self._tell("\n" + table_of(state.global_step, plan.findings), state)
+        for mismatch in plan.mismatches:
+            self._warn(f"the order was changed in mid-run, at the user's word, {mismatch}", state)
         decision = plan.decision
         if decision.reason:
             (self._warn if decision.is_warning else self._tell)(decision.reason, state)
         if decision.begun is not None:
             self._recorder.begin_reorder(decision.begun, state.global_step + 1)
+
+    def _warn_of_a_new_beginning(self, args: Any, state: Any) -> None:
+        """The trainer loads a checkpoint's weights but starts from step 0: its data is drawn again."""
+        checkpoint = self._checkpoint or args.resume_from_checkpoint
+        if checkpoint and state.is_world_process_zero:
+            self._warn(
+                f"as --ignore_load_lr_and_optim asks, the run starts at step 0 from the weights of {checkpoint}: the data "
+                "that these have seen is drawn again",
+                state,
+            )
 
     def _warn_of_an_order_left_behind(self, args: Any, state: Any) -> None:
         if state.global_step == 0 or not state.is_world_process_zero:
@@ -155,7 +171,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._batches_in_epoch = 0
         if plan.schedule is not None:
             if self._trainer_epochs > 1:
-                self._read_again(plan, args, state)
+                self._read_again(plan, state)
         elif isinstance(plan.source, TrainerEpochs):
             # state.epoch counts whole passes when an epoch begins.
             epoch = round(state.epoch) + 1
@@ -163,10 +179,10 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             if self._trainer_epochs > 1 and self._recorder is not None:
                 self._recorder.expect([Crossing(state.global_step + 1, epoch - 1)])
 
-    def _read_again(self, plan: RunPlan, args: Any, state: Any) -> None:
+    def _read_again(self, plan: RunPlan, state: Any) -> None:
         """The pretraining sampler ended before ``max_steps``; the trainer starts it once more."""
         assert plan.schedule is not None
-        again = host.first_piece(plan.loader, args.gradient_accumulation_steps, state.global_step + 1)
+        again = replace(plan.schedule.pieces[-1], first_step=state.global_step + 1)
         self._plan = plan = plan.read_again(plan.schedule.then(again), state.max_steps, state.global_step)
         if self._recorder is not None:
             self._recorder.expect(plan.crossings)
@@ -209,14 +225,14 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             return
         try:
             folder = host.checkpoint_folder(args, state.global_step)
-            write_sidecar(folder, self._sidecar(self._plan, state.global_step))
+            write_sidecar(folder, self._sidecar(self._plan, state.global_step, state.max_steps))
         except Exception as cause:
             host.logger.warning(
                 f"epoch guard: checkpoint {state.global_step} has no resume protection, its "
                 f"epoch_guard.json could not be written: {type(cause).__name__}: {cause}"
             )
 
-    def _sidecar(self, plan: RunPlan, step: int) -> Sidecar:
+    def _sidecar(self, plan: RunPlan, step: int, max_steps: int) -> Sidecar:
         assert plan.schedule is not None
         recorder = self._recorder
         totals = {} if recorder is None else recorder.ledger.totals
@@ -224,14 +240,18 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             version=VERSION,
             step=step,
             position=plan.schedule.position_after(step),
+            planned=plan.planned,
+            max_steps=max_steps,
             reorders=plan.decision.reorders,
             schedule=plan.schedule,
             datasets=plan.datasets,
+            weights=plan.weights,
             epoch_losses=tuple(
                 EpochLoss(key.dataset, key.epoch, one.first_step, one.last_step, one.samples, one.loss_sum)
                 for key, one in sorted(totals.items())
             ),
             boundaries=() if recorder is None else recorder.marked,
+            mismatches=plan.mismatches,
         )
 
     @_shielded
@@ -239,7 +259,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """Writes the summary, says so where the data ended before the run did, and gives the dataset back."""
         plan, recorder = self._plan, self._recorder
         if plan is not None and plan.schedule is not None:
-            host.install_order(plan.loader.dataset, ())
+            host.restore_dataset(plan.loader.dataset)
         if recorder is not None:
             self._say_ran_dry(state)
             recorder.finish(state.global_step, complete=state.global_step >= state.max_steps)

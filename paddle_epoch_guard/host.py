@@ -3,32 +3,47 @@
 Written against paddlenlp 3.0.0b4 and paddlepaddle 3.0 to 3.3.
 """
 
+import contextlib
+import io
+import json
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import paddle
 from paddlenlp.data.blendable_dataset import BlendableDataset
-from paddlenlp.data.causal_dataset import GPTDataset
+from paddlenlp.data.causal_dataset import GPTDataset, _build_index_mappings
 from paddlenlp.trainer import TrainerCallback
 from paddlenlp.trainer.trainer_utils import PREFIX_CHECKPOINT_DIR
 from paddlenlp.utils.batch_sampler import DistributedBatchSampler
 from paddlenlp.utils.log import logger
 
-from paddle_epoch_guard.index import BlendIndex, Description, GPTIndex, SampleIndex
+from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
+from paddle_epoch_guard.index.chain import chained_arrays
+from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.order import Order, Piece, Reorder
 
 __all__ = [
     "Loader",
     "TrainerCallback",
+    "build_index",
     "checkpoint_folder",
+    "constituents",
     "first_piece",
     "follow_loader",
     "gather",
+    "index_folders",
     "install_order",
     "logger",
+    "rank",
     "read_dataset",
+    "restore_dataset",
+    "start_sampler",
+    "trainer_record",
 ]
 
 
@@ -45,8 +60,13 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
         EpochGuardError: description, arrays and corpus do not belong together.
     """
     if isinstance(dataset, BlendableDataset):
-        parts = tuple(_read_gpt(part) for part in dataset.datasets)
-        return BlendIndex(parts, _base(dataset.dataset_index), _base(dataset.dataset_sample_index))
+        weights = re.search(r"^Weights: (.*)^Size: ", dataset.desc, re.MULTILINE | re.DOTALL)
+        return BlendIndex(
+            tuple(_read_gpt(part) for part in dataset.datasets),
+            _own(dataset, "dataset_index"),
+            _own(dataset, "dataset_sample_index"),
+            weights[1].strip() if weights else "",
+        )
     if isinstance(dataset, GPTDataset) and hasattr(dataset, "shuffle_idx"):
         return _read_gpt(dataset)
     return None
@@ -54,18 +74,129 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
 
 def _read_gpt(dataset: GPTDataset) -> GPTIndex:
     description = Description.parse(dataset.desc, "the dataset's desc")
-    shuffle_idx = _base(dataset.shuffle_idx)
-    files = {
-        which: getattr(getattr(dataset, which), "filename", None) for which in ("doc_idx", "sample_idx", "shuffle_idx")
+    arrays = {which: _own(dataset, which) for which in ("doc_idx", "sample_idx", "shuffle_idx")}
+    sources = {
+        which: str(getattr(array, "filename", None) or f"{which} of {description.prefix}")
+        for which, array in arrays.items()
     }
-    arrays = IndexArrays(
-        doc_idx=dataset.doc_idx,
-        sample_idx=dataset.sample_idx,
-        shuffle_idx=shuffle_idx,
-        sizes=dataset.indexed_dataset.sizes,
-        sources={which: str(file or f"{which} of {description.prefix}") for which, file in files.items()},
+    return GPTIndex.from_arrays(
+        description, IndexArrays(**arrays, sizes=dataset.indexed_dataset.sizes, sources=sources)
     )
-    return GPTIndex.from_arrays(description, arrays)
+
+
+def _own(dataset: Any, name: str) -> Any:
+    """The array that the host gave the dataset, where another one still stands in its place."""
+    return getattr(dataset, "_epoch_guard_own", {}).get(name, getattr(dataset, name))
+
+
+def _put(dataset: Any, arrays: dict[str, Any]) -> None:
+    """Puts arrays in the place of the dataset's own, which are kept."""
+    own = vars(dataset).setdefault("_epoch_guard_own", {})
+    for name, array in arrays.items():
+        own.setdefault(name, getattr(dataset, name))
+        setattr(dataset, name, array)
+
+
+def constituents(dataset: Any) -> list[Any]:
+    """The GPT datasets of a blend, or the one there is."""
+    return list(dataset.datasets) if isinstance(dataset, BlendableDataset) else [dataset]
+
+
+def index_folders(dataset: Any) -> list[Path]:
+    """Where the host looks for index files of a GPT dataset, and may write them."""
+    beside = Path(Description.parse(dataset.desc, "the dataset's desc").prefix).parent / "index-cache"
+    own = getattr(_own(dataset, "shuffle_idx"), "filename", None)
+    return [beside] if own is None or Path(own).parent == beside else [beside, Path(own).parent]
+
+
+def build_index(dataset: Any, description: Description) -> None:
+    """Lets the host build the index files of another description of a dataset's corpus.
+
+    To be called on the first process of each machine; the others would wait for it without end
+    (`_build_index_mappings` in paddlenlp/data/causal_dataset.py). What the host prints is left out.
+
+    Args:
+        dataset: the live ``GPTDataset``.
+        description: what to build; its corpus is the dataset's.
+    """
+    if int(os.environ.get("PADDLE_RANK_IN_NODE", 0)) != 0:
+        return
+    sizes = dataset.indexed_dataset.sizes
+    first, last = split_documents(description.split, description.name, len(sizes))
+    with contextlib.redirect_stdout(io.StringIO()):
+        _build_index_mappings(
+            description.name,
+            description.prefix,
+            np.arange(first, last, 1, np.int32),
+            sizes,
+            description.split,
+            description.samples_requested,
+            description.seq_length,
+            description.seed,
+            False,
+            data_cache_path=str(index_folders(dataset)[-1]),
+        )
+
+
+def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...]) -> None:
+    """Makes a live dataset draw from an index in another order.
+
+    It must happen before the loader forks its workers, which is after ``on_epoch_begin``. Files are not touched.
+
+    Args:
+        dataset: ``GPTDataset``, or ``BlendableDataset``, whose positions are then those of the blend.
+        index: what to draw from: the dataset's own index, or a chain that begins with what was planned.
+        reorders: oldest first.
+    """
+    if isinstance(index, BlendIndex):
+        for part, inner in zip(dataset.datasets, index.datasets, strict=True):
+            install_order(part, inner, ())
+        if reorders:
+            names = ("dataset_index", "dataset_sample_index")
+            _put(dataset, {name: Order(_own(dataset, name), reorders) for name in names})
+        return
+    if isinstance(index, ChainIndex):
+        arrays = chained_arrays(index)
+        arrays["shuffle_idx"] = Order(arrays["shuffle_idx"], reorders)
+        _put(dataset, arrays)
+    elif reorders:
+        _put(dataset, {"shuffle_idx": Order(_own(dataset, "shuffle_idx"), reorders)})
+
+
+def restore_dataset(dataset: Any) -> None:
+    """Gives a dataset its own arrays back."""
+    for one in (dataset, *(dataset.datasets if isinstance(dataset, BlendableDataset) else ())):
+        for name, array in vars(one).pop("_epoch_guard_own", {}).items():
+            setattr(one, name, array)
+
+
+def start_sampler(dataloader: Any, position: int, stop: int) -> None:
+    """Lets the pretraining sampler read the positions from ``position`` to before ``stop``.
+
+    Args:
+        dataloader: the training dataloader; its sampler is one whose positions are known.
+        position: a multiple of the world size.
+        stop: a multiple of the world size.
+    """
+    sampler = dataloader.batch_sampler
+    sampler.set_epoch(consumed_samples=position)
+    sampler.num_samples = stop // sampler.nranks
+    sampler.total_size = stop
+
+
+def trainer_record(checkpoint: Path) -> dict[str, Any] | None:
+    """What the trainer itself wrote of a checkpoint (``trainer_state.json``); None where it is not to be had."""
+    try:
+        with (checkpoint / "trainer_state.json").open("rb") as stream:
+            found = json.load(stream)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def checkpoint_folder(args: Any, step: int) -> Path:
+    """Where the trainer keeps the checkpoint of a step (`_save_checkpoint` in paddlenlp/trainer/trainer.py)."""
+    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
 
 
 @dataclass(frozen=True)
@@ -113,31 +244,6 @@ def follow_loader(args: Any, loader: Any) -> Loader:
         world_size=int(sampler.nranks) if known else int(args.dataset_world_size),
         keeps_tail=known and not sampler.drop_last,
     )
-
-
-def install_order(dataset: Any, reorders: tuple[Reorder, ...]) -> None:
-    """Makes a live dataset draw in another order; with no reorders, in the host's own.
-
-    It must happen before the loader forks its workers, which is after ``on_epoch_begin``. Files are not touched.
-
-    Args:
-        dataset: ``GPTDataset``, or ``BlendableDataset``, whose positions are then those of the blend.
-        reorders: oldest first.
-    """
-    blend = isinstance(dataset, BlendableDataset)
-    for name in ("dataset_index", "dataset_sample_index") if blend else ("shuffle_idx",):
-        base = _base(getattr(dataset, name))
-        setattr(dataset, name, Order(base, reorders) if reorders else base)
-
-
-def _base(array: Any) -> Any:
-    """The host's own array, where an order of an earlier run still stands before it."""
-    return array.base if isinstance(array, Order) else array
-
-
-def checkpoint_folder(args: Any, step: int) -> Path:
-    """Where the trainer keeps the checkpoint of a step (`_save_checkpoint` in paddlenlp/trainer/trainer.py)."""
-    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
 
 
 def first_piece(loader: Loader, accumulation: int, first_step: int) -> Piece:

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments
-from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError
-from paddle_epoch_guard.index import BlendIndex, GPTIndex, SampleIndex
+from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError, ResumeMismatchError
+from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
+from paddle_epoch_guard.index.cache import index_files, load_index
 from paddle_epoch_guard.ledger import (
     Crossing,
     EpochSource,
@@ -17,16 +18,23 @@ from paddle_epoch_guard.ledger import (
     closing_steps,
     crossings_of,
 )
-from paddle_epoch_guard.order import PositionMap, Schedule
+from paddle_epoch_guard.order import Piece, PositionMap, Schedule
 from paddle_epoch_guard.report import Words
 from paddle_epoch_guard.resume import (
     DatasetRecord,
     Decision,
+    Finding,
+    Now,
     Sidecar,
     UnifyOptions,
-    check_resume,
+    audit,
     decide_order,
+    extend_parts,
     find_sidecar,
+    first_guarded_position,
+    needed_positions,
+    refuse,
+    same_parts,
 )
 
 _T = TypeVar("_T")
@@ -38,6 +46,7 @@ class RunPlan:
 
     loader: host.Loader
     index: SampleIndex | None
+    """What is drawn from: the live index, or a chain that begins with what was planned."""
     source: EpochSource
     words: Words
     schedule: Schedule | None
@@ -46,18 +55,24 @@ class RunPlan:
     crossings: tuple[Crossing, ...]
     closing: frozenset[int]
     """Steps at whose end the log window is closed."""
-    sidecar: Sidecar | None
+    datasets: tuple[DatasetRecord, ...] = ()
+    planned: int = 0
+    """The run draws the positions before this one."""
+    sidecar: Sidecar | None = None
     """Of the checkpoint that the run resumes from."""
+    findings: tuple[Finding, ...] = ()
+    mismatches: tuple[str, ...] = ()
+    """What the run goes on in spite of, at the user's word."""
 
     @property
     def agreed(self) -> Any:
         """What must be the same on every rank."""
-        return self.words, self.crossings, sorted(self.closing), self.schedule, self.decision.reorders
+        return self.words, self.crossings, sorted(self.closing), self.schedule, self.decision.reorders, self.datasets
 
     @property
-    def datasets(self) -> tuple[DatasetRecord, ...]:
-        """What the live indices were built from."""
-        return tuple(DatasetRecord.of(index) for index in _constituents(self.index))
+    def weights(self) -> str:
+        """Of a blend."""
+        return self.index.weights if isinstance(self.index, BlendIndex) else ""
 
     def read_again(self, schedule: Schedule, max_steps: int, after_step: int) -> "RunPlan":
         """The plan under a schedule in which the trainer reads the index once more."""
@@ -70,6 +85,15 @@ class RunPlan:
             crossings=tuple(crossings),
             closing=closing_steps(crossings, schedule, max_steps),
         )
+
+    def install(self, dataloader: Any) -> None:
+        """Lets dataset and sampler draw as planned. Before the loader forks its workers."""
+        if self.schedule is None or self.index is None:
+            return
+        host.install_order(self.loader.dataset, self.index, self.decision.reorders)
+        piece = self.schedule.pieces[-1]
+        if (piece.start, piece.stop) != (self.loader.start, self.loader.stop):
+            host.start_sampler(dataloader, piece.start, piece.stop)
 
 
 def prepare(
@@ -91,23 +115,31 @@ def prepare(
         EpochGuardError: the order is in doubt, on every rank alike.
     """
     candidates = (checkpoint, args.resume_from_checkpoint, host.checkpoint_folder(args, state.global_step))
+    lenient = arguments.epoch_guard_on_mismatch == "warn"
     sidecar = None
     try:
         if state.global_step > 0:
             _, found = _together(lambda: find_sidecar(state.global_step, candidates), must_succeed=True)
             sidecar = _the_one_sidecar(found)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
-        order_at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
+        at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
+        start, _ = _together(
+            lambda: _read(arguments, args, state, dataloader, sidecar, candidates),
+            must_succeed=at_stake,
+            share=_nothing,
+        )
+        wanted = start.parts_wanted()
+        if wanted:
+            # The first process of each machine builds what is not there; then all of them read it.
+            _together(lambda: _build_missing(start, wanted), must_succeed=True, share=_nothing)
         plan, agreed = _together(
-            lambda: _plan(arguments, args, state, dataloader, sidecar),
-            must_succeed=order_at_stake,
-            share=lambda plan: plan.agreed,
+            lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake, share=lambda plan: plan.agreed
         )
         _compare(agreed)
     except ArgumentsError:
         raise
     except EpochGuardError as doubt:
-        if arguments.epoch_guard_on_mismatch == "error":
+        if not lenient:
             raise
         host.logger.warning(f"epoch guard: switched off for this run, as --epoch_guard_on_mismatch warn asks: {doubt}")
         return None
@@ -186,43 +218,218 @@ def _compare(agreed: list[Any]) -> None:
             )
 
 
-def _constituents(index: SampleIndex | None) -> tuple[GPTIndex, ...]:
+def _nothing(_: Any) -> None:
+    """Shares nothing of a result but that it is there."""
+
+
+def _constituents(index: SampleIndex | None) -> tuple[GPTIndex | ChainIndex, ...]:
     if isinstance(index, BlendIndex):
         return index.datasets
-    return (index,) if isinstance(index, GPTIndex) else ()
+    return (index,) if isinstance(index, (GPTIndex, ChainIndex)) else ()
 
 
-def _plan(arguments: EpochGuardArguments, args: Any, state: Any, dataloader: Any, sidecar: Sidecar | None) -> RunPlan:
+@dataclass(frozen=True)
+class _Start:
+    """What is known before any index but the live ones is opened."""
+
+    arguments: EpochGuardArguments
+    options: UnifyOptions
+    loader: host.Loader
+    index: SampleIndex | None
+    live: tuple[DatasetRecord, ...]
+    """Fingerprints of the live indices."""
+    datasets: tuple[DatasetRecord, ...]
+    """Fingerprints of what the run draws from: with the parts it began with, and those appended."""
+    piece: Piece | None
+    """The steps that begin, from the true position on."""
+    skipped: tuple[tuple[int, int], ...]
+    step: int
+    max_steps: int
+    batch: int
+    planned: int
+    sidecar: Sidecar | None
+    findings: tuple[Finding, ...]
+    mismatches: tuple[str, ...]
+
+    def parts_wanted(self) -> dict[int, tuple[Description, ...]]:
+        """For each dataset whose parts are not just its live index: the descriptions of the parts."""
+        wanted: dict[int, tuple[Description, ...]] = {}
+        if self.piece is None:
+            return wanted
+        for at, (record, live, index) in enumerate(
+            zip(self.datasets, self.live, _constituents(self.index), strict=True)
+        ):
+            if not same_parts(record.parts, live.parts):
+                assert isinstance(index, GPTIndex)
+                wanted[at] = tuple(
+                    replace(index.description, samples_requested=part.samples_requested, seed=part.seed)
+                    for part in record.parts
+                )
+        return wanted
+
+
+def _read(
+    arguments: EpochGuardArguments,
+    args: Any,
+    state: Any,
+    dataloader: Any,
+    sidecar: Sidecar | None,
+    candidates: tuple[Any, ...],
+) -> _Start:
+    """Reads the live index, audits the resume, and says which parts the run draws from."""
     loader = host.follow_loader(args, dataloader)
     index = host.read_dataset(loader.dataset)
+    step = state.global_step
     skipped = tuple((first, last) for first, last in args.skip_data_intervals or ())
-    if index is None or loader.start is None:
-        _refuse_unknown_positions(arguments, sidecar, loader, index)
-        words = Words(index.names if index is not None else (), trainer=index is not None)
-        batch = loader.micro_batch * args.gradient_accumulation_steps * loader.world_size
-        closing = frozenset({state.max_steps})
-        return RunPlan(loader, index, TrainerEpochs(batch, skipped), words, None, Decision(()), (), closing, None)
-
-    piece = host.first_piece(loader, args.gradient_accumulation_steps, state.global_step + 1)
-    if sidecar is None:
-        schedule = Schedule((piece,), skipped)
-    else:
-        datasets = tuple(DatasetRecord.of(one) for one in _constituents(index))
-        check_resume(sidecar, datasets, None if args.ignore_data_skip else loader.start)
-        schedule = replace(sidecar.schedule.then(piece), skipped=skipped)
-    planned = loader.start + max(state.max_steps - state.global_step, 0) * piece.global_batch
     options = UnifyOptions(
         unified=arguments.epoch_guard == "unified",
         mix=arguments.epoch_guard_mix,
         pool=arguments.epoch_guard_pool,
         seed=args.seed if arguments.epoch_guard_seed is None else arguments.epoch_guard_seed,
     )
+    batch = loader.micro_batch * args.gradient_accumulation_steps * loader.world_size
+    if index is None or loader.start is None:
+        _refuse_unknown_positions(arguments, sidecar, loader, index)
+        return _Start(
+            arguments, options, loader, index, (), (), None, skipped, step, state.max_steps, batch, 0, None, (), ()
+        )
+    piece = host.first_piece(loader, args.gradient_accumulation_steps, step + 1)
+    live = tuple(DatasetRecord.of(one) for one in _constituents(index))
+    datasets = live
+    findings: tuple[Finding, ...] = ()
+    mismatches: tuple[str, ...] = ()
+    if sidecar is not None:
+        weights = index.weights if isinstance(index, BlendIndex) else ""
+        now = Now(live, weights, piece, state.max_steps, options.unified, bool(args.ignore_data_skip))
+        findings = audit(sidecar, now)
+        mismatches = sidecar.mismatches
+        try:
+            refuse(step, findings)
+        except ResumeMismatchError as doubt:
+            if arguments.epoch_guard_on_mismatch == "error":
+                raise
+            # The user's word: go on in the host's present order, and say so from now on.
+            mismatches, sidecar = (*mismatches, f"at step {step}: {doubt}"), None
+        else:
+            datasets = sidecar.datasets
+            if not now.starts_anew:
+                piece = replace(piece, start=sidecar.position)
+    elif step > 0 and not args.ignore_data_skip:
+        start = first_guarded_position(
+            step, state.max_steps, loader.start, arguments.epoch_guard_position, _trainer_record(candidates)
+        )
+        piece = replace(piece, start=start)
+    planned = needed_positions(piece.start, step, state.max_steps, piece)
+    if sidecar is not None:
+        datasets = _extended(datasets, index, planned)
+    return _Start(
+        arguments, options, loader, index, live, datasets, piece, skipped, step, state.max_steps, batch, planned,
+        sidecar, findings, mismatches,
+    )  # fmt: skip
+
+
+def _trainer_record(candidates: tuple[Any, ...]) -> dict[str, Any] | None:
+    for candidate in candidates:
+        if isinstance(candidate, (str, Path)) and Path(candidate).is_dir():
+            return host.trainer_record(Path(candidate))
+    return None
+
+
+def _extended(datasets: tuple[DatasetRecord, ...], index: SampleIndex, planned: int) -> tuple[DatasetRecord, ...]:
+    """The datasets with as many parts as the planned positions need."""
+    if isinstance(index, BlendIndex):
+        if planned > len(index):
+            raise ResumeMismatchError(
+                f"the run is to draw {planned} samples in all, and the blend was built for {len(index)}. Build it "
+                f"for at least {planned} samples (max_steps x global batch is what PaddleNLP asks for), or lower "
+                "max_steps"
+            )
+        needed = index.drawn_of_each(planned).tolist()
+    else:
+        needed = [planned]
+    return tuple(replace(one, parts=extend_parts(one, count)) for one, count in zip(datasets, needed, strict=True))
+
+
+def _build_missing(start: _Start, wanted: dict[int, tuple[Description, ...]]) -> None:
+    datasets = host.constituents(start.loader.dataset)
+    for at, descriptions in wanted.items():
+        for description in descriptions:
+            if _folder_of(datasets[at], description) is None:
+                host.build_index(datasets[at], description)
+
+
+def _folder_of(dataset: Any, description: Description) -> Path | None:
+    """The folder that holds all files of a description."""
+    for folder in host.index_folders(dataset):
+        if all(file.is_file() for file in index_files(folder, description).values()):
+            return folder
+    return None
+
+
+def _open_parts(start: _Start, wanted: dict[int, tuple[Description, ...]]) -> SampleIndex | None:
+    """The index to draw from: the live one, with a chain in the place of each dataset that needs one."""
+    index = start.index
+    if not wanted:
+        return index
+    datasets = host.constituents(start.loader.dataset)
+    found = list(_constituents(index))
+    for at, descriptions in wanted.items():
+        live = found[at]
+        assert isinstance(live, GPTIndex)
+        assert live.arrays is not None
+        parts = []
+        for description, record in zip(descriptions, start.datasets[at].parts, strict=True):
+            folder = _folder_of(datasets[at], description) or host.index_folders(datasets[at])[-1]
+            part = live if description == live.description else load_index(folder, description, live.arrays.sizes)
+            parts.append(part)
+            digest = DatasetRecord.of(part).parts[0].order_digest
+            if record.order_digest not in ("", digest):
+                raise ResumeMismatchError(
+                    f"{folder}: the index for {description.samples_requested} samples and seed {description.seed} is "
+                    f"not the one that was drawn from (digest {digest}, was {record.order_digest}). Restore the index "
+                    "files of the interrupted run"
+                )
+        found[at] = ChainIndex(tuple(parts))
+    return replace(index, datasets=tuple(found)) if isinstance(index, BlendIndex) else found[0]
+
+
+def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
+    """What follows for the run, once everything is open."""
+    loader, sidecar = start.loader, start.sidecar
+    if index is None or start.piece is None:
+        words = Words(index.names if index is not None else (), trainer=index is not None)
+        source = TrainerEpochs(start.batch, start.skipped)
+        return RunPlan(loader, index, source, words, None, Decision(()), (), frozenset({start.max_steps}))
+    piece, stop = start.piece, loader.stop
+    if index is not start.index or len(index) != len(start.index or ()):
+        # A chain: the sampler reads it to the end, in whole rounds of all ranks.
+        stop = len(index) // piece.world_size * piece.world_size
+    piece = replace(piece, stop=stop)
+    if sidecar is None:
+        schedule = Schedule((piece,), start.skipped)
+    else:
+        schedule = replace(sidecar.schedule.then(piece), skipped=start.skipped)
+    planned = min(start.planned, len(index))
     recorded = () if sidecar is None else sidecar.reorders
-    decision = decide_order(options, index, loader.start, min(planned, len(index)), recorded)
-    source = IndexEpochs(index, schedule, PositionMap(decision.reorders))
-    crossings = tuple(crossings_of(source, state.global_step))
-    closing = closing_steps(crossings, schedule, state.max_steps)
-    return RunPlan(loader, index, source, Words(index.names), schedule, decision, crossings, closing, sidecar)
+    planned_before = None if sidecar is None else max([sidecar.planned, *(one.stop for one in recorded)])
+    decision = decide_order(start.options, index, piece.start, planned, recorded, planned_before)
+    source_ = IndexEpochs(index, schedule, PositionMap(decision.reorders))
+    crossings = tuple(crossings_of(source_, start.step))
+    return RunPlan(
+        loader=loader,
+        index=index,
+        source=source_,
+        words=Words(index.names),
+        schedule=schedule,
+        decision=decision,
+        crossings=crossings,
+        closing=closing_steps(crossings, schedule, start.max_steps),
+        datasets=tuple(DatasetRecord.of(one) for one in _constituents(index)),
+        planned=planned,
+        sidecar=sidecar,
+        findings=start.findings,
+        mismatches=start.mismatches,
+    )
 
 
 def _refuse_unknown_positions(

@@ -240,7 +240,7 @@ def test_data_that_is_read_again_is_said_loudly_and_followed(tmp_path, host_log)
 def test_a_run_that_ends_early_because_the_loader_ran_dry_says_so(tmp_path, dataset, host_log):
     train(arguments(tmp_path, max_steps=20, save_strategy="steps", save_steps=20), dataset, callbacks=[])
     # Twice the batch: the host skips 20 x 8 positions of an index of 202, and reads the rest again and again.
-    larger = arguments(tmp_path, max_steps=60, per_device_train_batch_size=8)
+    larger = arguments(tmp_path, max_steps=60, per_device_train_batch_size=8, epoch_guard_position=160)
     run = train(larger, dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
     assert run.steps < 60
     assert f"training stopped at step {run.steps} of 60 because the loader ran dry" in host_log.warnings[-1]
@@ -249,7 +249,7 @@ def test_a_run_that_ends_early_because_the_loader_ran_dry_says_so(tmp_path, data
 
 def test_a_loader_that_is_dry_from_the_start_is_named_before_the_host_fails_on_it(tmp_path, dataset, host_log):
     train(arguments(tmp_path, max_steps=30, save_strategy="steps", save_steps=30), dataset, callbacks=[])
-    larger = arguments(tmp_path, max_steps=STEPS, per_device_train_batch_size=8)
+    larger = arguments(tmp_path, max_steps=STEPS, per_device_train_batch_size=8, epoch_guard_position=240)
     with pytest.raises(UnboundLocalError):  # paddlenlp 3.0.0b4's own
         train(larger, dataset, resume=str(tmp_path / "run" / "checkpoint-30"))
     assert "training stopped at step 30 of 32 because the loader ran dry" in host_log.warnings[-1]

@@ -4,9 +4,10 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paddle_epoch_guard.order import lookahead as module
 from paddle_epoch_guard.order.lookahead import Lookahead
 
 LARGEST_BLOCK = 4096
@@ -60,6 +61,10 @@ def access_patterns(draw):
             asked += runs(
                 start, run, run * draw(st.integers(1, 20)) + draw(st.integers(0, 3)), draw(st.integers(1, 12))
             )
+        elif kind == "broken":  # the last of the runs goes on, or begins early or late
+            run, stride = draw(st.integers(1, 20)), draw(st.integers(20, 60))
+            asked += runs(start, run, stride, draw(st.integers(2, 5)))
+            asked += range(asked[-1] + draw(st.integers(1, 2 * stride)), asked[-1] + 100)
         elif kind == "backwards":
             asked += range(start, start - draw(st.integers(1, 100)), -draw(st.integers(1, 20)))
         elif kind == "jumps":
@@ -71,6 +76,7 @@ def access_patterns(draw):
     return length, [one for one in asked if 0 <= one < length]
 
 
+@settings(deadline=None)
 @given(access_patterns())
 def test_every_value_is_the_one_of_its_position(pattern):
     length, asked = pattern
@@ -167,11 +173,20 @@ def test_a_stray_lookup_costs_a_few_blocks_at_most():
 
 
 def test_random_positions_cost_a_small_guess_each():
-    evaluate = Counted(10**9)
-    lookahead = Lookahead(evaluate, 10**9)
-    for one in np.random.default_rng(0).integers(0, 10**9, 2000).tolist():
-        lookahead(one)
-    assert evaluate.positions <= 16 * 2000
+    rng = np.random.default_rng(0)
+    for asked in (rng.integers(0, 10**9, 2000), np.cumsum(rng.integers(20, 10_000, 2000))):
+        evaluate = Counted(10**9)
+        lookahead = Lookahead(evaluate, 10**9)
+        for one in asked.tolist():
+            lookahead(one)
+        assert evaluate.positions <= 16 * 2000
+
+
+def test_a_run_that_goes_on_longer_than_those_before_it():
+    for run in range(1, 20):
+        asked = [*runs(0, run, 40, 5), *range(200, 300), *runs(320, run, 40, 5)]
+        lookahead = Lookahead(Counted(600), 600)
+        assert [int(lookahead(one)) for one in asked] == [value(one) for one in asked]
 
 
 @pytest.mark.parametrize(
@@ -215,3 +230,48 @@ def test_threads_that_ask_at_once_each_get_their_values(patterns):
     finally:
         sys.setswitchinterval(interval)
     assert wrong == []
+
+
+def interrupted(lookahead, position, instruction, interrupt):
+    """Looks one position up, with another lookup made at the given instruction of it, as by another thread."""
+    passed = -1
+
+    def trace(frame, event, _):
+        nonlocal passed
+        if frame.f_code.co_filename != module.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            passed += 1
+            if passed == instruction:
+                interrupt()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        found = lookahead(position)
+    finally:
+        sys.settrace(before)
+    return int(found), passed >= instruction
+
+
+@pytest.mark.parametrize("asked_before", [[], list(range(100)), runs(0, 4, 32, 6)])
+@pytest.mark.parametrize("position", [161, 192, 5000])
+@pytest.mark.parametrize("other", [193, 224, 7001])
+def test_a_lookup_that_another_interrupts_at_any_instruction_gets_its_value(asked_before, position, other):
+    for instruction in range(10_000):
+        lookahead = Lookahead(Counted(10_000), 10_000)
+        for one in asked_before:
+            lookahead(one)
+        others = []
+        found, was_interrupted = interrupted(
+            lookahead, position, instruction, lambda here=lookahead, kept=others: kept.append(int(here(other)))
+        )
+        if not was_interrupted:
+            break
+        assert others == [value(other)]
+        assert found == value(position), instruction
+        after = [position + 1, other + 1, position + 32, other]
+        assert [int(lookahead(one)) for one in after] == [value(one) for one in after]
+    assert instruction > 20

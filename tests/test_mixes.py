@@ -3,7 +3,7 @@ from math import floor
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paddle_epoch_guard.errors import OrderError
@@ -80,6 +80,7 @@ def assert_draws_every_sample_once(reorder):
     assert np.array_equal(mix.source(mix.target(positions)), positions)
 
 
+@settings(deadline=None)
 @given(reorders(1500))
 def test_every_sample_of_the_range_is_drawn_exactly_once(reorder):
     assert_draws_every_sample_once(reorder)
@@ -139,6 +140,7 @@ def test_the_positions_asked_for_are_left_as_they_are_and_may_be_none(make):
         assert move(positions.reshape(10, 11)).tolist() == move(positions).reshape(10, 11).tolist()
 
 
+@settings(deadline=None)
 @given(early=st.integers(1, 3000), late=st.integers(1, 3000))
 def test_at_the_knots_the_ramp_has_drawn_the_late_samples_of_its_formula(early, late):
     counts = late_counts(early, late)
@@ -146,6 +148,7 @@ def test_at_the_knots_the_ramp_has_drawn_the_late_samples_of_its_formula(early, 
         assert counts[j] == floor(late_among(j, early, late))
 
 
+@settings(deadline=None)
 @given(early=st.integers(1, 3000), late=st.integers(1, 3000))
 def test_between_the_knots_the_ramp_runs_evenly(early, late):
     counts = late_counts(early, late)
@@ -201,6 +204,7 @@ def test_with_few_early_samples_left_the_late_ones_run_alone_after_them():
     assert np.diff(counts[1000 + 5 :]).all()  # within one knot of the formula's corner
 
 
+@settings(deadline=None)
 @given(early=st.integers(1, 2000), late=st.integers(1, 2000), start=st.integers(0, 100))
 def test_early_samples_keep_their_order(early, late, start):
     source = RampMix(ramp(early, late, start)).source(np.arange(start, start + early + late))

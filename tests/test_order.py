@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paddle_epoch_guard.errors import OrderError
@@ -90,6 +90,7 @@ def test_it_has_the_form_of_its_base(order, base):
 def test_the_whole_is_the_composition(order, values):
     assert order[:].tolist() == values.tolist()
     assert order[:].dtype == np.uint32
+    assert type(order[:]) is type(order[[1, 2]]) is np.ndarray  # not a memory map, whose file it is not
 
 
 def test_integers_of_any_kind(order, values):
@@ -121,6 +122,7 @@ def test_arrays_and_lists_of_positions(order, values):
     assert order[positions].dtype == np.uint32
     assert positions.tolist() == kept.tolist()
     assert order[positions.tolist()].tolist() == values[positions].tolist()
+    assert order[[-SAMPLES, SAMPLES - 1]].tolist() == values[[0, -1]].tolist()
     assert order[[3, 3, -1]].tolist() == values[[3, 3, -1]].tolist()
     assert order[positions.reshape(10, 30)].tolist() == values[positions.reshape(10, 30)].tolist()
     assert order[positions.reshape(5, 6, 10)].shape == (5, 6, 10)
@@ -179,6 +181,7 @@ def test_conversion_to_an_array(order, values):
         converted = np.asarray(order, dtype=dtype)
         assert converted.dtype == np.dtype(dtype)
         assert converted.tolist() == values.astype(dtype).tolist()
+        assert order.__array__(dtype).dtype == np.dtype(dtype)
     assert np.concatenate([order, values]).tolist() == [*values.tolist(), *values.tolist()]
 
 
@@ -199,6 +202,7 @@ def test_iteration_is_in_order_and_ends(order, values):
     assert [int(one) for one in reversed(order)] == values[::-1].tolist()
 
 
+@settings(deadline=None)
 @given(history=histories(SAMPLES), ranks=st.integers(1, 5), batch=st.integers(1, 20))
 def test_all_ways_to_ask_agree(history, ranks, batch):
     order = Order(shuffled(), history)
@@ -213,12 +217,14 @@ def test_all_ways_to_ask_agree(history, ranks, batch):
         assert order[share].tolist() == [whole[p] for p in share]
 
 
+@settings(deadline=None)
 @given(histories(SAMPLES))
 def test_the_whole_is_the_composition_of_any_history(history):
     base = shuffled()
     assert Order(base, history)[:].tolist() == expected_values(base, history).tolist()
 
 
+@settings(deadline=None)
 @given(histories(SAMPLES))
 def test_a_history_is_a_bijection_with_an_inverse(history):
     positions = PositionMap(history)
@@ -232,6 +238,7 @@ def test_a_history_is_a_bijection_with_an_inverse(history):
     assert everywhere.tolist() == list(range(SAMPLES))
 
 
+@settings(deadline=None)
 @given(histories(SAMPLES, most=5))
 def test_what_was_drawn_before_a_later_reorder_stays_as_it_was(history):
     base = shuffled()
@@ -299,6 +306,36 @@ def test_a_reorder_longer_than_the_base_is_refused():
 def test_a_base_of_other_than_one_dimension_is_refused(shape):
     with pytest.raises(OrderError, match=rf"shape \({', '.join(map(str, shape))}\); expected one dimension"):
         Order(np.zeros(shape, np.int32), ())
+
+
+class Computed:
+    """A base that is no numpy array, and answers arrays of positions only."""
+
+    dtype = np.dtype(np.int32)
+    shape = (SAMPLES,)
+    ndim = 1
+
+    def __len__(self):
+        return SAMPLES
+
+    def __getitem__(self, positions):
+        assert isinstance(positions, np.ndarray)
+        return (positions * 3).astype(self.dtype)
+
+
+def test_a_base_may_be_computed_too(reorders):
+    values = expected_values(np.arange(SAMPLES, dtype=np.int32) * 3, reorders)
+    for order in (Order(Computed(), reorders), pickle.loads(pickle.dumps(Order(Computed(), reorders)))):
+        assert (len(order), order.shape, order.size, order.dtype) == (SAMPLES, (SAMPLES,), SAMPLES, np.int32)
+        assert order[:].tolist() == values.tolist()
+        assert [int(one) for one in order] == values.tolist()
+        assert order[[-1, 93]].tolist() == values[[-1, 93]].tolist()
+
+
+def test_an_order_over_an_order_is_one_with_the_reorders_of_both():
+    both = Order(Order(shuffled(), (UNIFORM,)), (RAMP, AGAIN))
+    assert both[:].tolist() == Order(shuffled(), (UNIFORM, RAMP, AGAIN))[:].tolist()
+    assert pickle.loads(pickle.dumps(both))[:].tolist() == both[:].tolist()
 
 
 def test_an_empty_base_has_no_positions():

@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paddle_epoch_guard.errors import OrderError
@@ -90,6 +90,7 @@ def sizes_and_values(draw):
     return n, ends + draw(st.lists(st.integers(0, n - 1), max_size=20))
 
 
+@settings(deadline=None)
 @given(sizes_and_values(), st.lists(st.integers(0, 2**70), min_size=1, max_size=5), st.booleans())
 def test_scalars_and_arrays_have_the_same_images_and_preimages(size_and_values, key, small_by_network):
     n, values = size_and_values
@@ -259,7 +260,7 @@ def test_the_largest_size_refuses_what_int64_cannot_hold():
             p(value)
 
 
-@pytest.mark.parametrize("n", [1, 4096, 10**4, 10**9, 10**15, 2**63])
+@pytest.mark.parametrize("n", [1, 4096, 10**4, 10**6, 10**9, 10**15, 2**63])
 def test_memory_does_not_grow_with_the_size(n):
     values = np.arange(min(n, 100))
     tracemalloc.start()
@@ -311,6 +312,16 @@ def test_few_values_walk_on_and_not_far(n, passes):
         p(value)
     outside = 300 / n**0.5
     assert len(passes) - 300 <= outside + 5 * outside**0.5 + 1
+
+
+def test_no_value_walks_on_where_the_size_is_a_square(passes):
+    for side in (65, 100, 256, 65_535, 65_536, 65_537, 10**9):
+        p = Permutation(side**2, KEY)
+        values = np.random.default_rng(side).integers(0, side**2, 4096)
+        passes.clear()
+        p(values)
+        p.inverse(values)
+        assert passes == [4096, 4096]
 
 
 def test_few_values_walk_on_in_the_smallest_networks(passes):
@@ -396,9 +407,9 @@ def test_single_permutations_look_random(n):
 def test_differences_of_neighbours_are_as_many_as_in_a_random_permutation():
     for seed in range(4):
         found = statistics(whole(2**16, (seed,)))
-        # Of 65,535 differences, m random pairs leave 65,535 * (1 - exp(-m / 65,535)); deviations 85 and 101.
-        assert abs(found["XORs of pairs"] - 25_786) < 5 * 85
-        assert abs(found["XORs of neighbours"] - 41_427) < 5 * 101
+        # Measured on numpy's permutations. m random pairs make 65,535 * (1 - exp(-m / 65,535)) differences.
+        assert abs(found["XORs of pairs"] - 25_786) < 5 * 55
+        assert abs(found["XORs of neighbours"] - 41_427) < 5 * 80
 
 
 @pytest.mark.parametrize("n", [100, 4096, 4097, 2**16])

@@ -2,8 +2,18 @@
 
 from paddle_epoch_guard.index.blend import BlendIndex
 from paddle_epoch_guard.index.cache import read_cache
+from paddle_epoch_guard.index.chain import ChainIndex
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.layout import IndexLayout
 
-__all__ = ["BlendIndex", "Boundary", "Description", "GPTIndex", "IndexLayout", "SampleIndex", "read_cache"]
+__all__ = [
+    "BlendIndex",
+    "Boundary",
+    "ChainIndex",
+    "Description",
+    "GPTIndex",
+    "IndexLayout",
+    "SampleIndex",
+    "read_cache",
+]

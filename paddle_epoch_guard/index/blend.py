@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.errors import IndexMismatchError
+from paddle_epoch_guard.index.chain import ChainIndex
 from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, Int64Array
 
 _BLOCK = 1 << 20
@@ -18,11 +19,13 @@ _BLOCK = 1 << 20
 class BlendIndex:
     """Position -> constituent and position within it, as the host's ``BlendableDataset`` keeps it."""
 
-    datasets: tuple[GPTIndex, ...]
+    datasets: tuple[GPTIndex | ChainIndex, ...]
     dataset_index: npt.NDArray[np.integer[Any]]
     """``[N]``: the constituent that each position draws from."""
     dataset_sample_index: npt.NDArray[np.integer[Any]]
     """``[N]``: the position within that constituent."""
+    weights: str = ""
+    """The normalised weights, as the host's description of the blend gives them."""
 
     def __post_init__(self) -> None:
         shapes = self.dataset_index.shape, self.dataset_sample_index.shape
@@ -47,31 +50,36 @@ class BlendIndex:
     @property
     def epochs(self) -> tuple[int, ...]:
         """Data epochs of each constituent."""
-        return tuple(dataset.layout.num_epochs for dataset in self.datasets)
+        return tuple(dataset.epochs[0] for dataset in self.datasets)
 
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
-        """Where the blend first draws from the separated last epoch of each constituent.
+        """Where the blend first draws from beyond each boundary of each constituent.
 
-        A constituent whose last epoch the blend never reaches has none.
+        A boundary that the blend never reaches is none.
 
         Raises:
             IndexMismatchError: the blend points to a dataset that it does not have.
         """
         never = np.iinfo(np.int64).max
-        starts = np.array([ds.boundaries[0].position if ds.boundaries else never for ds in self.datasets])
+        waiting = [[*dataset.boundaries] for dataset in self.datasets]
+        starts = np.array([one[0].position if one else never for one in waiting])
         found: list[Boundary] = []
         for start in range(0, len(self), _BLOCK):
             if (starts == never).all():
                 break
             which = np.asarray(self.dataset_index[start : start + _BLOCK], dtype=np.int64)
+            inner = np.asarray(self.dataset_sample_index[start : start + _BLOCK])
             self._check_datasets(which)
-            reached = np.flatnonzero(self.dataset_sample_index[start : start + _BLOCK] >= starts[which])
-            crossed, first = np.unique(which[reached], return_index=True)
-            for dataset, at in zip(crossed.tolist(), reached[first].tolist(), strict=True):
-                last_epoch = self.datasets[dataset].layout.num_epochs
-                found.append(Boundary(start + at, last_epoch - 1, dataset))
-            starts[crossed] = never
+            reached = np.flatnonzero(inner >= starts[which])
+            while reached.size:
+                crossed, first = np.unique(which[reached], return_index=True)
+                for dataset, at in zip(crossed.tolist(), reached[first].tolist(), strict=True):
+                    boundary = waiting[dataset].pop(0)
+                    found.append(Boundary(start + at, boundary.from_epoch, dataset))
+                    starts[dataset] = waiting[dataset][0].position if waiting[dataset] else never
+                # A constituent that was extended has more than one.
+                reached = reached[inner[reached] >= starts[which[reached]]]
         return tuple(sorted(found))
 
     def _check_datasets(self, which: Int64Array) -> None:
@@ -81,6 +89,15 @@ class BlendIndex:
                 f"the blend points to dataset {wrong[0]}; it has {len(self.datasets)}. "
                 "Delete the blend's cache files and let the host build them anew"
             )
+
+    def drawn_of_each(self, stop: int) -> Int64Array:
+        """``[datasets]``: how many samples of each constituent the positions before ``stop`` draw."""
+        counts = np.zeros(len(self.datasets), dtype=np.int64)
+        for start in range(0, stop, _BLOCK):
+            which = np.asarray(self.dataset_index[start : min(start + _BLOCK, stop)], dtype=np.int64)
+            self._check_datasets(which)
+            counts += np.bincount(which, minlength=len(self.datasets))
+        return counts
 
     def locate(self, positions: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
         """The constituent (0-based) and, within it, the data epoch (1-based) of each position.

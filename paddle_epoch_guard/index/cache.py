@@ -42,10 +42,30 @@ def read_cache(
             f"{path}: its text has the md5 {description.digest}; expected {path.stem}, which names the file. "
             "The description was edited or replaced; restore it, or let the host build the index anew"
         )
-    files = {which: folder / f"{path.stem}_{which}.npy" for which in _ARRAYS}
+    return load_index(folder, description, read_sizes(prefix))
+
+
+def load_index(folder: Path, description: Description, sizes: npt.NDArray[np.integer[Any]]) -> GPTIndex:
+    """Reads and verifies the arrays of one description.
+
+    Args:
+        folder: where they lie, named by the description's md5.
+        description: what they were built from.
+        sizes: ``[documents]``: tokens of each document of the corpus.
+
+    Raises:
+        IndexFileError: a file is missing or unreadable.
+        IndexMismatchError: description, arrays and corpus do not belong together.
+    """
+    files = index_files(folder, description)
     loaded = {which: _load(file) for which, file in files.items()}
     sources = {which: str(file) for which, file in files.items()}
-    return GPTIndex.from_arrays(description, IndexArrays(**loaded, sizes=read_sizes(prefix), sources=sources))
+    return GPTIndex.from_arrays(description, IndexArrays(**loaded, sizes=sizes, sources=sources))
+
+
+def index_files(folder: Path, description: Description) -> dict[str, Path]:
+    """Where the host keeps the three arrays of a description."""
+    return {which: folder / f"{description.digest}_{which}.npy" for which in _ARRAYS}
 
 
 def _choose(folder: Path, digest: str | None, name: str) -> Path:

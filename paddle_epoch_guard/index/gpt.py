@@ -1,6 +1,6 @@
 """The GPT sample index: which sample a position draws, and from which data epoch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -72,6 +72,8 @@ class GPTIndex:
     description: Description
     layout: IndexLayout
     shuffle_idx: npt.NDArray[np.integer[Any]]
+    arrays: IndexArrays | None = field(default=None, repr=False, compare=False)
+    """All arrays, and the document sizes, where the index was built from them."""
 
     @classmethod
     def from_arrays(cls, description: Description, arrays: IndexArrays) -> "GPTIndex":
@@ -92,7 +94,7 @@ class GPTIndex:
         except (CorpusError, IndexMismatchError) as cause:
             raise type(cause)(f"the index of {description.prefix}: {cause}") from cause
         verify(arrays, layout, documents)
-        return cls(description, layout, arrays.shuffle_idx)
+        return cls(description, layout, arrays.shuffle_idx, arrays)
 
     def __len__(self) -> int:
         return self.layout.samples_built

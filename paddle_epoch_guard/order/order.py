@@ -60,7 +60,8 @@ class Order:
     Pickled, it names the file of a memory-mapped base rather than carrying its data.
 
     Args:
-        base: ``[n]``, usually memory-mapped.
+        base: ``[n]``, usually memory-mapped; anything that takes an array of positions and has ``dtype``,
+            ``shape`` and ``ndim``.
         reorders: oldest first.
 
     Raises:
@@ -69,7 +70,7 @@ class Order:
 
     ndim = 1
 
-    def __init__(self, base: npt.NDArray[Any], reorders: Sequence[Reorder]) -> None:
+    def __init__(self, base: Any, reorders: Sequence[Reorder]) -> None:
         if base.ndim != 1:
             raise OrderError(f"a base order of shape {base.shape}; expected one dimension")
         for reorder in reorders:
@@ -87,12 +88,13 @@ class Order:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The base's dtype."""
-        return self.base.dtype
+        found: np.dtype[Any] = self.base.dtype
+        return found
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The base's shape."""
-        return self.base.shape
+        return (len(self.base),)
 
     @property
     def size(self) -> int:

@@ -1,10 +1,20 @@
 """What must survive an interruption: the sidecar in each checkpoint, and what a resumed run makes of it."""
 
-from paddle_epoch_guard.resume.audit import check_resume
+from paddle_epoch_guard.resume.audit import (
+    Finding,
+    Now,
+    audit,
+    first_guarded_position,
+    needed_positions,
+    refuse,
+    table_of,
+)
+from paddle_epoch_guard.resume.extension import extend_parts, same_parts
 from paddle_epoch_guard.resume.sidecar import (
     SIDECAR_NAME,
     DatasetRecord,
     EpochLoss,
+    PartRecord,
     Sidecar,
     find_sidecar,
     read_sidecar,
@@ -17,11 +27,20 @@ __all__ = [
     "DatasetRecord",
     "Decision",
     "EpochLoss",
+    "Finding",
+    "Now",
+    "PartRecord",
     "Sidecar",
     "UnifyOptions",
-    "check_resume",
+    "audit",
     "decide_order",
+    "extend_parts",
     "find_sidecar",
+    "first_guarded_position",
+    "needed_positions",
     "read_sidecar",
+    "refuse",
+    "same_parts",
+    "table_of",
     "write_sidecar",
 ]

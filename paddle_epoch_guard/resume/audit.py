@@ -1,42 +1,202 @@
-"""Whether the run that resumes is the run that was interrupted."""
+"""The audit of a resume: what differs between then and now, and what is done about it."""
 
-from collections.abc import Sequence
-from dataclasses import fields
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
 
 from paddle_epoch_guard.errors import ResumeMismatchError
+from paddle_epoch_guard.order import Piece
 from paddle_epoch_guard.resume.sidecar import DatasetRecord, Sidecar
 
+Action = Literal["repair", "warn", "refuse"]
 
-def check_resume(sidecar: Sidecar, datasets: Sequence[DatasetRecord], position: int | None) -> None:
-    """Compares what the checkpoint recorded with what the host has set up.
+
+@dataclass(frozen=True)
+class Now:
+    """What the host has set up for the part of the run that begins."""
+
+    datasets: tuple[DatasetRecord, ...]
+    """Of the live indices, which the host built for the present arguments."""
+    weights: str
+    piece: Piece
+    """The steps as the present batch sizes cut them, from where the host lets the sampler start."""
+    max_steps: int
+    unified: bool
+    starts_anew: bool
+    """Whether the user asked for the data to be read from its beginning (``ignore_data_skip``)."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference."""
+
+    what: str
+    then: str
+    now: str
+    action: Action
+    why: str
+    """What is done, or what the difference would do to the data already drawn."""
+
+
+def audit(then: Sidecar, now: Now) -> tuple[Finding, ...]:
+    """Compares the checkpoint's record with the present set-up.
 
     Args:
-        sidecar: the checkpoint's.
-        datasets: what the live indices were built from, in the order of the blend.
-        position: where the sampler starts now; None where it was told to start anew (``ignore_data_skip``).
+        then: the checkpoint's sidecar.
+        now: what the host has set up.
+
+    Returns:
+        The differences; none where the run simply goes on.
+    """
+    found = [*_data_findings(then, now)]
+    before, after = then.schedule.pieces[-1], now.piece
+    for what, field in (
+        ("batch size per device", "micro_batch"),
+        ("gradient accumulation steps", "accumulation"),
+        ("data-parallel world size", "world_size"),
+    ):
+        old, new = getattr(before, field), getattr(after, field)
+        if old != new:
+            found.append(Finding(what, str(old), str(new), "repair", "the same order, cut into steps anew"))
+    if then.max_steps != now.max_steps:
+        why = "extended" if now.max_steps > then.max_steps else "the same order, cut short"
+        found.append(Finding("max_steps", str(then.max_steps), str(now.max_steps), "repair", why))
+    if now.starts_anew:
+        why = "as --ignore_data_skip asks, data is drawn again from the beginning"
+        found.append(Finding("start of the data", str(then.position), str(after.start), "warn", why))
+    elif after.start != then.position:
+        why = f"the sampler is set to position {then.position}, where the run stopped"
+        found.append(Finding("start of the sampler", str(then.position), str(after.start), "repair", why))
+    if then.reorders and not now.unified:
+        why = "the order that was begun stays in force: leaving it would draw samples twice and lose others"
+        found.append(Finding("unified", "on", "off", "warn", why))
+    if not now.starts_anew and then.position % after.world_size:
+        found.append(_cannot_start(then.position, after))
+    return tuple(found)
+
+
+def _data_findings(then: Sidecar, now: Now) -> list[Finding]:
+    if len(then.datasets) != len(now.datasets):
+        why = "positions would mean other samples: what was drawn would be drawn again, and other data lost"
+        return [Finding("datasets", str(len(then.datasets)), str(len(now.datasets)), "refuse", why)]
+    found = []
+    for at, (old, new) in enumerate(zip(then.datasets, now.datasets, strict=True)):
+        where = f" of dataset {at}" if len(now.datasets) > 1 else ""
+        for what, before, after, why in (
+            ("dataset name", old.name, new.name, "another split of the corpus would be read"),
+            ("sequence length", old.seq_length, new.seq_length, "samples would be cut anew, across those drawn"),
+            ("split", old.split, new.split, "other documents would be read, some of them held out until now"),
+            ("seed", old.parts[0].seed, new.parts[0].seed, "everything would be shuffled anew: samples drawn twice"),
+            ("tokens of the corpus", old.tokens_per_epoch, new.tokens_per_epoch, "the corpus is another one"),
+            ("document sizes", old.corpus_digest, new.corpus_digest, "the corpus is another one"),
+        ):
+            if before != after:
+                found.append(Finding(what + where, str(before), str(after), "refuse", why))
+        numbers = [(part.samples_requested, part.seed) for part in old.parts]
+        if numbers == [(part.samples_requested, part.seed) for part in new.parts]:
+            if old.parts[0].order_digest != new.parts[0].order_digest and not found:
+                why = "the index files are not those that were drawn from: samples would be drawn twice"
+                digests = old.parts[0].order_digest[:16], new.parts[0].order_digest[:16]
+                found.append(Finding(f"order of the index{where}", *digests, "refuse", why))
+        elif not found:
+            why = "the host built another index; the one that was begun is used"
+            then_now = str(old.parts[0].samples_requested), str(new.parts[0].samples_requested)
+            found.append(Finding(f"samples asked for{where}", *then_now, "repair", why))
+    if then.weights != now.weights:
+        why = "positions would draw from other datasets than planned"
+        found.append(Finding("weights of the blend", then.weights, now.weights, "refuse", why))
+    return found
+
+
+def _cannot_start(position: int, piece: Piece) -> Finding:
+    fitting = [size for size in range(1, 4 * piece.world_size + 1) if position % size == 0]
+    nearest = sorted(fitting, key=lambda size: (abs(size - piece.world_size), size))[:4]
+    why = f"the host's sampler starts only at multiples of the world size; position {position} fits " + ", ".join(
+        str(size) for size in sorted(nearest)
+    )
+    return Finding("world size at this position", "-", str(piece.world_size), "refuse", why)
+
+
+def refuse(step: int, findings: Sequence[Finding]) -> None:
+    """Stops where a difference cannot be repaired.
 
     Raises:
-        ResumeMismatchError: something differs; the message names each difference, then and now.
+        ResumeMismatchError: with each difference, and what it would do.
     """
-    found = _differences(sidecar.datasets, datasets)
-    if position is not None and position != sidecar.position:
-        found.append(f"the position at which the sampler starts was {sidecar.position}, is {position}")
-    if found:
+    refused = [one for one in findings if one.action == "refuse"]
+    if refused:
+        each = "; ".join(f"{one.what} was {one.then}, is {one.now} ({one.why})" for one in refused)
         raise ResumeMismatchError(
-            f"the run that resumes at step {sidecar.step} is not the one that was interrupted: {'; '.join(found)}. "
-            "The number of samples follows from max_steps, batch size, accumulation and world size. When one of "
-            "these changes, the host rebuilds its index in another order and skips positions of an order that was "
-            "never drawn: data would be repeated and lost. Resume with the values of the interrupted run"
+            f"the run that resumes at step {step} is not the one that was interrupted: {each}. Resume with the values "
+            "of the interrupted run. --epoch_guard_on_mismatch warn goes on all the same, in the host's present order"
         )
 
 
-def _differences(then: Sequence[DatasetRecord], now: Sequence[DatasetRecord]) -> list[str]:
-    if len(then) != len(now):
-        return [f"the number of datasets was {len(then)}, is {len(now)}"]
-    return [
-        f"{field.name.replace('_', ' ')}{f' of dataset {at}' if len(now) > 1 else ''} "
-        f"was {getattr(before, field.name)}, is {getattr(after, field.name)}"
-        for at, (before, after) in enumerate(zip(then, now, strict=True))
-        for field in fields(DatasetRecord)
-        if getattr(before, field.name) != getattr(after, field.name)
-    ]
+def table_of(step: int, findings: Sequence[Finding]) -> str:
+    """The differences as a table of text."""
+    table = Table(title=f"epoch guard: resuming at step {step}, what differs", title_justify="left")
+    for column in ("what", "then", "now", "action", "why"):
+        table.add_column(column, overflow="fold")
+    for one in findings:
+        table.add_row(one.what, one.then, one.now, one.action, one.why)
+    stream = io.StringIO()
+    Console(file=stream, width=140, color_system=None).print(table)
+    return stream.getvalue().rstrip()
+
+
+def needed_positions(start: int, step: int, max_steps: int, piece: Piece) -> int:
+    """Positions that the run draws in all: those so far, and the steps that are left.
+
+    Args:
+        start: the position that the next step draws first.
+        step: the last step done.
+        max_steps: the last step of the run.
+        piece: gives the global batch.
+    """
+    return start + max(max_steps - step, 0) * piece.global_batch
+
+
+def first_guarded_position(
+    step: int, max_steps: int, sampler_start: int, stated: int | None, record: Mapping[str, Any] | None
+) -> int:
+    """Where a run continues that was interrupted without the guard.
+
+    The host has rebuilt its index and set its sampler by the present arguments. Whether these are the arguments of
+    the interrupted run follows from what the trainer itself recorded.
+
+    Args:
+        step: the last step done.
+        max_steps: the last step of the run, now.
+        sampler_start: where the host lets the sampler start.
+        stated: the position that the user states by hand, which is not doubted.
+        record: ``trainer_state.json`` of the checkpoint; None where it was not found.
+
+    Raises:
+        ResumeMismatchError: the record contradicts the present arguments, or is missing.
+    """
+    if stated is not None:
+        return stated
+    found = []
+    if record is None:
+        found.append("the checkpoint's trainer_state.json was not found")
+    else:
+        for what, then, now in (
+            ("samples consumed", record.get("consumed_samples"), sampler_start),
+            ("max_steps", record.get("max_steps"), max_steps),
+        ):
+            if then != now:
+                found.append(f"{what} then: {then}, now: {now}")
+    if found:
+        raise ResumeMismatchError(
+            f"the checkpoint of step {step} has no epoch_guard.json, and it is in doubt whether the order goes on: "
+            f"{'; '.join(found)}. When max_steps, batch, accumulation or world size change, the host rebuilds its "
+            "index in another order and skips positions of an order that was never drawn. Resume with the values of "
+            "the interrupted run; or, if the order is known to be the same, state by hand how many samples were drawn: "
+            f"--epoch_guard_position {sampler_start}. Where the checkpoint was not found, name it: "
+            "EpochGuardCallback(resume_from_checkpoint=...)"
+        )
+    return sampler_start

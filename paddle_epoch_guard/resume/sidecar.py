@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from paddle_epoch_guard.errors import EpochGuardError, SidecarError
-from paddle_epoch_guard.index import GPTIndex
+from paddle_epoch_guard.index import ChainIndex, GPTIndex
+from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.order import Reorder, Schedule
 
 SIDECAR_NAME = "epoch_guard.json"
@@ -23,28 +24,49 @@ _BYTES = 1 << 24  # thousands of datasets and epochs fit; anything larger was no
 
 
 @dataclass(frozen=True)
+class PartRecord:
+    """One index of a dataset: the one it was planned with, or one that was appended."""
+
+    samples_requested: int
+    seed: int
+    order_digest: str = ""
+    """Of document, sample and shuffle index; see :func:`~paddle_epoch_guard.index.fingerprint.digest_array`."""
+
+
+@dataclass(frozen=True)
 class DatasetRecord:
-    """What one dataset's index was built from."""
+    """The fingerprint of one dataset. The corpus's path is left out: a corpus may move."""
 
     name: str
-    samples_requested: int
     seq_length: int
-    seed: int
     split: str
     tokens_per_epoch: int
+    corpus_digest: str
+    """Of the document sizes."""
+    parts: tuple[PartRecord, ...]
+    """Drawn one after the other."""
 
     @classmethod
-    def of(cls, index: GPTIndex) -> "DatasetRecord":
-        """The record of a verified index. The corpus's path is left out: a corpus may move."""
-        description, layout = index.description, index.layout
+    def of(cls, index: GPTIndex | ChainIndex) -> "DatasetRecord":
+        """The fingerprint of a verified index, at a cost that does not grow with its size."""
+        parts = index.parts if isinstance(index, ChainIndex) else (index,)
+        first = parts[0]
+        assert first.arrays is not None
         return cls(
-            description.name,
-            description.samples_requested,
-            description.seq_length,
-            description.seed,
-            description.split,
-            layout.tokens_per_epoch,
+            name=first.description.name,
+            seq_length=first.description.seq_length,
+            split=first.description.split,
+            tokens_per_epoch=first.layout.tokens_per_epoch,
+            corpus_digest=digest_array(first.arrays.sizes),
+            parts=tuple(_part_record(part) for part in parts),
         )
+
+
+def _part_record(part: GPTIndex) -> PartRecord:
+    assert part.arrays is not None
+    arrays = part.arrays.doc_idx, part.arrays.sample_idx, part.arrays.shuffle_idx
+    digest = "-".join(digest_array(array)[:16] for array in arrays)
+    return PartRecord(part.description.samples_requested, part.description.seed, digest)
 
 
 @dataclass(frozen=True)
@@ -67,12 +89,19 @@ class Sidecar:
     step: int
     position: int
     """The position that the next step draws first."""
+    planned: int
+    """The run draws the positions before this one."""
+    max_steps: int
     reorders: tuple[Reorder, ...]
     schedule: Schedule
     datasets: tuple[DatasetRecord, ...]
+    weights: str = ""
+    """Of a blend."""
     epoch_losses: tuple[EpochLoss, ...] = ()
     boundaries: tuple[str, ...] = ()
     """Names of the boundaries already marked in VisualDL."""
+    mismatches: tuple[str, ...] = ()
+    """What the run went on in spite of, at the user's word."""
 
 
 @dataclass(frozen=True)

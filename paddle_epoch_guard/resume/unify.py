@@ -40,6 +40,7 @@ def decide_order(
     start: int,
     stop: int,
     recorded: tuple[Reorder, ...] = (),
+    planned_before: int | None = None,
 ) -> Decision:
     """Decides which reorders are in force from here on.
 
@@ -49,11 +50,15 @@ def decide_order(
         start: the position that the next step draws first; 0 at a fresh start.
         stop: where the planned samples end: the run draws the positions before it.
         recorded: the reorders of the checkpoint's sidecar, which stay in force whatever is asked for now.
+        planned_before: where the planned samples ended before; what lies beyond was appended to the run.
 
     Raises:
         ArgumentsError: the pool ``all`` is asked for in mid-run.
     """
     if recorded:
+        if options.unified and planned_before is not None and planned_before < stop:
+            joined = _joined(options, start, stop, len(recorded), planned_before)
+            return Decision((*recorded, joined), joined)
         if options.unified:
             return Decision(recorded)
         return Decision(
@@ -87,6 +92,14 @@ def decide_order(
     boundary = ahead[0].position if mix == "ramp" else None
     begun = Reorder(start, stop, mix, (options.seed, PURPOSE, len(recorded)), boundary)
     return Decision((begun,), begun)
+
+
+def _joined(options: UnifyOptions, start: int, stop: int, ordinal: int, planned_before: int) -> Reorder:
+    """The reorder that joins appended samples to what is left of the plan."""
+    key = (options.seed, PURPOSE, ordinal)
+    if options.mix == "uniform" or planned_before <= start:
+        return Reorder(start, stop, "uniform", key)
+    return Reorder(start, stop, "ramp", key, planned_before)
 
 
 def _why_joint(index: SampleIndex, stop: int) -> str:
