@@ -8,7 +8,6 @@ from typing import Any, ParamSpec
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
-from paddle_epoch_guard.errors import SidecarError
 from paddle_epoch_guard.ledger import (
     Crossing,
     EpochKey,
@@ -19,7 +18,7 @@ from paddle_epoch_guard.ledger import (
     ended_epochs,
 )
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, words
-from paddle_epoch_guard.resume import EpochLoss, Sidecar, find_sidecar, table_of, write_sidecar
+from paddle_epoch_guard.resume import EpochLoss, Sidecar, table_of, write_sidecar
 from paddle_epoch_guard.resume.sidecar import VERSION
 from paddle_epoch_guard.startup import RunPlan, prepare
 
@@ -83,6 +82,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._last_logged = 0
         self._batches_in_epoch = 0
         self._trainer_epochs = 0
+        self._epochs_before = 0
         self._ran_dry = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -92,15 +92,22 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             EpochGuardError: the order of the data is in doubt.
         """
         self._reset()
+        dataloader = kwargs.get("train_dataloader")
+        # A run that ended in an exception could not give the dataset back.
+        host.restore_dataset(getattr(dataloader, "dataset", None))
         arguments = self._arguments or from_training_arguments(args)
         if arguments.epoch_guard == "off":
-            self._warn_of_an_order_left_behind(args, state)
+            self._warn_of_an_order_left_behind(state)
             return
         self._last_logged = state.global_step
-        self._plan = prepare(arguments, args, state, kwargs.get("train_dataloader"), self._checkpoint)
+        self._plan = prepare(arguments, args, state, dataloader, self._checkpoint)
         if self._plan is None:
+            self._warn_of_an_order_left_behind(state)
             return
-        self._plan.install(kwargs.get("train_dataloader"))
+        self._plan.install(dataloader)
+        if self._plan.schedule is not None:
+            host.write_stamp(state, self._plan.stamp)
+        self._epochs_before = _passes_done(args, state, dataloader)
         if state.global_step == 0 and args.ignore_load_lr_and_optim:
             self._warn_of_a_new_beginning(args, state)
         if state.is_world_process_zero:
@@ -141,22 +148,16 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         checkpoint = self._checkpoint or args.resume_from_checkpoint
         if checkpoint and state.is_world_process_zero:
             self._warn(
-                f"as --ignore_load_lr_and_optim asks, the run starts at step 0 from the weights of {checkpoint}: the data "
-                "that these have seen is drawn again",
+                f"as --ignore_load_lr_and_optim asks, the run starts at step 0 from the weights of {checkpoint}: the "
+                "data that these have seen is drawn again",
                 state,
             )
 
-    def _warn_of_an_order_left_behind(self, args: Any, state: Any) -> None:
-        if state.global_step == 0 or not state.is_world_process_zero:
-            return
-        candidates = (self._checkpoint, args.resume_from_checkpoint, host.checkpoint_folder(args, state.global_step))
-        try:
-            sidecar = find_sidecar(state.global_step, candidates)
-        except SidecarError:
-            return
-        if sidecar is not None and sidecar.reorders:
+    def _warn_of_an_order_left_behind(self, state: Any) -> None:
+        stamp = host.read_stamp(state)
+        if stamp is not None and stamp.unified_from is not None and state.is_world_process_zero:
             host.logger.warning(
-                f"epoch guard: off, but the run began a unified order at position {sidecar.reorders[-1].start}. "
+                f"epoch guard: off, but the run began a unified order at position {stamp.unified_from}. "
                 "Without the guard the host goes on in its own order: samples will be drawn twice and others lost. "
                 "Resume with --epoch_guard track to stay in the order that was begun"
             )
@@ -173,8 +174,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             if self._trainer_epochs > 1:
                 self._read_again(plan, state)
         elif isinstance(plan.source, TrainerEpochs):
-            # state.epoch counts whole passes when an epoch begins.
-            epoch = round(state.epoch) + 1
+            epoch = self._epochs_before + self._trainer_epochs
             plan.source.begin(epoch, state.global_step + 1)
             if self._trainer_epochs > 1 and self._recorder is not None:
                 self._recorder.expect([Crossing(state.global_step + 1, epoch - 1)])
@@ -205,7 +205,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if self._batches_in_epoch == 0:
             # Said now: paddlenlp 3.0.0b4 fails with an UnboundLocalError right after this event.
             self._say_ran_dry(state)
-        if self._plan is not None and self._plan.schedule is None and state.global_step > self._last_logged:
+        follows_trainer = self._plan is not None and self._plan.schedule is None
+        saves = self._plan is not None and control.should_save
+        if (follows_trainer or saves) and state.global_step > self._last_logged:
             control.should_log = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -238,6 +240,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         totals = {} if recorder is None else recorder.ledger.totals
         return Sidecar(
             version=VERSION,
+            run=plan.run,
             step=step,
             position=plan.schedule.position_after(step),
             planned=plan.planned,
@@ -290,3 +293,13 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         host.logger.warning(
             f"epoch guard: tracking switched off, training goes on. In {event}: {type(cause).__name__}: {cause}"
         )
+
+
+def _passes_done(args: Any, state: Any, dataloader: Any) -> int:
+    """Whole passes over the data before this part of the run, as the trainer itself counts them at a resume."""
+    try:
+        steps = max(len(dataloader) // args.gradient_accumulation_steps, 1)
+    except TypeError:  # a stream has no length
+        return 0
+    done: int = state.global_step // steps
+    return done

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from paddle_epoch_guard.order import Order, Piece, Reorder
 
 __all__ = [
     "Loader",
+    "Stamp",
     "TrainerCallback",
     "build_index",
     "checkpoint_folder",
@@ -38,12 +39,14 @@ __all__ = [
     "gather",
     "index_folders",
     "install_order",
+    "is_plain",
     "logger",
-    "rank",
     "read_dataset",
+    "read_stamp",
     "restore_dataset",
     "start_sampler",
     "trainer_record",
+    "write_stamp",
 ]
 
 
@@ -164,10 +167,19 @@ def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...
 
 
 def restore_dataset(dataset: Any) -> None:
-    """Gives a dataset its own arrays back."""
+    """Gives a dataset its own arrays back; does nothing to one that has them."""
     for one in (dataset, *(dataset.datasets if isinstance(dataset, BlendableDataset) else ())):
-        for name, array in vars(one).pop("_epoch_guard_own", {}).items():
+        for name, array in getattr(one, "__dict__", {}).pop("_epoch_guard_own", {}).items():
             setattr(one, name, array)
+
+
+def is_plain(dataset: Any) -> bool:
+    """Whether a pass of the trainer over a dataset is one pass over its data, as far as can be told.
+
+    A dataset that streams may repeat itself; one that wraps another may hold a sample index that is not seen.
+    """
+    wraps = any(hasattr(dataset, name) for name in ("dataset", "datasets", "indexed_dataset", "shuffle_idx"))
+    return hasattr(dataset, "__len__") and not isinstance(dataset, paddle.io.IterableDataset) and not wraps
 
 
 def start_sampler(dataloader: Any, position: int, stop: int) -> None:
@@ -182,6 +194,34 @@ def start_sampler(dataloader: Any, position: int, stop: int) -> None:
     sampler.set_epoch(consumed_samples=position)
     sampler.num_samples = stop // sampler.nranks
     sampler.total_size = stop
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """The guard's mark in the trainer's own state, which is saved with each checkpoint and loaded with it.
+
+    A callback is not told which checkpoint the trainer loads; the stamp tells whether the sidecar that was found
+    belongs to it. It stands in ``trial_params``, a field that the trainer saves and loads and does not use outside
+    hyper-parameter search.
+    """
+
+    run: str
+    unified_from: int | None
+    """The position at which the run began a unified order; None where it has none."""
+
+
+def read_stamp(state: Any) -> Stamp | None:
+    """The stamp of the checkpoint that the trainer loaded; None at a fresh start and without the guard."""
+    found = (state.trial_params or {}).get("epoch_guard")
+    if not isinstance(found, dict) or not isinstance(found.get("run"), str):
+        return None
+    begun = found.get("unified_from")
+    return Stamp(found["run"], begun if isinstance(begun, int) else None)
+
+
+def write_stamp(state: Any, stamp: Stamp) -> None:
+    """Marks the trainer's state, on every rank alike."""
+    state.trial_params = {**(state.trial_params or {}), "epoch_guard": asdict(stamp)}
 
 
 def trainer_record(checkpoint: Path) -> dict[str, Any] | None:
@@ -264,12 +304,6 @@ def first_piece(loader: Loader, accumulation: int, first_step: int) -> Piece:
         stop=loader.stop,
         keeps_tail=loader.keeps_tail,
     )
-
-
-def rank() -> int:
-    """This process's place among those of the run, from 0."""
-    found: int = paddle.distributed.get_rank()
-    return found
 
 
 def gather(value: Any) -> list[Any]:

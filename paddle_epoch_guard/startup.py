@@ -1,13 +1,20 @@
 """What is derived before the first step, and agreed upon by all ranks."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments
-from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError, ResumeMismatchError
+from paddle_epoch_guard.errors import (
+    ArgumentsError,
+    EpochGuardError,
+    RankMismatchError,
+    ResumeMismatchError,
+    SidecarError,
+)
 from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.cache import index_files, load_index
 from paddle_epoch_guard.ledger import (
@@ -32,6 +39,7 @@ from paddle_epoch_guard.resume import (
     extend_parts,
     find_sidecar,
     first_guarded_position,
+    is_checkpoint,
     needed_positions,
     refuse,
     same_parts,
@@ -63,11 +71,21 @@ class RunPlan:
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
     """What the run goes on in spite of, at the user's word."""
+    run: str = ""
+    """Names the run, through all its parts."""
+
+    @property
+    def stamp(self) -> host.Stamp:
+        """The mark that the trainer's own state is to carry."""
+        reorders = self.decision.reorders
+        return host.Stamp(self.run, reorders[-1].start if reorders else None)
 
     @property
     def agreed(self) -> Any:
         """What must be the same on every rank."""
-        return self.words, self.crossings, sorted(self.closing), self.schedule, self.decision.reorders, self.datasets
+        if self.schedule is None:  # the trainer's epochs are the same on all ranks, data or no data
+            return None
+        return self.crossings, sorted(self.closing), self.schedule, self.decision.reorders, self.datasets, self.weights
 
     @property
     def weights(self) -> str:
@@ -115,12 +133,14 @@ def prepare(
         EpochGuardError: the order is in doubt, on every rank alike.
     """
     candidates = (checkpoint, args.resume_from_checkpoint, host.checkpoint_folder(args, state.global_step))
+    stamp = host.read_stamp(state)
     lenient = arguments.epoch_guard_on_mismatch == "warn"
     sidecar = None
     try:
         if state.global_step > 0:
             _, found = _together(lambda: find_sidecar(state.global_step, candidates), must_succeed=True)
             sidecar = _the_one_sidecar(found)
+            _check_stamp(stamp, sidecar, candidates)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
         at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
         start, _ = _together(
@@ -136,6 +156,8 @@ def prepare(
             lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake, share=lambda plan: plan.agreed
         )
         _compare(agreed)
+        name = stamp.run if stamp is not None else host.gather(uuid.uuid4().hex)[0]
+        return replace(plan, run=name)
     except ArgumentsError:
         raise
     except EpochGuardError as doubt:
@@ -146,7 +168,32 @@ def prepare(
     except _TrackingError as fault:
         host.logger.warning(f"epoch guard: switched off for this run: {fault}")
         return None
-    return plan
+
+
+def _check_stamp(stamp: host.Stamp | None, sidecar: Sidecar | None, candidates: Sequence[Any]) -> None:
+    """Whether the sidecar that was found belongs to the checkpoint that the trainer loaded.
+
+    Raises:
+        SidecarError: it is of another run, or the run began a unified order and has no sidecar.
+    """
+    looked = ", ".join(str(one) for one in candidates if one)
+    name_it = (
+        f"It was looked for in: {looked}. Name the checkpoint that the trainer loads: "
+        "EpochGuardCallback(resume_from_checkpoint=...)"
+    )
+    if sidecar is None:
+        if stamp is not None and stamp.unified_from is not None:
+            raise SidecarError(
+                f"the run began a unified order at position {stamp.unified_from}, and no epoch_guard.json of its "
+                f"checkpoint was found: without it samples would be drawn twice and others lost. {name_it}"
+            )
+    elif stamp is None:
+        raise SidecarError(
+            "the trainer loaded a checkpoint that was saved without the guard; the epoch_guard.json that was found "
+            f"is another's. {name_it}"
+        )
+    elif stamp.run != sidecar.run:
+        raise SidecarError(f"the epoch_guard.json that was found is not of the run that the trainer loaded. {name_it}")
 
 
 class _TrackingError(Exception):
@@ -330,7 +377,7 @@ def _read(
 
 def _trainer_record(candidates: tuple[Any, ...]) -> dict[str, Any] | None:
     for candidate in candidates:
-        if isinstance(candidate, (str, Path)) and Path(candidate).is_dir():
+        if is_checkpoint(candidate):
             return host.trainer_record(Path(candidate))
     return None
 
@@ -397,7 +444,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
     """What follows for the run, once everything is open."""
     loader, sidecar = start.loader, start.sidecar
     if index is None or start.piece is None:
-        words = Words(index.names if index is not None else (), trainer=index is not None)
+        words = Words(trainer=not host.is_plain(loader.dataset))
         source = TrainerEpochs(start.batch, start.skipped)
         return RunPlan(loader, index, source, words, None, Decision(()), (), frozenset({start.max_steps}))
     piece, stop = start.piece, loader.stop
@@ -409,7 +456,8 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         schedule = Schedule((piece,), start.skipped)
     else:
         schedule = replace(sidecar.schedule.then(piece), skipped=start.skipped)
-    planned = min(start.planned, len(index))
+    # What a loader that runs dry does not reach is not planned.
+    planned = min(start.planned, piece.start + piece.steps * piece.global_batch)
     recorded = () if sidecar is None else sidecar.reorders
     planned_before = None if sidecar is None else max([sidecar.planned, *(one.stop for one in recorded)])
     decision = decide_order(start.options, index, piece.start, planned, recorded, planned_before)

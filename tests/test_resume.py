@@ -155,7 +155,12 @@ def test_interrupted_anywhere_after_an_extension_the_rest_is_the_same(tmp_path, 
     options = {"mode": "unified", "steps": 24, "batch": 10}
     whole = run(tmp_path, prefix, resume=10, **options, overwrite_output_dir=True)
     args = arguments(
-        tmp_path, max_steps=24, per_device_train_batch_size=10, epoch_guard="unified", save_strategy="steps", save_steps=1
+        tmp_path,
+        max_steps=24,
+        per_device_train_batch_size=10,
+        epoch_guard="unified",
+        save_strategy="steps",
+        save_steps=1,
     )
     train(args, dataset_for(prefix, 24, 10), resume=str(tmp_path / "run" / "checkpoint-10"))
     again = train(args, dataset_for(prefix, 24, 10), resume=str(tmp_path / "run" / f"checkpoint-{interrupted}"))
@@ -246,7 +251,9 @@ def test_an_index_that_was_shuffled_otherwise_is_refused(tmp_path, prefix):
     array = np.load(file)
     array[[60, 70]] = array[[70, 60]]
     np.save(file, array)
-    with pytest.raises(EpochGuardError, match="order of the index was .*the index files are not those that were drawn"):
+    with pytest.raises(
+        EpochGuardError, match="order of the index was .*the index files are not those that were drawn"
+    ):
         run(tmp_path, prefix, resume=10)
 
 
@@ -330,7 +337,10 @@ def test_a_blend_is_extended_dataset_by_dataset(tmp_path):
         position[int(mixed.dataset_index[at])] += 1
     parts = [record["parts"] for record in recorded(tmp_path, 100)["datasets"]]
     chains = [
-        sum((tokens_of(build_train([prefix], one["samples_requested"], SEQ_LENGTH, seed=one["seed"])) for one in part), [])
+        sum(
+            (tokens_of(build_train([prefix], one["samples_requested"], SEQ_LENGTH, seed=one["seed"])) for one in part),
+            [],
+        )
         for prefix, part in zip(prefixes, parts, strict=True)
     ]
     which, inner = np.asarray(mixed.dataset_index), np.asarray(mixed.dataset_sample_index)

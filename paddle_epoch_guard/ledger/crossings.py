@@ -75,6 +75,8 @@ def closing_steps(crossings: Iterable[Crossing], schedule: Schedule, last_step: 
         last_step: the last step of the run.
     """
     wanted = {last_step}
+    # Where a piece ends before the run, the data is read again: another place that no window should cross.
+    wanted |= {piece.first_step + piece.steps - 1 for piece in schedule.pieces if piece.steps}
     for crossing in crossings:
         wanted |= {crossing.step - 1, crossing.first_after - 1}
     return frozenset(schedule.last_trained(step) for step in wanted if step <= last_step) - {0}

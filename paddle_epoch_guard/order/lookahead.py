@@ -15,7 +15,8 @@ class Lookahead:
 
     A data-parallel rank asks for runs of positions at equal distances (its share of each microbatch), so a
     contiguous block would be computed mostly in vain. The pattern is taken from what was asked: after two runs of
-    one length at one distance, the next block follows it.
+    one length at one distance, the next block follows it. Until then a block is as long as the run has been so far,
+    so that one long run is soon computed in large blocks and a short one hardly further than it goes.
 
     Args:
         evaluate: values of an int64 array of positions, ``[n]``.
@@ -28,33 +29,38 @@ class Lookahead:
         # First position, distance of runs, length of a run, values. Replaced as one, so that a reader in another
         # thread never sees half of it.
         self._block: tuple[int, int, int, npt.NDArray[Any]] = (0, 1, 1, evaluate(np.empty(0, np.int64)))
-        self._follows_pattern = False
-        self._run_start = self._last = 0
-        self._pattern = (0, 0)
+        self._last = -1
+        # First position of the present run, distance and length of the run before it, whether twice alike.
+        self._run: tuple[int, int, int, bool] = (0, 0, 0, False)
 
     def __call__(self, position: int) -> Any:
         """The value at ``position``, which must lie in ``[0, length)``."""
+        if position != self._last + 1:
+            self._begin_run(position)
+        self._last = position
         first, stride, run, values = self._block
         row, column = divmod(position - first, stride)
         at = row * run + column
-        if not (column < run and 0 <= at < len(values)):
-            values = self._compute(position)
-            at = 0
-        self._last = position
-        return values[at]
+        if column < run and 0 <= at < len(values):
+            return values[at]
+        return self._compute(position)
 
-    def _compute(self, position: int) -> npt.NDArray[Any]:
-        """Computes the block that begins at ``position``."""
-        first, stride, run, values = self._block
-        pattern = (position - self._run_start, self._last + 1 - self._run_start)
-        used_up = position == first + stride * (len(values) // run)
-        seen_twice = pattern == self._pattern and pattern[0] >= pattern[1] > 0
-        if not (self._follows_pattern and used_up):
-            stride, run = pattern if seen_twice else (_GUESS, _GUESS)
-            self._follows_pattern = seen_twice
-        rows = max(_BLOCK // run, 1) if self._follows_pattern else 1
-        positions = position + (np.arange(rows)[:, None] * stride + np.arange(run)).ravel()
+    def _begin_run(self, position: int) -> None:
+        start, distance, length, _ = self._run
+        found = position - start, self._last + 1 - start
+        self._run = position, *found, found == (distance, length) and 0 < found[1] <= min(found[0], _BLOCK)
+
+    def _compute(self, position: int) -> Any:
+        """Computes the block that holds ``position``."""
+        first, stride, run, repeats = self._run
+        gone = position - first
+        if repeats and 0 <= gone < run:
+            rows = _BLOCK // run
+        else:
+            first = position
+            stride = run = min(max(gone, _GUESS), _BLOCK)
+            rows = 1
+        positions = first + (np.arange(rows)[:, None] * stride + np.arange(run)).ravel()
         values = self._evaluate(positions[positions < self._length])
-        self._pattern, self._run_start = pattern, position
-        self._block = position, stride, run, values
-        return values
+        self._block = first, stride, run, values
+        return values[position - first]

@@ -37,7 +37,10 @@ class PositionMap:
         return found
 
     def dissolves(self, boundary: int) -> bool:
-        """Whether a reorder mixes the samples on both sides of a boundary of the base order."""
+        """Whether a reorder mixes the samples on both sides of a boundary of the base order.
+
+        Right as long as every reorder spans all that is left of the plan, as those of this package do.
+        """
         return any(reorder.start < boundary < reorder.stop for reorder in self.reorders)
 
 
@@ -122,9 +125,14 @@ class Order:
             if chosen.shape != self.shape:
                 raise IndexError(f"a mask of shape {chosen.shape} over an order of {len(self.base)} positions")
             return self._values(np.flatnonzero(chosen))
+        if chosen.size and chosen.dtype.kind not in "iu":
+            raise IndexError(f"positions of type {chosen.dtype}; expected integers")
+        if chosen.ndim == 0:
+            return self[int(chosen)]
         low, high = (int(chosen.min()), int(chosen.max())) if chosen.size else (0, 0)
         if low < -len(self.base) or high >= max(len(self.base), 1):
             raise IndexError(f"positions from {low} to {high} of an order of {len(self.base)} positions")
+        chosen = chosen.astype(np.int64)
         return self._values(chosen if low >= 0 else np.where(chosen < 0, chosen + len(self.base), chosen))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:

@@ -51,7 +51,7 @@ class Permutation:
         self._half = bits // 2
         self._mask = (1 << bits) - 1
         self._mix = _MIX[bits]
-        words = np.random.SeedSequence(self.key).generate_state(2 * ROUNDS, self._dtype).tolist()
+        words = np.random.SeedSequence(_entropy(self.key)).generate_state(2 * ROUNDS, self._dtype).tolist()
         self._multipliers: list[int] = [word | 1 for word in words[:ROUNDS]]
         self._offsets: list[int] = words[ROUNDS:]
         # Arrays of one value: numpy takes a scalar operand more slowly than an array that it broadcasts.
@@ -100,7 +100,7 @@ class Permutation:
             if x.size and not (int(x.min()) >= 0 and int(x.max()) < self.n):
                 raise OrderError(f"values from {x.min()} to {x.max()}; the permutation has [0, {self.n})")
             if self._tables is not None:
-                return self._tables[inverse][x]
+                return np.asarray(self._tables[inverse][x])
             return self._walk(x.astype(np.uint64).ravel(), inverse).reshape(x.shape)
         value = int(x)
         if not 0 <= value < self.n:
@@ -166,10 +166,22 @@ class Permutation:
     def _sorted_tables(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """For small n: the values in the order of a keyed hash, and the inverse."""
         hashes = np.arange(self.n, dtype=np.uint64)
-        words = np.random.SeedSequence(self.key).generate_state(4, np.uint64)
+        words = np.random.SeedSequence(_entropy(self.key)).generate_state(4, np.uint64)
         for word in words:
             hashes += word
             hashes *= np.uint64(_MIX[64])
             hashes ^= hashes >> np.uint64(32)
         forward = np.argsort(hashes, kind="stable").astype(np.int64)
         return forward, np.argsort(forward, kind="stable").astype(np.int64)
+
+
+def _entropy(key: tuple[int, ...]) -> list[int]:
+    """The key as words of 32 bits from which it can be read back, so that no two keys are the same to SeedSequence.
+
+    By itself SeedSequence takes ``(1,)`` for ``(1, 0)``, and ``(2**32,)`` for ``(0, 1)``.
+    """
+    words = [len(key)]
+    for part in key:
+        count = max(-(-part.bit_length() // 32), 1)
+        words += [count, *(part >> (32 * at) & 0xFFFFFFFF for at in range(count))]
+    return words

@@ -87,8 +87,8 @@ class Words:
             "ramp": "the share of the last data epoch rising from zero",
         }[reorder.mix]
         return (
-            f"Unified from step {step} (position {reorder.start}) on: the samples up to position {reorder.stop} are "
-            f"drawn in one order, {how} (seed {reorder.key[0]}). The last data epoch is no cliff in this run."
+            f"Unified from step {step} (position {reorder.start}) on: the samples up to position {reorder.stop} "
+            f"are drawn in one order, {how} (seed {reorder.key[0]}), so that the last data epoch does not start all at once."
         )
 
     def jump_sentence(self, watch: CrossingWatch) -> str | None:

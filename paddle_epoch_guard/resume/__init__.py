@@ -17,6 +17,7 @@ from paddle_epoch_guard.resume.sidecar import (
     PartRecord,
     Sidecar,
     find_sidecar,
+    is_checkpoint,
     read_sidecar,
     write_sidecar,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "extend_parts",
     "find_sidecar",
     "first_guarded_position",
+    "is_checkpoint",
     "needed_positions",
     "read_sidecar",
     "refuse",

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import msgspec
 
@@ -86,6 +87,8 @@ class Sidecar:
     """The state of the data order, and what has been logged of it, after ``step`` steps."""
 
     version: int
+    run: str
+    """Names the run, as the stamp in the trainer's own state does."""
     step: int
     position: int
     """The position that the next step draws first."""
@@ -188,15 +191,20 @@ def find_sidecar(step: int, candidates: Iterable[str | os.PathLike[str] | None])
 
     Args:
         step: the step at which the run resumes.
-        candidates: folders in which the checkpoint may be, the surest first; the first that exists counts.
+        candidates: folders in which the checkpoint may be, the surest first; the first that is one counts.
 
     Returns:
-        The state; None where there is no such folder, or no sidecar in it.
+        The state; None where there is no checkpoint, or no sidecar in it.
 
     Raises:
         SidecarError: the sidecar found is damaged, of an unknown version, or of another step.
     """
     for candidate in candidates:
-        if isinstance(candidate, (str, os.PathLike)) and Path(candidate).is_dir():
+        if is_checkpoint(candidate):
             return read_sidecar(Path(candidate), step)
     return None
+
+
+def is_checkpoint(candidate: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether it is the path of a folder that the trainer wrote a checkpoint to."""
+    return isinstance(candidate, (str, os.PathLike)) and (Path(candidate) / "trainer_state.json").is_file()
