@@ -4,8 +4,6 @@ The text is the English language reference and the help topics of the standard l
 about 460,000 characters, cut into byte-pair tokens by a tokenizer trained on it. Nothing is downloaded.
 """
 
-import contextlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -13,6 +11,8 @@ from pydoc_data.topics import topics
 import numpy as np
 from paddlenlp.data.indexed_dataset import make_builder
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from pretraining import quiet
 
 END_OF_DOCUMENT = "<eos>"
 
@@ -47,6 +47,6 @@ def write_corpus(folder: Path, vocab_size: int = 2048) -> Corpus:
     for encoding in tokenizer.encode_batch(documents):
         builder.add_item([*encoding.ids, end])
         builder.end_document()
-    with contextlib.redirect_stdout(io.StringIO()):  # statistics
+    with quiet():
         builder.finalize(f"{prefix}.idx")
     return Corpus(str(prefix), tokenizer.get_vocab_size())

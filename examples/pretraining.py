@@ -1,7 +1,8 @@
 """Pretraining as PaddleNLP's ``llm/run_pretrain.py`` does it, in a few dozen lines."""
 
 import contextlib
-import io
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,22 @@ def collate(samples):
     return {"input_ids": tokens[:, :-1], "labels": tokens[:, 1:]}
 
 
+@contextlib.contextmanager
+def quiet():
+    """Keeps what the host's builders print, some of it from C++, off the screen."""
+    sys.stdout.flush()
+    screen = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+        sys.stdout.flush()
+    finally:
+        os.dup2(screen, 1)
+        os.close(screen)
+        os.close(nowhere)
+
+
 def build_datasets(prefixes, args, seq_length, split="95,5,0", cache=None):
     """The train and validation datasets that PaddleNLP builds for a run.
 
@@ -54,7 +71,7 @@ def build_datasets(prefixes, args, seq_length, split="95,5,0", cache=None):
     global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.dataset_world_size
     if cache is not None:
         Path(cache).mkdir(parents=True, exist_ok=True)
-    with contextlib.redirect_stdout(io.StringIO()):  # the builder's own chatter
+    with quiet():
         train, valid, _ = build_train_valid_test_datasets(
             data_prefix=list(prefixes),
             data_impl="mmap",

@@ -14,11 +14,13 @@ from paddle_epoch_guard.ledger import (
     EpochLedger,
     EpochTotal,
     IndexEpochs,
+    LossWindow,
     TrainerEpochs,
+    crossings_of,
     ended_epochs,
 )
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, words
-from paddle_epoch_guard.resume import EpochLoss, Sidecar, table_of, write_sidecar
+from paddle_epoch_guard.resume import EpochLoss, Sidecar, Window, table_of, write_sidecar
 from paddle_epoch_guard.resume.sidecar import VERSION
 from paddle_epoch_guard.startup import RunPlan, prepare
 
@@ -117,19 +119,30 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def _open_log(self, args: Any, state: Any) -> None:
         plan = self._plan
         assert plan is not None
+        log = EpochGuardLog(args.logging_dir)
+        if state.global_step == 0:
+            log.set_aside()  # of another run in the same folder
         ledger = EpochLedger(plan.source, state.global_step)
-        marked: tuple[str, ...] = ()
-        if plan.sidecar is not None:
-            marked = plan.sidecar.boundaries
-            for one in plan.sidecar.epoch_losses:
+        sidecar = plan.sidecar
+        if sidecar is not None:
+            for one in sidecar.epoch_losses:
                 total = EpochTotal(one.first_step, one.last_step, one.samples, one.loss_sum)
                 ledger.totals[EpochKey(one.dataset, one.epoch)] = total
-        if isinstance(plan.source, IndexEpochs) and plan.loader.start is not None:
+        if isinstance(plan.source, IndexEpochs):
             for dataset, epoch in ended_epochs(plan.source, plan.source.schedule.pieces[-1].start).items():
                 ledger.end_epochs(dataset, epoch)
-        log = EpochGuardLog(args.logging_dir)
-        self._recorder = EpochRecorder(ledger, log, plan.words, host.logger.info, marked)
-        self._recorder.expect(plan.crossings)
+        marked = () if sidecar is None else sidecar.boundaries
+        self._recorder = recorder = EpochRecorder(ledger, log, plan.words, host.logger.info, marked)
+        recorder.expect(plan.crossings)
+        if sidecar is not None and isinstance(plan.source, IndexEpochs):
+            behind = [one for one in crossings_of(plan.source) if one.step <= state.global_step]
+            windows = [
+                LossWindow(one.first_step, one.last_step, one.loss, {EpochKey(0, 1): one.samples})
+                for one in sidecar.windows
+            ]
+            recorder.go_on(behind, windows, sidecar.loss_range)
+        elif state.global_step > 0:
+            recorder.begin_in_the_middle()
         for warning in words.warnings(plan.index, plan.schedule, plan.loader.sampler, state.max_steps):
             self._warn(warning, state)
         host.logger.info(f"epoch guard: {words.outlook(plan.index, plan.schedule, plan.crossings)}")
@@ -141,7 +154,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if decision.reason:
             (self._warn if decision.is_warning else self._tell)(decision.reason, state)
         if decision.begun is not None:
-            self._recorder.begin_reorder(decision.begun, state.global_step + 1)
+            recorder.begin_reorder(decision.begun, state.global_step + 1, plan.dissolved)
 
     def _warn_of_a_new_beginning(self, args: Any, state: Any) -> None:
         """The trainer loads a checkpoint's weights but starts from step 0: its data is drawn again."""
@@ -253,6 +266,11 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
                 EpochLoss(key.dataset, key.epoch, one.first_step, one.last_step, one.samples, one.loss_sum)
                 for key, one in sorted(totals.items())
             ),
+            windows=tuple(
+                Window(one.first_step, one.last_step, one.loss, one.samples)
+                for one in (() if recorder is None else recorder.windows)
+            ),
+            loss_range=None if recorder is None else recorder.loss_range,
             boundaries=() if recorder is None else recorder.marked,
             mismatches=plan.mismatches,
         )

@@ -61,6 +61,7 @@ class RunPlan:
     """None where positions are not known, and the trainer's epochs are followed."""
     decision: Decision
     crossings: tuple[Crossing, ...]
+    """The boundaries that lie ahead."""
     closing: frozenset[int]
     """Steps at whose end the log window is closed."""
     datasets: tuple[DatasetRecord, ...] = ()
@@ -86,6 +87,14 @@ class RunPlan:
         if self.schedule is None:  # the trainer's epochs are the same on all ranks, data or no data
             return None
         return self.crossings, sorted(self.closing), self.schedule, self.decision.reorders, self.datasets, self.weights
+
+    @property
+    def dissolved(self) -> list[Crossing]:
+        """The boundaries of the host's own order that a reorder has dissolved."""
+        assert isinstance(self.source, IndexEpochs)
+        kept = {(one.dataset, one.from_epoch) for one in crossings_of(self.source)}
+        own = crossings_of(IndexEpochs(self.source.index, self.source.schedule))
+        return [one for one in own if (one.dataset, one.from_epoch) not in kept]
 
     @property
     def weights(self) -> str:

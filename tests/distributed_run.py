@@ -11,13 +11,16 @@ from training import arguments, train
 
 
 def main(folder, prefix, cache_of_rank_1, changes, resume=None):
-    rank = paddle.distributed.ParallelEnv().rank
-    args = arguments(folder, max_steps=32, per_device_train_batch_size=2, logging_steps=10, **json.loads(changes))
-    cache = folder / "cache" if rank == 0 else Path(cache_of_rank_1)
-    dataset = build_train([prefix], 32 * 4, 8, cache=cache)
+    place = paddle.distributed.ParallelEnv()
+    values = {"max_steps": 32, "per_device_train_batch_size": 2, "logging_steps": 10, **json.loads(changes)}
+    index_seed = values.pop("index_seed", 1)
+    args = arguments(folder, **values)
+    cache = folder / "cache" if place.rank == 0 else Path(cache_of_rank_1)
+    samples = args.max_steps * args.per_device_train_batch_size * place.nranks
+    dataset = build_train([prefix], samples, 8, seed=index_seed, cache=cache)
     run = train(args, dataset, resume=resume)
     found = {"tokens": run.first_tokens, "losses": list(run.losses.items()), "steps": run.steps}
-    (folder / f"rank{rank}.json").write_text(json.dumps(found))
+    (folder / f"rank{place.rank}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,80 @@ def test_a_resumed_run_appends_and_marks_no_boundary_twice(tmp_path, dataset, ho
     steps = [step for step, _ in run.scalars("epoch_guard/data_epoch")]
     assert steps == [*range(1, 33), *range(31, 33), *range(21, 33)]
     assert sum("draws the first samples" in text for text in host_log.of_guard()) == 1
+
+
+def test_a_fresh_start_in_a_used_folder_begins_a_log_of_its_own(tmp_path, dataset):
+    train(arguments(tmp_path, max_steps=STEPS), dataset)
+    again = arguments(tmp_path, max_steps=16, per_device_train_batch_size=8)
+    run = train(again, dataset)
+    assert [step for step, _ in run.scalars("epoch_guard/data_epoch")] == list(range(1, 17))
+    assert {step for step, _ in run.scalars("train/loss", "boundary_1_to_2")} == {13}
+    assert (tmp_path / "logs" / "epoch_guard" / "kept-1.epoch_guard.log").exists()  # nothing lost
+
+
+def test_a_boundary_whose_far_side_comes_after_an_interruption_is_still_told(tmp_path, dataset):
+    whole = train(arguments(tmp_path / "whole", max_steps=STEPS), dataset)
+    tag = "epoch_guard/boundary_1_to_2"
+    stop_at_27 = StopAt(27)
+    args = arguments(tmp_path, max_steps=STEPS)
+    train(args, dataset, callbacks=[stop_at_27, EpochGuardCallback()])
+    run = train(args, dataset, resume=str(tmp_path / "run" / "checkpoint-27"))
+    expected = whole.texts(tag, "boundary_1_to_2")
+    found = run.texts(tag, "boundary_1_to_2")
+    assert found[0] == expected[0]
+    assert found[-1] == expected[-1]
+    low = min(value for _, value in run.scalars("train/loss", "boundary_1_to_2"))
+    assert low == min(value for _, value in whole.scalars("train/loss", "boundary_1_to_2"))
+
+
+def test_the_mean_of_an_epoch_that_was_begun_without_the_guard_is_not_claimed(tmp_path, dataset):
+    args = arguments(tmp_path, max_steps=STEPS, save_strategy="steps", save_steps=10)
+    train(args, dataset, callbacks=[])
+    run = train(args, dataset, resume=str(tmp_path / "run" / "checkpoint-10"))
+    assert [epoch for epoch, _ in run.scalars("epoch_guard/epoch_loss")] == [2]
+
+
+def test_what_is_saved_at_the_end_of_an_epoch_has_all_losses(tmp_path, dataset):
+    args = arguments(tmp_path, num_train_epochs=1, save_strategy="epoch", logging_steps=7, dataloader_drop_last=True)
+    run = train(args, dataset)
+    assert run.steps == 50
+    (file,) = (tmp_path / "run").rglob("epoch_guard.json")
+    assert sum(one["samples"] for one in json.loads(file.read_text())["epoch_losses"]) == 200
+
+
+class StopAt(TrainerCallback):
+    """Saves and stops, as a run that is interrupted."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            control.should_save = control.should_training_stop = True
+
+
+def test_trainer_epochs_go_on_after_an_interruption_in_the_middle_of_one(tmp_path):
+    samples = [{"text": np.arange(start, start + 9)} for start in range(40)]
+    args = arguments(tmp_path, num_train_epochs=2)
+    train(args, samples, trainer=Trainer, callbacks=[StopAt(6)])
+    run = train(args, samples, trainer=Trainer, resume=str(tmp_path / "run" / "checkpoint-6"))
+    assert run.scalars("epoch_guard/data_epoch") == [(step, 1.0 if step <= 10 else 2.0) for step in range(7, 21)]
+
+
+def test_of_a_dataset_that_wraps_another_no_data_epoch_is_claimed(tmp_path, dataset):
+    class Wrapper:
+        def __init__(self, dataset):
+            self.dataset = dataset
+
+        def __len__(self):
+            return len(self.dataset)
+
+        def __getitem__(self, at):
+            return self.dataset[at]
+
+    run = train(arguments(tmp_path, max_steps=5), Wrapper(dataset))
+    assert run.scalars("epoch_guard/data_epoch") == []
+    assert len(run.scalars("epoch_guard/trainer_epoch")) == 5
 
 
 def test_another_sampler_is_named_once_and_no_data_epoch_is_claimed(tmp_path, dataset, host_log):

@@ -10,7 +10,7 @@ import pytest
 
 from corpora import build_train, write_corpus
 from paddle_epoch_guard.order import PositionMap, Reorder
-from training import read_scalars
+from training import arguments, read_scalars, train
 
 TESTS = Path(__file__).parent
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)
@@ -75,6 +75,61 @@ def test_two_ranks_draw_one_unified_order_and_resume_in_it(tmp_path, corpus):
     resumed = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert [found["tokens"] for found in resumed] == [tokens[30:] for tokens in expected]
     assert resumed[0]["losses"] == [loss for loss in whole[0]["losses"] if loss[0] > 30]
+
+
+def tokens_by_rank(folder):
+    return [json.loads((folder / f"rank{rank}.json").read_text())["tokens"] for rank in (0, 1)]
+
+
+def chain_order(folder, prefix, step):
+    """The first token of each position of the run that a checkpoint belongs to, from indices of the host alone."""
+    sidecar = json.loads((folder / "run" / f"checkpoint-{step}" / "epoch_guard.json").read_text())
+    base = []
+    for part in sidecar["datasets"][0]["parts"]:
+        index = build_train([prefix], part["samples_requested"], 8, seed=part["seed"], cache=folder / "cache")
+        base += [int(index[p]["text"][0]) for p in range(len(index))]
+    reorders = [Reorder(**{**one, "key": tuple(one["key"])}) for one in sidecar["reorders"]]
+    return [base[p] for p in PositionMap(reorders).base(np.arange(len(base)))]
+
+
+SAVES = {"save_strategy": "steps", "save_steps": 10}
+
+
+@pytest.mark.parametrize("mode", ["track", "unified"])
+def test_from_one_rank_to_two_with_the_batch_doubled(tmp_path, corpus, mode):
+    """More is drawn than the first index holds: the first process builds what follows, and both read it."""
+    prefix, dataset = corpus
+    args = arguments(tmp_path, max_steps=32, epoch_guard=mode, **SAVES)
+    before = train(args, dataset)
+    options = {"epoch_guard": mode, "per_device_train_batch_size": 4, **SAVES}
+    status, output = launch(tmp_path, prefix, tmp_path / "cache", tmp_path / "run" / "checkpoint-10", **options)
+    assert status == 0, output[-3000:]
+    order = chain_order(tmp_path, prefix, 30)
+    assert [token for batch in before.first_tokens[:10] for token in batch] == order[:40]
+    positions = 40 + np.arange(22 * 8).reshape(22, 2, 4)
+    assert tokens_by_rank(tmp_path) == [
+        [[order[p] for p in row] for row in positions[:, rank].tolist()] for rank in (0, 1)
+    ]
+    assert output.count("what differs") == 1  # the first rank says it
+
+
+def test_from_two_ranks_to_one(tmp_path, corpus):
+    prefix, _ = corpus
+    status, output = launch(tmp_path, prefix, tmp_path / "cache", epoch_guard="unified", **SAVES)
+    assert status == 0, output[-3000:]
+    args = arguments(tmp_path, max_steps=21, per_device_train_batch_size=8, epoch_guard="unified", **SAVES)
+    shorter = build_train([prefix], 21 * 8, 8, cache=tmp_path / "cache")
+    after = train(args, shorter, resume=str(tmp_path / "run" / "checkpoint-10"))
+    order = chain_order(tmp_path, prefix, 20)
+    assert [token for batch in after.first_tokens for token in batch] == order[40:128]
+
+
+def test_a_refusal_ends_every_rank_with_its_reason(tmp_path, corpus):
+    prefix, dataset = corpus
+    train(arguments(tmp_path, max_steps=32, **SAVES), dataset)
+    status, output = launch(tmp_path, prefix, tmp_path / "cache", tmp_path / "run" / "checkpoint-10", index_seed=2)
+    assert status != 0
+    assert output.count("ResumeMismatchError: the run that resumes at step 10 is not the one") == 2
 
 
 def test_ranks_that_see_different_orders_are_stopped_together(tmp_path, corpus):

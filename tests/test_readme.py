@@ -70,6 +70,18 @@ def test_every_command_works(command, demo):
         pytest.fail(f"the README has a command that no test runs: {command}")
 
 
+def test_the_table_of_resumes_is_what_its_script_prints(tmp_path):
+    script = ROOT / "examples" / "resume_table.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = "\n".join(line for line in done.stdout.splitlines() if line.startswith("|"))
+    assert table.count("\n") == 8
+    assert table in README
+    # With the guard, a change costs no more than the plan itself leaves out.
+    guarded = [row.split("|")[3].split("/") for row in table.splitlines()[2:]]
+    assert all(int(doubled) == 0 and int(lost) <= 16 for doubled, lost in guarded)
+
+
 def test_every_picture_and_link_is_there():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("https://") or (ROOT / target).exists(), target

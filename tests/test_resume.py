@@ -240,7 +240,7 @@ def test_another_corpus_of_as_many_tokens_is_refused(tmp_path, prefix):
     for file in index_files(prefix):
         file.unlink()
     write_corpus(Path(prefix), (101, 6, *SIZES[2:]))
-    with pytest.raises(EpochGuardError, match="document sizes was .*the corpus is another one"):
+    with pytest.raises(EpochGuardError, match=r"document sizes was .*the corpus is another one"):
         run(tmp_path, prefix, resume=10)
 
 
@@ -251,9 +251,7 @@ def test_an_index_that_was_shuffled_otherwise_is_refused(tmp_path, prefix):
     array = np.load(file)
     array[[60, 70]] = array[[70, 60]]
     np.save(file, array)
-    with pytest.raises(
-        EpochGuardError, match="order of the index was .*the index files are not those that were drawn"
-    ):
+    with pytest.raises(EpochGuardError, match=r"order of the index was .*the index files are not those"):
         run(tmp_path, prefix, resume=10)
 
 
@@ -345,6 +343,6 @@ def test_a_blend_is_extended_dataset_by_dataset(tmp_path):
     ]
     which, inner = np.asarray(mixed.dataset_index), np.asarray(mixed.dataset_sample_index)
     assert plan[:40] + drawn(after) == [chains[which[p]][inner[p]] for p in range(400)]
+    other = build_train([0.4, *weighted[1:]], 120, SEQ_LENGTH, cache=tmp_path / "cache")
     with pytest.raises(EpochGuardError, match="weights of the blend was"):
-        other = build_train([0.4, *weighted[1:3], *weighted[3:]], 120, SEQ_LENGTH, cache=tmp_path / "cache")
         train(args, other, resume=str(tmp_path / "run" / "checkpoint-10"))

@@ -1,7 +1,6 @@
 import json
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -351,8 +350,71 @@ def test_a_run_in_two_parts_has_one_mean_loss_for_each_epoch(tmp_path, dataset):
 def test_a_resumed_run_appends_to_its_log(tmp_path, dataset):
     args = unified(tmp_path, epoch_guard="track", save_strategy="steps", save_steps=10)
     train(args, dataset)
-    line = Path(args.logging_dir) / "epoch_guard" / "boundary_1_to_2"
-    shutil.rmtree(line)  # the folder is gone, but the checkpoint knows that the boundary was marked
     run = train(args, dataset, resume=str(tmp_path / "run" / "checkpoint-30"))
     assert [step for step, _ in run.scalars("epoch_guard/data_epoch")] == [*range(1, 33), 31, 32]
+
+
+def unnoticed(folder, dataset):
+    """A unified run with checkpoints, and its folder of checkpoint 20 moved to where nobody looks."""
+    whole = train(unified(folder, save_strategy="steps", save_steps=10), dataset)
+    moved = folder / "elsewhere" / "step20"
+    shutil.copytree(folder / "run" / "checkpoint-20", moved)
+    return whole, moved
+
+
+@pytest.mark.parametrize("mode", ["track", "unified"])
+def test_a_checkpoint_that_is_not_found_is_not_taken_for_one_without_an_order(tmp_path, dataset, mode):
+    _, moved = unnoticed(tmp_path, dataset)
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(EpochGuardError, match="began a unified order at position 0, and no"):
+        train(unified(tmp_path, epoch_guard=mode), dataset, resume=str(moved))
+
+
+@pytest.mark.parametrize("mode", ["track", "unified"])
+def test_a_sidecar_that_was_never_written_is_missed(tmp_path, dataset, mode):
+    """As when the process was killed between the checkpoint and the sidecar."""
+    train(unified(tmp_path, save_strategy="steps", save_steps=10), dataset)
+    (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").unlink()
+    with pytest.raises(EpochGuardError, match="without it samples would be drawn twice"):
+        train(unified(tmp_path, epoch_guard=mode), dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
+
+
+def test_the_sidecar_of_another_run_is_not_taken(tmp_path, dataset):
+    _, moved = unnoticed(tmp_path, dataset)
+    shutil.rmtree(tmp_path / "run")
+    train(unified(tmp_path, epoch_guard_seed=5, save_strategy="steps", save_steps=10), dataset)
+    with pytest.raises(
+        EpochGuardError, match=r"is not of the run that the trainer loaded.*looked for in: .*checkpoint-20"
+    ):
+        train(unified(tmp_path), dataset, resume=str(moved))
+
+
+def test_the_sidecar_beside_an_unguarded_checkpoint_is_not_taken(tmp_path, dataset):
+    train(unified(tmp_path / "a", save_strategy="steps", save_steps=10), dataset, callbacks=[])
+    train(unified(tmp_path, save_strategy="steps", save_steps=10), dataset)
+    with pytest.raises(EpochGuardError, match="saved without the guard"):
+        train(unified(tmp_path), dataset, resume=str(tmp_path / "a" / "run" / "checkpoint-20"))
+
+
+def test_after_an_exception_the_next_run_has_the_hosts_order(tmp_path, dataset):
+    host_order = first_tokens(dataset)
+
+    class Fails(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(unified(tmp_path), dataset, callbacks=[EpochGuardCallback(), Fails()])
+    run = train(unified(tmp_path, epoch_guard="off"), dataset)
+    assert drawn(run) == host_order[:PLANNED]
+
+
+def test_a_boundary_that_a_later_resume_dissolves_is_taken_out_of_sight(tmp_path, dataset):
+    args = unified(tmp_path, epoch_guard="track", save_strategy="steps", save_steps=10)
+    assert "boundary_1_to_2" in train(args, dataset).directories()
+    run = train(unified(tmp_path), dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
     assert "boundary_1_to_2" not in run.directories()
+    assert (tmp_path / "logs" / "epoch_guard" / "boundary_1_to_2" / "kept-1.epoch_guard.log").exists()
+    # Once more from the same checkpoint: told once.
+    again = train(unified(tmp_path), dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
+    assert len(again.texts("epoch_guard/unified_from_step_21", "unified_from_step_21")) == 1

@@ -22,14 +22,17 @@ class BoundaryLine:
         log: where to write.
         directory: the line's directory below ``epoch_guard/``.
         step: where it stands.
+        drawn: from where to where an earlier part of the run has drawn it.
     """
 
-    def __init__(self, log: EpochGuardLog, directory: str, step: int) -> None:
+    def __init__(
+        self, log: EpochGuardLog, directory: str, step: int, drawn: tuple[float, float] | None = None
+    ) -> None:
         self.step = step
         self._log = log
         self._directory = directory
-        self._low: float | None = None
-        self._high: float | None = None
+        self._low: float | None = drawn[0] if drawn else None
+        self._high: float | None = drawn[1] if drawn else None
 
     def cover(self, low: float, high: float) -> None:
         """Draws the line from ``low`` to ``high``, or lengthens it where it falls short of them."""

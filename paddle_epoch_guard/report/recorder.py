@@ -37,9 +37,11 @@ class EpochRecorder:
         self._ahead: deque[Crossing] = deque()
         self._watches: list[CrossingWatch] = []
         self._lines: list[BoundaryLine] = []
-        self._history: deque[LossWindow] = deque(maxlen=SIDE)
+        # Enough for both sides of a boundary, for a later part of the run to go on with.
+        self._history: deque[LossWindow] = deque(maxlen=2 * SIDE)
         self._range: tuple[float, float] | None = None
         self._marked = list(marked)
+        self._unknown_means: set[EpochKey] | None = set()
         self._epoch_losses_written: set[EpochKey] = set()
 
     @property
@@ -47,11 +49,58 @@ class EpochRecorder:
         """The boundaries and reorders marked so far, by this run and its earlier parts."""
         return tuple(self._marked)
 
-    def begin_reorder(self, reorder: Reorder, step: int) -> None:
-        """Tells that a unified order begins with ``step``; in mid-run, marks it with a line."""
+    @property
+    def windows(self) -> tuple[LossWindow, ...]:
+        """The latest windows: as many as a boundary's two sides need."""
+        return tuple(self._history)
+
+    @property
+    def loss_range(self) -> tuple[float, float] | None:
+        """The lowest and the highest loss so far."""
+        return self._range
+
+    def go_on(
+        self, behind: Iterable[Crossing], windows: Iterable[LossWindow], loss_range: tuple[float, float] | None
+    ) -> None:
+        """Takes up what an earlier part of the run has begun.
+
+        Args:
+            behind: the crossings that it has passed.
+            windows: its latest windows.
+            loss_range: its lowest and highest loss.
+        """
+        self._history.extend(windows)
+        self._range = loss_range
+        for crossing in behind:
+            self._epoch_losses_written |= {key for key in self.ledger.totals if _ends_with(key, crossing)}
+            directory = self._words.boundary_directory(crossing)
+            self._lines.append(BoundaryLine(self._log, directory, crossing.step, loss_range))
+            watch = CrossingWatch(crossing)
+            watch.begin(self._history)
+            concluded = False
+            for window in self._history:
+                concluded = watch.take(window) or concluded
+            if not concluded:
+                self._watches.append(watch)
+
+    def begin_in_the_middle(self) -> None:
+        """The run goes on from a checkpoint that knows no losses: the mean of an epoch it has begun is not known."""
+        self._unknown_means = None
+
+    def begin_reorder(self, reorder: Reorder, step: int, dissolved: Iterable[Crossing]) -> None:
+        """Tells that a unified order begins with ``step``; in mid-run, marks it with a line.
+
+        Args:
+            reorder: the one that begins.
+            step: its first step.
+            dissolved: boundaries that are none any more. What a part of the run that does not count marked there,
+                because it was resumed from before, is set aside.
+        """
+        for crossing in dissolved:
+            self._log.set_aside(self._words.boundary_directory(crossing))
         name = self._words.reorder_name(step)
-        if step > 1:
-            self._mark(name, step)
+        if step > 1 and not self._mark(name, step):
+            return
         self._write_text(name, name, self._words.reorder_sentence(reorder, step), step)
         self._log.flush()
 
@@ -69,6 +118,8 @@ class EpochRecorder:
         window = self.ledger.close_window(step, loss)
         if window is None:
             return
+        if self._unknown_means is None:
+            self._unknown_means = self._open_epochs(window)
         self._log.scalar(self._words.epoch_tag, window.mean_epoch, step)
         for point in self.ledger.points(window):
             directory = self._words.epoch_directory(point.key)
@@ -111,7 +162,7 @@ class EpochRecorder:
         watch.begin(self._history)
         self._watches.append(watch)
         for key in self.ledger.totals:
-            if key.dataset == crossing.dataset and key.epoch <= crossing.from_epoch:
+            if _ends_with(key, crossing):
                 self._write_epoch_loss(key)
         self.ledger.end_epochs(crossing.dataset, crossing.from_epoch)
         if self._mark(directory, crossing.step):
@@ -140,8 +191,19 @@ class EpochRecorder:
         self._say(f"epoch guard: {text}")
 
     def _write_epoch_loss(self, key: EpochKey) -> None:
-        if key in self._epoch_losses_written:
+        if key in self._epoch_losses_written or key in (self._unknown_means or ()):
             return
         self._epoch_losses_written.add(key)
         mean_loss = self.ledger.totals[key].mean_loss
         self._log.scalar(self._words.epoch_loss_tag, mean_loss, key.epoch, self._words.dataset_directory(key.dataset))
+
+    def _open_epochs(self, window: LossWindow) -> set[EpochKey]:
+        """The epochs that may have been drawn from before ``window``: all up to the next boundary ahead."""
+        ahead = {crossing.dataset: crossing.from_epoch for crossing in reversed(self._ahead)}
+        most = max((key.epoch for key in window.counts), default=0)
+        datasets = {key.dataset for key in window.counts} | set(ahead)
+        return {EpochKey(dataset, epoch) for dataset in datasets for epoch in range(1, ahead.get(dataset, most) + 1)}
+
+
+def _ends_with(key: EpochKey, crossing: Crossing) -> bool:
+    return key.dataset == crossing.dataset and key.epoch <= crossing.from_epoch

@@ -31,6 +31,18 @@ class EpochGuardLog:
         """Whether a log was ever written in ``directory``, by this run or an earlier one."""
         return (self.root / directory / FILE_NAME).is_file()
 
+    def set_aside(self, directory: str = ".") -> None:
+        """Takes what earlier runs wrote in ``directory`` and below out of VisualDL's sight.
+
+        The files stay where they are, under names that VisualDL does not read.
+        """
+        self.close()
+        for path in sorted((self.root / directory).rglob(FILE_NAME)):
+            number = 1
+            while (kept := path.with_name(f"kept-{number}.epoch_guard.log")).exists():
+                number += 1
+            path.rename(kept)
+
     def scalar(self, tag: str, value: float, step: int, directory: str = ".") -> None:
         """Adds one point.
 

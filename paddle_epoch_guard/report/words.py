@@ -88,7 +88,8 @@ class Words:
         }[reorder.mix]
         return (
             f"Unified from step {step} (position {reorder.start}) on: the samples up to position {reorder.stop} "
-            f"are drawn in one order, {how} (seed {reorder.key[0]}), so that the last data epoch does not start all at once."
+            f"are drawn in one order, {how} (seed {reorder.key[0]}), so that the last data epoch does not start all "
+            "at once."
         )
 
     def jump_sentence(self, watch: CrossingWatch) -> str | None:

@@ -195,7 +195,7 @@ def first_guarded_position(
             f"the checkpoint of step {step} has no epoch_guard.json, and it is in doubt whether the order goes on: "
             f"{'; '.join(found)}. When max_steps, batch, accumulation or world size change, the host rebuilds its "
             "index in another order and skips positions of an order that was never drawn. Resume with the values of "
-            "the interrupted run; or, if the order is known to be the same, state by hand how many samples were drawn: "
+            "the interrupted run; or, if the order is known to be the same, state how many samples were drawn: "
             f"--epoch_guard_position {sampler_start}. Where the checkpoint was not found, name it: "
             "EpochGuardCallback(resume_from_checkpoint=...)"
         )

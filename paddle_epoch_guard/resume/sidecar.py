@@ -83,6 +83,16 @@ class EpochLoss:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A log window: the ledger's ``LossWindow``, without its epochs."""
+
+    first_step: int
+    last_step: int
+    loss: float
+    samples: int
+
+
+@dataclass(frozen=True)
 class Sidecar:
     """The state of the data order, and what has been logged of it, after ``step`` steps."""
 
@@ -101,6 +111,10 @@ class Sidecar:
     weights: str = ""
     """Of a blend."""
     epoch_losses: tuple[EpochLoss, ...] = ()
+    windows: tuple[Window, ...] = ()
+    """The latest, for a boundary whose two sides lie on both sides of an interruption."""
+    loss_range: tuple[float, float] | None = None
+    """The lowest and the highest logged loss."""
     boundaries: tuple[str, ...] = ()
     """Names of the boundaries already marked in VisualDL."""
     mismatches: tuple[str, ...] = ()
