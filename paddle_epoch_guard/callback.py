@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -128,8 +127,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             for one in sidecar.epoch_losses:
                 total = EpochTotal(one.first_step, one.last_step, one.samples, one.loss_sum)
                 ledger.totals[EpochKey(one.dataset, one.epoch)] = total
-        if isinstance(plan.source, IndexEpochs):
-            for dataset, epoch in ended_epochs(plan.source, plan.source.schedule.pieces[-1].start).items():
+        if isinstance(plan.source, IndexEpochs) and plan.piece is not None:
+            for dataset, epoch in ended_epochs(plan.source, plan.piece.start).items():
                 ledger.end_epochs(dataset, epoch)
         marked = () if sidecar is None else sidecar.boundaries
         self._recorder = recorder = EpochRecorder(ledger, log, plan.words, host.logger.info, marked)
@@ -194,13 +193,11 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
 
     def _read_again(self, plan: RunPlan, state: Any) -> None:
         """The pretraining sampler ended before ``max_steps``; the trainer starts it once more."""
-        assert plan.schedule is not None
-        again = replace(plan.schedule.pieces[-1], first_step=state.global_step + 1)
-        self._plan = plan = plan.read_again(plan.schedule.then(again), state.max_steps, state.global_step)
+        self._plan = plan = plan.read_again(state.max_steps, state.global_step)
         if self._recorder is not None:
             self._recorder.expect(plan.crossings)
-            if again.steps and self._trainer_epochs == 2:
-                self._warn(words.read_again(again, state.global_step, state.max_steps), state)
+            if plan.piece is not None and plan.piece.steps and self._trainer_epochs == 2:
+                self._warn(words.read_again(plan.piece, state.global_step, state.max_steps), state)
 
     def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Counts the batches that the loader delivered."""

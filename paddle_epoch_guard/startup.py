@@ -59,6 +59,8 @@ class RunPlan:
     words: Words
     schedule: Schedule | None
     """None where positions are not known, and the trainer's epochs are followed."""
+    piece: Piece | None
+    """The steps of this part of the run."""
     decision: Decision
     crossings: tuple[Crossing, ...]
     """The boundaries that lie ahead."""
@@ -101,9 +103,12 @@ class RunPlan:
         """Of a blend."""
         return self.index.weights if isinstance(self.index, BlendIndex) else ""
 
-    def read_again(self, schedule: Schedule, max_steps: int, after_step: int) -> "RunPlan":
-        """The plan under a schedule in which the trainer reads the index once more."""
+    def read_again(self, max_steps: int, after_step: int) -> "RunPlan":
+        """The plan when the trainer starts the sampler once more, after ``after_step``."""
         assert isinstance(self.source, IndexEpochs)
+        assert self.schedule is not None
+        assert self.piece is not None
+        schedule = self.schedule.then(replace(self.piece, first_step=after_step + 1))
         self.source.schedule = schedule
         crossings = crossings_of(self.source, after_step)
         return replace(
@@ -115,12 +120,11 @@ class RunPlan:
 
     def install(self, dataloader: Any) -> None:
         """Lets dataset and sampler draw as planned. Before the loader forks its workers."""
-        if self.schedule is None or self.index is None:
+        if self.piece is None or self.index is None:
             return
         host.install_order(self.loader.dataset, self.index, self.decision.reorders)
-        piece = self.schedule.pieces[-1]
-        if (piece.start, piece.stop) != (self.loader.start, self.loader.stop):
-            host.start_sampler(dataloader, piece.start, piece.stop)
+        if (self.piece.start, self.piece.stop) != (self.loader.start, self.loader.stop):
+            host.start_sampler(dataloader, self.piece.start, self.piece.stop)
 
 
 def prepare(
@@ -158,9 +162,9 @@ def prepare(
             share=_nothing,
         )
         wanted = start.parts_wanted()
-        if wanted:
-            # The first process of each machine builds what is not there; then all of them read it.
-            _together(lambda: _build_missing(start, wanted), must_succeed=True, share=_nothing)
+        # The first process of each machine builds what is not there; then all of them read it. Every rank takes part,
+        # wanted or not: they must all count the same rounds.
+        _together(lambda: _build_missing(start, wanted), must_succeed=True, share=_nothing)
         plan, agreed = _together(
             lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake, share=lambda plan: plan.agreed
         )
@@ -227,15 +231,16 @@ def _together(
         _TrackingError: anything else, where it may be passed over.
     """
     result: Any = None
+    shared: Any = None
     doubt: EpochGuardError | None = None
     fault: str | None = None
     try:
         result = work()
+        shared = share(result)
     except EpochGuardError as found:
         doubt = found
     except Exception as found:
         fault = f"{type(found).__name__}: {found}"
-    shared = share(result) if doubt is None and fault is None else None
     gathered = host.gather((shared, None if doubt is None else (type(doubt), str(doubt)), fault))
     doubts = [(rank, *found) for rank, (_, found, _) in enumerate(gathered) if found is not None]
     doubts.sort(key=lambda one: not issubclass(one[1], ArgumentsError))  # the same first one on every rank
@@ -375,6 +380,11 @@ def _read(
             step, state.max_steps, loader.start, arguments.epoch_guard_position, _trainer_record(candidates)
         )
         piece = replace(piece, start=start)
+    if piece.start % piece.world_size:
+        raise ArgumentsError(
+            f"the run is to go on at position {piece.start}, and the host's sampler starts only at multiples of the "
+            f"world size, {piece.world_size}. Check --epoch_guard_position"
+        )
     planned = needed_positions(piece.start, step, state.max_steps, piece)
     if sidecar is not None:
         datasets = _extended(datasets, index, planned)
@@ -455,7 +465,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
     if index is None or start.piece is None:
         words = Words(trainer=not host.is_plain(loader.dataset))
         source = TrainerEpochs(start.batch, start.skipped)
-        return RunPlan(loader, index, source, words, None, Decision(()), (), frozenset({start.max_steps}))
+        return RunPlan(loader, index, source, words, None, None, Decision(()), (), frozenset({start.max_steps}))
     piece, stop = start.piece, loader.stop
     if index is not start.index or len(index) != len(start.index or ()):
         # A chain: the sampler reads it to the end, in whole rounds of all ranks.
@@ -478,6 +488,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         source=source_,
         words=Words(index.names),
         schedule=schedule,
+        piece=piece,
         decision=decision,
         crossings=crossings,
         closing=closing_steps(crossings, schedule, start.max_steps),

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -307,6 +308,24 @@ def test_the_position_can_be_stated_by_hand(tmp_path, prefix):
     after = run(tmp_path, prefix, resume=10, batch=8, epoch_guard_position=40)
     host_order = tokens_of(dataset_for(prefix, STEPS, 8))
     assert drawn(after) == host_order[40 : 40 + 22 * 8]
+
+
+def test_a_stated_position_at_which_the_sampler_cannot_start_is_refused(tmp_path, prefix, monkeypatch):
+    from paddle_epoch_guard import host
+
+    args = arguments(tmp_path, max_steps=STEPS, save_strategy="steps", save_steps=10)
+    train(args, dataset_for(prefix, STEPS, BATCH), callbacks=[])
+    follow = host.follow_loader
+    monkeypatch.setattr(host, "follow_loader", lambda *given: replace(follow(*given), world_size=3))
+    with pytest.raises(EpochGuardError, match="position 40, and the host's sampler starts only at multiples"):
+        run(tmp_path, prefix, resume=10, epoch_guard_position=40)
+
+
+def test_a_run_that_is_interrupted_again_and_again_keeps_a_small_sidecar(tmp_path, prefix):
+    run(tmp_path, prefix)
+    run(tmp_path, prefix, resume=10)
+    run(tmp_path, prefix, resume=20)
+    assert len(recorded(tmp_path, 30)["schedule"]["pieces"]) == 1
 
 
 def test_a_blend_is_extended_dataset_by_dataset(tmp_path):

@@ -83,6 +83,13 @@ def test_a_new_piece_takes_over_from_its_first_step():
     assert [one.first_step for one in replaced.pieces] == [1, 3]
 
 
+def test_a_piece_that_only_goes_on_adds_nothing():
+    schedule = Schedule((piece(),))
+    for step in range(2, 50):
+        schedule = schedule.then(piece(first_step=step, start=(step - 1) * 12))
+    assert schedule == Schedule((piece(),))
+
+
 @given(position=st.integers(0, 999), start=st.integers(0, 200))
 def test_a_crossing_is_the_first_step_that_draws_the_position(position, start):
     schedule = Schedule((piece(start=start),))

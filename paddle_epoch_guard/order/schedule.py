@@ -96,8 +96,16 @@ class Schedule:
                 raise ScheduleError(f"skipped steps {first} to {last}; expected 1 <= first <= last")
 
     def then(self, piece: Piece) -> "Schedule":
-        """This schedule with ``piece`` in force from its first step on."""
+        """This schedule with ``piece`` in force from its first step on.
+
+        A piece that only goes on with the one before adds nothing: a run may be interrupted any number of times.
+        """
         kept = tuple(old for old in self.pieces if old.first_step < piece.first_step)
+        if kept:
+            last = kept[-1]
+            reached = last.start + (piece.first_step - last.first_step) * last.global_batch
+            if replace(last, first_step=piece.first_step, start=reached) == piece:
+                return replace(self, pieces=kept)
         return replace(self, pieces=(*kept, piece))
 
     def trains(self, step: int) -> bool:
