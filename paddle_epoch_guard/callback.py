@@ -21,7 +21,8 @@ from paddle_epoch_guard.ledger import (
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, words
 from paddle_epoch_guard.resume import EpochLoss, Sidecar, Window, table_of, write_sidecar
 from paddle_epoch_guard.resume.sidecar import VERSION
-from paddle_epoch_guard.startup import RunPlan, prepare
+from paddle_epoch_guard.runplan import RunPlan
+from paddle_epoch_guard.startup import prepare
 
 _P = ParamSpec("_P")
 

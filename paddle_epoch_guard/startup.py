@@ -1,25 +1,23 @@
 """What is derived before the first step, and agreed upon by all ranks."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from paddle_epoch_guard import host
+from paddle_epoch_guard.agreement import TrackingError, compare, the_one, together
 from paddle_epoch_guard.arguments import EpochGuardArguments
 from paddle_epoch_guard.errors import (
     ArgumentsError,
     EpochGuardError,
-    RankMismatchError,
     ResumeMismatchError,
     SidecarError,
 )
 from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.cache import index_files, load_index
 from paddle_epoch_guard.ledger import (
-    Crossing,
-    EpochSource,
     IndexEpochs,
     TrainerEpochs,
     closing_steps,
@@ -44,87 +42,7 @@ from paddle_epoch_guard.resume import (
     refuse,
     same_parts,
 )
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What the run will draw, and what the guard will do about it."""
-
-    loader: host.Loader
-    index: SampleIndex | None
-    """What is drawn from: the live index, or a chain that begins with what was planned."""
-    source: EpochSource
-    words: Words
-    schedule: Schedule | None
-    """None where positions are not known, and the trainer's epochs are followed."""
-    piece: Piece | None
-    """The steps of this part of the run."""
-    decision: Decision
-    crossings: tuple[Crossing, ...]
-    """The boundaries that lie ahead."""
-    closing: frozenset[int]
-    """Steps at whose end the log window is closed."""
-    datasets: tuple[DatasetRecord, ...] = ()
-    planned: int = 0
-    """The run draws the positions before this one."""
-    sidecar: Sidecar | None = None
-    """Of the checkpoint that the run resumes from."""
-    findings: tuple[Finding, ...] = ()
-    mismatches: tuple[str, ...] = ()
-    """What the run goes on in spite of, at the user's word."""
-    run: str = ""
-    """Names the run, through all its parts."""
-
-    @property
-    def stamp(self) -> host.Stamp:
-        """The mark that the trainer's own state is to carry."""
-        reorders = self.decision.reorders
-        return host.Stamp(self.run, reorders[-1].start if reorders else None)
-
-    @property
-    def agreed(self) -> Any:
-        """What must be the same on every rank."""
-        if self.schedule is None:  # the trainer's epochs are the same on all ranks, data or no data
-            return None
-        return self.crossings, sorted(self.closing), self.schedule, self.decision.reorders, self.datasets, self.weights
-
-    @property
-    def dissolved(self) -> list[Crossing]:
-        """The boundaries of the host's own order that a reorder has dissolved."""
-        assert isinstance(self.source, IndexEpochs)
-        kept = {(one.dataset, one.from_epoch) for one in crossings_of(self.source)}
-        own = crossings_of(IndexEpochs(self.source.index, self.source.schedule))
-        return [one for one in own if (one.dataset, one.from_epoch) not in kept]
-
-    @property
-    def weights(self) -> str:
-        """Of a blend."""
-        return self.index.weights if isinstance(self.index, BlendIndex) else ""
-
-    def read_again(self, max_steps: int, after_step: int) -> "RunPlan":
-        """The plan when the trainer starts the sampler once more, after ``after_step``."""
-        assert isinstance(self.source, IndexEpochs)
-        assert self.schedule is not None
-        assert self.piece is not None
-        schedule = self.schedule.then(replace(self.piece, first_step=after_step + 1))
-        self.source.schedule = schedule
-        crossings = crossings_of(self.source, after_step)
-        return replace(
-            self,
-            schedule=schedule,
-            crossings=tuple(crossings),
-            closing=closing_steps(crossings, schedule, max_steps),
-        )
-
-    def install(self, dataloader: Any) -> None:
-        """Lets dataset and sampler draw as planned. Before the loader forks its workers."""
-        if self.piece is None or self.index is None:
-            return
-        host.install_order(self.loader.dataset, self.index, self.decision.reorders)
-        if (self.piece.start, self.piece.stop) != (self.loader.start, self.loader.stop):
-            host.start_sampler(dataloader, self.piece.start, self.piece.stop)
+from paddle_epoch_guard.runplan import RunPlan
 
 
 def prepare(
@@ -151,12 +69,12 @@ def prepare(
     sidecar = None
     try:
         if state.global_step > 0:
-            _, found = _together(lambda: find_sidecar(state.global_step, candidates), must_succeed=True)
-            sidecar = _the_one_sidecar(found)
+            _, found = together(lambda: find_sidecar(state.global_step, candidates), must_succeed=True)
+            sidecar = the_one(found)
             _check_stamp(stamp, sidecar, candidates)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
         at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
-        start, _ = _together(
+        start, _ = together(
             lambda: _read(arguments, args, state, dataloader, sidecar, candidates),
             must_succeed=at_stake,
             share=_nothing,
@@ -164,11 +82,11 @@ def prepare(
         wanted = start.parts_wanted()
         # The first process of each machine builds what is not there; then all of them read it. Every rank takes part,
         # wanted or not: they must all count the same rounds.
-        _together(lambda: _build_missing(start, wanted), must_succeed=True, share=_nothing)
-        plan, agreed = _together(
+        together(lambda: _build_missing(start, wanted), must_succeed=True, share=_nothing)
+        plan, agreed = together(
             lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake, share=lambda plan: plan.agreed
         )
-        _compare(agreed)
+        compare(agreed)
         name = stamp.run if stamp is not None else host.gather(uuid.uuid4().hex)[0]
         return replace(plan, run=name)
     except ArgumentsError:
@@ -178,7 +96,7 @@ def prepare(
             raise
         host.logger.warning(f"epoch guard: switched off for this run, as --epoch_guard_on_mismatch warn asks: {doubt}")
         return None
-    except _TrackingError as fault:
+    except TrackingError as fault:
         host.logger.warning(f"epoch guard: switched off for this run: {fault}")
         return None
 
@@ -207,76 +125,6 @@ def _check_stamp(stamp: host.Stamp | None, sidecar: Sidecar | None, candidates: 
         )
     elif stamp.run != sidecar.run:
         raise SidecarError(f"the epoch_guard.json that was found is not of the run that the trainer loaded. {name_it}")
-
-
-class _TrackingError(Exception):
-    """Something of ours failed that does not touch the order."""
-
-
-def _together(
-    work: Callable[[], _T], must_succeed: bool, share: Callable[[_T], Any] = lambda result: result
-) -> tuple[_T, list[Any]]:
-    """Does the work on every rank, and raises on all of them what any of them raised. Collective.
-
-    Args:
-        work: what to do.
-        must_succeed: whether an unexpected exception is an error, rather than a fault to be passed over.
-        share: what of the result to show the other ranks.
-
-    Returns:
-        This rank's result, and what each rank shared, by rank.
-
-    Raises:
-        EpochGuardError: of this rank, or of another; an ArgumentsError of any rank takes precedence on all.
-        _TrackingError: anything else, where it may be passed over.
-    """
-    result: Any = None
-    shared: Any = None
-    doubt: EpochGuardError | None = None
-    fault: str | None = None
-    try:
-        result = work()
-        shared = share(result)
-    except EpochGuardError as found:
-        doubt = found
-    except Exception as found:
-        fault = f"{type(found).__name__}: {found}"
-    gathered = host.gather((shared, None if doubt is None else (type(doubt), str(doubt)), fault))
-    doubts = [(rank, *found) for rank, (_, found, _) in enumerate(gathered) if found is not None]
-    doubts.sort(key=lambda one: not issubclass(one[1], ArgumentsError))  # the same first one on every rank
-    if doubts:
-        rank, kind, why = doubts[0]
-        if doubt is not None and (type(doubt), str(doubt)) == (kind, why):
-            raise doubt
-        error = ArgumentsError if issubclass(kind, ArgumentsError) else RankMismatchError
-        raise error(f"rank {rank} stopped: {why}")
-    for rank, (_, _, why) in enumerate(gathered):
-        if why is not None:
-            where = f"rank {rank}: " if len(gathered) > 1 else ""
-            if not must_succeed:
-                raise _TrackingError(f"{where}{why}")
-            raise EpochGuardError(
-                f"the guard failed before the first step, while the order of the data depends on it: {where}{why}. "
-                "This is a fault of paddle-epoch-guard; please report it. --epoch_guard off trains without it"
-            )
-    return result, [found for found, _, _ in gathered]
-
-
-def _the_one_sidecar(by_rank: list[Sidecar | None]) -> Sidecar | None:
-    """What the ranks that have one read; machines that share no disk may have none."""
-    found = [sidecar for sidecar in by_rank if sidecar is not None]
-    if any(sidecar != found[0] for sidecar in found):
-        raise RankMismatchError("the ranks read different sidecars. Give all of them the same checkpoint")
-    return found[0] if found else None
-
-
-def _compare(agreed: list[Any]) -> None:
-    for rank, found in enumerate(agreed):
-        if found != agreed[0]:
-            raise RankMismatchError(
-                f"rank {rank} would follow another data order than rank 0: {found} instead of {agreed[0]}. "
-                "Point all ranks to the same corpus and the same index cache"
-            )
 
 
 def _nothing(_: Any) -> None:
