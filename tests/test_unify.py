@@ -1,13 +1,15 @@
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora import LENGTH, ONE_EPOCH, SEPARATED, SIZES, build_train, index_of, write_corpus
 from paddle_epoch_guard.errors import ArgumentsError
-from paddle_epoch_guard.index import Boundary
+from paddle_epoch_guard.index import BlendIndex, Boundary
 from paddle_epoch_guard.order import Order, Piece, PositionMap, Schedule
 from paddle_epoch_guard.resume import (
     DatasetRecord,
@@ -112,6 +114,50 @@ def test_the_planned_samples_stay_the_same_multiset_and_every_document_keeps_its
         assert start >= index.boundaries[0].position
 
 
+@st.composite
+def plans(draw):
+    """Sizes of documents, sequence length, samples and a place to resume at, of any plan."""
+    sizes = draw(st.lists(st.integers(1, 40), min_size=2, max_size=12))
+    length = draw(st.integers(1, 9))
+    epochs = draw(st.floats(0.2, 3.2))
+    samples = max(int(epochs * sum(sizes) / length), 1)
+    return sizes, length, samples, draw(st.integers(0, samples - 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(plans(), st.integers(0, 2**32 - 1), st.sampled_from(["auto", "uniform", "ramp"]))
+def test_of_any_corpus_length_and_resume_the_planned_tokens_stay_the_same(plan, seed, mix):
+    sizes, length, samples, start = plan
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = build_train([write_corpus(Path(folder) / "text", sizes)], samples, length, seed=seed % 1000)
+        index = index_of(dataset)
+        decision = decide_order(UnifyOptions(True, mix=mix, seed=seed), index, start, samples)
+        order = Order(index.shuffle_idx, decision.reorders)
+        host_order = [dataset[p]["text"].tolist() for p in range(len(dataset))]
+        dataset.shuffle_idx = order
+        unified = [dataset[p]["text"].tolist() for p in range(len(dataset))]
+    assert unified[:start] == host_order[:start]
+    assert unified[samples:] == host_order[samples:]
+    assert sorted(unified[:samples]) == sorted(host_order[:samples])
+    assert (unified != host_order) <= bool(decision.reorders)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 119), st.integers(0, 2**32 - 1), st.sampled_from([[0.5, 0.5], [0.2, 0.8], [0.9, 0.1]]))
+def test_of_a_blend_the_planned_tokens_stay_the_same(start, seed, weights):
+    with tempfile.TemporaryDirectory() as folder:
+        prefixes = [write_corpus(Path(folder) / name, sizes) for name, sizes in {"a": (273,), "b": (150, 99)}.items()]
+        parts = [part for pair in zip(weights, prefixes, strict=True) for part in pair]
+        blend = build_train(parts, 120, LENGTH, cache=Path(folder) / "cache")
+        index = BlendIndex(
+            tuple(index_of(one) for one in blend.datasets), blend.dataset_index, blend.dataset_sample_index
+        )
+        decision = decide_order(UnifyOptions(True, seed=seed), index, start, 120)
+        drawn = PositionMap(decision.reorders).base(np.arange(120))
+    assert drawn[:start].tolist() == list(range(start))
+    assert Counter(drawn.tolist()) == Counter(range(120))
+
+
 def test_the_state_at_every_step_draws_the_rest_in_order(separated, tmp_path):
     """The oracle: the sidecar of every step, written and read back, gives the rest of the draws."""
     _, index = separated
@@ -122,7 +168,7 @@ def test_the_state_at_every_step_draws_the_rest_in_order(separated, tmp_path):
     for reorders in (first, ramp, ()):
         schedule = Schedule((Piece(1, 0, batch, 1, 1, stop=len(index)),))
         whole = Order(index.shuffle_idx, reorders)[:stop].tolist()
-        for step in range(start_step, stop // batch):
+        for step in range(1 if reorders is not ramp else start_step, stop // batch):
             position = schedule.position_after(step)
             record = (DatasetRecord.of(index),)
             write_sidecar(tmp_path, Sidecar(1, "run", step, position, stop, 45, reorders, schedule, record))

@@ -138,7 +138,7 @@ def refuse(step: int, findings: Sequence[Finding]) -> None:
 
 def table_of(step: int, findings: Sequence[Finding]) -> str:
     """The differences as a table of text."""
-    table = Table(title=f"epoch guard: resuming at step {step}, what differs", title_justify="left")
+    table = Table(title=f"resuming at step {step}, what differs", title_justify="left")
     for column in ("what", "then", "now", "action", "why"):
         table.add_column(column, overflow="fold")
     for one in findings:
