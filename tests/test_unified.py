@@ -3,11 +3,13 @@ import shutil
 from collections import Counter
 
 import numpy as np
+import paddle
 import pytest
 from paddlenlp.trainer import Trainer, TrainerCallback
 
 import paddle_epoch_guard.callback
 from corpora import build_train, write_corpus
+from models import HashedNgramLM
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError
 from paddle_epoch_guard.order import Order, PositionMap, Reorder
 from training import arguments, train
@@ -105,6 +107,19 @@ def test_interrupted_at_any_step_the_rest_is_the_same_in_order(tmp_path, dataset
         # What the ledger had added up survived, too.
         if step < 31:
             assert sidecar(tmp_path / f"again{step}", 31)["epoch_losses"] == sidecar(tmp_path, 31)["epoch_losses"]
+
+
+def test_a_model_that_learns_goes_on_to_the_last_digit(tmp_path, dataset):
+    def learning():
+        paddle.seed(1)
+        return HashedNgramLM(vocab_size=1024, width=8, table_size=256)
+
+    args = unified(tmp_path, save_strategy="steps", save_steps=10, learning_rate=1e-2)
+    whole = train(args, dataset, model=learning)
+    frozen = train(unified(tmp_path / "frozen", learning_rate=0.0), dataset, model=learning)
+    assert all(abs(whole.losses[step] - frozen.losses[step]) > 1e-4 for step in range(11, STEPS + 1))  # it does learn
+    run = train(args, dataset, model=learning, resume=str(tmp_path / "run" / "checkpoint-10"))
+    assert run.losses == {step: loss for step, loss in whole.losses.items() if step > 10}
 
 
 def test_a_run_that_began_without_the_guard_is_unified_from_its_resume_on(tmp_path, dataset, host_log):

@@ -95,15 +95,17 @@ def arguments(folder, cls=PreTrainingArguments, **changes):
     return cls(**{**values, **changes})
 
 
-def train(args, dataset, *, callbacks=None, trainer=PretrainingTrainer, resume=None, collator=collate):
+def train(
+    args, dataset, *, callbacks=None, trainer=PretrainingTrainer, resume=None, collator=collate, model=TokenModel
+):
     """Trains, by default with the guard, and returns what happened."""
     history = LogHistory()
     callbacks = [EpochGuardCallback()] if callbacks is None else callbacks
     # A new process names parameters and optimizer states from 0 on; a checkpoint is found by these names.
     with paddle.utils.unique_name.guard():
-        model = TokenModel()
+        one_model = model()
         one = trainer(
-            model=model, args=args, train_dataset=dataset, data_collator=collator, callbacks=[*callbacks, history]
+            model=one_model, args=args, train_dataset=dataset, data_collator=collator, callbacks=[*callbacks, history]
         )
         result = one.train(resume_from_checkpoint=resume)
-    return Run(args, model, history.losses, result.global_step)
+    return Run(args, one_model, history.losses, result.global_step)
