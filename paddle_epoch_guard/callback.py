@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -19,7 +20,7 @@ from paddle_epoch_guard.ledger import (
     ended_epochs,
 )
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, words
-from paddle_epoch_guard.resume import EpochLoss, Sidecar, Window, table_of, write_sidecar
+from paddle_epoch_guard.resume import SIDECAR_NAME, EpochLoss, Sidecar, Window, table_of, write_sidecar
 from paddle_epoch_guard.resume.sidecar import VERSION
 from paddle_epoch_guard.runplan import RunPlan
 from paddle_epoch_guard.startup import prepare
@@ -99,12 +100,12 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         host.restore_dataset(getattr(dataloader, "dataset", None))
         arguments = self._arguments or from_training_arguments(args)
         if arguments.epoch_guard == "off":
-            self._warn_of_an_order_left_behind(state)
+            self._leave_order_behind(state)
             return
         self._last_logged = state.global_step
         self._plan = prepare(arguments, args, state, dataloader, self._checkpoint)
         if self._plan is None:
-            self._warn_of_an_order_left_behind(state)
+            self._leave_order_behind(state)
             return
         self._plan.install(dataloader)
         if self._plan.schedule is not None:
@@ -166,13 +167,21 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
                 state,
             )
 
-    def _warn_of_an_order_left_behind(self, state: Any) -> None:
+    def _leave_order_behind(self, state: Any) -> None:
+        """A part of the run without the guard: said where it matters, and kept in the trainer's state."""
         stamp = host.read_stamp(state)
-        if stamp is not None and stamp.unified_from is not None and state.is_world_process_zero:
+        if stamp is None:
+            return
+        # No sidecar of an earlier part fits the checkpoints of this one.
+        host.write_stamp(state, replace(stamp, part="without the guard"))
+        if stamp.repaired and state.is_world_process_zero:
+            begun = "draws otherwise than the host would by itself"
+            if stamp.unified_from is not None:
+                begun = f"began a unified order at position {stamp.unified_from}"
             host.logger.warning(
-                f"epoch guard: off, but the run began a unified order at position {stamp.unified_from}. "
-                "Without the guard the host goes on in its own order: samples will be drawn twice and others lost. "
-                "Resume with --epoch_guard track to stay in the order that was begun"
+                f"epoch guard: off, but the run {begun}. Without the guard the host goes on in its own order: samples "
+                "will be drawn twice and others lost. Resume with --epoch_guard track to stay in the order that was "
+                "begun"
             )
 
     @_shielded
@@ -206,11 +215,18 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Closes the log window before a boundary and before a checkpoint, on every rank alike."""
+        self._stamp_step(state)
         if self._plan is not None and (control.should_save or state.global_step in self._plan.closing):
             control.should_log = True
 
+    @_shielded
+    def _stamp_step(self, state: Any) -> None:
+        if self._plan is not None and self._plan.schedule is not None:
+            host.stamp_step(state)
+
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Closes the log window at the end of a trainer epoch, where that is what is followed."""
+        self._stamp_step(state)  # the last steps may have been skipped
         ended_by_itself = not (control.should_training_stop or control.should_epoch_stop)
         self._ran_dry = ended_by_itself or self._batches_in_epoch == 0
         if self._batches_in_epoch == 0:
@@ -236,26 +252,28 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """Writes the sidecar into the checkpoint. Where it cannot be, the checkpoint stays, and training goes on."""
         if self._plan is None or self._plan.schedule is None or not state.is_world_process_zero:
             return
+        folder = host.checkpoint_folder(args, state.global_step)
         try:
-            folder = host.checkpoint_folder(args, state.global_step)
-            write_sidecar(folder, self._sidecar(self._plan, state.global_step, state.max_steps))
+            (folder / SIDECAR_NAME).unlink(missing_ok=True)  # of an earlier part, which wrote this checkpoint before
+            write_sidecar(folder, self._sidecar(self._plan, state))
         except Exception as cause:
             host.logger.warning(
                 f"epoch guard: checkpoint {state.global_step} has no resume protection, its "
                 f"epoch_guard.json could not be written: {type(cause).__name__}: {cause}"
             )
 
-    def _sidecar(self, plan: RunPlan, step: int, max_steps: int) -> Sidecar:
+    def _sidecar(self, plan: RunPlan, state: Any) -> Sidecar:
         assert plan.schedule is not None
         recorder = self._recorder
         totals = {} if recorder is None else recorder.ledger.totals
         return Sidecar(
             version=VERSION,
             run=plan.run,
-            step=step,
-            position=plan.schedule.position_after(step),
+            part=plan.part,
+            step=state.global_step,
+            position=plan.schedule.position_after(state.global_step),
             planned=plan.planned,
-            max_steps=max_steps,
+            max_steps=state.max_steps,
             reorders=plan.decision.reorders,
             schedule=plan.schedule,
             datasets=plan.datasets,
@@ -277,7 +295,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Writes the summary, says so where the data ended before the run did, and gives the dataset back."""
         plan, recorder = self._plan, self._recorder
-        if plan is not None and plan.schedule is not None:
+        # A loader's thread may still be fetching ahead: positions of an extended run, which the dataset's own arrays
+        # do not have. That dataset is given back when the next run begins.
+        if plan is not None and plan.piece is not None and plan.piece.stop <= plan.loader.stop:
             host.restore_dataset(plan.loader.dataset)
         if recorder is not None:
             self._say_ran_dry(state)

@@ -44,6 +44,7 @@ __all__ = [
     "read_dataset",
     "read_stamp",
     "restore_dataset",
+    "stamp_step",
     "start_sampler",
     "trainer_record",
     "write_stamp",
@@ -206,8 +207,15 @@ class Stamp:
     """
 
     run: str
-    unified_from: int | None
+    """Names the run, through all its parts."""
+    part: str
+    """Names the part of the run, from one start to the next: a checkpoint folder may hold an older part's sidecar."""
+    step: int
+    """The last step that the guard has seen: less than the checkpoint's where it was written without the guard."""
+    unified_from: int | None = None
     """The position at which the run began a unified order; None where it has none."""
+    repaired: bool = False
+    """Whether the run draws otherwise than the host would by itself: it cannot go on without its sidecar."""
 
 
 def read_stamp(state: Any) -> Stamp | None:
@@ -216,12 +224,23 @@ def read_stamp(state: Any) -> Stamp | None:
     if not isinstance(found, dict) or not isinstance(found.get("run"), str):
         return None
     begun = found.get("unified_from")
-    return Stamp(found["run"], begun if isinstance(begun, int) else None)
+    return Stamp(
+        run=found["run"],
+        part=str(found.get("part")),
+        step=step if isinstance(step := found.get("step"), int) else -1,
+        unified_from=begun if isinstance(begun, int) else None,
+        repaired=bool(found.get("repaired")),
+    )
 
 
 def write_stamp(state: Any, stamp: Stamp) -> None:
     """Marks the trainer's state, on every rank alike."""
     state.trial_params = {**(state.trial_params or {}), "epoch_guard": asdict(stamp)}
+
+
+def stamp_step(state: Any) -> None:
+    """Notes in the stamp that the guard has seen the step that ends."""
+    state.trial_params["epoch_guard"]["step"] = state.global_step
 
 
 def trainer_record(checkpoint: Path) -> dict[str, Any] | None:

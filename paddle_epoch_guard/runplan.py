@@ -39,12 +39,18 @@ class RunPlan:
     """What the run goes on in spite of, at the user's word."""
     run: str = ""
     """Names the run, through all its parts."""
+    part: str = ""
+    """Names this part of it."""
+    step: int = 0
+    """The last step done before this part."""
+    repaired: bool = False
+    """Whether the run draws otherwise than the host would by itself."""
 
     @property
     def stamp(self) -> host.Stamp:
         """The mark that the trainer's own state is to carry."""
         reorders = self.decision.reorders
-        return host.Stamp(self.run, reorders[-1].start if reorders else None)
+        return host.Stamp(self.run, self.part, self.step, reorders[-1].start if reorders else None, self.repaired)
 
     @property
     def agreed(self) -> Any:

@@ -71,7 +71,7 @@ def prepare(
         if state.global_step > 0:
             _, found = together(lambda: find_sidecar(state.global_step, candidates), must_succeed=True)
             sidecar = the_one(found)
-            _check_stamp(stamp, sidecar, candidates)
+            _check_stamp(stamp, state.global_step, sidecar, candidates)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
         at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
         start, _ = together(
@@ -87,8 +87,9 @@ def prepare(
             lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake, share=lambda plan: plan.agreed
         )
         compare(agreed)
-        name = stamp.run if stamp is not None else host.gather(uuid.uuid4().hex)[0]
-        return replace(plan, run=name)
+        part = host.gather(uuid.uuid4().hex)[0]
+        repaired = plan.repaired or (stamp is not None and stamp.repaired)
+        return replace(plan, run=part if stamp is None else stamp.run, part=part, repaired=repaired)
     except ArgumentsError:
         raise
     except EpochGuardError as doubt:
@@ -101,11 +102,11 @@ def prepare(
         return None
 
 
-def _check_stamp(stamp: host.Stamp | None, sidecar: Sidecar | None, candidates: Sequence[Any]) -> None:
+def _check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, candidates: Sequence[Any]) -> None:
     """Whether the sidecar that was found belongs to the checkpoint that the trainer loaded.
 
     Raises:
-        SidecarError: it is of another run, or the run began a unified order and has no sidecar.
+        SidecarError: it is of another run, part or checkpoint, or the run cannot go on without one.
     """
     looked = ", ".join(str(one) for one in candidates if one)
     name_it = (
@@ -113,10 +114,13 @@ def _check_stamp(stamp: host.Stamp | None, sidecar: Sidecar | None, candidates: 
         "EpochGuardCallback(resume_from_checkpoint=...)"
     )
     if sidecar is None:
-        if stamp is not None and stamp.unified_from is not None:
+        if stamp is not None and stamp.repaired:
+            what = "has drawn otherwise than the host would by itself"
+            if stamp.unified_from is not None:
+                what = f"began a unified order at position {stamp.unified_from}"
             raise SidecarError(
-                f"the run began a unified order at position {stamp.unified_from}, and no epoch_guard.json of its "
-                f"checkpoint was found: without it samples would be drawn twice and others lost. {name_it}"
+                f"the run {what}, and no epoch_guard.json of its checkpoint was found: without it samples would be "
+                f"drawn twice and others lost. {name_it}"
             )
     elif stamp is None:
         raise SidecarError(
@@ -125,6 +129,12 @@ def _check_stamp(stamp: host.Stamp | None, sidecar: Sidecar | None, candidates: 
         )
     elif stamp.run != sidecar.run:
         raise SidecarError(f"the epoch_guard.json that was found is not of the run that the trainer loaded. {name_it}")
+    elif (stamp.part, stamp.step) != (sidecar.part, step):
+        raise SidecarError(
+            "the epoch_guard.json that was found is older than the checkpoint that the trainer loaded, or of another: "
+            "the checkpoint was written by a part of the run in which the guard was off, or was interrupted before "
+            f"its own was written. {name_it}. Or resume from an earlier checkpoint"
+        )
 
 
 def _nothing(_: Any) -> None:
@@ -235,7 +245,11 @@ def _read(
         )
     planned = needed_positions(piece.start, step, state.max_steps, piece)
     if sidecar is not None:
-        datasets = _extended(datasets, index, planned)
+        datasets = _extended(datasets, index, planned, sidecar, piece, step)
+        if not findings and datasets != sidecar.datasets:
+            before, after = (str(sum(len(one.parts) for one in each)) for each in (sidecar.datasets, datasets))
+            why = "the loader would run dry: whole data epochs follow, instead of the same samples in the same order"
+            findings = (Finding("indices drawn from", before, after, "repair", why),)
     return _Start(
         arguments, options, loader, index, live, datasets, piece, skipped, step, state.max_steps, batch, planned,
         sidecar, findings, mismatches,
@@ -249,19 +263,23 @@ def _trainer_record(candidates: tuple[Any, ...]) -> dict[str, Any] | None:
     return None
 
 
-def _extended(datasets: tuple[DatasetRecord, ...], index: SampleIndex, planned: int) -> tuple[DatasetRecord, ...]:
-    """The datasets with as many parts as the planned positions need."""
-    if isinstance(index, BlendIndex):
-        if planned > len(index):
-            raise ResumeMismatchError(
-                f"the run is to draw {planned} samples in all, and the blend was built for {len(index)}. Build it "
-                f"for at least {planned} samples (max_steps x global batch is what PaddleNLP asks for), or lower "
-                "max_steps"
-            )
-        needed = index.drawn_of_each(planned).tolist()
-    else:
-        needed = [planned]
-    return tuple(replace(one, parts=extend_parts(one, count)) for one, count in zip(datasets, needed, strict=True))
+def _extended(
+    datasets: tuple[DatasetRecord, ...], index: SampleIndex, planned: int, sidecar: Sidecar, piece: Piece, step: int
+) -> tuple[DatasetRecord, ...]:
+    """The datasets with as many parts as the planned positions, and the orders begun, need."""
+    if not isinstance(index, BlendIndex):
+        return tuple(replace(one, parts=extend_parts(one, planned)) for one in datasets)
+    needed = max([planned, *(one.stop for one in sidecar.reorders)])
+    if needed > len(index):
+        fitting = step + max(len(index) - piece.start, 0) // piece.global_batch
+        raise ResumeMismatchError(
+            f"the run draws {needed} positions of the blend (with the unified order it has begun, if any), and the "
+            f"host has built the blend for {len(index)}. Build it for at least {needed} samples, that is pass a "
+            "larger number of train samples than max_steps x global batch; or, in track mode, resume with max_steps "
+            f"of at most {fitting}"
+        )
+    counts = index.drawn_of_each(needed).tolist()
+    return tuple(replace(one, parts=extend_parts(one, count)) for one, count in zip(datasets, counts, strict=True))
 
 
 def _build_missing(start: _Start, wanted: dict[int, tuple[Description, ...]]) -> None:
@@ -324,7 +342,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
     else:
         schedule = replace(sidecar.schedule.then(piece), skipped=start.skipped)
     # What a loader that runs dry does not reach is not planned.
-    planned = min(start.planned, piece.start + piece.steps * piece.global_batch)
+    planned = min(start.planned, piece.start + piece.steps * piece.global_batch, max(piece.stop, piece.start))
     recorded = () if sidecar is None else sidecar.reorders
     planned_before = None if sidecar is None else max([sidecar.planned, *(one.stop for one in recorded)])
     decision = decide_order(start.options, index, piece.start, planned, recorded, planned_before)
@@ -344,6 +362,8 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         planned=planned,
         sidecar=sidecar,
         findings=start.findings,
+        step=start.step,
+        repaired=bool(decision.reorders) or index is not start.index or piece.start != loader.start,
         mismatches=start.mismatches,
     )
 

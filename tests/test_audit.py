@@ -19,7 +19,7 @@ from paddle_epoch_guard.resume import (
 
 RECORD = DatasetRecord("train", 8, "100,0,0", 809, "c0", (PartRecord(128, 1, "d0"),))
 PIECE = Piece(11, 40, 4, 1, 1, stop=202)
-THEN = Sidecar(1, "run", 10, 40, 128, 32, (), Schedule((replace(PIECE, first_step=1, start=0),)), (RECORD,))
+THEN = Sidecar(1, "run", "part", 10, 40, 128, 32, (), Schedule((replace(PIECE, first_step=1, start=0),)), (RECORD,))
 NOW = Now((RECORD,), "", PIECE, 32, unified=False, starts_anew=False)
 
 
@@ -86,7 +86,7 @@ def test_the_table_has_a_row_for_each_difference():
 
 def test_positions_needed_are_those_drawn_and_the_steps_that_are_left():
     assert needed_positions(40, 10, 32, replace(PIECE, micro_batch=8)) == 40 + 22 * 8
-    assert needed_positions(40, 10, 5, PIECE) == 40
+    assert needed_positions(40, 10, 5, PIECE) == 44
 
 
 def test_parts_are_kept_drawn_to_their_end_and_followed_by_whole_epochs():

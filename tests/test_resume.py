@@ -310,6 +310,93 @@ def test_the_position_can_be_stated_by_hand(tmp_path, prefix):
     assert drawn(after) == host_order[40 : 40 + 22 * 8]
 
 
+def stale(folder, prefix, mode="unified"):
+    """A run with checkpoints at 10, 20 and 30, of which the later ones are then written anew from 10."""
+    return run(folder, prefix, mode=mode)
+
+
+def test_a_part_without_the_guard_leaves_no_old_sidecar_in_force(tmp_path, prefix, host_log):
+    stale(tmp_path, prefix)
+    run(tmp_path, prefix, resume=10, mode="off", batch=2)
+    assert any("began a unified order at position 0" in text for text in host_log.warnings)
+    with pytest.raises(EpochGuardError, match="is older than the checkpoint that the trainer loaded"):
+        run(tmp_path, prefix, resume=20, mode="track", batch=2)
+
+
+def test_a_part_without_the_callback_leaves_no_old_sidecar_in_force(tmp_path, prefix):
+    stale(tmp_path, prefix)
+    args = arguments(tmp_path, max_steps=STEPS, save_strategy="steps", save_steps=10)
+    train(args, dataset_for(prefix, STEPS, BATCH), resume=str(tmp_path / "run" / "checkpoint-10"), callbacks=[])
+    with pytest.raises(EpochGuardError, match="is older than the checkpoint that the trainer loaded"):
+        run(tmp_path, prefix, resume=20, mode="track")
+
+
+def test_another_branch_of_the_same_run_is_told_apart(tmp_path, prefix):
+    stale(tmp_path, prefix)
+    backup = tmp_path / "backup" / "checkpoint-20"
+    shutil.copytree(tmp_path / "run" / "checkpoint-20", backup)
+    run(tmp_path, prefix, resume=10, mode="unified", batch=2, steps=40)
+    args = arguments(tmp_path, max_steps=STEPS, epoch_guard="unified")
+    with pytest.raises(EpochGuardError, match="is older than the checkpoint that the trainer loaded"):
+        train(args, dataset_for(prefix, STEPS, BATCH), resume=str(backup))
+
+
+def test_a_sidecar_that_could_not_be_written_does_not_leave_the_old_one(tmp_path, prefix, monkeypatch):
+    stale(tmp_path, prefix)
+
+    def full(*_args):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("paddle_epoch_guard.callback.write_sidecar", full)
+        run(tmp_path, prefix, resume=10, mode="unified", batch=2, steps=40)
+    with pytest.raises(EpochGuardError, match=r"no epoch_guard\.json of its checkpoint was found"):
+        run(tmp_path, prefix, resume=20, mode="unified", batch=2, steps=40)
+
+
+def test_a_repaired_run_cannot_go_on_without_its_sidecar_in_track_mode_either(tmp_path, prefix):
+    run(tmp_path, prefix)
+    run(tmp_path, prefix, resume=10, batch=2, steps=40)
+    (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").unlink()
+    with pytest.raises(EpochGuardError, match="has drawn otherwise than the host would by itself"):
+        run(tmp_path, prefix, resume=20, batch=2, steps=40)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_that_is_done_may_be_started_again_and_again(tmp_path, prefix, mode):
+    run(tmp_path, prefix, mode=mode, steps=30)
+    for step in (30, 30):
+        assert run(tmp_path, prefix, mode=mode, steps=30, resume=step).steps == 31
+
+
+def test_a_loader_that_will_run_dry_is_unified_as_far_as_it_reads(tmp_path, prefix):
+    dataset = dataset_for(prefix, STEPS, BATCH)  # 202 samples, for 60 steps of 4
+    expected = Counter(tokens_of(dataset)[:202])
+    one = train(arguments(tmp_path, max_steps=60, epoch_guard="unified"), dataset)
+    assert Counter(drawn(one)[:202]) == expected
+
+
+def test_a_resume_that_appends_where_the_loader_would_run_dry_says_so(tmp_path, prefix, host_log):
+    dataset = dataset_for(prefix, STEPS, BATCH)
+    args = arguments(tmp_path, max_steps=60, save_strategy="steps", save_steps=10)
+    train(args, dataset)
+    train(args, dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
+    (table,) = [text for text in host_log.of_guard() if "what differs" in text]
+    assert "the loader would run dry" in " ".join(table.split())
+
+
+def test_what_was_appended_in_track_mode_is_joined_when_unified_again(tmp_path, prefix):
+    run(tmp_path, prefix, mode="unified")
+    run(tmp_path, prefix, resume=10, steps=100)
+    last = run(tmp_path, prefix, mode="unified", resume=30, steps=130)
+    sidecar = recorded(tmp_path, 130)
+    assert [(one["start"], one["mix"], one["boundary"]) for one in sidecar["reorders"]] == [
+        (0, "uniform", None),
+        (120, "ramp", 202),  # the first boundary ahead that no reorder has dissolved
+    ]
+    assert not any("boundary" in one for one in last.directories())
+
+
 def test_a_stated_position_at_which_the_sampler_cannot_start_is_refused(tmp_path, prefix, monkeypatch):
     from paddle_epoch_guard import host
 
@@ -362,6 +449,12 @@ def test_a_blend_is_extended_dataset_by_dataset(tmp_path):
     ]
     which, inner = np.asarray(mixed.dataset_index), np.asarray(mixed.dataset_sample_index)
     assert plan[:40] + drawn(after) == [chains[which[p]][inner[p]] for p in range(400)]
+    shorter = arguments(tmp_path / "b", max_steps=30, epoch_guard="unified", save_strategy="steps", save_steps=10)
+    train(shorter, blend(120))
+    shortest, blend_80 = arguments(tmp_path / "b", max_steps=20, epoch_guard="unified"), blend(80)
+    with pytest.raises(EpochGuardError, match=r"the run draws 120 positions of the blend .* built the blend for 80"):
+        train(shortest, blend_80, resume=str(tmp_path / "b" / "run" / "checkpoint-10"))
+    args = arguments(tmp_path, max_steps=30)
     other = build_train([0.4, *weighted[1:]], 120, SEQ_LENGTH, cache=tmp_path / "cache")
     with pytest.raises(EpochGuardError, match="weights of the blend was"):
         train(args, other, resume=str(tmp_path / "run" / "checkpoint-10"))

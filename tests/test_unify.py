@@ -171,7 +171,7 @@ def test_the_state_at_every_step_draws_the_rest_in_order(separated, tmp_path):
         for step in range(1 if reorders is not ramp else start_step, stop // batch):
             position = schedule.position_after(step)
             record = (DatasetRecord.of(index),)
-            write_sidecar(tmp_path, Sidecar(1, "run", step, position, stop, 45, reorders, schedule, record))
+            write_sidecar(tmp_path, Sidecar(1, "run", "part", step, position, stop, 45, reorders, schedule, record))
             found = read_sidecar(tmp_path, step)
             again = decide_order(UnifyOptions(bool(reorders)), index, found.position, stop, found.reorders)
             rest = Order(index.shuffle_idx, again.reorders)[found.position : stop].tolist()
@@ -191,7 +191,10 @@ def test_the_first_folder_that_exists_is_the_checkpoint(tmp_path, separated):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "trainer_state.json").write_text("{}")
-        write_sidecar(tmp_path / name, Sidecar(1, "run", 5, 20, 100, 25, (), schedule, record, boundaries=(name,)))
+        write_sidecar(
+            tmp_path / name,
+            Sidecar(1, "run", "part", 5, 20, 100, 25, (), schedule, record, boundaries=(name,)),
+        )
     found = find_sidecar(5, [None, True, str(tmp_path / "missing"), tmp_path / "b", tmp_path / "a"])
     assert found.boundaries == ("b",)
     assert find_sidecar(5, [None, tmp_path / "missing"]) is None
@@ -200,13 +203,13 @@ def test_the_first_folder_that_exists_is_the_checkpoint(tmp_path, separated):
 def test_a_failed_write_leaves_the_old_sidecar_and_no_scraps(tmp_path, separated, monkeypatch):
     record = (DatasetRecord.of(separated[1]),)
     schedule = Schedule((Piece(1, 0, 4, 1, 1, stop=100),))
-    write_sidecar(tmp_path, Sidecar(1, "run", 5, 20, 100, 25, (), schedule, record))
+    write_sidecar(tmp_path, Sidecar(1, "run", "part", 5, 20, 100, 25, (), schedule, record))
 
     def refuses(*_args):
         raise OSError("rename refused")
 
     monkeypatch.setattr("os.replace", refuses)
     with pytest.raises(OSError, match="rename refused"):
-        write_sidecar(tmp_path, Sidecar(1, "run", 6, 24, 100, 25, (), schedule, record))
+        write_sidecar(tmp_path, Sidecar(1, "run", "part", 6, 24, 100, 25, (), schedule, record))
     assert [path.name for path in tmp_path.iterdir()] == ["epoch_guard.json"]
     assert read_sidecar(tmp_path, 5).position == 20

@@ -157,7 +157,8 @@ def needed_positions(start: int, step: int, max_steps: int, piece: Piece) -> int
         max_steps: the last step of the run.
         piece: gives the global batch.
     """
-    return start + max(max_steps - step, 0) * piece.global_batch
+    # The trainer does one more step even where the run is already at its end.
+    return start + max(max_steps - step, 1) * piece.global_batch
 
 
 def first_guarded_position(

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.index import IndexLayout
 from paddle_epoch_guard.resume.sidecar import DatasetRecord, PartRecord
 
 PURPOSE = 2
 """Seeds of appended indices come from ``(seed, PURPOSE, ordinal)``, as those of unified orders from purpose 1."""
-_MOST_PARTS = 10_000
+_MOST_PARTS = 1_000
 
 
 def extend_parts(dataset: DatasetRecord, needed: int) -> tuple[PartRecord, ...]:
@@ -24,11 +25,19 @@ def extend_parts(dataset: DatasetRecord, needed: int) -> tuple[PartRecord, ...]:
 
     Returns:
         The parts, those so far first.
+
+    Raises:
+        ResumeMismatchError: that would take more than 1,000 parts.
     """
     parts = list(dataset.parts)
     built = sum(part_length(dataset, part) for part in parts)
     whole_epoch = max((dataset.tokens_per_epoch - 1) // dataset.seq_length, 1)
-    while built < needed and len(parts) < _MOST_PARTS:
+    while built < needed:
+        if len(parts) >= _MOST_PARTS:
+            raise ResumeMismatchError(
+                f"the run is to be extended to {needed} samples, by more than {_MOST_PARTS} data epochs of "
+                f"{whole_epoch}. Start a run of that length anew"
+            )
         words = np.random.SeedSequence((max(parts[0].seed, 0), PURPOSE, len(parts))).generate_state(1, np.uint32)
         parts.append(PartRecord(whole_epoch, int(words[0])))
         built += part_length(dataset, parts[-1])

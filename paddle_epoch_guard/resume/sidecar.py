@@ -99,6 +99,8 @@ class Sidecar:
     version: int
     run: str
     """Names the run, as the stamp in the trainer's own state does."""
+    part: str
+    """Names the part of the run that wrote it."""
     step: int
     position: int
     """The position that the next step draws first."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.index import SampleIndex
-from paddle_epoch_guard.order import Reorder
+from paddle_epoch_guard.order import PositionMap, Reorder
 
 PURPOSE = 1
 """Keys of unified orders are ``(seed, PURPOSE, ordinal)``, so that no other use of the seed draws the same."""
@@ -56,11 +56,9 @@ def decide_order(
         ArgumentsError: the pool ``all`` is asked for in mid-run.
     """
     if recorded:
-        if options.unified and planned_before is not None and planned_before < stop:
-            joined = _joined(options, start, stop, len(recorded), planned_before)
-            return Decision((*recorded, joined), joined)
         if options.unified:
-            return Decision(recorded)
+            joined = _joined(options, index, start, stop, recorded, planned_before)
+            return Decision(recorded) if joined is None else Decision((*recorded, joined), joined)
         return Decision(
             recorded,
             reason=f"the run began a unified order at position {recorded[-1].start}, which stays in force: leaving it "
@@ -94,12 +92,23 @@ def decide_order(
     return Decision((begun,), begun)
 
 
-def _joined(options: UnifyOptions, start: int, stop: int, ordinal: int, planned_before: int) -> Reorder:
-    """The reorder that joins appended samples to what is left of the plan."""
-    key = (options.seed, PURPOSE, ordinal)
-    if options.mix == "uniform" or planned_before <= start:
+def _joined(
+    options: UnifyOptions, index: SampleIndex, start: int, stop: int, recorded: tuple[Reorder, ...], before: int | None
+) -> Reorder | None:
+    """The reorder that joins what was appended to what is left of the plan; None where there is nothing to join.
+
+    What was appended by a part of the run that was not unified has boundaries that no reorder has dissolved.
+    """
+    positions = PositionMap(recorded)
+    seams = [one.position for one in index.boundaries if not positions.dissolves(one.position)]
+    seams = [seam for seam in [*seams, *([] if before is None else [before])] if start < seam < stop]
+    appended = before is not None and before < stop
+    if start >= stop or not (seams or appended):
+        return None
+    key = (options.seed, PURPOSE, len(recorded))
+    if options.mix == "uniform" or not seams:
         return Reorder(start, stop, "uniform", key)
-    return Reorder(start, stop, "ramp", key, planned_before)
+    return Reorder(start, stop, "ramp", key, min(seams))
 
 
 def _why_joint(index: SampleIndex, stop: int) -> str:
