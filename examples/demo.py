@@ -31,8 +31,8 @@ from paddle_epoch_guard.index.description import split_documents
 from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
 from runlog import jump_at, read_scalar
 
-SEQ_LENGTH = 16
-BATCH = 32
+SEQ_LENGTH = 32
+BATCH = 8
 EPOCHS = 1.45
 SEED = 42
 SPLIT = "95,5,0"

@@ -27,7 +27,7 @@ class HashedNgramLM(nn.Layer):
     large machine: that is what makes the loss cliff at a repeated data epoch visible.
     """
 
-    def __init__(self, vocab_size: int, width: int = 64, table_size: int = 1 << 15, orders: int = 4):
+    def __init__(self, vocab_size: int, width: int = 64, table_size: int = 1 << 14, orders: int = 4):
         super().__init__()
         self.table_size = table_size
         self.tables = nn.LayerList([nn.Embedding(table_size, width) for _ in range(orders)])

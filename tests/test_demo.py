@@ -12,7 +12,7 @@ from pretraining import PretrainingTrainer, collate
 from servers import visualdl_server
 from training import arguments, read_scalars
 
-SEQ_LENGTH, BATCH, SPLIT = 64, 8, (95, 5, 0)
+SEQ_LENGTH, BATCH, SPLIT = 32, 8, (95, 5, 0)
 
 
 def boundary_step_by_hand(prefix):
