@@ -151,7 +151,6 @@ def _constituents(index: SampleIndex | None) -> tuple[GPTIndex | ChainIndex, ...
 class _Start:
     """What is known before any index but the live ones is opened."""
 
-    arguments: EpochGuardArguments
     options: UnifyOptions
     loader: host.Loader
     index: SampleIndex | None
@@ -209,9 +208,7 @@ def _read(
     batch = loader.micro_batch * args.gradient_accumulation_steps * loader.world_size
     if index is None or loader.start is None:
         _refuse_unknown_positions(arguments, sidecar, loader, index)
-        return _Start(
-            arguments, options, loader, index, (), (), None, skipped, step, state.max_steps, batch, 0, None, (), ()
-        )
+        return _Start(options, loader, index, (), (), None, skipped, step, state.max_steps, batch, 0, None, (), ())
     piece = host.first_piece(loader, args.gradient_accumulation_steps, step + 1)
     live = tuple(DatasetRecord.of(one) for one in _constituents(index))
     datasets = live
@@ -251,7 +248,7 @@ def _read(
             why = "the loader would run dry: whole data epochs follow, instead of the same samples in the same order"
             findings = (Finding("indices drawn from", before, after, "repair", why),)
     return _Start(
-        arguments, options, loader, index, live, datasets, piece, skipped, step, state.max_steps, batch, planned,
+        options, loader, index, live, datasets, piece, skipped, step, state.max_steps, batch, planned,
         sidecar, findings, mismatches,
     )  # fmt: skip
 
@@ -333,7 +330,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         source = TrainerEpochs(start.batch, start.skipped)
         return RunPlan(loader, index, source, words, None, None, Decision(()), (), frozenset({start.max_steps}))
     piece, stop = start.piece, loader.stop
-    if index is not start.index or len(index) != len(start.index or ()):
+    if index is not start.index:
         # A chain: the sampler reads it to the end, in whole rounds of all ranks.
         stop = len(index) // piece.world_size * piece.world_size
     piece = replace(piece, stop=stop)
@@ -358,7 +355,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         decision=decision,
         crossings=crossings,
         closing=closing_steps(crossings, schedule, start.max_steps),
-        datasets=tuple(DatasetRecord.of(one) for one in _constituents(index)),
+        datasets=start.live if index is start.index else tuple(DatasetRecord.of(one) for one in _constituents(index)),
         planned=planned,
         sidecar=sidecar,
         findings=start.findings,

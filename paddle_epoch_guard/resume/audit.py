@@ -10,6 +10,7 @@ from rich.table import Table
 
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.order import Piece
+from paddle_epoch_guard.resume.extension import same_parts
 from paddle_epoch_guard.resume.sidecar import DatasetRecord, Sidecar
 
 Action = Literal["repair", "warn", "refuse"]
@@ -96,8 +97,7 @@ def _data_findings(then: Sidecar, now: Now) -> list[Finding]:
         ):
             if before != after:
                 found.append(Finding(what + where, str(before), str(after), "refuse", why))
-        numbers = [(part.samples_requested, part.seed) for part in old.parts]
-        if numbers == [(part.samples_requested, part.seed) for part in new.parts]:
+        if same_parts(old.parts, new.parts):
             if old.parts[0].order_digest != new.parts[0].order_digest and not found:
                 why = "the index files are not those that were drawn from: samples would be drawn twice"
                 digests = old.parts[0].order_digest[:16], new.parts[0].order_digest[:16]
