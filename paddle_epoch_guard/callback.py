@@ -277,7 +277,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             reorders=plan.decision.reorders,
             schedule=plan.schedule,
             datasets=plan.datasets,
-            weights=plan.weights,
+            blend=plan.blend,
             epoch_losses=tuple(
                 EpochLoss(key.dataset, key.epoch, one.first_step, one.last_step, one.samples, one.loss_sum)
                 for key, one in sorted(totals.items())
@@ -297,7 +297,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         plan, recorder = self._plan, self._recorder
         # A loader's thread may still be fetching ahead: positions of an extended run, which the dataset's own arrays
         # do not have. That dataset is given back when the next run begins.
-        if plan is not None and plan.piece is not None and plan.piece.stop <= plan.loader.stop:
+        if plan is not None and plan.is_live:
             host.restore_dataset(plan.loader.dataset)
         if recorder is not None:
             self._say_ran_dry(state)

@@ -39,8 +39,10 @@ __all__ = [
     "gather",
     "index_folders",
     "install_order",
+    "is_first_on_its_machine",
     "is_plain",
     "logger",
+    "pick_datasets",
     "read_dataset",
     "read_stamp",
     "restore_dataset",
@@ -113,6 +115,29 @@ def index_folders(dataset: Any) -> list[Path]:
     return [beside] if own is None or Path(own).parent == beside else [beside, Path(own).parent]
 
 
+def is_first_on_its_machine() -> bool:
+    """Whether this is the process that builds index files, as the host has it."""
+    return int(os.environ.get("PADDLE_RANK_IN_NODE", 0)) == 0
+
+
+def pick_datasets(weights: Any, positions: int, dtype: Any) -> tuple[Any, Any]:
+    """The host's rule for a blend: each position draws from the dataset that is furthest behind its weight.
+
+    Args:
+        weights: ``[datasets]``, float64.
+        positions: n.
+        dtype: of the first of the two; the host's own depends on the release of fast_dataindex.
+
+    Returns:
+        Dataset, and position in it, ``[n]`` each.
+    """
+    from fast_dataindex import helpers  # as paddlenlp does, where it is needed
+
+    which, inner = np.zeros(positions, dtype=dtype), np.zeros(positions, dtype=np.int64)
+    helpers.build_blending_indices(which, inner, weights, len(weights), positions, False)
+    return which, inner
+
+
 def build_index(dataset: Any, description: Description) -> None:
     """Lets the host build the index files of another description of a dataset's corpus.
 
@@ -123,7 +148,7 @@ def build_index(dataset: Any, description: Description) -> None:
         dataset: the live ``GPTDataset``.
         description: what to build; its corpus is the dataset's.
     """
-    if int(os.environ.get("PADDLE_RANK_IN_NODE", 0)) != 0:
+    if not is_first_on_its_machine():
         return
     sizes = dataset.indexed_dataset.sizes
     first, last = split_documents(description.split, description.name, len(sizes))
@@ -155,9 +180,12 @@ def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...
     if isinstance(index, BlendIndex):
         for part, inner in zip(dataset.datasets, index.datasets, strict=True):
             install_order(part, inner, ())
+        names = ("dataset_index", "dataset_sample_index")
+        picked: dict[str, Any] = {name: getattr(index, name) for name in names}
         if reorders:
-            names = ("dataset_index", "dataset_sample_index")
-            _put(dataset, {name: Order(_own(dataset, name), reorders) for name in names})
+            picked = {name: Order(array, reorders) for name, array in picked.items()}
+        if reorders or index.dataset_index is not _own(dataset, "dataset_index"):
+            _put(dataset, {**picked, "size": len(index)})
         return
     if isinstance(index, ChainIndex):
         arrays = chained_arrays(index)

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.index import BlendIndex, SampleIndex
+from paddle_epoch_guard.index import SampleIndex
 from paddle_epoch_guard.ledger import Crossing, EpochSource, IndexEpochs, closing_steps, crossings_of
 from paddle_epoch_guard.order import Piece, Schedule
 from paddle_epoch_guard.report import Words
-from paddle_epoch_guard.resume import DatasetRecord, Decision, Finding, Sidecar
+from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, Decision, Finding, Sidecar
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class RunPlan:
     closing: frozenset[int]
     """Steps at whose end the log window is closed."""
     datasets: tuple[DatasetRecord, ...] = ()
+    blend: BlendRecord | None = None
     planned: int = 0
     """The run draws the positions before this one."""
     sidecar: Sidecar | None = None
@@ -43,6 +44,8 @@ class RunPlan:
     """Names this part of it."""
     step: int = 0
     """The last step done before this part."""
+    is_live: bool = True
+    """Whether it draws from the dataset's own arrays alone, in whatever order."""
     repaired: bool = False
     """Whether the run draws otherwise than the host would by itself."""
 
@@ -57,7 +60,7 @@ class RunPlan:
         """What must be the same on every rank."""
         if self.schedule is None:  # the trainer's epochs are the same on all ranks, data or no data
             return None
-        return self.crossings, sorted(self.closing), self.schedule, self.decision.reorders, self.datasets, self.weights
+        return self.crossings, sorted(self.closing), self.schedule, self.decision.reorders, self.datasets, self.blend
 
     @property
     def dissolved(self) -> list[Crossing]:
@@ -66,11 +69,6 @@ class RunPlan:
         kept = {(one.dataset, one.from_epoch) for one in crossings_of(self.source)}
         own = crossings_of(IndexEpochs(self.source.index, self.source.schedule))
         return [one for one in own if (one.dataset, one.from_epoch) not in kept]
-
-    @property
-    def weights(self) -> str:
-        """Of a blend."""
-        return self.index.weights if isinstance(self.index, BlendIndex) else ""
 
     def read_again(self, max_steps: int, after_step: int) -> "RunPlan":
         """The plan when the trainer starts the sampler once more, after ``after_step``."""

@@ -26,6 +26,7 @@ from paddle_epoch_guard.ledger import (
 from paddle_epoch_guard.order import Piece, PositionMap, Schedule
 from paddle_epoch_guard.report import Words
 from paddle_epoch_guard.resume import (
+    BlendRecord,
     DatasetRecord,
     Decision,
     Finding,
@@ -37,10 +38,13 @@ from paddle_epoch_guard.resume import (
     extend_parts,
     find_sidecar,
     first_guarded_position,
+    in_force,
     is_checkpoint,
     needed_positions,
+    open_blend,
     refuse,
     same_parts,
+    write_blend,
 )
 from paddle_epoch_guard.runplan import RunPlan
 
@@ -74,14 +78,16 @@ def prepare(
             _check_stamp(stamp, state.global_step, sidecar, candidates)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
         at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
-        start, _ = together(
+        read, _ = together(
             lambda: _read(arguments, args, state, dataloader, sidecar, candidates),
             must_succeed=at_stake,
             share=_nothing,
         )
-        wanted = start.parts_wanted()
         # The first process of each machine builds what is not there; then all of them read it. Every rank takes part,
         # wanted or not: they must all count the same rounds.
+        together(lambda: _build_blend(read), must_succeed=True, share=_nothing)
+        start, _ = together(lambda: _extended(read), must_succeed=at_stake, share=_nothing)
+        wanted = start.parts_wanted()
         together(lambda: _build_missing(start, wanted), must_succeed=True, share=_nothing)
         plan, agreed = together(
             lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake, share=lambda plan: plan.agreed
@@ -168,6 +174,12 @@ class _Start:
     sidecar: Sidecar | None
     findings: tuple[Finding, ...]
     mismatches: tuple[str, ...]
+    blend: BlendRecord | None = None
+    """Which of the host's orders of a blend is in force."""
+    blend_length: int = 0
+    """Positions that the guard must build of it; 0 where the live blend has what is drawn."""
+    drawn: SampleIndex | None = None
+    """The live index, or the blend that the guard has built, before its datasets are extended."""
 
     def parts_wanted(self) -> dict[int, tuple[Description, ...]]:
         """For each dataset whose parts are not just its live index: the descriptions of the parts."""
@@ -215,8 +227,8 @@ def _read(
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
     if sidecar is not None:
-        weights = index.weights if isinstance(index, BlendIndex) else ""
-        now = Now(live, weights, piece, state.max_steps, options.unified, bool(args.ignore_data_skip))
+        blend = _record_of(index, sidecar.blend)
+        now = Now(live, blend, piece, state.max_steps, options.unified, bool(args.ignore_data_skip))
         findings = audit(sidecar, now)
         mismatches = sidecar.mismatches
         try:
@@ -241,16 +253,32 @@ def _read(
             f"world size, {piece.world_size}. Check --epoch_guard_position"
         )
     planned = needed_positions(piece.start, step, state.max_steps, piece)
-    if sidecar is not None:
-        datasets = _extended(datasets, index, planned, sidecar, piece, step)
-        if not findings and datasets != sidecar.datasets:
-            before, after = (str(sum(len(one.parts) for one in each)) for each in (sidecar.datasets, datasets))
-            why = "the loader would run dry: whole data epochs follow, instead of the same samples in the same order"
-            findings = (Finding("indices drawn from", before, after, "repair", why),)
-    return _Start(
+    found = _Start(
         options, loader, index, live, datasets, piece, skipped, step, state.max_steps, batch, planned,
         sidecar, findings, mismatches,
     )  # fmt: skip
+    return _with_blend(found, index) if isinstance(index, BlendIndex) else found
+
+
+def _record_of(index: SampleIndex, begun: BlendRecord | None = None) -> BlendRecord | None:
+    """The record of a blend, or of as much of it as the record it had at first covers."""
+    if not isinstance(index, BlendIndex):
+        return None
+    return BlendRecord.of(index, None if begun is None else min(len(index), begun.positions))
+
+
+def _with_blend(start: _Start, index: BlendIndex) -> _Start:
+    """Says which order of the blend is in force, and how much of it the guard must build."""
+    blend = in_force(BlendRecord.of(index), start.sidecar)
+    if start.sidecar is None:
+        return replace(start, blend=blend)
+    needed = max([start.planned, *(one.stop for one in start.sidecar.reorders)])
+    if needed <= min(len(index), blend.positions):
+        return replace(start, blend=blend)
+    length = max(needed, blend.positions)
+    why = "the host has built another blend; the one that was begun is used, and goes on by its weights"
+    found = Finding("positions of the blend", str(blend.positions), str(len(index)), "repair", why)
+    return replace(start, blend=blend, blend_length=length, findings=(*start.findings, found))
 
 
 def _trainer_record(candidates: tuple[Any, ...]) -> dict[str, Any] | None:
@@ -260,23 +288,37 @@ def _trainer_record(candidates: tuple[Any, ...]) -> dict[str, Any] | None:
     return None
 
 
-def _extended(
-    datasets: tuple[DatasetRecord, ...], index: SampleIndex, planned: int, sidecar: Sidecar, piece: Piece, step: int
-) -> tuple[DatasetRecord, ...]:
-    """The datasets with as many parts as the planned positions, and the orders begun, need."""
-    if not isinstance(index, BlendIndex):
-        return tuple(replace(one, parts=extend_parts(one, planned)) for one in datasets)
-    needed = max([planned, *(one.stop for one in sidecar.reorders)])
-    if needed > len(index):
-        fitting = step + max(len(index) - piece.start, 0) // piece.global_batch
-        raise ResumeMismatchError(
-            f"the run draws {needed} positions of the blend (with the unified order it has begun, if any), and the "
-            f"host has built the blend for {len(index)}. Build it for at least {needed} samples, that is pass a "
-            "larger number of train samples than max_steps x global batch; or, in track mode, resume with max_steps "
-            f"of at most {fitting}"
-        )
-    counts = index.drawn_of_each(needed).tolist()
-    return tuple(replace(one, parts=extend_parts(one, count)) for one, count in zip(datasets, counts, strict=True))
+def _blend_folder(start: _Start) -> Path:
+    return host.index_folders(host.constituents(start.loader.dataset)[0])[-1]
+
+
+def _build_blend(start: _Start) -> None:
+    if start.blend_length and host.is_first_on_its_machine():
+        assert isinstance(start.index, BlendIndex)
+        assert start.blend is not None
+        write_blend(start.index, start.blend, start.blend_length, host.pick_datasets, _blend_folder(start))
+
+
+def _extended(start: _Start) -> _Start:
+    """With as many parts of each dataset as the planned positions, and the orders begun, need."""
+    index, sidecar = start.index, start.sidecar
+    if sidecar is None or index is None:
+        return replace(start, drawn=index)
+    counts = [start.planned]
+    if isinstance(index, BlendIndex):
+        if start.blend_length:
+            assert start.blend is not None
+            index = open_blend(index, start.blend, start.blend_length, _blend_folder(start))
+        counts = index.drawn_of_each(max([start.planned, *(one.stop for one in sidecar.reorders)])).tolist()
+    datasets = tuple(
+        replace(one, parts=extend_parts(one, count)) for one, count in zip(start.datasets, counts, strict=True)
+    )
+    findings = start.findings
+    if not findings and datasets != sidecar.datasets:
+        before, after = (str(sum(len(one.parts) for one in each)) for each in (sidecar.datasets, datasets))
+        why = "the loader would run dry: whole data epochs follow, instead of the same samples in the same order"
+        findings = (Finding("indices drawn from", before, after, "repair", why),)
+    return replace(start, drawn=index, datasets=datasets, findings=findings)
 
 
 def _build_missing(start: _Start, wanted: dict[int, tuple[Description, ...]]) -> None:
@@ -297,7 +339,7 @@ def _folder_of(dataset: Any, description: Description) -> Path | None:
 
 def _open_parts(start: _Start, wanted: dict[int, tuple[Description, ...]]) -> SampleIndex | None:
     """The index to draw from: the live one, with a chain in the place of each dataset that needs one."""
-    index = start.index
+    index = start.drawn
     if not wanted:
         return index
     datasets = host.constituents(start.loader.dataset)
@@ -350,6 +392,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         index=index,
         source=source_,
         words=Words(index.names),
+        blend=start.blend,
         schedule=schedule,
         piece=piece,
         decision=decision,
@@ -360,6 +403,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         sidecar=sidecar,
         findings=start.findings,
         step=start.step,
+        is_live=index is start.index,
         repaired=bool(decision.reorders) or index is not start.index or piece.start != loader.start,
         mismatches=start.mismatches,
     )

@@ -5,6 +5,7 @@ import pytest
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.order import Piece, Reorder, Schedule
 from paddle_epoch_guard.resume import (
+    BlendRecord,
     DatasetRecord,
     Now,
     PartRecord,
@@ -20,7 +21,7 @@ from paddle_epoch_guard.resume import (
 RECORD = DatasetRecord("train", 8, "100,0,0", 809, "c0", (PartRecord(128, 1, "d0"),))
 PIECE = Piece(11, 40, 4, 1, 1, stop=202)
 THEN = Sidecar(1, "run", "part", 10, 40, 128, 32, (), Schedule((replace(PIECE, first_step=1, start=0),)), (RECORD,))
-NOW = Now((RECORD,), "", PIECE, 32, unified=False, starts_anew=False)
+NOW = Now((RECORD,), None, PIECE, 32, unified=False, starts_anew=False)
 
 
 def found(then=THEN, now=NOW, **changes):
@@ -42,7 +43,7 @@ def test_nothing_differs():
         ({"max_steps": 40}, "max_steps", "repair"),
         ({"max_steps": 20}, "max_steps", "repair"),
         ({"starts_anew": True}, "start of the data", "warn"),
-        ({"weights": "[0.5 0.5]"}, "weights of the blend", "refuse"),
+        ({"blend": BlendRecord("[0.5 0.5]", 128, "b0")}, "blend", "refuse"),
         ({"datasets": (RECORD, RECORD)}, "datasets", "refuse"),
         ({"datasets": (replace(RECORD, split="90,10,0"),)}, "split", "refuse"),
         ({"datasets": (replace(RECORD, seq_length=9),)}, "sequence length", "refuse"),

@@ -449,11 +449,6 @@ def test_a_blend_is_extended_dataset_by_dataset(tmp_path):
     ]
     which, inner = np.asarray(mixed.dataset_index), np.asarray(mixed.dataset_sample_index)
     assert plan[:40] + drawn(after) == [chains[which[p]][inner[p]] for p in range(400)]
-    shorter = arguments(tmp_path / "b", max_steps=30, epoch_guard="unified", save_strategy="steps", save_steps=10)
-    train(shorter, blend(120))
-    shortest, blend_80 = arguments(tmp_path / "b", max_steps=20, epoch_guard="unified"), blend(80)
-    with pytest.raises(EpochGuardError, match=r"the run draws 120 positions of the blend .* built the blend for 80"):
-        train(shortest, blend_80, resume=str(tmp_path / "b" / "run" / "checkpoint-10"))
     args = arguments(tmp_path, max_steps=30)
     other = build_train([0.4, *weighted[1:]], 120, SEQ_LENGTH, cache=tmp_path / "cache")
     with pytest.raises(EpochGuardError, match="weights of the blend was"):

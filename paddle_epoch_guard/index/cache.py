@@ -58,7 +58,7 @@ def load_index(folder: Path, description: Description, sizes: npt.NDArray[np.int
         IndexMismatchError: description, arrays and corpus do not belong together.
     """
     files = index_files(folder, description)
-    loaded = {which: _load(file) for which, file in files.items()}
+    loaded = {which: load_array(file) for which, file in files.items()}
     sources = {which: str(file) for which, file in files.items()}
     return GPTIndex.from_arrays(description, IndexArrays(**loaded, sizes=sizes, sources=sources))
 
@@ -104,7 +104,12 @@ def _read_description(path: Path) -> Description:
     return Description.parse(text, str(path))
 
 
-def _load(path: Path) -> npt.NDArray[np.integer[Any]]:
+def load_array(path: Path) -> npt.NDArray[np.integer[Any]]:
+    """A file of integers, memory-mapped.
+
+    Raises:
+        IndexFileError: it is missing or unreadable.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as cause:

@@ -9,9 +9,11 @@ from paddle_epoch_guard.resume.audit import (
     refuse,
     table_of,
 )
+from paddle_epoch_guard.resume.blending import in_force, open_blend, write_blend
 from paddle_epoch_guard.resume.extension import extend_parts, same_parts
 from paddle_epoch_guard.resume.sidecar import (
     SIDECAR_NAME,
+    BlendRecord,
     DatasetRecord,
     EpochLoss,
     PartRecord,
@@ -26,6 +28,7 @@ from paddle_epoch_guard.resume.unify import Decision, UnifyOptions, decide_order
 
 __all__ = [
     "SIDECAR_NAME",
+    "BlendRecord",
     "DatasetRecord",
     "Decision",
     "EpochLoss",
@@ -40,11 +43,14 @@ __all__ = [
     "extend_parts",
     "find_sidecar",
     "first_guarded_position",
+    "in_force",
     "is_checkpoint",
     "needed_positions",
+    "open_blend",
     "read_sidecar",
     "refuse",
     "same_parts",
     "table_of",
+    "write_blend",
     "write_sidecar",
 ]

@@ -11,7 +11,7 @@ from rich.table import Table
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.order import Piece
 from paddle_epoch_guard.resume.extension import same_parts
-from paddle_epoch_guard.resume.sidecar import DatasetRecord, Sidecar
+from paddle_epoch_guard.resume.sidecar import BlendRecord, DatasetRecord, Sidecar
 
 Action = Literal["repair", "warn", "refuse"]
 
@@ -22,7 +22,8 @@ class Now:
 
     datasets: tuple[DatasetRecord, ...]
     """Of the live indices, which the host built for the present arguments."""
-    weights: str
+    blend: BlendRecord | None
+    """Of as much of the live blend as the checkpoint's record covers."""
     piece: Piece
     """The steps as the present batch sizes cut them, from where the host lets the sampler start."""
     max_steps: int
@@ -106,10 +107,19 @@ def _data_findings(then: Sidecar, now: Now) -> list[Finding]:
             why = "the host built another index; the one that was begun is used"
             then_now = str(old.parts[0].samples_requested), str(new.parts[0].samples_requested)
             found.append(Finding(f"samples asked for{where}", *then_now, "repair", why))
-    if then.weights != now.weights:
-        why = "positions would draw from other datasets than planned"
-        found.append(Finding("weights of the blend", then.weights, now.weights, "refuse", why))
-    return found
+    return found + _blend_findings(then.blend, now.blend, sure=not refused(found))
+
+
+def _blend_findings(old: BlendRecord | None, new: BlendRecord | None, sure: bool) -> list[Finding]:
+    why = "positions would draw from other datasets than planned"
+    if old is None or new is None:
+        said = ["no" if one is None else "yes" for one in (old, new)]
+        return [] if old is new else [Finding("blend", said[0], said[1], "refuse", why)]
+    if old.weights != new.weights:
+        return [Finding("weights of the blend", old.weights, new.weights, "refuse", why)]
+    if sure and old.positions == new.positions and old.digest != new.digest:
+        return [Finding("order of the blend", old.digest, new.digest, "refuse", why)]
+    return []
 
 
 def _cannot_start(position: int, piece: Piece) -> Finding:
@@ -121,15 +131,19 @@ def _cannot_start(position: int, piece: Piece) -> Finding:
     return Finding("world size at this position", "-", str(piece.world_size), "refuse", why)
 
 
+def refused(findings: Sequence[Finding]) -> list[Finding]:
+    """The differences that cannot be repaired."""
+    return [one for one in findings if one.action == "refuse"]
+
+
 def refuse(step: int, findings: Sequence[Finding]) -> None:
     """Stops where a difference cannot be repaired.
 
     Raises:
         ResumeMismatchError: with each difference, and what it would do.
     """
-    refused = [one for one in findings if one.action == "refuse"]
-    if refused:
-        each = "; ".join(f"{one.what} was {one.then}, is {one.now} ({one.why})" for one in refused)
+    if refused(findings):
+        each = "; ".join(f"{one.what} was {one.then}, is {one.now} ({one.why})" for one in refused(findings))
         raise ResumeMismatchError(
             f"the run that resumes at step {step} is not the one that was interrupted: {each}. Resume with the values "
             "of the interrupted run. --epoch_guard_on_mismatch warn goes on all the same, in the host's present order"

@@ -4,9 +4,7 @@ It lies beside the trainer's own files, so that it goes where the checkpoint goe
 away with it.
 """
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,8 @@ from typing import TypeGuard
 import msgspec
 
 from paddle_epoch_guard.errors import EpochGuardError, SidecarError
-from paddle_epoch_guard.index import ChainIndex, GPTIndex
+from paddle_epoch_guard.files import written_whole
+from paddle_epoch_guard.index import BlendIndex, ChainIndex, GPTIndex
 from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.order import Reorder, Schedule
 
@@ -71,6 +70,24 @@ def _part_record(part: GPTIndex) -> PartRecord:
 
 
 @dataclass(frozen=True)
+class BlendRecord:
+    """The order of a blend as the host built it; beyond it, by the same weights, lies what was appended."""
+
+    weights: str
+    """As the host's description of the blend gives them, rounded."""
+    positions: int
+    digest: str
+    """Of dataset and position in it."""
+
+    @classmethod
+    def of(cls, blend: BlendIndex, positions: int | None = None) -> "BlendRecord":
+        """The record of a blend's first ``positions``, or of all of it."""
+        count = len(blend) if positions is None else positions
+        arrays = blend.dataset_index[:count], blend.dataset_sample_index[:count]
+        return cls(blend.weights, count, "-".join(digest_array(array)[:16] for array in arrays))
+
+
+@dataclass(frozen=True)
 class EpochLoss:
     """What an epoch has added up to: the ledger's ``EpochTotal``."""
 
@@ -110,8 +127,7 @@ class Sidecar:
     reorders: tuple[Reorder, ...]
     schedule: Schedule
     datasets: tuple[DatasetRecord, ...]
-    weights: str = ""
-    """Of a blend."""
+    blend: BlendRecord | None = None
     epoch_losses: tuple[EpochLoss, ...] = ()
     windows: tuple[Window, ...] = ()
     """The latest, for a boundary whose two sides lie on both sides of an interruption."""
@@ -129,7 +145,7 @@ class _Version:
 
 
 def write_sidecar(checkpoint: Path, sidecar: Sidecar) -> None:
-    """Writes the sidecar whole or not at all: a temporary file, flushed to the disk, then renamed.
+    """Writes the sidecar, whole or not at all.
 
     Args:
         checkpoint: the checkpoint's folder, which must exist.
@@ -139,25 +155,8 @@ def write_sidecar(checkpoint: Path, sidecar: Sidecar) -> None:
         OSError: the folder cannot be written.
     """
     content = msgspec.json.format(msgspec.json.encode(sidecar), indent=2) + b"\n"
-    handle, temporary = tempfile.mkstemp(prefix=f".{SIDECAR_NAME}.", dir=checkpoint)
-    try:
-        with open(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would lock out whoever may read the checkpoint
-        os.replace(temporary, checkpoint / SIDECAR_NAME)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    # The rename is on the disk once the folder is; not every file system lets a folder be flushed.
-    with contextlib.suppress(OSError):
-        folder = os.open(checkpoint, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    with written_whole(checkpoint / SIDECAR_NAME) as stream:
+        stream.write(content)
 
 
 def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:

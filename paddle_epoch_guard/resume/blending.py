@@ -1,0 +1,143 @@
+"""The order of a blend beyond what the host has built now, or the same order built anew.
+
+The host keeps a blend's weights only as rounded text. So what the run began with is never replaced: it is read, or
+built again from the text and proven to be the same by its digest; what a longer run draws beyond it is a blend by the
+same weights that begins anew, each dataset where it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.errors import IndexFileError, ResumeMismatchError
+from paddle_epoch_guard.files import written_whole
+from paddle_epoch_guard.index import BlendIndex
+from paddle_epoch_guard.index.cache import load_array
+from paddle_epoch_guard.resume.sidecar import BlendRecord, Sidecar
+
+Pick = Callable[[npt.NDArray[np.float64], int, np.dtype[Any]], tuple[npt.NDArray[Any], npt.NDArray[np.int64]]]
+"""The host's rule: weights ``[datasets]``, n, and a dtype -> ``[n]`` dataset, of that dtype, and position in it."""
+_BLOCK = 1 << 20
+_DENOMINATOR = 10_000  # fractions of less are told apart by eight digits
+
+
+def in_force(live: BlendRecord, sidecar: Sidecar | None) -> BlendRecord:
+    """Which of the host's orders of a blend the run draws from: the live one, or the one it began with.
+
+    A longer one begins as the shorter did, and takes its place, unless what the run has planned already went beyond
+    the shorter one in an order of the guard's own.
+    """
+    if sidecar is None or sidecar.blend is None:
+        return live
+    begun = sidecar.blend
+    planned = max([sidecar.planned, *(one.stop for one in sidecar.reorders)])
+    return live if live.positions >= begun.positions and planned <= begun.positions else begun
+
+
+def blend_files(folder: Path, record: BlendRecord, length: int) -> tuple[Path, Path]:
+    """Where the order of a blend lies that the guard has built: dataset, and position in it."""
+    name = blake2b(f"{record.weights}\n{record.positions}\n{record.digest}\n{length}".encode(), digest_size=16)
+    stem = f"epoch_guard_blend_{name.hexdigest()}"
+    return folder / f"{stem}_index.npy", folder / f"{stem}_sample_index.npy"
+
+
+def write_blend(live: BlendIndex, record: BlendRecord, length: int, pick: Pick, folder: Path) -> None:
+    """Builds ``length`` positions of a blend and keeps them in two files, if they are not there yet.
+
+    Args:
+        live: the blend as the host has built it now.
+        record: the order that is in force.
+        length: positions to build, at least those of ``record``.
+        pick: the host's rule.
+        folder: where to; it is made.
+
+    Raises:
+        OSError: the folder cannot be written.
+        ResumeMismatchError: the order in force cannot be built again.
+    """
+    files = blend_files(folder, record, length)
+    if all(file.is_file() for file in files):
+        return
+    kind = live.dataset_index.dtype
+    candidates = _candidates(live, record)
+    weights = next((one for one in candidates if _picks(live, record, pick(one, record.positions, kind))), None)
+    if len(live) >= record.positions and candidates:
+        base = live
+        weights = candidates[0] if weights is None else weights
+    elif weights is not None:
+        begun = pick(weights, record.positions, kind)
+        base = replace(live, dataset_index=begun[0], dataset_sample_index=begun[1])
+    else:
+        raise _not_the_same(record, length)
+    kept = record.positions
+    which = np.empty(length, dtype=kind)
+    inner = np.empty(length, dtype=np.int64)
+    which[:kept], inner[:kept] = base.dataset_index[:kept], base.dataset_sample_index[:kept]
+    if length > kept:
+        drawn = base.drawn_of_each(kept)
+        which[kept:], inner[kept:] = pick(weights, length - kept, kind)
+        for start in range(kept, length, _BLOCK):
+            stop = min(start + _BLOCK, length)
+            inner[start:stop] += drawn[which[start:stop]]
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, array in zip(files, (which, inner), strict=True):
+        with written_whole(file) as stream:
+            np.save(stream, array, allow_pickle=False)
+
+
+def open_blend(live: BlendIndex, record: BlendRecord, length: int, folder: Path) -> BlendIndex:
+    """The blend that :func:`write_blend` has built, memory-mapped.
+
+    Raises:
+        IndexFileError: a file is missing or damaged.
+        ResumeMismatchError: it is not the one that is in force, or the live blend is another one.
+    """
+    files = blend_files(folder, record, length)
+    which, inner = (load_array(file) for file in files)
+    if which.shape != (length,) or inner.shape != (length,):
+        shapes = f"{which.shape} and {inner.shape}"
+        raise IndexFileError(f"{files[0]}: {shapes} entries; expected ({length},) twice. Delete both of its files")
+    found = replace(live, dataset_index=which, dataset_sample_index=inner)
+    if BlendRecord.of(found, record.positions).digest != record.digest:
+        raise IndexFileError(f"{files[0]}: damaged, its digest is not the recorded one. Delete both of its files")
+    both = min(len(live), record.positions)
+    if BlendRecord.of(found, both).digest != BlendRecord.of(live, both).digest:
+        raise _not_the_same(record, length)
+    return found
+
+
+def _candidates(live: BlendIndex, record: BlendRecord) -> list[npt.NDArray[np.float64]]:
+    """What the host may have computed with, the most likely first: ties between datasets depend on the last bit.
+
+    The text has eight digits of weights that were divided by their sum. They come from decimals or from small whole
+    numbers as a rule.
+    """
+    try:
+        text = np.array([float(word) for word in record.weights.strip("[]").split()])
+    except ValueError:
+        return []  # above 1,000 datasets numpy leaves some out of the text
+    if len(text) != len(live.datasets) or not (text >= 0).all() or not text.any():
+        return []
+    ratios = np.array([float(Fraction(weight).limit_denominator(_DENOMINATOR)) for weight in text])
+    return [text, text / text.sum(), ratios, ratios / ratios.sum()]
+
+
+def _picks(live: BlendIndex, record: BlendRecord, picked: tuple[npt.NDArray[Any], npt.NDArray[np.int64]]) -> bool:
+    """Whether that is the order in force."""
+    which, inner = picked
+    return BlendRecord.of(replace(live, dataset_index=which, dataset_sample_index=inner)).digest == record.digest
+
+
+def _not_the_same(record: BlendRecord, length: int) -> ResumeMismatchError:
+    return ResumeMismatchError(
+        f"the run draws {length} positions of a blend whose order for {record.positions} is in force, and that cannot "
+        f"be had: the host has built another one now, and keeps the weights ({record.weights}) only rounded. Build "
+        f"the blend for at least {max(record.positions, length)} samples, that is pass a larger number of train "
+        "samples than max_steps x global batch"
+    )

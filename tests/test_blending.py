@@ -1,0 +1,174 @@
+"""A blend that the host has built for fewer positions than the run draws: the same order, and on by its weights."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from corpora import build_train, write_corpus
+from paddle_epoch_guard import EpochGuardError
+from paddle_epoch_guard.order import PositionMap, Reorder
+from training import arguments, train
+
+SEQ_LENGTH = 8
+SIZES = {"news": (100, 100, 73), "code": (300, 250, 280, 90), "more": (500,)}
+MODES = ["track", "unified"]
+
+
+class Blend:
+    """Three corpora and their blend."""
+
+    def __init__(self, folder, weights):
+        self.folder = folder
+        self.prefixes = [write_corpus(folder / "corpus" / name, rows) for name, rows in SIZES.items()]
+        self.weighted = [part for pair in zip(weights, self.prefixes, strict=True) for part in pair]
+
+    def of(self, samples):
+        return build_train(self.weighted, samples, SEQ_LENGTH, cache=self.folder / "cache")
+
+    def run(self, steps, batch=4, resume=None, mode="track", samples=None):
+        args = arguments(
+            self.folder, max_steps=steps, per_device_train_batch_size=batch, epoch_guard=mode, save_strategy="steps",
+            save_steps=10,
+        )  # fmt: skip
+        checkpoint = None if resume is None else str(self.folder / "run" / f"checkpoint-{resume}")
+        done = train(args, self.of(steps * batch if samples is None else samples), resume=checkpoint)
+        return [token for micro in done.first_tokens for token in micro]
+
+    def recorded(self, step):
+        return json.loads((self.folder / "run" / f"checkpoint-{step}" / "epoch_guard.json").read_text())
+
+    def built(self):
+        return sorted((self.folder / "cache").glob("epoch_guard_blend_*"))
+
+    def chains(self, sidecar):
+        """The first token of every position of each dataset, from indices built by the host alone."""
+        found = []
+        for prefix, record in zip(self.prefixes, sidecar["datasets"], strict=True):
+            tokens = []
+            for part in record["parts"]:
+                dataset = build_train([prefix], part["samples_requested"], SEQ_LENGTH, seed=part["seed"])
+                tokens += [int(dataset[p]["text"][0]) for p in range(len(dataset))]
+            found.append(tokens)
+        return found
+
+    def tokens(self, sidecar, length):
+        """What the run should draw: the blend in force, and behind it one that begins anew, datasets going on."""
+        begun = sidecar["blend"]["positions"]
+        which, inner = [], []
+        drawn = np.zeros(len(SIZES), dtype=np.int64)
+        for count in (begun, length - begun):
+            if count > 0:
+                piece = self.of(count)
+                which += np.asarray(piece.dataset_index).tolist()
+                inner += (np.asarray(piece.dataset_sample_index) + drawn[piece.dataset_index]).tolist()
+                drawn += np.bincount(piece.dataset_index, minlength=len(SIZES))
+        chains = self.chains(sidecar)
+        order = PositionMap([Reorder(**{**one, "key": tuple(one["key"])}) for one in sidecar["reorders"]])
+        return [chains[which[p]][inner[p]] for p in order.base(np.arange(len(which)))[:length]]
+
+
+@pytest.fixture(params=[(0.3, 0.4, 0.3), (1, 1, 1), (2, 3, 7), (0.1, 0.2, 0.7)], ids=str)
+def blend(tmp_path, request):
+    return Blend(tmp_path, request.param)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_smaller_batch_at_as_many_steps_draws_from_the_blend_that_was_begun(blend, mode):
+    before = blend.run(30, mode=mode)
+    after = blend.run(30, batch=2, resume=10, mode=mode)  # the host builds for 60 positions; the run draws 80
+    plan = blend.tokens(blend.recorded(10), 120)
+    assert before == plan
+    assert before[:40] + after == plan[:80]
+    assert len(blend.built()) == 2
+
+
+def test_a_unified_order_cut_short_still_spans_the_blend_that_was_begun(blend):
+    before = blend.run(30, mode="unified")
+    after = blend.run(15, resume=10, mode="unified")
+    assert before[:40] + after == before[:60]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_blend_goes_on_where_the_host_has_built_too_little(blend, mode):
+    """The dataset is built by hand for as many samples as at first, whatever max_steps is."""
+    parts = [blend.run(30, mode=mode)]
+    parts.append(blend.run(60, resume=20, mode=mode, samples=120))
+    assert blend.recorded(60)["blend"]["positions"] == 120
+    parts.append(blend.run(80, resume=40, mode=mode, samples=100))
+    parts.append(blend.run(100, resume=70, mode=mode, samples=400))
+    assert blend.recorded(100)["blend"]["positions"] == 120  # no longer the host's own: something was appended
+    together = parts[0][:80] + parts[1][:80] + parts[2][:120] + parts[3]
+    assert together == blend.tokens(blend.recorded(100), 400)
+
+
+def test_what_was_built_is_built_anew_where_it_was_deleted(blend):
+    blend.run(30)
+    first = blend.run(30, batch=2, resume=10)
+    for file in blend.built():
+        file.unlink()
+    assert blend.run(30, batch=2, resume=10) == first
+
+
+def test_a_damaged_file_of_the_guard_is_refused_by_name(blend):
+    blend.run(30)
+    blend.run(30, batch=2, resume=10)
+    file = blend.built()[0]
+    content = bytearray(file.read_bytes())
+    content[-30] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(EpochGuardError, match=rf"{file.name}: damaged"):
+        blend.run(30, batch=2, resume=10)
+    file.write_bytes(content[:-30])
+    with pytest.raises(EpochGuardError, match=rf"{file.name}: not a readable"):
+        blend.run(30, batch=2, resume=10)
+
+
+def test_a_blend_that_cannot_be_built_again_is_refused_with_the_number_to_build_it_for(blend):
+    blend.run(30)
+    path = blend.folder / "run" / "checkpoint-10" / "epoch_guard.json"
+    sidecar = json.loads(path.read_text())
+    sidecar["blend"]["digest"] = "0123456789abcdef-0123456789abcdef"
+    path.write_text(json.dumps(sidecar))
+    with pytest.raises(EpochGuardError, match="Build the blend for at least 120 samples"):
+        blend.run(30, batch=2, resume=10)
+    assert blend.built() == []
+    with pytest.raises(EpochGuardError, match="order of the blend was 0123456789abcdef"):
+        blend.run(30, resume=10)
+
+
+def test_a_larger_blend_of_the_hosts_takes_the_place_of_the_one_that_was_begun(blend):
+    before = blend.run(30)
+    after = blend.run(50, resume=10)
+    assert before[40:] == after[:80]
+    assert blend.recorded(50)["blend"]["positions"] == 200
+    assert blend.built() == []
+
+
+def test_the_table_says_what_is_done_with_the_blend(blend, host_log):
+    blend.run(30)
+    blend.run(30, batch=2, resume=10)
+    (table,) = [text for text in host_log.of_guard() if "what differs" in text]
+    assert "positions of the blend │ 120 │ 60 │ repair" in " ".join(table.split())
+
+
+def test_every_rank_but_the_first_waits_for_the_files(blend, monkeypatch):
+    """Another machine's first process builds its own; a process that is not the first builds nothing."""
+    blend.run(30)
+    monkeypatch.setenv("PADDLE_RANK_IN_NODE", "1")
+    with pytest.raises(EpochGuardError, match="no such file"):
+        blend.run(30, batch=2, resume=10)
+    assert blend.built() == []
+
+
+def test_the_rule_of_the_host_begins_alike_whatever_the_length():
+    """What the continuation rests on."""
+    from paddle_epoch_guard.host import pick_datasets
+
+    weights = np.array([0.3, 0.4, 0.3])
+    lengths = (10, 100, 1000)
+    found = [pick_datasets(weights, length, np.dtype(np.int16)) for length in lengths]
+    for (shorter, inner), (longer, longer_inner) in pairwise(found):
+        assert shorter.tolist() == longer[: len(shorter)].tolist()
+        assert inner.tolist() == longer_inner[: len(inner)].tolist()
