@@ -29,13 +29,14 @@ from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 from paddle_epoch_guard.index.description import split_documents
 from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
-from runlog import jump_at, read_scalar
+from runlog import SIDE, exposure_at, jump_at, read_scalar, verdict_at
 
 SEQ_LENGTH = 32
 BATCH = 8
 EPOCHS = 1.45
 SEED = 42
 SPLIT = "95,5,0"
+EVAL_SAMPLES, EVAL_STEPS = 64, 10
 RUNS = ("separated", "unified", "resumed")
 LEARNING_RATES = {"ngram": 1e-2, "llama": 3e-3}
 
@@ -107,10 +108,13 @@ def train(
         logging_steps=1,
         save_strategy="no",
         report_to=["visualdl"],
+        evaluation_strategy="steps",
+        eval_steps=EVAL_STEPS,
+        prediction_loss_only=True,
         seed=SEED,
         epoch_guard=mode,
     )
-    dataset, _ = build_datasets([corpus.prefix], args, SEQ_LENGTH, split=SPLIT)
+    dataset, held_out = build_datasets([corpus.prefix], args, SEQ_LENGTH, split=SPLIT, valid_samples=EVAL_SAMPLES)
     callbacks = [EpochGuardCallback()]
     if stop_at:
         callbacks.insert(0, StopAt(stop_at))
@@ -122,6 +126,7 @@ def train(
             model=HashedNgramLM(corpus.vocab_size) if ngram else tiny_llama(corpus.vocab_size, SEQ_LENGTH),
             args=args,
             train_dataset=dataset,
+            eval_dataset=held_out,
             data_collator=collate,
             callbacks=callbacks,
         )
@@ -139,22 +144,37 @@ def summarise(output: Path, half_epoch: int) -> dict:
     """What the runs' logs say of the boundary and of the resume; draws the picture."""
     logs = output / "logs"
     losses = {name: read_scalar(logs / name, "train/loss") for name in RUNS}
-    data_epochs = {name: read_scalar(logs / name / "epoch_guard", "epoch_guard/data_epoch") for name in RUNS}
+    evaluations = {name: read_scalar(logs / name, "eval/loss") for name in RUNS}
+    tags = ("data_epoch", "exposure", "loss_fresh", "loss_repeat")
+    found = {
+        tag: {name: read_scalar(logs / name / "epoch_guard", f"epoch_guard/{tag}") for name in RUNS} for tag in tags
+    }
+    data_epochs, exposures = found["data_epoch"], found["exposure"]
     marker = logs / "separated" / "epoch_guard" / "boundary_1_to_2"
     boundary = int(read_scalar(marker, "train/loss").steps[0])
     epoch = data_epochs["separated"]
     # A step that draws from both sides belongs to neither.
     mixed = float(epoch.values[epoch.steps == boundary][0]) % 1.0 != 0.0
 
-    summary = {
-        name: {"boundary_step": boundary, **jump_at(loss, boundary - 1, boundary + mixed)}
-        for name, loss in losses.items()
-    }
+    sides = boundary - 1, boundary + mixed
+    summary = {}
+    for name, loss in losses.items():
+        summary[name] = {
+            "boundary_step": boundary,
+            **jump_at(loss, *sides),
+            **exposure_at(exposures[name], *sides),
+            "fresh_after": found["loss_fresh"][name].mean(sides[1], sides[1] + SIDE - 1),
+            "repeat_after": found["loss_repeat"][name].mean(sides[1], sides[1] + SIDE - 1),
+            **verdict_at(loss, evaluations[name], exposures[name], *sides),
+        }
     at_resume = {name: jump_at(losses[name], half_epoch, half_epoch + 1)["jump"] for name in RUNS}
     summary["resumed"] |= {
         "resume_step": half_epoch,
         "jump_at_resume": at_resume["resumed"],
         "separated_jump_at_resume": at_resume["separated"],
+        "verdict_at_resume": verdict_at(
+            losses["resumed"], evaluations["resumed"], exposures["resumed"], half_epoch, half_epoch + 1
+        )["verdict"],
     }
     draw_runs(output / "loss.png", losses, data_epochs, boundary + mixed, half_epoch + 1)
     return summary
@@ -164,16 +184,25 @@ def result_table(summary: dict) -> Table:
     """The summary, for the screen."""
     resumed = summary["resumed"]
     table = Table(
-        title="Training loss (nats per token), means over 30 steps on each side of the boundary",
-        caption=f"At the resume (step {resumed['resume_step']}): {resumed['jump_at_resume']:+.3f}; "
-        f"the separated run there: {resumed['separated_jump_at_resume']:+.3f}",
+        title="Training loss (nats per token), means over 30 steps on each side of the boundary "
+        f"(step {resumed['boundary_step']})",
+        caption="exposure: how often the tokens drawn were drawn before, on both sides of the boundary. fresh, repeat: "
+        "loss after it of samples never drawn before, and of the others.\n"
+        f"At the resume (step {resumed['resume_step']}): jump {resumed['jump_at_resume']:+.3f}, the separated run's "
+        f"there {resumed['separated_jump_at_resume']:+.3f}; verdict: {resumed['verdict_at_resume']}.",
+        caption_justify="left",
     )
-    for column in ("run", "boundary step", "before", "after", "jump"):
-        table.add_column(column, justify="left" if column == "run" else "right")
+    for column in ("run", "before", "after", "jump", "exposure", "fresh", "repeat", "verdict"):
+        table.add_column(column, justify="left" if column in ("run", "verdict") else "right", no_wrap=True)
     for name in RUNS:
         run = summary[name]
-        numbers = (f"{run[key]:.3f}" for key in ("loss_before", "loss_after", "jump"))
-        table.add_row(name, str(run["boundary_step"]), *numbers)
+        table.add_row(
+            name,
+            *(f"{run[key]:.3f}" for key in ("loss_before", "loss_after", "jump")),
+            f"{run['exposure_before']:.2f} {run['exposure_after']:.2f}",
+            *("-" if run[key] is None else f"{run[key]:.3f}" for key in ("fresh_after", "repeat_after")),
+            run["verdict"],
+        )
     return table
 
 

@@ -58,7 +58,7 @@ def quiet():
         os.close(nowhere)
 
 
-def build_datasets(prefixes, args, seq_length, split="95,5,0", cache=None):
+def build_datasets(prefixes, args, seq_length, split="95,5,0", cache=None, valid_samples=1):
     """The train and validation datasets that PaddleNLP builds for a run.
 
     Args:
@@ -67,6 +67,7 @@ def build_datasets(prefixes, args, seq_length, split="95,5,0", cache=None):
         seq_length: L.
         split: shares of train, validation and test.
         cache: folder for the index files; beside the corpus where None.
+        valid_samples: how many samples of the held-out split are asked for.
     """
     global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.dataset_world_size
     if cache is not None:
@@ -76,7 +77,7 @@ def build_datasets(prefixes, args, seq_length, split="95,5,0", cache=None):
             data_prefix=list(prefixes),
             data_impl="mmap",
             splits_string=split,
-            train_val_test_num_samples=[args.max_steps * global_batch, 1, 0],
+            train_val_test_num_samples=[args.max_steps * global_batch, valid_samples, 0],
             seq_length=seq_length,
             seed=args.seed,
             skip_warmup=True,

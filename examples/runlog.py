@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from visualdl import LogReader
 
+from paddle_epoch_guard.report.discontinuity import estimate_jump, judge
+
 SIDE = 30
 
 
@@ -16,10 +18,10 @@ class Series:
     steps: np.ndarray
     values: np.ndarray
 
-    def mean(self, first_step: int, last_step: int) -> float:
-        """The mean of the values from ``first_step`` to ``last_step``, both included."""
+    def mean(self, first_step: int, last_step: int) -> float | None:
+        """The mean of the values from ``first_step`` to ``last_step``, both included; None where there are none."""
         chosen = (self.steps >= first_step) & (self.steps <= last_step)
-        return float(self.values[chosen].mean())
+        return float(self.values[chosen].mean()) if chosen.any() else None
 
 
 def read_scalar(folder: Path, tag: str) -> Series:
@@ -32,6 +34,30 @@ def read_scalar(folder: Path, tag: str) -> Series:
         points |= {record.id: record.value for record in LogReader(file_path=str(path)).get_data("scalar", tag)}
     steps = sorted(points)
     return Series(np.array(steps), np.array([points[step] for step in steps]))
+
+
+def exposure_at(exposure: Series, last_before: int, first_after: int) -> dict[str, float]:
+    """Mean exposure over 30 steps on each side of a place."""
+    return {
+        "exposure_before": exposure.mean(last_before - SIDE + 1, last_before),
+        "exposure_after": exposure.mean(first_after, first_after + SIDE - 1),
+    }
+
+
+def verdict_at(
+    loss: Series, evaluation: Series, exposure: Series, last_before: int, first_after: int
+) -> dict[str, object]:
+    """What the guard would say of a place: by the losses around it, whether it has marked it or not."""
+    training = estimate_jump(loss.steps, loss.values, last_before, first_after)
+    confirmed = estimate_jump(evaluation.steps, evaluation.values, last_before, first_after)
+    sides = exposure_at(exposure, last_before, first_after)
+    verdict, why = judge(training, confirmed, sides["exposure_before"], sides["exposure_after"])
+    return {
+        "verdict": verdict,
+        "why": why,
+        "fitted_jump": None if training is None else training.value,
+        "evaluation_jump": None if confirmed is None else confirmed.value,
+    }
 
 
 def jump_at(loss: Series, last_before: int, first_after: int) -> dict[str, float]:

@@ -8,22 +8,15 @@ from typing import Any, ParamSpec
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
-from paddle_epoch_guard.ledger import (
-    Crossing,
-    EpochKey,
-    EpochLedger,
-    EpochTotal,
-    IndexEpochs,
-    LossWindow,
-    TrainerEpochs,
-    crossings_of,
-    ended_epochs,
-)
-from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, words
-from paddle_epoch_guard.resume import SIDECAR_NAME, EpochLoss, Sidecar, Window, table_of, write_sidecar
-from paddle_epoch_guard.resume.sidecar import VERSION
+from paddle_epoch_guard.collector import LossCollector
+from paddle_epoch_guard.ledger import Crossing, IndexEpochs, TrainerEpochs, WindowLosses
+from paddle_epoch_guard.ledger.exposure import Exposure
+from paddle_epoch_guard.ledger.tracing import Trace, trace
+from paddle_epoch_guard.report import EpochRecorder, words
+from paddle_epoch_guard.resume import SIDECAR_NAME, table_of, write_sidecar
 from paddle_epoch_guard.runplan import RunPlan
 from paddle_epoch_guard.startup import prepare
+from paddle_epoch_guard.tracking import open_recorder, sidecar_of
 
 _P = ParamSpec("_P")
 
@@ -77,6 +70,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self._arguments = arguments
         self._checkpoint = resume_from_checkpoint
+        self._collector: LossCollector | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -87,6 +81,10 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._trainer_epochs = 0
         self._epochs_before = 0
         self._ran_dry = False
+        self._traced: Trace | None = None
+        if self._collector is not None:
+            self._collector.close()
+        self._collector = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Derives what each step will draw, lets all ranks agree, and installs the order, before workers fork.
@@ -115,35 +113,14 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             self._warn_of_a_new_beginning(args, state)
         if state.is_world_process_zero:
             self._open_log(args, state)
+        self._collect_losses(args, state, kwargs.get("model"))
+        self._trace(state)
 
     @_shielded
     def _open_log(self, args: Any, state: Any) -> None:
         plan = self._plan
         assert plan is not None
-        log = EpochGuardLog(args.logging_dir)
-        if state.global_step == 0:
-            log.set_aside()  # of another run in the same folder
-        ledger = EpochLedger(plan.source, state.global_step)
-        sidecar = plan.sidecar
-        if sidecar is not None:
-            for one in sidecar.epoch_losses:
-                total = EpochTotal(one.first_step, one.last_step, one.samples, one.loss_sum)
-                ledger.totals[EpochKey(one.dataset, one.epoch)] = total
-        if isinstance(plan.source, IndexEpochs) and plan.piece is not None:
-            for dataset, epoch in ended_epochs(plan.source, plan.piece.start).items():
-                ledger.end_epochs(dataset, epoch)
-        marked = () if sidecar is None else sidecar.boundaries
-        self._recorder = recorder = EpochRecorder(ledger, log, plan.words, host.logger.info, marked)
-        recorder.expect(plan.crossings)
-        if sidecar is not None and isinstance(plan.source, IndexEpochs):
-            behind = [one for one in crossings_of(plan.source) if one.step <= state.global_step]
-            windows = [
-                LossWindow(one.first_step, one.last_step, one.loss, {EpochKey(0, 1): one.samples})
-                for one in sidecar.windows
-            ]
-            recorder.go_on(behind, windows, sidecar.loss_range)
-        elif state.global_step > 0:
-            recorder.begin_in_the_middle()
+        self._recorder = recorder = open_recorder(plan, args.logging_dir, state.global_step)
         for warning in words.warnings(plan.index, plan.schedule, plan.loader.sampler, state.max_steps):
             self._warn(warning, state)
         host.logger.info(f"epoch guard: {words.outlook(plan.index, plan.schedule, plan.crossings)}")
@@ -156,6 +133,42 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             (self._warn if decision.is_warning else self._tell)(decision.reason, state)
         if decision.begun is not None:
             recorder.begin_reorder(decision.begun, state.global_step + 1, plan.dissolved)
+
+    def _collect_losses(self, args: Any, state: Any, model: Any) -> None:
+        """Hooks the model's token-loss layer, on every rank; says so where there is none."""
+        plan = self._plan
+        assert plan is not None
+        if plan.schedule is None or not isinstance(plan.source, IndexEpochs):
+            return
+        self._collector = LossCollector(model, plan.source, args.dataset_rank, plan.loader.world_size)
+        self._say_by_share(self._collector.agree(), state)
+
+    @_shielded
+    def _trace(self, state: Any) -> None:
+        """Traces how often the data of each step was drawn before."""
+        plan, collector, recorder = self._plan, self._collector, self._recorder
+        if plan is None or collector is None or not (collector.is_open or recorder):
+            return
+        assert plan.index is not None
+        assert isinstance(plan.source, IndexEpochs)
+        self._traced = trace(plan.index, plan.source.positions)
+        self._expose(plan, state)
+        if recorder is not None:
+            host.logger.info(f"epoch guard: {words.traced(self._traced)}")
+
+    def _expose(self, plan: RunPlan, state: Any) -> None:
+        if self._traced is None or plan.schedule is None:
+            return
+        exposure = Exposure(self._traced, plan.schedule, state.max_steps)
+        if self._collector is not None:
+            self._collector.exposure = exposure
+        if self._recorder is not None:
+            self._recorder.cuts.exposure = exposure
+
+    @_shielded
+    def _say_by_share(self, why: str | None, state: Any) -> None:
+        if why is not None and state.is_world_process_zero:
+            self._tell(f"each log window's loss goes to its data epochs by share, for {why}", state)
 
     def _warn_of_a_new_beginning(self, args: Any, state: Any) -> None:
         """The trainer loads a checkpoint's weights but starts from step 0: its data is drawn again."""
@@ -204,6 +217,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def _read_again(self, plan: RunPlan, state: Any) -> None:
         """The pretraining sampler ended before ``max_steps``; the trainer starts it once more."""
         self._plan = plan = plan.read_again(state.max_steps, state.global_step)
+        self._expose(plan, state)
         if self._recorder is not None:
             self._recorder.expect(plan.crossings)
             if plan.piece is not None and plan.piece.steps and self._trainer_epochs == 2:
@@ -240,13 +254,28 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Takes the training loss of the window that ends at this step."""
         if logs is not None and "loss" in logs:
-            self._last_logged = state.global_step
-            self._record(state.global_step, logs["loss"])
+            first_step, self._last_logged = self._last_logged + 1, state.global_step
+            losses = self._losses_since(first_step, logs["loss"], state)
+            self._record(state.global_step, logs["loss"], losses)
+
+    def _losses_since(self, first_step: int, loss: Any, state: Any) -> WindowLosses | None:
+        """The losses of the window's samples, added up over all ranks; where they cannot be had, all say no alike."""
+        if self._collector is None or not self._collector.is_open:
+            return None
+        losses, why = self._collector.window(first_step, state.global_step, loss)
+        self._say_by_share(why, state)
+        return losses
 
     @_shielded
-    def _record(self, step: int, loss: Any) -> None:
+    def _record(self, step: int, loss: Any, losses: WindowLosses | None) -> None:
         if self._recorder is not None:
-            self._recorder.record(step, float(loss))
+            self._recorder.record(step, float(loss), losses)
+
+    @_shielded
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        """Takes the evaluation loss, which says whether a fall of the training loss is progress."""
+        if self._recorder is not None and metrics and "eval_loss" in metrics:
+            self._recorder.evaluate(state.global_step, float(metrics["eval_loss"]))
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Writes the sidecar into the checkpoint. Where it cannot be, the checkpoint stays, and training goes on."""
@@ -255,41 +284,12 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         folder = host.checkpoint_folder(args, state.global_step)
         try:
             (folder / SIDECAR_NAME).unlink(missing_ok=True)  # of an earlier part, which wrote this checkpoint before
-            write_sidecar(folder, self._sidecar(self._plan, state))
+            write_sidecar(folder, sidecar_of(self._plan, self._recorder, state))
         except Exception as cause:
             host.logger.warning(
                 f"epoch guard: checkpoint {state.global_step} has no resume protection, its "
                 f"epoch_guard.json could not be written: {type(cause).__name__}: {cause}"
             )
-
-    def _sidecar(self, plan: RunPlan, state: Any) -> Sidecar:
-        assert plan.schedule is not None
-        recorder = self._recorder
-        totals = {} if recorder is None else recorder.ledger.totals
-        return Sidecar(
-            version=VERSION,
-            run=plan.run,
-            part=plan.part,
-            step=state.global_step,
-            position=plan.schedule.position_after(state.global_step),
-            planned=plan.planned,
-            max_steps=state.max_steps,
-            reorders=plan.decision.reorders,
-            schedule=plan.schedule,
-            datasets=plan.datasets,
-            blend=plan.blend,
-            epoch_losses=tuple(
-                EpochLoss(key.dataset, key.epoch, one.first_step, one.last_step, one.samples, one.loss_sum)
-                for key, one in sorted(totals.items())
-            ),
-            windows=tuple(
-                Window(one.first_step, one.last_step, one.loss, one.samples)
-                for one in (() if recorder is None else recorder.windows)
-            ),
-            loss_range=None if recorder is None else recorder.loss_range,
-            boundaries=() if recorder is None else recorder.marked,
-            mismatches=plan.mismatches,
-        )
 
     @_shielded
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -303,6 +303,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             self._say_ran_dry(state)
             recorder.finish(state.global_step, complete=state.global_step >= state.max_steps)
         self._recorder = None
+        if self._collector is not None:
+            self._collector.close()
 
     @_shielded
     def _say_ran_dry(self, state: Any) -> None:

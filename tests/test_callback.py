@@ -80,17 +80,21 @@ def test_the_boundary_is_a_line_on_the_trainers_own_loss_chart(tmp_path, dataset
 
 def test_the_boundary_is_told_in_words_and_numbers(tmp_path, dataset, host_log):
     run = train(arguments(tmp_path, max_steps=STEPS), dataset)
-    opening, jump = run.texts("epoch_guard/boundary_1_to_2", "boundary_1_to_2")
+    opening, verdict = run.texts("epoch_guard/boundary_1_to_2", "boundary_1_to_2")
     assert opening.startswith("Step 26 draws the first samples, from position 101 on, of data epoch 2")
     before = np.mean([run.losses[step] for step in range(1, 26)])
     after = np.mean([run.losses[step] for step in range(27, STEPS + 1)])
-    assert f"{before:.4f} before, {after:.4f} after, jump {after - before:+.4f}" in jump
+    assert verdict.startswith("Verdict at the start of data epoch 2 (step 26): ")
+    assert f"{before:.4f} before, {after:.4f} after" in verdict
     messages = host_log.of_guard()
     assert "boundaries ahead: 1 to 2 at step 26" in messages[0]
-    assert messages[1:3] == [f"epoch guard: {opening}", f"epoch guard: {jump}"]
+    assert "by share, for the model has no unreduced token-loss layer" in messages[1]
+    assert messages[2] == "epoch guard: exposure: all 809 tokens of the data are traced"
+    assert messages[3:5] == [f"epoch guard: {opening}", f"epoch guard: {verdict}"]
     # Sample 100 starts in epoch 1, crosses into epoch 2, and is drawn there.
-    assert "data epoch 1: 102 samples, steps 1 to 32" in messages[3]
-    assert "data epoch 2: 26 samples, steps 26 to 32" in messages[3]
+    assert "data epoch 1: 102 samples, steps 1 to 32" in messages[5]
+    assert "data epoch 2: 26 samples, steps 26 to 32" in messages[5]
+    assert verdict in messages[5]
 
 
 def test_no_logged_loss_mixes_two_sides(tmp_path, dataset):
@@ -270,7 +274,7 @@ def test_another_sampler_is_named_once_and_no_data_epoch_is_claimed(tmp_path, da
 
 
 def test_a_sampler_with_an_order_of_its_own_is_not_taken_for_the_known_one(tmp_path, dataset, host_log):
-    class Backwards(host.DistributedBatchSampler):
+    class Backwards(host.loader.DistributedBatchSampler):
         def __iter__(self):
             yield from reversed(list(super().__iter__()))
 

@@ -10,7 +10,7 @@ from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback
 from pretraining import PretrainingTrainer, collate
 from servers import visualdl_server
-from training import arguments, read_scalars
+from training import arguments, read_scalars, read_texts
 
 SEQ_LENGTH, BATCH, SPLIT = 32, 8, (95, 5, 0)
 
@@ -46,6 +46,33 @@ def test_no_cliff_where_unified_and_no_jump_where_resumed(demo):
     resumed = summary["resumed"]
     assert 0 < resumed["resume_step"] < resumed["boundary_step"]
     assert abs(resumed["jump_at_resume"] - resumed["separated_jump_at_resume"]) < abs(cliff) / 10
+
+
+def test_the_guard_calls_the_cliff_an_artefact_and_nothing_else_a_jump(demo):
+    """Confirmed by the held-out split, whose loss does not jump."""
+    output = demo[0] / "demo-output"
+    summary = json.loads((output / "summary.json").read_text())
+    assert [summary[run]["verdict"] for run in ("separated", "unified", "resumed")] == ["artefact", "none", "none"]
+    assert summary["resumed"]["verdict_at_resume"] == "none"
+    log = output / "logs" / "separated" / "epoch_guard" / "boundary_1_to_2"
+    told = read_texts(log, "epoch_guard/boundary_1_to_2")[-1]
+    assert "artefact (evaluation does not jump with it)" in told
+    assert "exposure 0.00 before and 1.00 after" in told
+    resumed = output / "logs" / "resumed" / "epoch_guard"
+    (name,) = [path.name for path in resumed.iterdir() if path.name.startswith("unified_from_step_")]
+    assert ": none (no jump" in read_texts(resumed / name, f"epoch_guard/{name}")[-1]
+
+
+def test_exposure_and_the_loss_of_fresh_and_repeated_samples_are_told(demo):
+    output = demo[0] / "demo-output"
+    summary = json.loads((output / "summary.json").read_text())
+    separated, unified = summary["separated"], summary["unified"]
+    assert (separated["exposure_before"], separated["exposure_after"]) == pytest.approx((0.0, 1.0), abs=0.02)
+    assert unified["exposure_before"] == pytest.approx(unified["exposure_after"], abs=0.1)
+    # Side by side in one run: what the model has seen it knows, and of the rest it knows as much as before.
+    assert separated["fresh_after"] is None
+    assert unified["fresh_after"] - unified["repeat_after"] > 0.8
+    assert unified["fresh_after"] == pytest.approx(separated["loss_before"], abs=0.4)
 
 
 def test_the_three_runs_train_on_the_same_samples(demo):
@@ -91,7 +118,17 @@ def test_the_screen_shows_progress_a_table_and_how_to_look(demo):
     _, printed = demo
     for run in ("separated", "unified", "resumed"):
         assert f"run: {run}" in printed
-    for word in ("boundary step", "before", "after", "jump", "At the resume", "visualdl --logdir demo-output/logs"):
+    for word in (
+        "boundary (step",
+        "exposure",
+        "verdict",
+        "artefact",
+        "before",
+        "after",
+        "jump",
+        "At the resume",
+        "visualdl --logdir demo-output/logs",
+    ):
         assert word in printed
 
 

@@ -40,9 +40,9 @@ def test_of_a_large_array_the_ends_and_spaced_blocks_are_read(monkeypatch, where
     monkeypatch.setattr(fingerprint, "_BLOCKS", 5)
     array = np.arange(100_000, dtype=np.int32)
     reads = []
-    rows = fingerprint._rows
+    rows = fingerprint.read_rows
     monkeypatch.setattr(
-        fingerprint, "_rows", lambda a, start, stop: reads.append((start, stop)) or rows(a, start, stop)
+        fingerprint, "read_rows", lambda a, start, stop: reads.append((start, stop)) or rows(a, start, stop)
     )
     before = digest_array(array)
     assert sum(stop - start for start, stop in reads) == 5 * 16  # whatever the size

@@ -2,10 +2,8 @@ import pytest
 
 from paddle_epoch_guard.ledger import (
     Crossing,
-    CrossingWatch,
     EpochKey,
     EpochLedger,
-    LossWindow,
     TrainerEpochs,
     closing_steps,
 )
@@ -59,29 +57,6 @@ def test_jointly_shuffled_epochs_each_have_a_curve():
     ledger = EpochLedger(Table([1, 2, 2, 3, 3, 1]))
     window = ledger.close_window(1, 4.0)
     assert [point.key.epoch for point in ledger.points(window)] == [1, 2, 3]
-
-
-def window(first_step, last_step, loss):
-    return LossWindow(first_step, last_step, loss, {EpochKey(0, 1): last_step - first_step + 1})
-
-
-def test_the_jump_is_over_thirty_steps_on_each_side_of_the_mixed_step():
-    watch = CrossingWatch(Crossing(step=100, from_epoch=1, mixed=True))
-    watch.begin([window(step, step, 9.0 if step < 70 else 5.0) for step in range(1, 100)])
-    assert watch.before.samples == 30
-    assert not any(watch.take(window(step, step, 100.0 if step == 100 else 2.0)) for step in range(100, 130))
-    assert watch.take(window(130, 130, 2.0))
-    assert watch.after.samples == 30
-    assert watch.jump == -3.0
-
-
-def test_a_window_longer_than_a_side_stands_for_it():
-    watch = CrossingWatch(Crossing(step=101, from_epoch=1))
-    watch.begin([window(1, 50, 7.0), window(51, 100, 5.0)])
-    assert watch.before.value == 5.0
-    assert watch.jump is None
-    assert watch.take(window(101, 150, 4.0))
-    assert watch.jump == -1.0
 
 
 def test_log_windows_close_before_a_boundary_after_a_mixed_step_and_at_the_end():

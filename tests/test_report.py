@@ -131,9 +131,9 @@ def test_a_log_of_100_000_steps_shows_every_boundary_through_the_servers_own_sam
             values = [value for _, value in line]
             assert max(values) == pytest.approx(curve[9], rel=0.01)
             assert min(values) < curve[crossing.step - 1] * 1.01
-            told, jump = server.texts(run, f"epoch_guard/{run.rsplit('/', 1)[1]}")
+            told, verdict = server.texts(run, f"epoch_guard/{run.rsplit('/', 1)[1]}")
             assert told.startswith(f"Step {crossing.step} draws the first samples")
-            assert "before" in jump
+            assert "before" in verdict
         assert len(crossings) == 11
         epoch_losses = server.scalars(f"{root}/epoch_guard", "epoch_guard/epoch_loss")
         assert [epoch for epoch, _ in epoch_losses] == list(range(1, 13))
@@ -151,4 +151,4 @@ def test_a_boundary_is_told_again_in_numbers_only_by_a_run_that_meets_it_again(t
             recorder.record(step, 10.0 - step)
         recorder.finish(8, complete=True)
     texts = read_texts(tmp_path / "epoch_guard" / "boundary_1_to_2", "epoch_guard/boundary_1_to_2")
-    assert [text.split()[0] for text in texts] == ["Step", "Training", "Training"]
+    assert [text.split()[0] for text in texts] == ["Step", "Verdict", "Verdict"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import paddle
 from paddlenlp.trainer import TrainerCallback, TrainingArguments
 from visualdl import LogReader
@@ -25,6 +26,54 @@ class TokenModel(paddle.nn.Layer):
         if self.training:
             self.first_tokens.append(input_ids[:, 0].numpy().tolist())
         return (input_ids.astype("float32").mean() * self.SCALE + 0.0 * self.weight.sum(), input_ids)
+
+
+class KnownLosses(paddle.nn.Layer):
+    """Each token has a loss that is known in advance; the token-loss layer is one as in PaddleNLP's criterions."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = self.create_parameter([1])
+        self.loss_func = paddle.nn.CrossEntropyLoss(reduction="none")
+        self.first_tokens = []
+
+    @staticmethod
+    def of(tokens):
+        """The losses of tokens: from 0.01 to 5 nats; nothing at all for one token in four."""
+        tokens = np.asarray(tokens)
+        return np.where(tokens % 4 == 0, 0.0, 0.01 + tokens * 7919 % 500 / 100)
+
+    def forward(self, input_ids, labels=None):
+        if self.training:
+            self.first_tokens.append(input_ids[:, 0].numpy().tolist())
+        wanted = paddle.to_tensor(self.of(input_ids.numpy()), dtype="float32")
+        # The loss of class 0 of two, whose logits are 0 and x, is log(1 + e^x).
+        other = paddle.where(
+            wanted > 0, paddle.log(paddle.expm1(wanted).clip(min=1e-9)), paddle.full_like(wanted, -1e4)
+        )
+        logits = paddle.stack([paddle.zeros_like(wanted), other], axis=-1) + 0.0 * self.weight.sum()
+        targets = paddle.where(labels == -100, labels, paddle.zeros_like(labels))
+        losses = self.token_losses(logits, targets)
+        return self.reduce(losses, targets), logits
+
+    def token_losses(self, logits, targets):
+        if self.loss_func is None:
+            return paddle.nn.functional.cross_entropy(logits, targets.unsqueeze(-1), reduction="none").squeeze(-1)
+        return self.loss_func(logits, targets.unsqueeze(-1)).squeeze(-1)
+
+    def reduce(self, losses, labels):
+        """The criterion: the mean over all tokens."""
+        return losses.mean()
+
+
+class FaultOnRank1(KnownLosses):
+    """On the second rank, the rows of the losses are not those of the samples."""
+
+    def token_losses(self, logits, targets):
+        losses = super().token_losses(logits, targets)
+        if paddle.distributed.get_rank() == 1:
+            super().token_losses(logits, targets)
+        return losses
 
 
 class LogHistory(TrainerCallback):

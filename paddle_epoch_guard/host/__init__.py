@@ -18,12 +18,14 @@ from paddle_epoch_guard.host.dataset import (
     restore_dataset,
 )
 from paddle_epoch_guard.host.loader import Loader, first_piece, follow_loader, start_sampler
+from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.ranks import gather
 from paddle_epoch_guard.host.state import Stamp, checkpoint_folder, read_stamp, stamp_step, trainer_record, write_stamp
 
 __all__ = [
     "Loader",
     "Stamp",
+    "TokenLosses",
     "TrainerCallback",
     "build_index",
     "checkpoint_folder",

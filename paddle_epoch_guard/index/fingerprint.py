@@ -29,13 +29,13 @@ def digest_array(array: npt.NDArray[Any]) -> str:
     for block in np.unique(np.linspace(0, max(count - 1, 0), min(_BLOCKS, count)).astype(np.int64)).tolist():
         # The last block reaches to the very end, rather than beginning at a multiple.
         start = max(min(block * rows_in_block, rows - rows_in_block), 0)
-        values = _rows(array, start, min(start + rows_in_block, rows))
+        values = read_rows(array, start, min(start + rows_in_block, rows))
         found.update(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
     return found.hexdigest()
 
 
-def _rows(array: npt.NDArray[Any], start: int, stop: int) -> npt.NDArray[Any]:
-    """Some rows of an array; of a mapped file they are read.
+def read_rows(array: npt.NDArray[Any], start: int, stop: int) -> npt.NDArray[Any]:
+    """Some rows of an array, one after the other; of a mapped file they are read, and do not stay in memory.
 
     Touching a page of a cold map makes the kernel read far around it: a hundred times what is asked for.
     """

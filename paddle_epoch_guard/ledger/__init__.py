@@ -1,29 +1,33 @@
 """Who has seen what: data epochs of each step, their losses, and what happens at a boundary."""
 
-from paddle_epoch_guard.ledger.crossings import (
-    Crossing,
-    CrossingWatch,
-    MeanLoss,
-    closing_steps,
-    crossings_of,
-    ended_epochs,
-)
+from paddle_epoch_guard.ledger.crossings import Crossing, closing_steps, crossings_of, ended_epochs
+from paddle_epoch_guard.ledger.cuts import Cut, CutWatch
 from paddle_epoch_guard.ledger.epochs import EpochLedger, EpochPoint, EpochTotal, LossWindow
+from paddle_epoch_guard.ledger.exposure import Estimate, Exposure
+from paddle_epoch_guard.ledger.losses import Weighted, WindowLosses
 from paddle_epoch_guard.ledger.sources import EpochKey, EpochSource, IndexEpochs, TrainerEpochs
+from paddle_epoch_guard.ledger.tracing import TRACED_TOKENS, Trace, trace
 
 __all__ = [
+    "TRACED_TOKENS",
     "Crossing",
-    "CrossingWatch",
+    "Cut",
+    "CutWatch",
     "EpochKey",
     "EpochLedger",
     "EpochPoint",
     "EpochSource",
     "EpochTotal",
+    "Estimate",
+    "Exposure",
     "IndexEpochs",
     "LossWindow",
-    "MeanLoss",
+    "Trace",
     "TrainerEpochs",
+    "Weighted",
+    "WindowLosses",
     "closing_steps",
     "crossings_of",
     "ended_epochs",
+    "trace",
 ]

@@ -1,14 +1,10 @@
-"""The boundaries as a run meets them: at which step, and what the loss does there."""
+"""The boundaries as a run meets them: at which steps."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from paddle_epoch_guard.ledger.epochs import LossWindow
 from paddle_epoch_guard.ledger.sources import IndexEpochs
 from paddle_epoch_guard.order import Schedule
-
-SIDE = 30
-"""Steps on each side of a boundary over which losses are averaged."""
 
 
 @dataclass(frozen=True)
@@ -80,52 +76,3 @@ def closing_steps(crossings: Iterable[Crossing], schedule: Schedule, last_step: 
     for crossing in crossings:
         wanted |= {crossing.step - 1, crossing.first_after - 1}
     return frozenset(schedule.last_trained(step) for step in wanted if step <= last_step) - {0}
-
-
-@dataclass
-class MeanLoss:
-    """A mean of window losses, each weighted by its samples."""
-
-    samples: int = 0
-    loss_sum: float = 0.0
-
-    def add(self, window: LossWindow) -> None:
-        """Counts a window's loss for each of its samples."""
-        self.samples += window.samples
-        self.loss_sum += window.samples * window.loss
-
-    @property
-    def value(self) -> float | None:
-        """The mean; None before the first window."""
-        return self.loss_sum / self.samples if self.samples else None
-
-
-@dataclass
-class CrossingWatch:
-    """Collects the loss over :data:`SIDE` steps on both sides of one crossing.
-
-    Windows count whole. Where a window is longer than a side, the one next to the boundary stands for it.
-    """
-
-    crossing: Crossing
-    before: MeanLoss = field(default_factory=MeanLoss)
-    after: MeanLoss = field(default_factory=MeanLoss)
-
-    def begin(self, history: Iterable[LossWindow]) -> None:
-        """Takes the windows before the crossing, the most recent last."""
-        nearest = [window for window in history if window.last_step <= self.crossing.last_before]
-        for at, window in enumerate(reversed(nearest)):
-            if at == 0 or window.first_step > self.crossing.last_before - SIDE:
-                self.before.add(window)
-
-    def take(self, window: LossWindow) -> bool:
-        """Takes a window after the crossing; True where the far side is complete with it."""
-        if window.first_step >= self.crossing.first_after:
-            self.after.add(window)
-        return window.last_step >= self.crossing.first_after + SIDE - 1
-
-    @property
-    def jump(self) -> float | None:
-        """Mean loss after less mean loss before; None where one side has no window."""
-        before, after = self.before.value, self.after.value
-        return None if before is None or after is None else after - before

@@ -1,9 +1,10 @@
-"""Loss per epoch: each logged window's loss goes to the epochs it drew from, by share."""
+"""Loss per epoch: that of the samples drawn from it; where that is not known, each window's loss by share."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from paddle_epoch_guard.ledger.losses import Weighted, WindowLosses
 from paddle_epoch_guard.ledger.sources import EpochKey, EpochSource
 
 
@@ -17,6 +18,14 @@ class LossWindow:
     """Mean over the trained steps, in the trainer's unit (nats per token for cross-entropy)."""
     counts: dict[EpochKey, int]
     """Samples drawn from each epoch."""
+    losses: WindowLosses | None = None
+    """Of its samples; None where only the window's loss is known."""
+
+    def of(self, key: EpochKey) -> Weighted:
+        """The loss of the samples drawn from one epoch; by share where it is not known."""
+        if self.losses is not None:
+            return self.losses.by_epoch.get(key, Weighted())
+        return Weighted(self.counts[key], self.counts[key] * self.loss)
 
     @property
     def samples(self) -> int:
@@ -46,13 +55,13 @@ class EpochTotal:
     """The first window in which it was drawn from begins here."""
     last_step: int
     samples: int = 0
-    loss_sum: float = 0.0
-    """Sum over windows of samples times loss."""
+    loss: Weighted = field(default_factory=Weighted)
+    """Of its samples."""
 
     @property
     def mean_loss(self) -> float:
-        """Mean over the epoch's samples, each with the loss of its window."""
-        return self.loss_sum / self.samples
+        """Mean over the epoch's samples; not a number where all their tokens were masked."""
+        return self.loss.mean
 
 
 class EpochLedger:
@@ -67,10 +76,19 @@ class EpochLedger:
         self.source = source
         self.last_step = last_step
         self.totals: dict[EpochKey, EpochTotal] = {}
+        self.fresh = Weighted()
+        """The loss of samples that were never drawn before, over the run."""
+        self.repeat = Weighted()
+        """The loss of samples that were."""
         self._ended: dict[int, int] = {}
 
-    def close_window(self, last_step: int, loss: float) -> LossWindow | None:
+    def close_window(self, last_step: int, loss: float, losses: WindowLosses | None = None) -> LossWindow | None:
         """Takes the loss that the trainer logged at ``last_step`` for the steps since the last one.
+
+        Args:
+            last_step: the window's last step.
+            loss: the trainer's own, a mean over the window.
+            losses: of the window's samples, where they are known.
 
         Returns:
             The window; None where it holds no trained step (the trainer then logs a loss of 0), or where
@@ -86,12 +104,15 @@ class EpochLedger:
         self.last_step = last_step
         if not counts or not math.isfinite(loss):
             return None
-        window = LossWindow(first_step, last_step, loss, counts)
+        window = LossWindow(first_step, last_step, loss, counts, losses)
         for key, samples in counts.items():
             total = self.totals.setdefault(key, EpochTotal(first_step, last_step))
             total.last_step = last_step
             total.samples += samples
-            total.loss_sum += samples * loss
+            total.loss.add(window.of(key))
+        if losses is not None:
+            self.fresh.add(losses.fresh)
+            self.repeat.add(losses.repeat)
         return window
 
     def end_epochs(self, dataset: int, last_epoch: int) -> None:
@@ -105,7 +126,7 @@ class EpochLedger:
     def points(self, window: LossWindow) -> list[EpochPoint]:
         """The points that a window adds to the loss curves of its epochs."""
         return [
-            EpochPoint(key, window.last_step - self.totals[key].first_step + 1, window.loss)
+            EpochPoint(key, window.last_step - self.totals[key].first_step + 1, window.of(key).mean)
             for key in sorted(window.counts)
-            if key.epoch > self._ended.get(key.dataset, 0)
+            if key.epoch > self._ended.get(key.dataset, 0) and window.of(key).weight > 0
         ]

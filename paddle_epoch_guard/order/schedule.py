@@ -191,6 +191,18 @@ class Schedule:
                 found.append((step, offset > 0))
         return found
 
+    def runs(self, last_step: int) -> list[tuple[Piece, int, int]]:
+        """The runs of trained steps up to ``last_step``, each within one piece: the piece, first and last step.
+
+        A piece is read until the next one begins, or its sampler ends.
+        """
+        found = []
+        ends = [piece.first_step - 1 for piece in self.pieces[1:]] + [last_step]
+        for piece, end in zip(self.pieces, ends, strict=True):
+            last = min(end, last_step, piece.first_step + piece.steps - 1)
+            found += [(piece, *run) for run in self._trained_runs(piece.first_step, last)]
+        return found
+
     def _trained_runs(self, first_step: int, last_step: int) -> Iterable[tuple[int, int]]:
         at = first_step
         for first, last in sorted(self.skipped):

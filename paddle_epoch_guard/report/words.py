@@ -1,13 +1,24 @@
 """The names and sentences of the log: one place, so that a word means one thing."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from paddle_epoch_guard.index import SampleIndex
-from paddle_epoch_guard.ledger import Crossing, CrossingWatch, EpochKey, EpochTotal
-from paddle_epoch_guard.ledger.crossings import SIDE
+from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger
+from paddle_epoch_guard.ledger.cuts import SIDE
+from paddle_epoch_guard.ledger.tracing import Trace
 from paddle_epoch_guard.order import Piece, Reorder, Schedule
+from paddle_epoch_guard.report.discontinuity import Jump
+from paddle_epoch_guard.report.verdicts import CutReport
+from paddle_epoch_guard.resume import VerdictRecord
+
+EXPOSURE_TAG = "epoch_guard/exposure"
+"""Mean exposure of the tokens drawn."""
+FRESH_TAG = "epoch_guard/loss_fresh"
+"""Loss of samples that were never drawn before."""
+REPEAT_TAG = "epoch_guard/loss_repeat"
+"""Loss of samples that were."""
 
 _BUILD_MORE = "Build the dataset for at least max_steps x global batch samples"
 
@@ -66,7 +77,7 @@ class Words:
 
     def boundary_sentence(self, crossing: Crossing) -> str:
         """What happens at a boundary, when it is reached."""
-        of_dataset = "" if len(self.datasets) < 2 else f" of {self.datasets[crossing.dataset]}"
+        of_dataset = self._of_dataset(crossing)
         if self.trainer or crossing.position is None:
             return f"Step {crossing.step} begins {self.kind} {crossing.to_epoch}{of_dataset}."
         before = "data epoch 1" if crossing.from_epoch == 1 else f"data epochs 1 to {crossing.from_epoch}"
@@ -92,27 +103,46 @@ class Words:
             "at once."
         )
 
-    def jump_sentence(self, watch: CrossingWatch) -> str | None:
-        """What the loss did there; None where a side is empty."""
-        if watch.jump is None:
-            return None
-        crossing = watch.crossing
-        return (
-            f"Training loss at the start of {self.kind} {crossing.to_epoch} (step {crossing.step}): "
-            f"{watch.before.value:.4f} before, {watch.after.value:.4f} after, jump {watch.jump:+.4f} "
-            f"(means over up to {SIDE} steps on each side, ordinary learning included)."
+    def verdict_sentence(self, found: CutReport, crossing: Crossing | None) -> str:
+        """What the loss did at a cut, and what that means."""
+        where = f"step {found.step}"
+        if crossing is not None:
+            where = f"the start of {self.kind} {crossing.to_epoch}{self._of_dataset(crossing)} ({where})"
+        parts = []
+        if found.training is not None:
+            parts.append(f"training loss {_said(found.training)}")
+        if found.mean_before is not None and found.mean_after is not None:
+            parts.append(
+                f"means over up to {SIDE} steps: {found.mean_before:.4f} before, {found.mean_after:.4f} after, ordinary "
+                "learning included"
+            )
+        if found.exposure_before is not None and found.exposure_after is not None:
+            parts.append(f"exposure {found.exposure_before.mean:.2f} before and {found.exposure_after.mean:.2f} after")
+        if found.evaluation is not None:
+            parts.append(f"evaluation loss {_said(found.evaluation)}")
+        clause = f" ({found.clause})" if found.clause else ""
+        return f"Verdict at {where}: {found.verdict}{clause}. {'; '.join(parts) or 'Nothing is known'}.".replace(
+            ". t", ". T", 1
         )
 
-    def summary(self, totals: Mapping[EpochKey, EpochTotal]) -> str:
-        """A line for each epoch: what was drawn, when, at which loss."""
+    def summary(self, ledger: EpochLedger, verdicts: Iterable[VerdictRecord]) -> str:
+        """A line for each epoch: what was drawn, when, at which loss; then what happened at each cut."""
         lines = []
-        for key, total in sorted(totals.items()):
+        for key, total in sorted(ledger.totals.items()):
             name = f"{self.datasets[key.dataset]}, " if len(self.datasets) > 1 else ""
             lines.append(
                 f"  {name}{self.kind} {key.epoch}: {total.samples:,} samples, "
                 f"steps {total.first_step} to {total.last_step}, mean loss {total.mean_loss:.4f}"
             )
+        kinds = (("fresh", "never drawn before", ledger.fresh), ("repeat", "drawn before", ledger.repeat))
+        for name, what, loss in kinds:
+            if loss.weight > 0:
+                lines.append(f"  {name} ({what}): mean loss {loss.mean:.4f}")
+        lines += [f"  {one.sentence}" for one in sorted(verdicts, key=lambda one: one.step)]
         return "\n".join(lines)
+
+    def _of_dataset(self, crossing: Crossing) -> str:
+        return "" if len(self.datasets) < 2 else f" of {self.datasets[crossing.dataset]}"
 
     @property
     def _prefix(self) -> str:
@@ -120,6 +150,21 @@ class Words:
 
     def _within(self, dataset: int, directory: str) -> str:
         return directory if len(self.datasets) < 2 else f"{self.dataset_directory(dataset)}/{directory}"
+
+
+def _said(jump: Jump) -> str:
+    bound = f"{jump.value:+.4f}, standard error {jump.error:.4f}"
+    return f"jumps by {bound}" if jump.significant else f"does not jump ({bound})"
+
+
+def traced(trace: Trace) -> str:
+    """What the exposure of a run is known from."""
+    if trace.complete:
+        return f"exposure: all {sum(trace.tokens):,} tokens of the data are traced"
+    return (
+        f"exposure: {sum(trace.traced):,} of {sum(trace.tokens):,} tokens are traced, picked at random; a mean over "
+        "steps is off by less than 0.04 as a rule"
+    )
 
 
 def outlook(index: SampleIndex | None, schedule: Schedule | None, crossings: Sequence[Crossing]) -> str:

@@ -6,7 +6,7 @@ away with it.
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
@@ -16,6 +16,7 @@ from paddle_epoch_guard.errors import EpochGuardError, SidecarError
 from paddle_epoch_guard.files import written_whole
 from paddle_epoch_guard.index import BlendIndex, ChainIndex, GPTIndex
 from paddle_epoch_guard.index.fingerprint import digest_array
+from paddle_epoch_guard.ledger import Weighted
 from paddle_epoch_guard.order import Reorder, Schedule
 
 SIDECAR_NAME = "epoch_guard.json"
@@ -96,7 +97,19 @@ class EpochLoss:
     first_step: int
     last_step: int
     samples: int
-    loss_sum: float
+    loss: Weighted
+
+
+@dataclass(frozen=True)
+class VerdictRecord:
+    """What was said of a boundary, or of a step at which a unified order began."""
+
+    name: str
+    step: int
+    verdict: str
+    sentence: str
+    final: bool
+    """Whether nothing that comes later can change it."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +144,13 @@ class Sidecar:
     epoch_losses: tuple[EpochLoss, ...] = ()
     windows: tuple[Window, ...] = ()
     """The latest, for a boundary whose two sides lie on both sides of an interruption."""
+    fresh: Weighted = field(default_factory=Weighted)
+    """The loss of samples that were never drawn before."""
+    repeat: Weighted = field(default_factory=Weighted)
+    """The loss of samples that were."""
+    evaluations: tuple[tuple[int, float], ...] = ()
+    """The latest: step and loss."""
+    verdicts: tuple[VerdictRecord, ...] = ()
     loss_range: tuple[float, float] | None = None
     """The lowest and the highest logged loss."""
     boundaries: tuple[str, ...] = ()

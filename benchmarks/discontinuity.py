@@ -1,0 +1,203 @@
+"""How often the discontinuity test sees a jump that is not there, and how often it sees one that is.
+
+    .venv/bin/python benchmarks/discontinuity.py [--curves 2000] [--seed 0]
+
+Simulated loss curves around a cut, in units of the noise's standard deviation (sigma = 1 about a loss of 10) unless a
+row says otherwise. "before" and "after" count steps from the cut. AR(1) is noise whose neighbours correlate by phi.
+"""
+
+import argparse
+import functools
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from paddle_epoch_guard.report.discontinuity import find_jumps
+
+TARGET = 5.0  # per cent
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A kind of loss curve, cut between x <= 0 and x >= 1."""
+
+    name: str
+    x: np.ndarray
+    """Where the points stand, in steps, [n]."""
+    mean: np.ndarray | float = 10.0
+    """The curve without noise, [n]."""
+    sigma: np.ndarray | float = 1.0
+    """Standard deviation of the noise, [n]."""
+    phi: float = 0.0
+    draw: Callable[[np.random.Generator, tuple[int, int]], np.ndarray] = np.random.Generator.standard_normal
+
+    def curves(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Simulated losses, [count, n]."""
+        noise = self.draw(rng, (count, len(self.x)))
+        for at in range(1, len(self.x)):
+            noise[:, at] = self.phi * noise[:, at - 1] + math.sqrt(1 - self.phi**2) * noise[:, at]
+        return self.mean + self.sigma * noise
+
+
+def every_step(points: int) -> np.ndarray:
+    """Steps of a curve that is logged at every step."""
+    return np.arange(1.0 - points, points + 1)
+
+
+def windows(points: int, length: int) -> np.ndarray:
+    """Middles of windows of ``length`` steps that end and begin at the cut."""
+    return (np.arange(-points, points) + 0.5) * length + 0.5
+
+
+def heavy(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Noise with heavy tails: Student's t with three degrees of freedom."""
+    return rng.standard_t(3, shape)
+
+
+def spiky(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Noise with a spike of eight standard deviations at 3 % of the steps."""
+    return rng.standard_normal(shape) + 8 * (rng.random(shape) < 0.03)
+
+
+def learning_curve(steps: np.ndarray) -> np.ndarray:
+    """The loss early in a run."""
+    return 3 + 5 * np.exp(-steps / 80)
+
+
+def evaluation_curve(steps: np.ndarray) -> np.ndarray:
+    """The evaluation loss, 600 steps into a run."""
+    return 3 + 2 * ((steps + 600) / 100) ** -0.5
+
+
+def without_jump() -> list[Scenario]:
+    """Curves that must not be found to jump at the cut."""
+    x, dozen, tens = every_step(60), every_step(12), windows(12, 10)
+    early = "3 + 5 exp(-x/80)"
+    shared = []
+    for phi in (0.0, 0.5, 0.8):
+        noise = f"AR(1), phi {phi}" if phi else "white noise"
+        shared += [Scenario(f"{noise}, {n} points a side", every_step(n), phi=phi) for n in (60, 30, 20, 12)]
+    for cut, sigma in ((60, 0.02), (60, 0.1), (100, 0.05), (200, 0.05), (300, 0.05)):
+        shared.append(Scenario(f"{early}, cut at {cut}, sigma {sigma}", x, learning_curve(x + cut), sigma))
+    for cut in (120, 200, 300):
+        shared.append(Scenario(f"{early}, cut at {cut}, 12 windows of 10", tens, learning_curve(tens + cut), 0.03))
+    shared += [
+        Scenario("linear trend, 0.1 a step", x, 20 - 0.1 * x),
+        Scenario("kink at the cut, 0.3 a step", x, 20 - 0.3 * np.maximum(x, 0)),
+        Scenario("kink at the cut, AR(1), phi 0.8", x, 20 - 0.3 * np.maximum(x, 0), phi=0.8),
+        Scenario("noise triples at the cut", x, sigma=np.where(x > 0, 3.0, 1.0)),
+        Scenario("noise triples at the cut, 12 points a side", dozen, sigma=np.where(dozen > 0, 3.0, 1.0)),
+        Scenario("noise largest at the cut, fourfold", x, sigma=4 - np.abs(x) / 20),
+        Scenario("heavy tails: Student's t, 3 degrees", x, draw=heavy),
+        Scenario("spikes of 8 at 3 % of the steps", x, draw=spiky),
+    ]
+    shared += [Scenario(f"spike of {size} just after the cut", x, 10 + size * (x == 1)) for size in (3.5, 10, 30)]
+    shared += [
+        Scenario("spike of 10 just before the cut", x, 10 + 10 * (x == 0)),
+        Scenario("spike of 10 just after the cut, 12 points a side", dozen, 10 + 10 * (dozen == 1)),
+    ]
+    for at in (-25, 25, -10, 10):
+        where = f"{abs(at)} steps {'before' if at < 0 else 'after'}"
+        shared += [Scenario(f"level falls by {size}, {where}", x, 20 - size * (x > at)) for size in (1, 3)]
+        if abs(at) == 25:
+            falling = 1 - np.exp(-np.maximum(x - at, 0) / 10)
+            shared += [
+                Scenario(f"level falls by 3, {where}, AR(1), phi 0.5", x, 20 - 3 * (x > at), phi=0.5),
+                Scenario(f"slope changes by 0.1, {where}", x, 20 - 0.1 * np.maximum(x - at, 0)),
+                Scenario(f"rate drop: falls by 3 over 10 steps, {where}", x, 20 - 3 * falling),
+            ]
+    for points in (3, 4, 6, 10):
+        at = windows(points, 50)
+        shared.append(Scenario(f"evaluation curve, {points} points a side", at, evaluation_curve(at), 0.005))
+    return shared
+
+
+def beyond_reach() -> list[Scenario]:
+    """Curves without a jump at the cut that are known to be taken for one."""
+    x = every_step(60)
+    found = [
+        Scenario(f"level falls by {size}, {at} steps after", x, 20 - size * (x > at))
+        for at in (3, 5, 8)
+        for size in (2, 5)
+    ]
+    decay = np.where(x > 0, np.exp(-(x - 1) / 3), 0)
+    return [
+        *found,
+        Scenario(
+            "falls by 2 in an S of 30 steps, 10 steps after, sigma 0.05", x, 6 + 2 / (1 + np.exp((x - 10) / 8)), 0.05
+        ),
+        Scenario("spike of 8 at the cut that decays over 3 steps", x, 10 + 8 * decay),
+    ]
+
+
+def with_jump() -> list[Scenario]:
+    """Curves that fall at the cut."""
+    x = every_step(60)
+    found = [
+        Scenario(f"falls by {size}, {n} points a side, AR(1), phi {phi:g}", side, 20 - size * (side > 0), phi=phi)
+        for size in (2.0, 4.0)
+        for phi in (0.0, 0.5, 0.8)
+        for n, side in ((n, every_step(n)) for n in (60, 30, 20, 12))
+    ]
+    found += [Scenario(f"falls by {size} over 10 steps", x, 20 - size * np.clip(x / 10, 0, 1)) for size in (2, 4, 6)]
+    found.append(Scenario("falls by 3, and again 25 steps after", x, 20 - 3 * (x > 0) - 3 * (x > 25)))
+    for points in (3, 4, 6):
+        at = windows(points, 50)
+        mean = evaluation_curve(at) - 0.1 * (at > 0)
+        found.append(Scenario(f"evaluation curve, falls by 20 sigma, {points} points a side", at, mean, 0.005))
+    return found
+
+
+GROUPS = {"without": without_jump, "beyond": beyond_reach, "with": with_jump}
+
+
+def rate(task: tuple[str, int], curves: int, seed: int) -> float:
+    """In how many of 100 curves of a scenario a jump is found."""
+    group, at = task
+    scenario = GROUPS[group]()[at]
+    rng = np.random.default_rng([seed, list(GROUPS).index(group), at])
+    x = scenario.x - 0.5
+    found = [find_jumps(x, some, np.ones_like(x))[1] for some in np.split(scenario.curves(rng, curves), 10)]
+    return 100 * float(np.mean(found))
+
+
+def main() -> None:
+    """Prints a table for each group."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--curves", type=int, default=2000, help="simulated curves for each row")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    console, start = Console(), time.perf_counter()
+    tasks = [(group, at) for group, make in GROUPS.items() for at in range(len(make()))]
+    measure = functools.partial(rate, curves=arguments.curves, seed=arguments.seed)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # for matrices this small, threads only wait for each other
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        rates = dict(zip(tasks, pool.map(measure, tasks), strict=True))
+    titles = {
+        "without": f"No jump: found in % of curves (target: under {TARGET:g})",
+        "beyond": "No jump at the cut, but too near to tell: found in %",
+        "with": "A jump: found in %",
+    }
+    for group, make in GROUPS.items():
+        table = Table(title=titles[group], title_justify="left")
+        table.add_column("curve")
+        table.add_column("found", justify="right")
+        for at, scenario in enumerate(make()):
+            found = rates[group, at]
+            missed = group == "without" and found >= TARGET
+            table.add_row(scenario.name, f"{found:.1f}" + (" [red]missed[/red]" if missed else ""))
+        console.print(table)
+    taken = time.perf_counter() - start
+    console.print(f"{arguments.curves} curves a row, seed {arguments.seed}, {taken:.0f} s, {os.cpu_count()} processes")
+
+
+if __name__ == "__main__":
+    main()

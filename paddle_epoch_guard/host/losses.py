@@ -1,0 +1,112 @@
+"""The loss of each sample, from the model's own unreduced token-loss layer, without another forward.
+
+PaddleNLP's decoder models keep one in their criterion (`criterion.loss_func`, paddlenlp 3.0.0b4): a
+``CrossEntropyLoss(reduction="none")``, or a ``ParallelCrossEntropy`` under tensor parallelism.
+"""
+
+import weakref
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import paddle
+from paddle.distributed.fleet.meta_parallel import ParallelCrossEntropy
+
+_MERGE = 256  # microbatches after which the small tensors are joined to one
+_hooks: "weakref.WeakKeyDictionary[Any, list[Any]]" = weakref.WeakKeyDictionary()
+
+
+class TokenLosses:
+    """Collects the losses of each sample of each training microbatch, on the device until they are asked for.
+
+    Only calls from within a training forward of the model count: evaluation runs in ``eval`` mode, and recomputation
+    happens in the backward pass.
+
+    Args:
+        model: the trainer's model, unwrapped.
+
+    Attributes:
+        layers: how many unreduced token-loss layers the model has; with none, nothing is collected.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._rows: list[Any] = []
+        self._microbatches: list[int] = []
+        self._forward: list[Any] | None = None
+        self._samples = 0
+        for hook in _hooks.pop(model, ()):  # of a run that ended in an exception
+            hook.remove()
+        found = [layer for layer in model.sublayers() if _is_token_loss(layer)] if hasattr(model, "sublayers") else []
+        self.layers = len(found)
+        self._hooks: list[Any] = []
+        if found:
+            self._hooks.append(model.register_forward_pre_hook(self._begin, with_kwargs=True))
+            self._hooks += [layer.register_forward_post_hook(self._take) for layer in found]
+            self._hooks.append(model.register_forward_post_hook(self._end))
+            _hooks[model] = self._hooks
+
+    def close(self) -> None:
+        """Takes the hooks off the model."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        self.take()
+
+    def take(self) -> list[npt.NDArray[np.float64]]:
+        """What was collected since the last time, brought over from the device at once.
+
+        Returns:
+            For each microbatch, in order, ``[samples, 4]``: the sum of the token losses, and how many tokens have a
+            loss above zero, a label that is not ignored, and any loss at all. A microbatch whose losses are not one
+            row for each sample has no rows.
+        """
+        rows, sizes = self._rows, self._microbatches
+        self._rows, self._microbatches = [], []
+        if not sizes:
+            return []
+        values = paddle.concat(rows).numpy().astype(np.float64) if rows else np.empty((0, 4))
+        return np.split(values, np.cumsum(sizes)[:-1])
+
+    def _begin(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, paddle.Tensor) and value.ndim]
+        self._samples = int(tensors[0].shape[0]) if tensors else 0
+        self._forward = [] if model.training else None
+
+    def _take(self, layer: Any, inputs: Any, losses: Any) -> None:
+        if self._forward is None:
+            return
+        with paddle.no_grad():
+            self._forward.append(_sums(layer, inputs, losses.detach(), self._samples))
+
+    def _end(self, model: Any, inputs: Any, outputs: Any) -> None:
+        forward, self._forward = self._forward, None
+        if forward is None:
+            return
+        # Two token losses in one forward are not both the loss of these samples.
+        rows = forward[0] if len(forward) == 1 else None
+        self._microbatches.append(0 if rows is None else int(rows.shape[0]))
+        if rows is not None:
+            self._rows.append(rows)
+            if len(self._rows) >= _MERGE:
+                self._rows = [paddle.concat(self._rows)]
+
+
+def _is_token_loss(layer: Any) -> bool:
+    if isinstance(layer, paddle.nn.CrossEntropyLoss):
+        return bool(layer.reduction == "none")
+    return isinstance(layer, ParallelCrossEntropy)
+
+
+def _sums(layer: Any, inputs: Any, losses: Any, samples: int) -> Any:
+    """``[samples, 4]``, see :meth:`TokenLosses.take`; None where the losses do not divide among the samples."""
+    if samples < 1 or int(losses.size) % samples:
+        return None
+    losses = losses.astype("float32").reshape([samples, -1])
+    positive = (losses > 0).astype("float32").sum(axis=1)
+    anything = paddle.full_like(positive, losses.shape[1])
+    labelled = anything
+    labels = inputs[1] if len(inputs) > 1 else None
+    if isinstance(labels, paddle.Tensor) and labels.size == losses.size:
+        ignored = getattr(layer, "ignore_index", -100)
+        labelled = (labels.reshape(losses.shape) != ignored).astype("float32").sum(axis=1)
+    return paddle.stack([losses.sum(axis=1), positive, labelled, anything], axis=1)

@@ -1,0 +1,115 @@
+"""Both sides of a place where the order of the data changes: the losses there, windows and evaluations."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from paddle_epoch_guard.ledger.crossings import Crossing
+from paddle_epoch_guard.ledger.epochs import LossWindow
+
+SIDE = 30
+"""Steps on each side of a cut over which losses and exposures are averaged."""
+FIT_STEPS = 60
+"""Steps on each side of a cut that an estimate of its jump is made from, at least."""
+FIT_WINDOWS = 12
+"""And log windows."""
+EVALUATIONS = 3
+"""Evaluations on each side, without which nothing is said of the evaluation loss."""
+
+Point = tuple[int, float]
+"""Step and loss."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A boundary, or a step at which a unified order begins."""
+
+    name: str
+    """Its folder in the log."""
+    step: int
+    last_before: int
+    """The last step wholly before it."""
+    first_after: int
+    """The first step wholly after it."""
+    crossing: Crossing | None = None
+    """Where it is a boundary."""
+
+    @classmethod
+    def at(cls, crossing: Crossing, name: str) -> "Cut":
+        """The cut of a boundary."""
+        return cls(name, crossing.step, crossing.last_before, crossing.first_after, crossing)
+
+
+@dataclass
+class CutWatch:
+    """Collects the loss on both sides of one cut; neither side reaches across another cut.
+
+    Windows count whole. Where a window is longer than a side, the one next to the cut stands for it.
+    """
+
+    cut: Cut
+    since: int = 0
+    """The first step after the cut before this one."""
+    before: list[LossWindow] = field(default_factory=list)
+    after: list[LossWindow] = field(default_factory=list)
+    evaluations: list[Point] = field(default_factory=list)
+    ended: bool = False
+    """Whether the next cut, or the end of the run, has been reached."""
+    told: bool = False
+    """Whether the training loss has been judged, if not yet confirmed by evaluations."""
+
+    def begin(self, history: Sequence[LossWindow], evaluations: Iterable[Point]) -> None:
+        """Takes what lies before the cut, the most recent last."""
+        for window in reversed(history):
+            if window.first_step < self.since or _enough(self.before):
+                break
+            if window.last_step <= self.cut.last_before:
+                self.before.insert(0, window)
+        for step, loss in evaluations:
+            self.evaluate(step, loss)
+
+    def take(self, window: LossWindow) -> None:
+        """Takes a window after the cut."""
+        if not self.ended and window.first_step >= self.cut.first_after and not _enough(self.after):
+            self.after.append(window)
+
+    def evaluate(self, step: int, loss: float) -> None:
+        """Takes an evaluation after ``step``."""
+        if not self.ended and step >= self.since:
+            self.evaluations.append((step, loss))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the far side is as long as an estimate asks for."""
+        return self.ended or _enough(self.after)
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether both sides have enough evaluations."""
+        sides = [step <= self.cut.last_before for step, _ in self.evaluations]
+        return min(sides.count(True), sides.count(False)) >= EVALUATIONS
+
+    @property
+    def windows(self) -> list[LossWindow]:
+        """Of both sides."""
+        return [*self.before, *self.after]
+
+    @property
+    def mean_before(self) -> float | None:
+        """Mean loss over :data:`SIDE` steps before the cut; None where there is no window."""
+        first = self.cut.last_before - SIDE + 1
+        return _mean([one for one in self.before if one.first_step >= first] or self.before[-1:])
+
+    @property
+    def mean_after(self) -> float | None:
+        """Mean loss over :data:`SIDE` steps after the cut; None where there is no window."""
+        last = self.cut.first_after + SIDE - 1
+        return _mean([one for one in self.after if one.first_step <= last])
+
+
+def _enough(windows: Sequence[LossWindow]) -> bool:
+    return len(windows) >= FIT_WINDOWS and windows[-1].last_step - windows[0].first_step + 1 >= FIT_STEPS
+
+
+def _mean(windows: Sequence[LossWindow]) -> float | None:
+    samples = sum(window.samples for window in windows)
+    return sum(window.samples * window.loss for window in windows) / samples if samples else None

@@ -1,0 +1,65 @@
+import pytest
+
+from paddle_epoch_guard.ledger import Crossing, Cut, CutWatch, EpochKey, LossWindow
+
+
+def window(first_step, last_step, loss):
+    return LossWindow(first_step, last_step, loss, {EpochKey(0, 1): last_step - first_step + 1})
+
+
+def watch(step, history, *, mixed=False, evaluations=(), **options):
+    one = CutWatch(Cut.at(Crossing(step, 1, mixed=mixed), "boundary_1_to_2"), **options)
+    one.begin(history, evaluations)
+    return one
+
+
+def steps(first, last, loss):
+    return [window(step, step, loss) for step in range(first, last + 1)]
+
+
+def test_means_are_over_thirty_steps_on_each_side_of_the_mixed_step():
+    one = watch(100, steps(1, 69, 9.0) + steps(70, 99, 5.0), mixed=True)
+    for each in [window(100, 100, 100.0), *steps(101, 130, 2.0), *steps(131, 160, 1.0)]:
+        assert not one.is_known
+        one.take(each)
+    assert one.is_known
+    assert (one.mean_before, one.mean_after) == (5.0, 2.0)
+
+
+def test_sixty_steps_on_each_side_are_kept():
+    one = watch(100, steps(1, 99, 9.0))
+    for each in steps(100, 300, 2.0):
+        one.take(each)
+    assert [(each[0].first_step, each[-1].last_step) for each in (one.before, one.after)] == [(40, 99), (100, 159)]
+
+
+def test_a_side_has_twelve_windows_where_they_are_long():
+    one = watch(1001, [window(at + 1, at + 50, 4.0) for at in range(0, 1000, 50)])
+    for at in range(1000, 3000, 50):
+        one.take(window(at + 1, at + 50, 2.0))
+    assert len(one.before) == len(one.after) == 12
+    assert (one.mean_before, one.mean_after) == (4.0, 2.0)  # of the window next to the cut
+
+
+def test_neither_side_reaches_across_another_cut():
+    one = watch(100, steps(1, 99, 9.0), since=90)
+    assert one.before[0].first_step == 90
+    one.take(window(100, 100, 1.0))
+    one.ended = True
+    one.take(window(101, 101, 1.0))
+    one.evaluate(101, 1.0)
+    assert one.is_known
+    assert (len(one.after), one.evaluations) == (1, [])
+
+
+def test_nothing_is_known_of_a_side_without_windows():
+    one = watch(1, [])
+    assert (one.mean_before, one.mean_after) == (None, None)
+
+
+@pytest.mark.parametrize(("after", "known"), [(2, False), (3, True)])
+def test_evaluations_count_with_three_on_each_side(after, known):
+    one = watch(100, steps(1, 99, 9.0), evaluations=[(70, 1.0), (80, 1.0), (90, 1.0)])
+    for at in range(after):
+        one.evaluate(100 + at, 1.0)
+    assert one.is_evaluated == known

@@ -1,0 +1,521 @@
+"""Exposure, against a count of every draw of every token that knows nothing of how it is computed."""
+
+import dataclasses
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpora import JOINT, LENGTH, ONE_EPOCH, SEPARATED, SIZES, arrays_of, build_train, index_of, write_corpus
+from paddle_epoch_guard.errors import IndexMismatchError
+from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, IndexLayout
+from paddle_epoch_guard.index.fingerprint import read_rows
+from paddle_epoch_guard.index.verify import IndexArrays
+from paddle_epoch_guard.ledger import exposure as exposure_module
+from paddle_epoch_guard.ledger import tracing
+from paddle_epoch_guard.ledger.exposure import Exposure
+from paddle_epoch_guard.ledger.tracing import trace
+from paddle_epoch_guard.order import Piece, PositionMap, Reorder, Schedule
+
+
+def tokens_of(dataset):
+    """What each position of the host's own order draws. Tokens count up through the corpus: each names its place."""
+    return [dataset[p]["text"][:-1].tolist() for p in range(len(dataset))]
+
+
+def read(schedule, last_step):
+    """Step -> positions, in the order they are drawn; nothing of skipped steps. A plain loop over microbatches."""
+    found = {}
+    for at, piece in enumerate(schedule.pieces):
+        end = schedule.pieces[at + 1].first_step - 1 if at + 1 < len(schedule.pieces) else last_step
+        position = piece.start
+        for step in range(piece.first_step, min(end, last_step) + 1):
+            drawn = []
+            for _ in range(piece.accumulation):
+                upto = position + piece.micro_batch * piece.world_size
+                if upto > piece.stop and not (piece.keeps_tail and position < piece.stop):
+                    break
+                drawn += range(position, min(upto, piece.stop))
+                position = upto
+            else:
+                if not any(first <= step <= last for first, last in schedule.skipped):
+                    found[step] = drawn
+                continue
+            break  # the sampler ends in the midst of a step
+    return found
+
+
+class Counted:
+    """The exposure of every draw, counted one by one."""
+
+    def __init__(self, drawn, positions, schedule, last_step):
+        """``drawn``: the tokens that each position of the base order draws."""
+        seen = Counter()
+        self.of_step = {}
+        self.fresh = {}
+        for step, at in read(schedule, last_step).items():
+            priors = []
+            for position, base in zip(at, positions.base(at).tolist(), strict=True):
+                mine = []
+                for token in drawn[base]:
+                    mine.append(seen[token])
+                    seen[token] += 1
+                self.fresh[step, position] = sum(prior == 0 for prior in mine) / len(mine)
+                priors += mine
+            self.of_step[step] = priors
+
+    def mean(self, first_step, last_step):
+        priors = sum((self.of_step.get(step, []) for step in range(first_step, last_step + 1)), [])
+        return sum(priors) / len(priors) if priors else None
+
+
+def agrees(index, drawn, positions, schedule, last_step):
+    """Asserts that every step, every range of steps and every sample has the exposure that counting gives."""
+    assert len(drawn) == len(index)
+    counted = Counted(drawn, positions, schedule, last_step)
+    followed = trace(index, positions)
+    assert followed.complete
+    exposure = Exposure(followed, schedule, last_step)
+    ranges = [(step, step) for step in range(1, last_step + 1)]
+    ranges += [(first, min(first + 6, last_step)) for first in range(1, last_step + 1, 5)] + [(1, last_step)]
+    for first, last in ranges:
+        found, expected = exposure.of_steps(first, last), counted.mean(first, last)
+        assert (None if found is None else found.mean) == expected, (first, last)
+        assert found is None or found.error == 0.0
+    for step in range(1, last_step + 1):
+        at = [position for one, position in counted.fresh if one == step]
+        shares, known = exposure.of_positions(step, np.array([*at[::-1], len(index) + 5], dtype=np.int64))
+        assert shares.tolist() == [*(counted.fresh[step, position] for position in at[::-1]), 0.0]
+        assert known.tolist() == [*[True] * len(at), False]
+    return exposure
+
+
+def plain(index, batch=4, samples=None):
+    """All whole steps of a run without incidents."""
+    stop = len(index) if samples is None else samples
+    return Schedule((Piece(1, 0, batch, 1, 1, len(index)),)), stop // batch
+
+
+REORDERS = {
+    "host": lambda index: (),
+    "uniform": lambda index: (Reorder(0, len(index) - 5, "uniform", (1, 1, 0)),),
+    "uniform resumed": lambda index: (Reorder(44, len(index), "uniform", (1, 1, 0)),),
+    "ramp resumed": lambda index: (Reorder(40, len(index) - 3, "ramp", (1, 1, 0), len(index) * 2 // 3),),
+    "twice": lambda index: (
+        Reorder(10, len(index) - 20, "ramp", (1, 1, 0), len(index) // 2),
+        Reorder(36, len(index), "uniform", (1, 1, 1)),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("exposure") / "corpus" / "text", SIZES)
+
+
+@pytest.fixture(scope="module")
+def separated(prefix):
+    return build_train([prefix], SEPARATED, LENGTH)
+
+
+@pytest.mark.parametrize("reorders", REORDERS.values(), ids=REORDERS)
+@pytest.mark.parametrize("samples", [ONE_EPOCH, 110, SEPARATED, JOINT, 420])
+@pytest.mark.parametrize("split", ["100,0,0", "70,30,0"])
+def test_every_step_has_the_exposure_that_counting_gives(prefix, samples, split, reorders):
+    dataset = build_train([prefix], samples, LENGTH, split=split)
+    index = index_of(dataset)
+    schedule, last_step = plain(index)
+    agrees(index, tokens_of(dataset), PositionMap(reorders(index)), schedule, last_step)
+
+
+def test_another_split_than_the_first_is_traced_in_its_own_documents(prefix):
+    dataset = build_train([prefix], SEPARATED, LENGTH, split="30,70,0")
+    description = Description.parse(dataset.desc, "desc")
+    sizes = dataset.indexed_dataset.sizes
+    # The host builds only what is asked for; an index of the second split is that of the first over other documents.
+    skipped = 5
+    arrays = dataclasses.replace(
+        arrays_of(dataset),
+        doc_idx=np.asarray(dataset.doc_idx) + skipped,
+        sizes=np.concatenate((np.full(skipped, 3, np.int32), sizes[:12], np.full(23, 9, np.int32))),
+    )
+    moved = dataclasses.replace(description, name="valid", split="5,12,23")
+    index = GPTIndex.from_arrays(moved, arrays)
+    schedule, last_step = plain(index)
+    agrees(index, tokens_of(dataset), PositionMap(), schedule, last_step)
+
+
+@pytest.mark.parametrize("reorders", REORDERS.values(), ids=REORDERS)
+def test_an_extended_run_sees_the_tokens_of_all_its_parts(prefix, reorders):
+    parts = [
+        build_train([prefix], samples, LENGTH, seed=seed)
+        for samples, seed in ((SEPARATED, 1), (ONE_EPOCH, 2), (ONE_EPOCH, 3))
+    ]
+    index = ChainIndex(tuple(index_of(part) for part in parts))
+    schedule, last_step = plain(index)
+    agrees(index, sum(map(tokens_of, parts), []), PositionMap(reorders(index)), schedule, last_step)
+
+
+@pytest.mark.parametrize("reorders", REORDERS.values(), ids=REORDERS)
+def test_a_blend_of_the_hosts(tmp_path, reorders):
+    prefixes = [write_corpus(tmp_path / name, sizes) for name, sizes in (("a", SIZES), ("b", SIZES[:11]))]
+    dataset = build_train([0.7, prefixes[0], 0.3, prefixes[1]], 210, LENGTH, cache=tmp_path / "cache")
+    index = BlendIndex(
+        tuple(index_of(one) for one in dataset.datasets), dataset.dataset_index, dataset.dataset_sample_index
+    )
+    drawn = [[(dataset[p]["dataset_idx"], token) for token in dataset[p]["text"][:-1]] for p in range(210)]
+    schedule, last_step = plain(index)
+    agrees(index, drawn, PositionMap(reorders(index)), schedule, last_step)
+
+
+def blend_of(datasets, weights, samples, seed):
+    """A blend of lists of live datasets, each list drawn one after the other; and what each position draws."""
+    parts = [ChainIndex(tuple(map(index_of, one))) if len(one) > 1 else index_of(one[0]) for one in datasets]
+    tokens = [
+        [[(k, token) for token in row] for row in sum(map(tokens_of, one), [])] for k, one in enumerate(datasets)
+    ]
+    random = np.random.default_rng(seed)
+    which, inner, used = [], [], [0] * len(parts)
+    for _ in range(samples):
+        one = int(random.choice(len(parts), p=weights))
+        which.append(one)
+        inner.append(used[one])
+        used[one] += 1
+    index = BlendIndex(tuple(parts), np.array(which, np.int16), np.array(inner, np.int64))
+    return index, [tokens[k][j] for k, j in zip(which, inner, strict=True)]
+
+
+@pytest.mark.parametrize("reorders", REORDERS.values(), ids=REORDERS)
+def test_a_blend_whose_dataset_was_extended(prefix, tmp_path, reorders):
+    other = write_corpus(tmp_path / "corpus" / "b", SIZES[5:20])
+    datasets = [
+        [build_train([prefix], 80, LENGTH), build_train([prefix], ONE_EPOCH, LENGTH, seed=5)],
+        [build_train([other], 60, LENGTH)],
+    ]
+    index, drawn = blend_of(datasets, [0.75, 0.25], 160, seed=3)
+    schedule, last_step = plain(index)
+    agrees(index, drawn, PositionMap(reorders(index)), schedule, last_step)
+
+
+SCHEDULES = {
+    "batch and ranks change": Schedule(
+        (Piece(1, 0, 4, 1, 1, 220), Piece(9, 32, 1, 3, 2, 220), Piece(20, 98, 5, 1, 1, 220))
+    ),
+    "drawn again": Schedule((Piece(1, 0, 4, 1, 1, 220), Piece(21, 0, 4, 1, 1, 220))),
+    "ran dry": Schedule((Piece(1, 0, 2, 2, 2, 220), Piece(28, 0, 2, 2, 2, 220))),
+    "ran dry with a tail": Schedule((Piece(1, 0, 2, 1, 4, 223, True), Piece(29, 0, 2, 1, 4, 223, True))),
+    "ends before the next piece": Schedule((Piece(1, 0, 4, 1, 1, 50), Piece(20, 30, 4, 1, 1, 220))),
+    "begins late": Schedule((Piece(7, 24, 4, 1, 1, 220),)),
+    "skipped": Schedule(
+        (Piece(1, 0, 4, 1, 1, 220), Piece(21, 12, 4, 1, 1, 220)), ((3, 5), (18, 22), (24, 24), (30, 90))
+    ),
+    "skipped at once": Schedule((Piece(1, 0, 4, 1, 1, 220), Piece(3, 0, 4, 1, 1, 220)), ((1, 4), (2, 3))),
+}
+
+
+@pytest.mark.parametrize("reorders", REORDERS.values(), ids=REORDERS)
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_what_earlier_pieces_drew_counts_and_what_is_skipped_does_not(separated, schedule, reorders):
+    index = index_of(separated)
+    agrees(index, tokens_of(separated), PositionMap(reorders(index)), schedule, 50)
+
+
+@st.composite
+def runs(draw):
+    """Document sizes, sequence length, samples, reorders and schedule of any run."""
+    sizes = draw(st.lists(st.integers(0, 30), min_size=2, max_size=14).filter(lambda sizes: sum(sizes) > 1))
+    length = draw(st.integers(1, 9))
+    samples = max(int(draw(st.floats(0.2, 4.2)) * sum(sizes) / length), 1)
+    ends = st.integers(0, samples)
+    reorders = []
+    for start, boundary, stop in sorted(
+        sorted(one) for one in draw(st.lists(st.tuples(ends, ends, ends), max_size=2))
+    ):
+        if start < boundary < stop:
+            reorders.append(Reorder(start, stop, draw(st.sampled_from(["uniform", "ramp"])), (1, start), boundary))
+    pieces, step = [], 1
+    for _ in range(draw(st.integers(1, 3))):
+        parts = draw(st.tuples(*[st.integers(1, 3)] * 3))
+        start = draw(ends)
+        pieces.append(Piece(step, start, *parts, stop=max(draw(ends), start), keeps_tail=draw(st.booleans())))
+        step += draw(st.integers(1, max(pieces[-1].steps, 1) + 2))
+    skipped = draw(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5)), max_size=2))
+    schedule = Schedule(tuple(pieces), tuple((first, first + more) for first, more in skipped))
+    return sizes, length, samples, tuple(reorders), schedule, draw(st.integers(1, step + 40))
+
+
+@settings(max_examples=100, deadline=None)
+@given(runs(), st.integers(0, 1000), st.sampled_from([1, 3, 1 << 16]))
+def test_any_run_has_the_exposure_that_counting_gives(run, seed, block):
+    sizes, length, samples, reorders, schedule, last_step = run
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracing, "_BLOCK", block)
+        dataset = build_train([write_corpus(Path(folder) / "text", sizes)], samples, length, seed=seed)
+        agrees(index_of(dataset), tokens_of(dataset), PositionMap(reorders), schedule, last_step)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_blend_has_the_exposure_that_counting_gives(data):
+    with tempfile.TemporaryDirectory() as folder:
+        datasets = []
+        for name in "abc"[: data.draw(st.integers(1, 3))]:
+            sizes = data.draw(
+                st.lists(st.integers(0, 30), min_size=2, max_size=8).filter(lambda sizes: sum(sizes) > 20)
+            )
+            text = write_corpus(Path(folder) / name, sizes)
+            parts = data.draw(st.integers(1, 2))
+            datasets.append([build_train([text], 50, 6, seed=data.draw(st.integers(1, 99))) for _ in range(parts)])
+        index, drawn = blend_of(datasets, np.full(len(datasets), 1 / len(datasets)), 50, data.draw(st.integers(0, 99)))
+        start = data.draw(st.integers(0, 40))
+        schedule, last_step = plain(index, 3)
+        agrees(index, drawn, PositionMap([Reorder(start, 48, "uniform", (1,))]), schedule, last_step)
+
+
+def made(sizes, length, epochs, seed=0):
+    """An index of random documents in memory, as the host builds it but without its files.
+
+    ``epochs``: the share of them that the run draws decides whether the last is shuffled apart.
+    """
+    random = np.random.default_rng(seed)
+    tokens = int(sum(sizes))
+    layout = IndexLayout.of(tokens, length, int(epochs * tokens / length))
+    ids = [np.tile(np.arange(len(sizes)), group) for group in layout.epoch_groups]
+    doc_idx = np.concatenate([random.permutation(group) for group in ids]).astype(np.int32)
+    shuffle_idx = np.concatenate([low + random.permutation(high - low) for low, high in layout.sample_groups])
+    place = np.arange(layout.samples_built + 1) * length
+    ends = np.cumsum(np.asarray(sizes)[doc_idx])
+    entry = np.searchsorted(ends, place, side="right")
+    sample_idx = np.stack((entry, place - (ends[entry] - np.asarray(sizes)[doc_idx[entry]])), axis=1)
+    sources = {"doc_idx": "d", "sample_idx": "s", "shuffle_idx": "p"}
+    arrays = IndexArrays(doc_idx, sample_idx, shuffle_idx, np.asarray(sizes, np.int32), sources)
+    return GPTIndex.from_arrays(Description("text", "train", layout.samples_requested, length, 1, "1"), arrays)
+
+
+LARGE = np.random.default_rng(0).integers(1, 400, 300)  # 60,000 tokens
+
+
+@pytest.fixture(scope="module")
+def large():
+    return made(LARGE, 16, 1.5)
+
+
+def means(exposure, last_step, width=1):
+    return np.array(
+        [exposure.of_steps(step, step + width - 1).mean for step in range(1, last_step + 2 - width, width)]
+    )
+
+
+def test_separated_exposure_steps_up_by_one_at_the_boundary(large):
+    (boundary,) = large.boundaries
+    schedule, last_step = plain(large, batch=1, samples=large.layout.samples_requested)
+    for tokens in (10**6, 2000):
+        found = means(Exposure(trace(large, PositionMap(), tokens), schedule, last_step), last_step)
+        assert (found[: boundary.position] == 0.0).all()
+        # But for the tokens of the sample that crosses: it is drawn somewhere behind the boundary, and some of its
+        # tokens are of the epoch before.
+        assert found[boundary.position :].mean() == pytest.approx(1.0, abs=1e-3)
+        assert np.median(found[boundary.position :]) == 1.0
+
+
+@pytest.mark.parametrize(("mix", "low", "high"), [("ramp", 0.0, 0.01), ("uniform", 0.22, 0.27)])
+def test_resumed_at_half_of_the_first_epoch_a_ramp_is_continuous_and_a_uniform_mix_is_not(mix, low, high):
+    index = made(np.tile(LARGE, 10), 16, 1.5)
+    boundary, planned = index.boundaries[0].position, index.layout.samples_requested
+    start = boundary // 2
+    positions = PositionMap([Reorder(start, planned, mix, (7, 1, 0), boundary if mix == "ramp" else None)])
+    schedule, last_step = plain(index, batch=20, samples=planned)
+    exposure = Exposure(trace(index, positions, 10**6), schedule, last_step)
+    at = start // 20
+    assert exposure.of_steps(1, at).mean == 0.0
+    assert low <= exposure.of_steps(at + 2, at + 31).mean <= high
+    # No order draws a token more often than the host's, or less often.
+    assert exposure.of_steps(1, last_step).mean == pytest.approx((planned - boundary) / planned, abs=1e-3)
+
+
+CASES = {
+    "joint": (1.9, ()),
+    "three epochs": (3.0, ()),
+    "ramp": (1.5, (Reorder(2000, 5500, "ramp", (1,), 3760),)),
+    "uniform": (1.5, (Reorder(2000, 5500, "uniform", (1,)),)),
+}
+
+
+@pytest.mark.parametrize(("epochs", "reorders"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_sample_of_tokens_tells_the_exposure_within_its_error(epochs, reorders, width):
+    """Of windows that hold too few draws of their own, and of windows that hold enough."""
+    index = made(LARGE, 16, epochs)
+    positions = PositionMap(reorders)
+    schedule, last_step = plain(index, batch=60, samples=index.layout.samples_requested)
+    exact = Exposure(trace(index, positions, 10**6), schedule, last_step)
+    sigmas, draws = [], []
+    for seed in range(40):
+        sampled = trace(index, positions, 6000, seed)
+        assert not sampled.complete
+        exposure = Exposure(sampled, schedule, last_step)
+        for step in range(1 + seed % 7, last_step - width, 7):
+            found, true = exposure.of_steps(step, step + width - 1), exact.of_steps(step, step + width - 1)
+            draws.append(found.draws)
+            if true.mean < 0.1:  # what is rare scatters lopsidedly
+                assert abs(found.mean - true.mean) < 4 * found.error + 0.01
+            else:
+                sigmas.append((found.mean - true.mean) / found.error)
+    assert_honest(sigmas)
+    assert min(draws) >= exposure_module.ENOUGH
+    assert (np.median(draws) < 210) == (width == 1)
+
+
+def assert_honest(sigmas):
+    """That errors, in units of what they are said to be, scatter as they should."""
+    assert np.abs(sigmas).max() < 4
+    assert 0.62 < np.mean(np.abs(sigmas) < 1) < 0.86  # where few samples stand for many, errors err upwards
+    assert abs(np.mean(sigmas)) < 0.1
+
+
+def test_a_sample_of_the_tokens_of_a_blend_is_weighted(tmp_path):
+    """Datasets of which one is small and drawn often: unweighted, its tokens would count too much."""
+    datasets = made(LARGE[:20], 16, 5.0, seed=1), made(LARGE, 16, 1.4, seed=2), made(LARGE[40:140], 16, 1.0, seed=3)
+    counts = [len(one) for one in datasets]
+    which = np.random.default_rng(4).permutation(np.repeat(np.arange(3), counts))
+    inner = np.empty_like(which)
+    for one in range(3):
+        inner[which == one] = np.arange(counts[one])
+    index = BlendIndex(datasets, which.astype(np.int16), inner)
+    schedule, last_step = plain(index, batch=8)
+    exact = Exposure(trace(index, PositionMap(), 10**6), schedule, last_step)
+    sigmas, of_all = [], []
+    for seed in range(25):
+        sampled = trace(index, PositionMap(), 6000, seed)
+        assert min(sampled.traced) >= 200
+        exposure = Exposure(sampled, schedule, last_step)
+        for step in range(1 + seed, last_step - 20, 61):
+            found, true = exposure.of_steps(step, step + 19), exact.of_steps(step, step + 19)
+            sigmas.append((found.mean - true.mean) / found.error)
+        of_all.append(exposure.of_steps(1, last_step).mean - exact.of_steps(1, last_step).mean)
+    assert_honest(sigmas)
+    assert abs(np.mean(of_all)) < 0.002
+
+
+def test_means_are_never_taken_from_beyond_a_cut(large):
+    boundary = large.boundaries[0].position
+    run = Schedule((Piece(1, 0, 1, 1, 1, len(large)), Piece(3001, 0, 1, 1, 1, len(large))))
+    exposure = Exposure(trace(large, PositionMap(), 1000), run, 3000 + len(large))
+    # From step 3001 on all is drawn again: what was fresh at step 3000 is seen once at once.
+    assert exposure.of_steps(2999, 3000).mean == 0.0
+    assert exposure.of_steps(3001, 3002).mean == 1.0
+    assert exposure.of_steps(3001, 3002).draws == exposure_module.ENOUGH
+    assert exposure.of_steps(3000 + boundary, 3000 + boundary).mean < 0.5
+    # A window over a cut is judged on either side of it, by its share of the samples.
+    assert exposure.of_steps(2998, 3001).mean == pytest.approx(0.25)
+    # A piece that only goes on does not hide what lies before it.
+    split = Schedule((Piece(1, 0, 1, 1, 1, len(large)), Piece(2001, 2000, 2, 1, 1, len(large))))
+    assert Exposure(trace(large, PositionMap(), 1000), split, 2500)._cuts.tolist() == [0, 3000]
+
+
+def test_a_boundary_among_passed_over_positions_is_a_cut(large):
+    boundary = large.boundaries[0].position
+    schedule = Schedule((Piece(1, 0, 1, 1, 1, len(large)),), ((boundary - 20, boundary + 20),))
+    exposure = Exposure(trace(large, PositionMap(), 1000), schedule, boundary + 400)
+    assert exposure.of_steps(boundary - 30, boundary - 21).mean == 0.0
+    assert exposure.of_steps(boundary + 21, boundary + 30).mean > 0.9
+    assert exposure.of_steps(boundary - 20, boundary + 20) is None
+
+
+def test_steps_that_draw_nothing_have_no_exposure(large):
+    exposure = Exposure(trace(large, PositionMap(), 1000), Schedule((Piece(5, 0, 8, 1, 1, 800),)), 50)
+    assert exposure.of_steps(1, 4) is None
+    assert exposure.of_steps(51, 60) is None
+    assert exposure.of_steps(1, 5).mean == 0.0
+    assert [one.tolist() for one in exposure.of_positions(4, np.arange(3))] == [[0.0] * 3, [False] * 3]
+    assert [one.tolist() for one in exposure.of_positions(5, np.arange(0))] == [[], []]
+
+
+def test_where_no_token_is_traced_nothing_is_said(large):
+    sampled = trace(large, PositionMap(), 3)
+    exposure = Exposure(sampled, Schedule((Piece(1, 0, 1, 1, 1, len(large)),)), 3)
+    assert exposure.of_steps(1, 1) is None  # in three samples there is none of the three
+    assert not exposure.of_positions(1, np.arange(3))[1].any()
+
+
+def test_a_sample_of_tokens_says_which_samples_are_fresh(large):
+    schedule, last_step = plain(large, batch=1)
+    complete, sampled = (Exposure(trace(large, PositionMap(), count), schedule, last_step) for count in (10**6, 9000))
+    at = np.random.default_rng(1).permutation(len(large))
+    exact, known = complete.of_positions(1, at)
+    assert known.all()
+    found, known = sampled.of_positions(1, at)
+    # A sample none of whose tokens is traced is what all others on its side of the boundary are.
+    assert known.all()
+    assert found.mean() == pytest.approx(exact.mean(), abs=0.01)
+    assert (found[exact == 1.0] > 0.99).all()
+    assert (found[exact == 0.0] < 0.01).all()
+
+
+def test_where_new_and_known_samples_are_mixed_only_traced_ones_tell(large):
+    mixed = PositionMap([Reorder(0, len(large), "uniform", (1, 1, 0))])
+    schedule, last_step = plain(large, batch=1)
+    exposure = Exposure(trace(large, mixed, 9000), schedule, last_step)
+    found, known = exposure.of_positions(1, np.arange(len(large)))
+    assert 0.8 < known.mean() < 1.0
+    assert not found[~known].any()
+
+
+def test_the_same_seed_picks_the_same_tokens(large):
+    first, again, other = (trace(large, PositionMap(), 500, seed) for seed in (1, 1, 2))
+    assert first.position.tolist() == again.position.tolist()
+    assert first.token.tolist() == again.token.tolist()
+    assert first.position.tolist() != other.position.tolist()
+    assert first.traced == (500,)
+    assert first.tokens == (sum(LARGE),)
+
+
+def test_the_tokens_are_the_same_whatever_holds_the_arrays(separated, monkeypatch):
+    """Mapped files are read, other arrays looked at; blocks of any size."""
+    index = index_of(separated)
+    arrays = index.arrays
+    wide = dataclasses.replace(arrays, doc_idx=np.asarray(arrays.doc_idx, np.int64), sizes=np.array(arrays.sizes))
+    others = [
+        GPTIndex(index.description, index.layout, np.asarray(arrays.shuffle_idx, np.int64), wide),
+        GPTIndex(index.description, index.layout, np.concatenate(([7], arrays.shuffle_idx))[1:], arrays),
+        GPTIndex(index.description, index.layout, arrays.shuffle_idx[:], arrays),
+    ]
+    expected = trace(index, PositionMap(), 100)
+    for block in (1, 7, 1 << 16):
+        monkeypatch.setattr(tracing, "_BLOCK", block)
+        for one in (index, *others):
+            found = trace(one, PositionMap(), 100)
+            assert found.position.tolist() == expected.position.tolist()
+            assert found.token.tolist() == expected.token.tolist()
+
+
+def test_part_of_a_mapped_array_is_not_mistaken_for_the_file(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(100))
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    assert read_rows(mapped, 90, 95).tolist() == [90, 91, 92, 93, 94]
+    assert read_rows(mapped[50:], 40, 45).tolist() == [90, 91, 92, 93, 94]
+
+
+def test_progress_rises_to_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracing, "_BLOCK", 20)
+    text = write_corpus(tmp_path / "text", SIZES)
+    parts = [build_train([text], 90, LENGTH), build_train([text], 60, LENGTH, seed=2)]  # the host unmaps what it drops
+    index, _ = blend_of([parts], [1.0], 120, 1)
+    told = []
+    trace(index, PositionMap(), 50, progress=told.append)
+    assert told == sorted(told)
+    assert told[0] < 0.1
+    assert told[-1] == pytest.approx(1.0)
+    assert len(told) > 20
+
+
+def test_what_cannot_be_traced_is_refused(separated):
+    index = index_of(separated)
+    with pytest.raises(IndexMismatchError, match="built from their arrays"):
+        trace(GPTIndex(index.description, index.layout, index.shuffle_idx), PositionMap())
+    with pytest.raises(IndexMismatchError, match="tokens of a Schedule cannot be traced"):
+        trace(Schedule((Piece(1, 0, 1, 1, 1, 9),)), PositionMap())

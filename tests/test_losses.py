@@ -1,0 +1,111 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paddle_epoch_guard.ledger import EpochKey, EpochLedger, Weighted, WindowLosses
+from paddle_epoch_guard.ledger.losses import RULES, add_up, merge, rule_in_force, sample_losses
+
+LABELLED = RULES.index("tokens with a label")
+ALL = RULES.index("all tokens")
+
+
+def microbatch(*samples):
+    """Rows of (sum of losses, tokens): as many tokens under every rule."""
+    return np.array([[loss_sum, tokens, tokens, tokens] for loss_sum, tokens in samples], dtype=np.float64)
+
+
+def test_a_microbatch_counts_by_its_size_and_its_samples_by_their_tokens():
+    losses, weights = sample_losses([microbatch((6.0, 2), (6.0, 6)), microbatch((8.0, 8), (0.0, 0))], 2, ALL)
+    assert losses.tolist() == [3.0, 1.0, 1.0, 0.0]
+    assert weights.tolist() == [0.5, 1.5, 2.0, 0.0]
+    # The trainer's loss: the mean over microbatches of the mean over tokens.
+    assert np.average(losses, weights=weights) == np.mean([12 / 8, 8 / 8])
+
+
+def test_where_every_token_is_masked_the_loss_is_zero_as_the_criterions_own():
+    losses, weights = sample_losses([microbatch((0.0, 0), (0.0, 0)), microbatch((4.0, 2), (4.0, 2))], 2, ALL)
+    assert np.average(losses, weights=weights) == 1.0
+    assert sample_losses([], 2, ALL)[0].size == 0
+
+
+def test_an_incomplete_last_microbatch_counts_as_much_as_a_full_one():
+    losses, weights = sample_losses([microbatch((2.0, 2), (2.0, 2)), microbatch((6.0, 2))], 2, ALL)
+    assert np.average(losses, weights=weights) == 2.0
+
+
+def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
+    found = add_up(
+        losses=np.array([1.0, 2.0, 4.0, 8.0]),
+        weights=np.array([1.0, 1.0, 1.0, 2.0]),
+        datasets=np.array([0, 0, 1, 1]),
+        epochs=np.array([1, 2, 1, 1]),
+        fresh=np.array([1.0, 0.0, 0.25, 0.0]),
+        known=np.array([True, True, True, False]),
+    )
+    assert found.by_epoch == {
+        EpochKey(0, 1): Weighted(1.0, 1.0),
+        EpochKey(0, 2): Weighted(1.0, 2.0),
+        EpochKey(1, 1): Weighted(3.0, 20.0),
+    }
+    assert found.fresh == Weighted(1.25, 2.0)
+    assert found.repeat == Weighted(1.75, 5.0)
+    assert found.mean == 23 / 5
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(1, 3), st.floats(0, 20), st.floats(0.01, 8)), min_size=1, max_size=40
+    ),
+    st.integers(1, 5),
+)
+def test_several_ranks_add_up_to_what_one_would(samples, ranks):
+    datasets, epochs, losses, weights = (np.array(each) for each in zip(*samples, strict=True))
+    fresh, known = np.full(len(samples), 0.5), np.ones(len(samples), dtype=bool)
+    whole = add_up(losses, weights, datasets, epochs, fresh, known)
+    parts = [
+        add_up(*(each[rank::ranks] for each in (losses, weights, datasets, epochs, fresh, known)))
+        for rank in range(ranks)
+    ]
+    together = merge(parts)
+    assert together.by_epoch.keys() == whole.by_epoch.keys()
+    for key, one in whole.by_epoch.items():
+        assert together.by_epoch[key].weight == pytest.approx(one.weight)
+        assert together.by_epoch[key].loss_sum == pytest.approx(one.loss_sum)
+    assert together.mean == pytest.approx(np.average(losses, weights=weights))
+
+
+def of(mean):
+    return WindowLosses({EpochKey(0, 1): Weighted(2.0, 2 * mean)})
+
+
+def test_the_rule_in_force_is_the_one_that_gives_the_trainers_loss():
+    assert rule_in_force({0: of(3.1), LABELLED: of(3.0), ALL: of(2.9)}, 3.0001) == LABELLED
+    assert rule_in_force({ALL: of(3.0), 0: of(3.0)}, 3.0) == ALL  # the one in force so far, where it cannot be told
+    assert rule_in_force({0: of(3.1), ALL: of(2.9)}, 3.0) is None
+    assert rule_in_force({0: WindowLosses()}, 3.0) is None
+
+
+class OneEpoch:
+    def counts(self, first_step, last_step):
+        return {EpochKey(0, 1): last_step - first_step + 1}
+
+
+def test_the_ledger_takes_the_samples_losses_where_they_are_known():
+    ledger = EpochLedger(OneEpoch())
+    losses = WindowLosses({EpochKey(0, 1): Weighted(1.0, 5.0)}, fresh=Weighted(1.0, 5.0))
+    window = ledger.close_window(1, 4.0, losses)
+    assert [point.loss for point in ledger.points(window)] == [5.0]
+    ledger.close_window(2, 4.0)
+    assert ledger.totals[EpochKey(0, 1)].mean_loss == 4.5
+    assert ledger.fresh == Weighted(1.0, 5.0)
+    assert math.isnan(ledger.repeat.mean)
+
+
+def test_an_epoch_whose_tokens_are_all_masked_has_no_point():
+    ledger = EpochLedger(OneEpoch())
+    window = ledger.close_window(1, 4.0, WindowLosses({EpochKey(0, 1): Weighted()}))
+    assert ledger.points(window) == []
+    assert math.isnan(ledger.totals[EpochKey(0, 1)].mean_loss)
