@@ -159,7 +159,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def _expose(self, plan: RunPlan, state: Any) -> None:
         if self._traced is None or plan.schedule is None:
             return
-        exposure = Exposure(self._traced, plan.schedule, state.max_steps)
+        earlier = None if plan.earlier is None else (plan.earlier.schedule, plan.earlier.step)
+        exposure = Exposure(self._traced, plan.schedule, state.max_steps, earlier)
         if self._collector is not None:
             self._collector.exposure = exposure
         if self._recorder is not None:

@@ -35,6 +35,8 @@ class RunPlan:
     """The run draws the positions before this one."""
     sidecar: Sidecar | None = None
     """Of the checkpoint that the run resumes from."""
+    earlier: Sidecar | None = None
+    """Of the checkpoint from whose weights alone the run begins: its data has been drawn before."""
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
     """What the run goes on in spite of, at the user's word."""

@@ -42,6 +42,7 @@ from paddle_epoch_guard.resume import (
     is_checkpoint,
     needed_positions,
     open_blend,
+    read_sidecar,
     refuse,
     same_parts,
     write_blend,
@@ -178,6 +179,8 @@ class _Start:
     """Which of the host's orders of a blend is in force."""
     blend_length: int = 0
     """Positions that the guard must build of it; 0 where the live blend has what is drawn."""
+    earlier: Sidecar | None = None
+    """Of the checkpoint from whose weights alone the run begins."""
     drawn: SampleIndex | None = None
     """The live index, or the blend that the guard has built, before its datasets are extended."""
 
@@ -256,8 +259,22 @@ def _read(
     found = _Start(
         options, loader, index, live, datasets, piece, skipped, step, state.max_steps, batch, planned,
         sidecar, findings, mismatches,
+        earlier=_earlier(live, candidates) if step == 0 and args.ignore_load_lr_and_optim else None,
     )  # fmt: skip
     return _with_blend(found, index) if isinstance(index, BlendIndex) else found
+
+
+def _earlier(live: tuple[DatasetRecord, ...], candidates: tuple[Any, ...]) -> Sidecar | None:
+    """The record of the run whose weights are taken, where it drew from the same index; None where that is not known."""
+    for candidate in candidates:
+        if is_checkpoint(candidate):
+            record = host.trainer_record(Path(candidate)) or {}
+            try:
+                found = read_sidecar(Path(candidate), int(record.get("global_step", -1)))
+            except EpochGuardError:
+                return None  # nothing but the exposure rests on it
+            return found if found is not None and found.datasets == live and not found.reorders else None
+    return None
 
 
 def _record_of(index: SampleIndex, begun: BlendRecord | None = None) -> BlendRecord | None:
@@ -401,6 +418,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         datasets=start.live if index is start.index else tuple(DatasetRecord.of(one) for one in _constituents(index)),
         planned=planned,
         sidecar=sidecar,
+        earlier=start.earlier,
         findings=start.findings,
         step=start.step,
         is_live=index is start.index,

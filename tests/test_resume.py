@@ -274,6 +274,10 @@ def test_data_that_is_drawn_again_as_asked_is_warned_of(tmp_path, prefix, mode, 
     before = run(tmp_path, prefix, mode=mode)
     after = run(tmp_path, prefix, resume=10, mode=mode, ignore_data_skip=True)
     assert drawn(after) == drawn(before)[: 22 * BATCH]
+    exposure = dict(after.scalars("epoch_guard/exposure"))
+    assert exposure[11] == 1.0
+    if mode == "track":  # unified, the second data epoch is among them
+        assert [exposure[step] for step in (20, 21, 32)] == [1.0, 0.0, 0.0]
     (table,) = [text for text in host_log.of_guard() if "what differs" in text]
     assert "--ignore_data_skip asks" in table
 
@@ -284,6 +288,10 @@ def test_a_start_from_the_first_step_with_an_old_checkpoint_is_warned_of(tmp_pat
     after = run(tmp_path, prefix, resume=10, ignore_load_lr_and_optim=True, resume_from_checkpoint=checkpoint)
     assert drawn(after) == drawn(before)
     assert any("ignore_load_lr_and_optim" in text and "drawn again" in text for text in host_log.warnings)
+    exposure = dict(after.scalars("epoch_guard/exposure"))
+    # Ten steps were drawn before by those weights; the second data epoch begins at step 26.
+    assert [exposure[step] for step in (1, 10, 11, 25)] == [1.0, 1.0, 0.0, 0.0]
+    assert exposure[31] > 1.0
 
 
 def test_a_run_without_a_sidecar_goes_on_where_the_trainer_left_it(tmp_path, prefix):

@@ -6,7 +6,7 @@ steps pass over their positions without drawing. A token's draws are numbered fr
 each. What ranks draw more than once at the end of the data counts once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -51,14 +51,18 @@ class Exposure:
         trace: where the traced tokens are drawn.
         schedule: of the whole run: what was drawn in earlier pieces counts.
         last_step: the last step of the run.
+        earlier: the schedule, and the last step, of another run from whose weights this one began. Its draws count,
+            but it is not asked about.
     """
 
-    def __init__(self, trace: Trace, schedule: Schedule, last_step: int) -> None:
+    def __init__(
+        self, trace: Trace, schedule: Schedule, last_step: int, earlier: tuple[Schedule, int] | None = None
+    ) -> None:
         self._trace = trace
         self._reads = _reads_of(schedule, last_step)
         chosen = [np.empty(0, np.int64)]
         time = [np.empty(0, np.int64)]
-        for read in self._reads:
+        for read in (*(() if earlier is None else _before_time(*earlier)), *self._reads):
             first, last = np.searchsorted(trace.position, [read.start, read.stop])
             chosen.append(np.arange(first, last))
             time.append(trace.position[first:last] - read.start + read.time)
@@ -170,6 +174,13 @@ def _reads_of(schedule: Schedule, last_step: int) -> tuple[_Read, ...]:
         found.append(_Read(first, piece.global_batch, start, stop, time, piece.first_step))
         time += stop - start
     return tuple(found)
+
+
+def _before_time(schedule: Schedule, last_step: int) -> list[_Read]:
+    """The reads of an earlier run, which ends where this one's time begins."""
+    reads = _reads_of(schedule, last_step)
+    end = max((read.time + read.stop - read.start for read in reads), default=0)
+    return [replace(read, time=read.time - end) for read in reads]
 
 
 def _ranks(tokens: Int64Array) -> Int64Array:

@@ -139,7 +139,7 @@ def estimate_jump(
     )
 
 
-def find_jumps(x: Floats, losses: Floats, weights: Floats) -> tuple["Fit", Flags]:
+def find_jumps(x: Floats, losses: Floats, weights: Floats) -> tuple[Fit, Flags]:
     """The jumps of any number of curves by the narrow fit, and which are significant, [...].
 
     Args:
@@ -252,4 +252,8 @@ def judge(
         return "unexplained", "exposure is not known"
     if abs(exposure_after - exposure_before) < EXPOSURE_STEP:
         return "unexplained", "exposure does not jump: learning-rate schedule, or another change"
-    return "artefact", "not confirmed by evaluation" if evaluation is None else "evaluation does not jump with it"
+    if evaluation is None:
+        return "artefact", "not confirmed by evaluation"
+    if 2 * evaluation.error > SHARED * abs(training.value):
+        return "artefact", "not confirmed by evaluation, which is too uncertain to tell"
+    return "artefact", "evaluation does not jump with it"

@@ -1,0 +1,314 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paddle_epoch_guard.report.discontinuity import (
+    MIN_POINTS,
+    NARROW,
+    WIDE,
+    Fit,
+    Jump,
+    estimate_jump,
+    find_jumps,
+    judge,
+)
+
+
+def steps_around(points: int) -> np.ndarray:
+    """Steps 1 - points to points: the cut lies between 0 and 1."""
+    return np.arange(1.0 - points, points + 1)
+
+
+def ar(rng: np.random.Generator, shape: tuple[int, int], phi: float = 0.0) -> np.ndarray:
+    noise = rng.standard_normal(shape)
+    for at in range(1, shape[1]):
+        noise[:, at] = phi * noise[:, at - 1] + math.sqrt(1 - phi**2) * noise[:, at]
+    return noise
+
+
+def found(x: np.ndarray, mean: np.ndarray | float, phi: float = 0.0, sigma: np.ndarray | float = 1.0) -> float:
+    """The share of 400 curves that are found to jump."""
+    curves = mean + sigma * ar(np.random.default_rng(12), (400, len(x)), phi)
+    return float(find_jumps(x - 0.5, curves, np.ones_like(x))[1].mean())
+
+
+def jump_at_zero(losses: np.ndarray, **options) -> Jump:
+    jump = estimate_jump(steps_around(len(losses) // 2), losses, 0, 1, **options)
+    assert jump is not None
+    return jump
+
+
+def noisy(points: int, fall: float = 0.0, seed: int = 0) -> np.ndarray:
+    x = steps_around(points)
+    return 10 - fall * (x > 0) + np.random.default_rng(seed).standard_normal(2 * points)
+
+
+X = steps_around(60)
+WINDOWS = (np.arange(-12, 12) + 0.5) * 10 + 0.5
+
+
+class TestNoJump:
+    """Rates are below 5 % (benchmarks/discontinuity.py); 400 curves leave them within 7 %."""
+
+    @pytest.mark.parametrize("points", [60, 30, 20, 12, 6, 4, 3])
+    @pytest.mark.parametrize("phi", [0.0, 0.5, 0.8])
+    def test_noise(self, points, phi):
+        assert found(steps_around(points), 10.0, phi) < 0.07
+
+    @pytest.mark.parametrize("cut", [60, 100, 200, 300])
+    @pytest.mark.parametrize("sigma", [0.02, 0.1])
+    def test_curvature(self, cut, sigma):
+        assert found(X, 3 + 5 * np.exp(-(X + cut) / 80), sigma=sigma) < 0.07
+        if cut > 120:
+            assert found(WINDOWS, 3 + 5 * np.exp(-(WINDOWS + cut) / 80), sigma=sigma / 3) < 0.07
+
+    @pytest.mark.parametrize("sigma", [np.where(X > 0, 3.0, 1.0), 1 + (X + 60) / 40, 4 - np.abs(X) / 20])
+    def test_noise_that_changes(self, sigma):
+        assert found(X, 10.0, sigma=sigma) < 0.07
+
+    @pytest.mark.parametrize("at", [0, 1, 2])
+    @pytest.mark.parametrize("height", [3.5, 10, 100])
+    def test_spike(self, at, height):
+        assert found(X, 10 + height * (at == X)) < 0.07
+
+    @pytest.mark.parametrize("at", [-25, -10, 10, 25])
+    @pytest.mark.parametrize("fall", [1, 3, 10])
+    def test_level_elsewhere(self, at, fall):
+        assert found(X, 30 - fall * (at < X)) < 0.07
+
+    @pytest.mark.parametrize("at", [-25, 0.5, 25])
+    @pytest.mark.parametrize("phi", [0.0, 0.8])
+    def test_kink(self, at, phi):
+        assert found(X, 30 - 0.2 * np.maximum(X - at, 0), phi) < 0.07
+
+    @pytest.mark.parametrize("points", [3, 4, 5, 8, 12])
+    @pytest.mark.parametrize("sigma", [0.0, 0.001, 0.02])
+    def test_evaluation_curve(self, points, sigma):
+        steps = (np.arange(-points, points) + 0.5) * 50
+        assert found(steps, 3 + 2 * ((steps + 700) / 100) ** -0.5, sigma=sigma) < 0.07
+
+    @pytest.mark.parametrize("level", [0.0, 1.0, -3.7, 1e6])
+    @pytest.mark.parametrize("points", [3, 5, 12, 60])
+    def test_constant(self, level, points):
+        jump = jump_at_zero(np.full(2 * points, level))
+        assert not jump.significant
+        assert jump.value == pytest.approx(0, abs=1e-9 * (1 + abs(level)))
+        assert jump.error == pytest.approx(0, abs=1e-9 * (1 + abs(level)))
+
+
+class TestAJump:
+    @pytest.mark.parametrize(("points", "fall", "least"), [(60, 2, 0.88), (30, 3, 0.9), (20, 4, 0.9), (12, 4, 0.8)])
+    def test_is_found(self, points, fall, least):
+        x = steps_around(points)
+        assert found(x, 20.0 - fall * (x > 0)) > least
+        assert found(x, 20.0 + fall * (x > 0)) > least
+
+    @pytest.mark.parametrize("phi", [0.5, 0.8])
+    def test_is_found_in_correlated_noise(self, phi):
+        assert found(X, 20.0 - 4 * (X > 0), phi) > 0.9
+
+    def test_is_found_beside_another(self):
+        assert found(X, 20.0 - 3 * (X > 0) - 3 * (X > 25)) > 0.85
+
+    @pytest.mark.parametrize("points", [3, 4, 5, 12, 60])
+    def test_without_noise_is_exact(self, points):
+        x = steps_around(points)
+        jump = jump_at_zero(4 - 0.01 * x - 0.5 * (x > 0) - 0.02 * np.maximum(x - 0.5, 0))
+        assert jump.significant
+        assert jump.value == pytest.approx(-0.5)
+        assert jump.error == pytest.approx(0, abs=1e-9)
+
+    def test_error_is_that_of_the_estimates(self):
+        x = steps_around(60)
+        curves = 10 + ar(np.random.default_rng(5), (2000, 120), 0.5)
+        fit, _ = find_jumps(x - 0.5, curves, np.ones(120))
+        assert float(np.median(fit.error)) == pytest.approx(fit.value.std(), rel=0.15)
+
+    def test_too_small_to_matter(self):
+        x = steps_around(60)
+        assert not jump_at_zero(10 - 0.04 * (x > 0)).significant
+        assert jump_at_zero(10 - 0.06 * (x > 0)).significant
+
+
+class TestPoints:
+    @pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 10), (2, 10), (10, 2)])
+    def test_too_few(self, before, after):
+        steps = np.arange(1 - before, after + 1)
+        assert estimate_jump(steps, np.ones(len(steps)), 0, 1) is None
+
+    def test_just_enough(self):
+        jump = jump_at_zero(noisy(MIN_POINTS))
+        assert (jump.before, jump.after) == (MIN_POINTS, MIN_POINTS)
+        assert jump.bandwidth == 2.5
+
+    def test_wide_and_narrow(self):
+        jump = jump_at_zero(noisy(200))
+        assert jump == jump_at_zero(noisy(200)[200 - WIDE : 200 + WIDE])
+        assert (jump.before, jump.after, jump.bandwidth) == (NARROW, NARROW, NARROW - 0.5)
+
+    def test_the_shorter_side_counts(self):
+        losses = noisy(60)
+        assert estimate_jump(X[:70], losses[:70], 0, 1) == estimate_jump(X[50:70], losses[50:70], 0, 1)
+
+    def test_gap_is_left_out(self):
+        losses = noisy(30, fall=4)
+        steps = steps_around(30)
+        wild = losses.copy()
+        wild[29:31] = 1e6, -1e6
+        assert estimate_jump(steps, wild, -1, 2) == estimate_jump(
+            np.delete(steps, [29, 30]), np.delete(losses, [29, 30]), -1, 2
+        )
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+    def test_not_finite_is_left_out(self, value):
+        losses, steps = noisy(30), steps_around(30)
+        broken = losses.copy()
+        broken[[3, 29, 30, 45]] = value
+        rest = np.isfinite(broken)
+        assert estimate_jump(steps, broken, 0, 1) == estimate_jump(steps[rest], losses[rest], 0, 1)
+        assert estimate_jump(steps, np.full(60, value), 0, 1) is None
+
+    @pytest.mark.parametrize("at", [59, 60])
+    def test_spike_is_left_out(self, at):
+        losses = noisy(60)
+        plain = jump_at_zero(losses)
+        losses[at] += 50
+        jump = jump_at_zero(losses)
+        assert jump.before + jump.after == 2 * NARROW - 1
+        assert abs(jump.value - plain.value) < plain.error
+        assert jump.error < 2 * plain.error
+
+    def test_curves_at_once_are_as_one_by_one(self):
+        curves = np.array([noisy(20, fall=3, seed=seed) for seed in range(20)])
+        curves[::3, 20] += 30
+        fit, significant = find_jumps(steps_around(20) - 0.5, curves, np.ones(40))
+        jumps = [jump_at_zero(curve) for curve in curves]
+        assert [jump.significant for jump in jumps] == significant.tolist()
+        assert [jump.value for jump in jumps] == pytest.approx(fit.value)
+        assert [jump.error for jump in jumps] == pytest.approx(fit.error)
+        assert [jump.after for jump in jumps] == fit.after.tolist()
+
+    @pytest.mark.parametrize(
+        ("steps", "losses", "cut", "weights"),
+        [
+            ([1, 2, 3], [1, 2], (1, 2), None),
+            ([[1, 2]], [[1, 2]], (1, 2), None),
+            ([1, 2, 3], [1, 2, 3], (1, 2), [1, 1]),
+            ([1, 2, 2], [1, 2, 3], (1, 2), None),
+            ([1, math.nan, 3], [1, 2, 3], (1, 2), None),
+            ([3, 2, 1], [1, 2, 3], (1, 2), None),
+            ([1, 2, 3], [1, 2, 3], (2, 2), None),
+            ([1, 2, 3], [1, 2, 3], (1, 2), [1, 0, 1]),
+            ([1, 2, 3], [1, 2, 3], (1, 2), [1, math.inf, 1]),
+        ],
+    )
+    def test_refused(self, steps, losses, cut, weights):
+        with pytest.raises(ValueError, match="must"):
+            estimate_jump(steps, losses, *cut, weights=weights)
+
+
+class TestWeights:
+    def test_alike_are_none(self):
+        losses = noisy(30, fall=2)
+        assert jump_at_zero(losses, weights=np.full(60, 7)) == jump_at_zero(losses)
+
+    def test_light_points_count_little(self):
+        losses, weights = noisy(20), np.ones(40)
+        weights[20] = 1e-6
+        heavy, light = losses.copy(), losses.copy()
+        light[20] += 20
+        assert jump_at_zero(light, weights=weights).value == pytest.approx(
+            jump_at_zero(heavy, weights=weights).value, abs=0.01
+        )
+
+    def test_short_windows_beside_long_ones(self):
+        weights = np.where(np.abs(WINDOWS) < 30, 1.0, 10.0)
+        curves = 10 + ar(np.random.default_rng(3), (400, 24)) / np.sqrt(weights)
+        assert find_jumps(WINDOWS - 0.5, curves, weights)[1].mean() < 0.07
+
+
+@st.composite
+def curves(draw) -> np.ndarray:
+    points = draw(st.sampled_from([3, 4, 5, 11, 12, 24, 25, 70]))
+    return noisy(points, draw(st.sampled_from([0, 2, 5, -5])), draw(st.integers(0, 1000)))
+
+
+class TestInvariance:
+    @settings(deadline=None, max_examples=60)
+    @given(curves(), st.floats(-5, 100))
+    def test_constant(self, losses, constant):
+        jump, moved = jump_at_zero(losses), jump_at_zero(losses + constant)
+        assert (moved.value, moved.error) == pytest.approx((jump.value, jump.error), rel=1e-6, abs=1e-9)
+
+    @settings(deadline=None, max_examples=60)
+    @given(curves(), st.floats(-0.02, 0.02))
+    def test_trend(self, losses, slope):
+        jump, tilted = jump_at_zero(losses), jump_at_zero(losses + slope * steps_around(len(losses) // 2))
+        assert (tilted.value, tilted.error) == pytest.approx((jump.value, jump.error), rel=1e-6, abs=1e-9)
+        # The level, of which a jump must be a share, moves with the trend.
+        if abs(jump.value) > 0.1:
+            assert tilted.significant == jump.significant
+
+    @settings(deadline=None, max_examples=60)
+    @given(curves(), st.floats(0.001, 1000))
+    def test_scale(self, losses, factor):
+        jump, scaled = jump_at_zero(losses), jump_at_zero(factor * losses)
+        assert (scaled.value, scaled.error) == pytest.approx((factor * jump.value, factor * jump.error), rel=1e-6)
+        assert scaled.significant == jump.significant
+
+    @settings(deadline=None, max_examples=60)
+    @given(curves(), st.integers(-1000, 1_000_000))
+    def test_shift(self, losses, shift):
+        steps = steps_around(len(losses) // 2) + shift
+        assert estimate_jump(steps, losses, shift, shift + 1) == jump_at_zero(losses)
+
+    @settings(deadline=None, max_examples=60)
+    @given(curves())
+    def test_backwards(self, losses):
+        jump, back = jump_at_zero(losses), jump_at_zero(losses[::-1])
+        # The errors need not agree: which side a change between neighbours belongs to depends on the direction.
+        assert back.value == pytest.approx(-jump.value, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (10, 2.228), (120, 1.980)])
+def test_students_t(freedom, t):
+    value, count = np.array([0.99 * t, 1.01 * t]), np.array([9, 9])
+    fit = Fit(value, np.ones(2), np.full(2, float(freedom)), count, count)
+    assert fit.refutes_zero(0.05).tolist() == [False, True]
+
+
+def a_jump(value: float, significant: bool = True, error: float = 0.01) -> Jump:
+    return Jump(value, error, significant, 24.0, 24, 24)
+
+
+FALL, RISE, NO_JUMP = a_jump(-0.6), a_jump(0.6), a_jump(-0.01, significant=False)
+
+
+@pytest.mark.parametrize(
+    ("training", "evaluation", "exposure", "verdict", "clause"),
+    [
+        (None, FALL, (0.0, 1.0), "unknown", "too few steps"),
+        (NO_JUMP, FALL, (0.0, 1.0), "none", "no jump"),
+        (FALL, a_jump(-0.2), (0.0, 1.0), "improvement", "confirmed by evaluation"),
+        (FALL, a_jump(-0.2), (None, None), "improvement", "confirmed by evaluation"),
+        (RISE, a_jump(0.2), (0.0, 1.0), "unexplained", "evaluation rises too"),
+        (FALL, a_jump(-0.19), (0.0, 1.0), "artefact", "evaluation does not jump"),
+        (FALL, RISE, (0.0, 1.0), "artefact", "evaluation does not jump"),
+        (FALL, NO_JUMP, (0.0, 1.0), "artefact", "evaluation does not jump"),
+        (FALL, a_jump(-0.2, significant=False, error=0.11), (0.0, 1.0), "artefact", "too uncertain to tell"),
+        (FALL, None, (0.0, 1.0), "artefact", "not confirmed by evaluation"),
+        (FALL, None, (0.0, 0.1), "artefact", "not confirmed by evaluation"),
+        (FALL, None, (1.0, 0.95), "unexplained", "learning-rate schedule"),
+        (FALL, NO_JUMP, (0.5, 0.55), "unexplained", "learning-rate schedule"),
+        (FALL, None, (None, 1.0), "unexplained", "exposure is not known"),
+        (FALL, None, (0.0, None), "unexplained", "exposure is not known"),
+        (FALL, NO_JUMP, (None, None), "unexplained", "exposure is not known"),
+    ],
+)
+def test_verdict(training, evaluation, exposure, verdict, clause):
+    found_verdict, found_clause = judge(training, evaluation, *exposure)
+    assert found_verdict == verdict
+    assert clause in found_clause
