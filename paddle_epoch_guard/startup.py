@@ -265,7 +265,7 @@ def _read(
 
 
 def _earlier(live: tuple[DatasetRecord, ...], candidates: tuple[Any, ...]) -> Sidecar | None:
-    """The record of the run whose weights are taken, where it drew from the same index; None where that is not known."""
+    """The record of the run whose weights are taken; None where it is not known, or drew from another index."""
     for candidate in candidates:
         if is_checkpoint(candidate):
             record = host.trainer_record(Path(candidate)) or {}

@@ -111,7 +111,8 @@ def gpt():
     return GPTForCausalLM.from_config(
         GPTConfig(
             vocab_size=1000, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-            max_position_embeddings=64, ignore_index=IGNORED, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            max_position_embeddings=64, ignore_index=IGNORED,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
         )
     )  # fmt: skip
 

@@ -57,9 +57,9 @@ def test_nothing_is_known_of_a_side_without_windows():
     assert (one.mean_before, one.mean_after) == (None, None)
 
 
-@pytest.mark.parametrize(("after", "known"), [(2, False), (3, True)])
-def test_evaluations_count_with_three_on_each_side(after, known):
-    one = watch(100, steps(1, 99, 9.0), evaluations=[(70, 1.0), (80, 1.0), (90, 1.0)])
+@pytest.mark.parametrize(("after", "known"), [(3, False), (4, True)])
+def test_evaluations_count_with_four_on_each_side(after, known):
+    one = watch(100, steps(1, 99, 9.0), evaluations=[(60, 1.0), (70, 1.0), (80, 1.0), (90, 1.0)])
     for at in range(after):
         one.evaluate(100 + at, 1.0)
     assert one.is_evaluated == known

@@ -12,6 +12,9 @@ from training import read_texts
 BOUNDARY = 101
 
 
+CROSSINGS = (Crossing(BOUNDARY, 1, position=400),)
+
+
 class Epochs:
     """Two data epochs, with the boundary before step 101."""
 
@@ -29,7 +32,7 @@ class Repeats:
 class Run:
     """A recorder that is fed losses, and what it says."""
 
-    def __init__(self, folder, exposure=None, crossings=(Crossing(BOUNDARY, 1, position=400),), from_step=0):
+    def __init__(self, folder, exposure=None, crossings=CROSSINGS, from_step=0):
         self.folder = folder
         self.said = []
         self.random = np.random.default_rng(0)

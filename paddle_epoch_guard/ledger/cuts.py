@@ -12,7 +12,7 @@ FIT_STEPS = 60
 """Steps on each side of a cut that an estimate of its jump is made from, at least."""
 FIT_WINDOWS = 12
 """And log windows."""
-EVALUATIONS = 3
+EVALUATIONS = 4
 """Evaluations on each side, without which nothing is said of the evaluation loss."""
 
 Point = tuple[int, float]

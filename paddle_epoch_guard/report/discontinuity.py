@@ -252,6 +252,8 @@ def judge(
         return "unexplained", "exposure is not known"
     if abs(exposure_after - exposure_before) < EXPOSURE_STEP:
         return "unexplained", "exposure does not jump: learning-rate schedule, or another change"
+    if (exposure_after - exposure_before) * training.value > 0:
+        return "unexplained", "what was seen more often is not known better: another change"
     if evaluation is None:
         return "artefact", "not confirmed by evaluation"
     if 2 * evaluation.error > SHARED * abs(training.value):

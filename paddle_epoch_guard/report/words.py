@@ -113,8 +113,8 @@ class Words:
             parts.append(f"training loss {_said(found.training)}")
         if found.mean_before is not None and found.mean_after is not None:
             parts.append(
-                f"means over up to {SIDE} steps: {found.mean_before:.4f} before, {found.mean_after:.4f} after, ordinary "
-                "learning included"
+                f"means over up to {SIDE} steps: {found.mean_before:.4f} before, {found.mean_after:.4f} after, "
+                "ordinary learning included"
             )
         if found.exposure_before is not None and found.exposure_after is not None:
             parts.append(f"exposure {found.exposure_before.mean:.2f} before and {found.exposure_after.mean:.2f} after")
