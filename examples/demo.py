@@ -186,8 +186,8 @@ def result_table(summary: dict) -> Table:
     table = Table(
         title="Training loss (nats per token), means over 30 steps on each side of the boundary "
         f"(step {resumed['boundary_step']})",
-        caption="exposure: how often the tokens drawn were drawn before, on both sides of the boundary. fresh, repeat: "
-        "loss after it of samples never drawn before, and of the others.\n"
+        caption="exposure: how often the tokens drawn were drawn before, on both sides of the boundary. fresh, "
+        "repeat: loss after it of samples never drawn before, and of the others.\n"
         f"At the resume (step {resumed['resume_step']}): jump {resumed['jump_at_resume']:+.3f}, the separated run's "
         f"there {resumed['separated_jump_at_resume']:+.3f}; verdict: {resumed['verdict_at_resume']}.",
         caption_justify="left",
