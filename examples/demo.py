@@ -29,7 +29,7 @@ from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 from paddle_epoch_guard.index.description import split_documents
 from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
-from runlog import SIDE, exposure_at, jump_at, read_scalar, verdict_at
+from runlog import jump_at, read_scalar, verdict_at
 
 SEQ_LENGTH = 32
 BATCH = 8
@@ -162,9 +162,8 @@ def summarise(output: Path, half_epoch: int) -> dict:
         summary[name] = {
             "boundary_step": boundary,
             **jump_at(loss, *sides),
-            **exposure_at(exposures[name], *sides),
-            "fresh_after": found["loss_fresh"][name].mean(sides[1], sides[1] + SIDE - 1),
-            "repeat_after": found["loss_repeat"][name].mean(sides[1], sides[1] + SIDE - 1),
+            "fresh_after": found["loss_fresh"][name].sides(*sides)[1],
+            "repeat_after": found["loss_repeat"][name].sides(*sides)[1],
             **verdict_at(loss, evaluations[name], exposures[name], *sides),
         }
     at_resume = {name: jump_at(losses[name], half_epoch, half_epoch + 1)["jump"] for name in RUNS}

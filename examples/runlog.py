@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 from visualdl import LogReader
 
+from paddle_epoch_guard.ledger.cuts import SIDE
 from paddle_epoch_guard.report.discontinuity import estimate_jump, judge
-
-SIDE = 30
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,13 @@ class Series:
         chosen = (self.steps >= first_step) & (self.steps <= last_step)
         return float(self.values[chosen].mean()) if chosen.any() else None
 
+    def sides(self, last_before: int, first_after: int) -> tuple[float | None, float | None]:
+        """The means over 30 steps on each side of a place."""
+        return (
+            self.mean(last_before - SIDE + 1, last_before),
+            self.mean(first_after, first_after + SIDE - 1),
+        )
+
 
 def read_scalar(folder: Path, tag: str) -> Series:
     """All points of one tag in a folder.
@@ -36,23 +42,17 @@ def read_scalar(folder: Path, tag: str) -> Series:
     return Series(np.array(steps), np.array([points[step] for step in steps]))
 
 
-def exposure_at(exposure: Series, last_before: int, first_after: int) -> dict[str, float]:
-    """Mean exposure over 30 steps on each side of a place."""
-    return {
-        "exposure_before": exposure.mean(last_before - SIDE + 1, last_before),
-        "exposure_after": exposure.mean(first_after, first_after + SIDE - 1),
-    }
-
-
 def verdict_at(
     loss: Series, evaluation: Series, exposure: Series, last_before: int, first_after: int
 ) -> dict[str, object]:
     """What the guard would say of a place: by the losses around it, whether it has marked it or not."""
     training = estimate_jump(loss.steps, loss.values, last_before, first_after)
     confirmed = estimate_jump(evaluation.steps, evaluation.values, last_before, first_after)
-    sides = exposure_at(exposure, last_before, first_after)
-    verdict, why = judge(training, confirmed, sides["exposure_before"], sides["exposure_after"])
+    before, after = exposure.sides(last_before, first_after)
+    verdict, why = judge(training, confirmed, before, after)
     return {
+        "exposure_before": before,
+        "exposure_after": after,
         "verdict": verdict,
         "why": why,
         "fitted_jump": None if training is None else training.value,
@@ -62,6 +62,5 @@ def verdict_at(
 
 def jump_at(loss: Series, last_before: int, first_after: int) -> dict[str, float]:
     """Mean loss over 30 steps on each side of a place, and their difference."""
-    before = loss.mean(last_before - SIDE + 1, last_before)
-    after = loss.mean(first_after, first_after + SIDE - 1)
+    before, after = loss.sides(last_before, first_after)
     return {"loss_before": before, "loss_after": after, "jump": after - before}

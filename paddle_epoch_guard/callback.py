@@ -9,9 +9,7 @@ from typing import Any, ParamSpec
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
 from paddle_epoch_guard.collector import LossCollector
-from paddle_epoch_guard.ledger import Crossing, IndexEpochs, TrainerEpochs, WindowLosses
-from paddle_epoch_guard.ledger.exposure import Exposure
-from paddle_epoch_guard.ledger.tracing import Trace, trace
+from paddle_epoch_guard.ledger import Crossing, Exposure, IndexEpochs, Trace, TrainerEpochs, WindowLosses, trace
 from paddle_epoch_guard.report import EpochRecorder, words
 from paddle_epoch_guard.resume import SIDECAR_NAME, table_of, write_sidecar
 from paddle_epoch_guard.runplan import RunPlan
@@ -46,16 +44,18 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     Written under ``<logging_dir>/epoch_guard/``, by the first rank only:
 
     - ``epoch_guard/data_epoch``: mean data epoch of the samples of each log window, fractional.
+    - ``epoch_guard/exposure``: how often the tokens drawn in it were drawn before, on average.
+    - ``epoch_guard/loss_fresh``, ``epoch_guard/loss_repeat``: loss of samples never, and already, drawn before.
     - ``epoch_guard/loss_by_epoch``: a line for each epoch, in ``epoch_<e>``.
     - ``epoch_guard/epoch_loss``: a point for each epoch, its mean loss.
     - ``train/loss``, in ``boundary_<e>_to_<e+1>``: a vertical line on the trainer's own loss chart.
-    - ``epoch_guard/boundary_<e>_to_<e+1>``: what happened there, as text.
+    - ``epoch_guard/boundary_<e>_to_<e+1>``: what happened there, as text, and the verdict on it.
     - the same in ``unified_from_step_<s>``, where a unified order begins.
 
     At a boundary, and where a checkpoint is saved, it closes the trainer's log window: no logged loss mixes the two
     sides of a boundary, and none is lost with an interruption.
 
-    Remembered: the order, the schedule and the losses by epoch, in ``checkpoint-<g>/epoch_guard.json``.
+    Remembered: the order, the schedule, losses by epoch and verdicts, in ``checkpoint-<g>/epoch_guard.json``.
 
     Args:
         arguments: the flags, where they were parsed beside the training arguments rather than mixed in.

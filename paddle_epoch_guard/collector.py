@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.ledger import IndexEpochs
-from paddle_epoch_guard.ledger.exposure import Exposure
+from paddle_epoch_guard.ledger import Exposure, IndexEpochs
 from paddle_epoch_guard.ledger.losses import RULES, WindowLosses, add_up, merge, rule_in_force, sample_losses
 
 

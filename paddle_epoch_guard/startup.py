@@ -36,10 +36,10 @@ from paddle_epoch_guard.resume import (
     audit,
     decide_order,
     extend_parts,
+    find_checkpoint,
     find_sidecar,
     first_guarded_position,
     in_force,
-    is_checkpoint,
     needed_positions,
     open_blend,
     read_sidecar,
@@ -184,6 +184,11 @@ class _Start:
     drawn: SampleIndex | None = None
     """The live index, or the blend that the guard has built, before its datasets are extended."""
 
+    @property
+    def needed(self) -> int:
+        """Positions that the run draws, and those that the orders it has begun span."""
+        return max(self.planned, 0 if self.sidecar is None else self.sidecar.reordered_to)
+
     def parts_wanted(self) -> dict[int, tuple[Description, ...]]:
         """For each dataset whose parts are not just its live index: the descriptions of the parts."""
         wanted: dict[int, tuple[Description, ...]] = {}
@@ -266,15 +271,15 @@ def _read(
 
 def _earlier(live: tuple[DatasetRecord, ...], candidates: tuple[Any, ...]) -> Sidecar | None:
     """The record of the run whose weights are taken; None where it is not known, or drew from another index."""
-    for candidate in candidates:
-        if is_checkpoint(candidate):
-            record = host.trainer_record(Path(candidate)) or {}
-            try:
-                found = read_sidecar(Path(candidate), int(record.get("global_step", -1)))
-            except EpochGuardError:
-                return None  # nothing but the exposure rests on it
-            return found if found is not None and found.datasets == live and not found.reorders else None
-    return None
+    checkpoint = find_checkpoint(candidates)
+    if checkpoint is None:
+        return None
+    record = host.trainer_record(checkpoint) or {}
+    try:
+        found = read_sidecar(checkpoint, int(record.get("global_step", -1)))
+    except EpochGuardError:
+        return None  # nothing but the exposure rests on it
+    return found if found is not None and found.datasets == live and not found.reorders else None
 
 
 def _record_of(index: SampleIndex, begun: BlendRecord | None = None) -> BlendRecord | None:
@@ -289,20 +294,17 @@ def _with_blend(start: _Start, index: BlendIndex) -> _Start:
     blend = in_force(BlendRecord.of(index), start.sidecar)
     if start.sidecar is None:
         return replace(start, blend=blend)
-    needed = max([start.planned, *(one.stop for one in start.sidecar.reorders)])
-    if needed <= min(len(index), blend.positions):
+    if start.needed <= min(len(index), blend.positions):
         return replace(start, blend=blend)
-    length = max(needed, blend.positions)
+    length = max(start.needed, blend.positions)
     why = "the host has built another blend; the one that was begun is used, and goes on by its weights"
     found = Finding("positions of the blend", str(blend.positions), str(len(index)), "repair", why)
     return replace(start, blend=blend, blend_length=length, findings=(*start.findings, found))
 
 
 def _trainer_record(candidates: tuple[Any, ...]) -> dict[str, Any] | None:
-    for candidate in candidates:
-        if is_checkpoint(candidate):
-            return host.trainer_record(Path(candidate))
-    return None
+    checkpoint = find_checkpoint(candidates)
+    return None if checkpoint is None else host.trainer_record(checkpoint)
 
 
 def _blend_folder(start: _Start) -> Path:
@@ -326,7 +328,7 @@ def _extended(start: _Start) -> _Start:
         if start.blend_length:
             assert start.blend is not None
             index = open_blend(index, start.blend, start.blend_length, _blend_folder(start))
-        counts = index.drawn_of_each(max([start.planned, *(one.stop for one in sidecar.reorders)])).tolist()
+        counts = index.drawn_of_each(start.needed).tolist()
     datasets = tuple(
         replace(one, parts=extend_parts(one, count)) for one, count in zip(start.datasets, counts, strict=True)
     )
@@ -400,7 +402,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
     # What a loader that runs dry does not reach is not planned.
     planned = min(start.planned, piece.start + piece.steps * piece.global_batch, max(piece.stop, piece.start))
     recorded = () if sidecar is None else sidecar.reorders
-    planned_before = None if sidecar is None else max([sidecar.planned, *(one.stop for one in recorded)])
+    planned_before = None if sidecar is None else max(sidecar.planned, sidecar.reordered_to)
     decision = decide_order(start.options, index, piece.start, planned, recorded, planned_before)
     source_ = IndexEpochs(index, schedule, PositionMap(decision.reorders))
     crossings = tuple(crossings_of(source_, start.step))

@@ -1,5 +1,7 @@
 """What is said of a cut, and when."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,17 @@ def test_without_a_jump_there_is_none(tmp_path):
     run = Run(tmp_path, Repeats())
     run.train(1, 200)
     assert run.verdicts == ["none (no jump beyond trend and noise)"]
+
+
+def test_what_a_sampled_exposure_may_be_off_by_is_told(tmp_path):
+    class Sampled(Repeats):
+        def of_steps(self, first_step, last_step):
+            return replace(super().of_steps(first_step, last_step), error=0.031 if last_step < BOUNDARY else 0.004)
+
+    run = Run(tmp_path, Sampled())
+    run.train(1, 200, cliff=-1.5)
+    (said,) = [text for text in run.said if "Verdict" in text]
+    assert "exposure 0.00 \u00b1 0.03 before and 1.00 after" in said
 
 
 def test_where_exposure_is_not_known_a_jump_is_not_explained(tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from paddle_epoch_guard.ledger.crossings import Crossing
 from paddle_epoch_guard.ledger.epochs import LossWindow
+from paddle_epoch_guard.ledger.losses import Weighted, total
 
 SIDE = 30
 """Steps on each side of a cut over which losses and exposures are averaged."""
@@ -111,5 +112,5 @@ def _enough(windows: Sequence[LossWindow]) -> bool:
 
 
 def _mean(windows: Sequence[LossWindow]) -> float | None:
-    samples = sum(window.samples for window in windows)
-    return sum(window.samples * window.loss for window in windows) / samples if samples else None
+    together = total(Weighted(window.samples, window.samples * window.loss) for window in windows)
+    return together.mean if together.weight else None

@@ -1,7 +1,7 @@
 """Whose loss is it: the losses of the samples of a log window, added up by data epoch, and by fresh and repeated."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,14 @@ class Weighted:
         self.loss_sum += other.loss_sum
 
 
+def total(parts: Iterable[Weighted]) -> Weighted:
+    """Several sums, together."""
+    found = Weighted()
+    for part in parts:
+        found.add(part)
+    return found
+
+
 @dataclass
 class WindowLosses:
     """The losses of the samples of one log window, over all ranks."""
@@ -51,10 +59,7 @@ class WindowLosses:
     @property
     def mean(self) -> float:
         """The mean over all samples; not a number where there is none."""
-        together = Weighted()
-        for one in self.by_epoch.values():
-            together.add(one)
-        return together.mean
+        return total(self.by_epoch.values()).mean
 
 
 def sample_losses(
@@ -118,12 +123,10 @@ def add_up(
 
 def merge(parts: Sequence[WindowLosses]) -> WindowLosses:
     """The sums of several ranks, together."""
-    found = WindowLosses()
+    found = WindowLosses(fresh=total(part.fresh for part in parts), repeat=total(part.repeat for part in parts))
     for part in parts:
         for key, one in part.by_epoch.items():
             found.by_epoch.setdefault(key, Weighted()).add(one)
-        found.fresh.add(part.fresh)
-        found.repeat.add(part.repeat)
     return found
 
 

@@ -7,8 +7,9 @@ left over at the end goes, where ``drop_last`` is off, to *every* rank.
 Steps are 1-based and mean "the step that completes as ``global_step``".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -182,12 +183,10 @@ class Schedule:
             ``(step, mixed)`` for each: ``mixed`` where the step also draws positions before ``position``.
         """
         found = []
-        ends: Sequence[int | None] = [piece.first_step - 1 for piece in self.pieces[1:]] + [None]
-        for piece, end in zip(self.pieces, ends, strict=True):
+        for piece, last in self._last_steps():
             steps, offset = divmod(position - piece.start, piece.global_batch)
             step = piece.first_step + steps
-            last = piece.first_step + piece.steps - 1
-            if position >= piece.start and step <= (last if end is None else min(last, end)):
+            if position >= piece.start and step <= last:
                 found.append((step, offset > 0))
         return found
 
@@ -197,11 +196,15 @@ class Schedule:
         A piece is read until the next one begins, or its sampler ends.
         """
         found = []
-        ends = [piece.first_step - 1 for piece in self.pieces[1:]] + [last_step]
-        for piece, end in zip(self.pieces, ends, strict=True):
-            last = min(end, last_step, piece.first_step + piece.steps - 1)
-            found += [(piece, *run) for run in self._trained_runs(piece.first_step, last)]
+        for piece, last in self._last_steps():
+            found += [(piece, *run) for run in self._trained_runs(piece.first_step, min(last, last_step))]
         return found
+
+    def _last_steps(self) -> Iterable[tuple[Piece, int]]:
+        """Each piece, and the last step for which it is in force: the next one begins, or its sampler ends."""
+        for piece, following in zip_longest(self.pieces, self.pieces[1:]):
+            last = piece.first_step + piece.steps - 1
+            yield piece, last if following is None else min(last, following.first_step - 1)
 
     def _trained_runs(self, first_step: int, last_step: int) -> Iterable[tuple[int, int]]:
         at = first_step

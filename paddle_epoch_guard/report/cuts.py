@@ -57,10 +57,10 @@ class CutRecorder:
     def reach(self, cut: Cut, sentence: str) -> None:
         """The run has come to a cut: marks it, unless an earlier part of the run has."""
         self._watch(cut)
-        if self.mark(cut):
+        if self._mark(cut):
             self.tell(cut, sentence)
 
-    def mark(self, cut: Cut) -> bool:
+    def _mark(self, cut: Cut) -> bool:
         """Begins a line at a cut; False where a part of the run that came before has drawn it."""
         if cut.name in self.marked or self._log.exists(cut.name):
             return False
@@ -93,12 +93,14 @@ class CutRecorder:
         self._conclude()
 
     def end(self) -> None:
-        """The run ends here: what is still open is judged by what there is."""
-        self._end_watches()
+        """The run ends here, or a cut beyond which no other may look: what is open is judged by what there is."""
+        for watch in self._watches:
+            watch.ended = True
+        self._conclude()
 
     def _watch(self, cut: Cut) -> None:
         if not any(watch.cut.step == cut.step for watch in self._watches):
-            self._end_watches()  # none of them may look beyond this cut
+            self.end()
         known = self.verdicts.get(cut.name)
         if known is not None and known.final:
             return
@@ -106,11 +108,6 @@ class CutRecorder:
         watch.begin(self.windows, self.evaluations)
         self._watches.append(watch)
         self._last_cut = max(self._last_cut, cut.first_after)
-
-    def _end_watches(self) -> None:
-        for watch in self._watches:
-            watch.ended = True
-        self._conclude()
 
     def _conclude(self) -> None:
         """Judges what can be judged. An evaluation that comes later may confirm it, or not."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from paddle_epoch_guard.index import SampleIndex
 from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger
 from paddle_epoch_guard.ledger.cuts import SIDE
+from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.ledger.tracing import Trace
 from paddle_epoch_guard.order import Piece, Reorder, Schedule
 from paddle_epoch_guard.report.discontinuity import Jump
@@ -117,13 +118,12 @@ class Words:
                 "ordinary learning included"
             )
         if found.exposure_before is not None and found.exposure_after is not None:
-            parts.append(f"exposure {found.exposure_before.mean:.2f} before and {found.exposure_after.mean:.2f} after")
+            before, after = _about(found.exposure_before), _about(found.exposure_after)
+            parts.append(f"exposure {before} before and {after} after")
         if found.evaluation is not None:
             parts.append(f"evaluation loss {_said(found.evaluation)}")
-        clause = f" ({found.clause})" if found.clause else ""
-        return f"Verdict at {where}: {found.verdict}{clause}. {'; '.join(parts) or 'Nothing is known'}.".replace(
-            ". t", ". T", 1
-        )
+        known = "; ".join(parts) or "nothing is known"
+        return f"Verdict at {where}: {found.verdict} ({found.clause}). {known[0].upper()}{known[1:]}."
 
     def summary(self, ledger: EpochLedger, verdicts: Iterable[VerdictRecord]) -> str:
         """A line for each epoch: what was drawn, when, at which loss; then what happened at each cut."""
@@ -155,6 +155,12 @@ class Words:
 def _said(jump: Jump) -> str:
     bound = f"{jump.value:+.4f}, standard error {jump.error:.4f}"
     return f"jumps by {bound}" if jump.significant else f"does not jump ({bound})"
+
+
+def _about(exposure: Estimate) -> str:
+    """A mean exposure, with its standard error where that shows."""
+    error = f" \u00b1 {exposure.error:.2f}" if exposure.error >= 0.005 else ""
+    return f"{exposure.mean:.2f}{error}"
 
 
 def traced(trace: Trace) -> str:

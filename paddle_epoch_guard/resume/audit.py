@@ -142,8 +142,8 @@ def refuse(step: int, findings: Sequence[Finding]) -> None:
     Raises:
         ResumeMismatchError: with each difference, and what it would do.
     """
-    if refused(findings):
-        each = "; ".join(f"{one.what} was {one.then}, is {one.now} ({one.why})" for one in refused(findings))
+    each = "; ".join(f"{one.what} was {one.then}, is {one.now} ({one.why})" for one in refused(findings))
+    if each:
         raise ResumeMismatchError(
             f"the run that resumes at step {step} is not the one that was interrupted: {each}. Resume with the values "
             "of the interrupted run. --epoch_guard_on_mismatch warn goes on all the same, in the host's present order"

@@ -36,7 +36,7 @@ def in_force(live: BlendRecord, sidecar: Sidecar | None) -> BlendRecord:
     if sidecar is None or sidecar.blend is None:
         return live
     begun = sidecar.blend
-    planned = max([sidecar.planned, *(one.stop for one in sidecar.reorders)])
+    planned = max(sidecar.planned, sidecar.reordered_to)
     return live if live.positions >= begun.positions and planned <= begun.positions else begun
 
 
@@ -64,18 +64,16 @@ def write_blend(live: BlendIndex, record: BlendRecord, length: int, pick: Pick, 
     files = blend_files(folder, record, length)
     if all(file.is_file() for file in files):
         return
-    kind = live.dataset_index.dtype
+    kind, kept = live.dataset_index.dtype, record.positions
     candidates = _candidates(live, record)
-    weights = next((one for one in candidates if _picks(live, record, pick(one, record.positions, kind))), None)
-    if len(live) >= record.positions and candidates:
-        base = live
-        weights = candidates[0] if weights is None else weights
-    elif weights is not None:
-        begun = pick(weights, record.positions, kind)
-        base = replace(live, dataset_index=begun[0], dataset_sample_index=begun[1])
-    else:
+    built = ((one, replace(live, **_named(*pick(one, kept, kind)))) for one in candidates)
+    weights, base = next(
+        ((one, blend) for one, blend in built if BlendRecord.of(blend).digest == record.digest), (None, None)
+    )
+    if len(live) >= kept and candidates:
+        weights, base = candidates[0] if weights is None else weights, live
+    if weights is None or base is None:
         raise _not_the_same(record, length)
-    kept = record.positions
     which = np.empty(length, dtype=kind)
     inner = np.empty(length, dtype=np.int64)
     which[:kept], inner[:kept] = base.dataset_index[:kept], base.dataset_sample_index[:kept]
@@ -103,7 +101,7 @@ def open_blend(live: BlendIndex, record: BlendRecord, length: int, folder: Path)
     if which.shape != (length,) or inner.shape != (length,):
         shapes = f"{which.shape} and {inner.shape}"
         raise IndexFileError(f"{files[0]}: {shapes} entries; expected ({length},) twice. Delete both of its files")
-    found = replace(live, dataset_index=which, dataset_sample_index=inner)
+    found = replace(live, **_named(which, inner))
     if BlendRecord.of(found, record.positions).digest != record.digest:
         raise IndexFileError(f"{files[0]}: damaged, its digest is not the recorded one. Delete both of its files")
     both = min(len(live), record.positions)
@@ -128,10 +126,8 @@ def _candidates(live: BlendIndex, record: BlendRecord) -> list[npt.NDArray[np.fl
     return [text, text / text.sum(), ratios, ratios / ratios.sum()]
 
 
-def _picks(live: BlendIndex, record: BlendRecord, picked: tuple[npt.NDArray[Any], npt.NDArray[np.int64]]) -> bool:
-    """Whether that is the order in force."""
-    which, inner = picked
-    return BlendRecord.of(replace(live, dataset_index=which, dataset_sample_index=inner)).digest == record.digest
+def _named(which: npt.NDArray[Any], inner: npt.NDArray[Any]) -> dict[str, Any]:
+    return {"dataset_index": which, "dataset_sample_index": inner}
 
 
 def _not_the_same(record: BlendRecord, length: int) -> ResumeMismatchError:

@@ -158,6 +158,11 @@ class Sidecar:
     mismatches: tuple[str, ...] = ()
     """What the run went on in spite of, at the user's word."""
 
+    @property
+    def reordered_to(self) -> int:
+        """Where the furthest of the reorders ends; 0 where there is none."""
+        return max((one.stop for one in self.reorders), default=0)
+
 
 @dataclass(frozen=True)
 class _Version:
@@ -234,12 +239,15 @@ def find_sidecar(step: int, candidates: Iterable[str | os.PathLike[str] | None])
     Raises:
         SidecarError: the sidecar found is damaged, of an unknown version, or of another step.
     """
-    for candidate in candidates:
-        if is_checkpoint(candidate):
-            return read_sidecar(Path(candidate), step)
-    return None
+    checkpoint = find_checkpoint(candidates)
+    return None if checkpoint is None else read_sidecar(checkpoint, step)
 
 
-def is_checkpoint(candidate: object) -> TypeGuard[str | os.PathLike[str]]:
+def find_checkpoint(candidates: Iterable[str | os.PathLike[str] | None]) -> Path | None:
+    """The first of some folders that is a checkpoint; None where there is none."""
+    return next((Path(candidate) for candidate in candidates if _is_checkpoint(candidate)), None)
+
+
+def _is_checkpoint(candidate: object) -> TypeGuard[str | os.PathLike[str]]:
     """Whether it is the path of a folder that the trainer wrote a checkpoint to."""
     return isinstance(candidate, (str, os.PathLike)) and (Path(candidate) / "trainer_state.json").is_file()
