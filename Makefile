@@ -4,15 +4,17 @@ MODEL ?= ngram
 OUTPUT ?= demo-output
 BIN := .venv/bin
 READY := .venv/.ready
+MEGATRON_READY := .venv-megatron/.ready
 
 export PYTHON
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-megatron lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    train a real PaddleNLP run with the guard on (MODEL=ngram or llama); results in $(OUTPUT)/"
 	@echo "make test    run the tests"
+	@echo "make test-megatron  run the tests that need megatron-core, in an environment of its own (1 GB)"
 	@echo "make lint    check style, types and the direction of imports"
 	@echo "make format  format the code"
 	@echo "make clean   remove .venv, caches and $(OUTPUT)/"
@@ -21,11 +23,18 @@ $(READY): pyproject.toml constraints/paddlenlp-3.0.0b4.txt constraints/tools.txt
 	@scripts/make-venv
 	@touch $@
 
+$(MEGATRON_READY): constraints/megatron.txt scripts/make-megatron-venv
+	@scripts/make-megatron-venv
+	@touch $@
+
 demo: $(READY)
 	$(BIN)/python examples/demo.py --model $(MODEL) --output $(OUTPUT)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+test-megatron: $(READY) $(MEGATRON_READY)
+	$(BIN)/python -m pytest tests/test_megatron.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -38,4 +47,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv $(OUTPUT) build *.egg-info .*_cache .hypothesis
+	rm -rf .venv .venv-megatron $(OUTPUT) build *.egg-info .*_cache .hypothesis

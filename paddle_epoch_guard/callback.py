@@ -120,7 +120,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def _open_log(self, args: Any, state: Any) -> None:
         plan = self._plan
         assert plan is not None
-        self._recorder = recorder = open_recorder(plan, args.logging_dir, state.global_step)
+        self._recorder = recorder = open_recorder(plan, args.logging_dir, state.global_step, args.report_to)
         for warning in words.warnings(plan.index, plan.schedule, plan.loader.sampler, state.max_steps):
             self._warn(warning, state)
         host.logger.info(f"epoch guard: {words.outlook(plan.index, plan.schedule, plan.crossings)}")

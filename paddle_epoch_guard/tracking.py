@@ -1,5 +1,6 @@
 """The first rank's records: opened where an earlier part of the run left them, and left for the next one."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,27 +15,33 @@ from paddle_epoch_guard.ledger import (
     ended_epochs,
 )
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder
+from paddle_epoch_guard.report.loggers import open_sinks
 from paddle_epoch_guard.resume import EpochLoss, Sidecar, Window
 from paddle_epoch_guard.resume.sidecar import VERSION
 from paddle_epoch_guard.runplan import RunPlan
 
 
-def open_recorder(plan: RunPlan, logging_dir: str, step: int) -> EpochRecorder:
+def open_recorder(
+    plan: RunPlan, logging_dir: str, step: int, report_to: str | Iterable[str] | None = None
+) -> EpochRecorder:
     """The records of a run, with what its checkpoint remembers.
 
     Args:
         plan: what the run will draw.
         logging_dir: the trainer's log folder.
         step: the last step done; 0 at a fresh start.
+        report_to: the loggers that the trainer reports to: the guard writes there too.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    log = EpochGuardLog(logging_dir)
+    sidecar = plan.sidecar
+    drawn = None if sidecar is None else sidecar.loss_range
+    sinks = open_sinks(report_to, logging_dir, plan.words, host.logger.warning, step, drawn)
+    log = EpochGuardLog(logging_dir, sinks)
     if step == 0:
         log.set_aside()  # of another run in the same folder
     ledger = EpochLedger(plan.source, step)
-    sidecar = plan.sidecar
     if sidecar is not None:
         for one in sidecar.epoch_losses:
             total = EpochTotal(one.first_step, one.last_step, one.samples, one.loss)

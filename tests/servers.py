@@ -41,13 +41,20 @@ class Server:
 
 
 @contextlib.contextmanager
-def visualdl_server(logdir):
-    """Starts ``visualdl`` on a free port of this machine, and stops it by its process id."""
+def visualdl_server(logdir, cwd=None):
+    """Starts ``visualdl`` on a free port of this machine, and stops it by its process id.
+
+    Args:
+        logdir: its ``--logdir``; the page's names of runs begin with it.
+        cwd: the folder to start it in.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [Path(sys.executable).parent / "visualdl", "--logdir", logdir, "--host", "127.0.0.1", "--port", port]
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [str(part) for part in command], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         server = Server(port)
         for _ in range(240):

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-from visualdl import LogWriter
 
-from paddle_epoch_guard.index import Boundary
-from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger, IndexEpochs, crossings_of
-from paddle_epoch_guard.order import Piece, Schedule
+from long_run import write_long_run
+from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
 from paddle_epoch_guard.report.markers import BoundaryLine
 from servers import visualdl_server
@@ -82,59 +80,26 @@ def test_names_that_look_alike_stay_apart():
     assert [words.dataset_directory(at) for at in range(3)] == ["a_b-0", "a_b-1", "c"]
 
 
-class ManyEpochs:
-    """An index of 12 epochs, each shuffled by itself, as a run that was extended again and again has it."""
-
-    names = ("text",)
-    epochs = (12,)
-
-    def __init__(self, per_epoch):
-        self.per_epoch = per_epoch
-        self.boundaries = tuple(Boundary(epoch * per_epoch, epoch) for epoch in range(1, 12))
-
-    def __len__(self):
-        return 12 * self.per_epoch
-
-    def locate(self, positions):
-        epochs = np.asarray(positions) // self.per_epoch + 1
-        return np.zeros_like(epochs), epochs
-
-
 def test_a_log_of_100_000_steps_shows_every_boundary_through_the_servers_own_sampling(tmp_path):
-    steps, batch = 100_000, 4
-    index = ManyEpochs(per_epoch=steps * batch // 12)
-    schedule = Schedule((Piece(1, 0, batch, 1, 1, stop=len(index)),))
-    source = IndexEpochs(index, schedule)
-    crossings = crossings_of(source)
-    log = EpochGuardLog(tmp_path)
-    recorder = EpochRecorder(EpochLedger(source), log, Words(index.names), say=lambda _: None)
-    recorder.expect(crossings)
-    curve = 3.0 + 8.0 * np.exp(-np.arange(1, steps + 1) / 20_000)
-    trainer_log = LogWriter(logdir=str(tmp_path), file_name="vdlrecords.0000000001.log")
-    last = steps // 12 * 12
-    for step in range(10, last + 1, 10):
-        trainer_log.add_scalar("train/loss", curve[step - 1], step)
-        recorder.record(step, curve[step - 1])
-    recorder.finish(last, complete=True)
-    trainer_log.close()
-
+    run = write_long_run(tmp_path)
+    curve = run.curve
     root = str(tmp_path)
     with visualdl_server(tmp_path) as server:
         tags = server.get("scalar/tags")
         runs = dict(zip(tags["runs"], tags["tags"], strict=True))
         assert "train/loss" in runs[root]
         assert len(server.scalars(root, "train/loss")) <= 1000  # the server did sample
-        for crossing in crossings:
-            run = f"{root}/epoch_guard/boundary_{crossing.from_epoch}_to_{crossing.to_epoch}"
-            line = server.scalars(run, "train/loss")
+        for crossing in run.crossings:
+            marker = f"{root}/epoch_guard/boundary_{crossing.from_epoch}_to_{crossing.to_epoch}"
+            line = server.scalars(marker, "train/loss")
             assert {step for step, _ in line} == {crossing.step}
             values = [value for _, value in line]
             assert max(values) == pytest.approx(curve[9], rel=0.01)
             assert min(values) < curve[crossing.step - 1] * 1.01
-            told, verdict = server.texts(run, f"epoch_guard/{run.rsplit('/', 1)[1]}")
+            told, verdict = server.texts(marker, f"epoch_guard/{marker.rsplit('/', 1)[1]}")
             assert told.startswith(f"Step {crossing.step} draws the first samples")
             assert "before" in verdict
-        assert len(crossings) == 11
+        assert len(run.crossings) == 11
         epoch_losses = server.scalars(f"{root}/epoch_guard", "epoch_guard/epoch_loss")
         assert [epoch for epoch, _ in epoch_losses] == list(range(1, 13))
 

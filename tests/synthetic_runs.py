@@ -1,0 +1,167 @@
+"""Runs as the trainer and the guard log them, made up in a moment: no training."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from visualdl import LogWriter
+
+from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger, Weighted, WindowLosses
+from paddle_epoch_guard.ledger.exposure import Estimate
+from paddle_epoch_guard.order import Piece, Reorder, Schedule
+from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
+from paddle_epoch_guard.report.rundata import RunData
+from paddle_epoch_guard.report.told import CutTold, EpochTold, Series
+from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, EpochLoss, PartRecord, Sidecar, Window
+
+BATCH = 4
+
+
+@dataclass
+class Plan:
+    """Data epochs shuffled apart, each of so many steps; of one dataset, or of several that are drawn in turn."""
+
+    steps_in_epoch: tuple[int, ...] = (100,)
+    """Of each dataset."""
+    names: tuple[str, ...] = ("text",)
+
+    def counts(self, first_step, last_step):
+        found = {}
+        for step in range(first_step, last_step + 1):
+            for dataset, length in enumerate(self.steps_in_epoch):
+                key = EpochKey(dataset, (step - 1) // length + 1)
+                found[key] = found.get(key, 0) + BATCH
+        return found
+
+    def of_steps(self, first_step, last_step):
+        return Estimate(float(np.mean([(first_step - 1) // length for length in self.steps_in_epoch])), 0.0, 100)
+
+    def crossings(self, after, upto):
+        found = [
+            Crossing(step, (step - 1) // length, dataset, (step - 1) * BATCH)
+            for dataset, length in enumerate(self.steps_in_epoch)
+            for step in range(length + 1, upto + 1, length)
+            if step > after
+        ]
+        return sorted(found, key=lambda one: one.step)
+
+
+@dataclass
+class Run:
+    """A run that writes as it goes."""
+
+    folder: Path
+    plan: Plan = field(default_factory=Plan)
+    cliff: float = -1.0
+    seed: int = 0
+    trainer: bool = True
+    """Whether the trainer has a VisualDL log too."""
+    recorder: EpochRecorder | None = None
+    """Of the latest part."""
+
+    def train(self, first, last, *, began=1, evaluate=10, arguments=None, reorder=None, words=None, note=None):
+        """One part of the run, whose trainer's log file is named after the second in which it ``began``."""
+        random = np.random.default_rng([self.seed, began])
+        log = EpochGuardLog(self.folder)
+        if first == 1:
+            log.set_aside()
+        before = self.recorder
+        self.recorder = EpochRecorder(
+            EpochLedger(self.plan, first - 1), log, words or Words(self.plan.names), say=lambda _: None
+        )
+        if before is not None:
+            windows = [one for one in before.cuts.windows if one.last_step < first]
+            evaluations = [point for point in before.cuts.evaluations if point[0] < first]
+            self.recorder.go_on([], windows, evaluations, (), before.cuts.loss_range)
+        self.recorder.cuts.exposure = self.plan
+        self.recorder.expect(self.plan.crossings(first - 1, last) if reorder is None else ())
+        if note is not None:
+            self.recorder.note(note, first - 1)
+        if reorder is not None:
+            self.recorder.begin_reorder(reorder, first, self.plan.crossings(first - 1, last))
+        own = LogWriter(logdir=str(self.folder), file_name=f"vdlrecords.{began:010d}.log") if self.trainer else None
+        if own is not None and arguments is not None:
+            own.add_text("args", arguments)
+        self.losses = {}
+        for step in range(first, last + 1):
+            epoch = (step - 1) // self.plan.steps_in_epoch[0]
+            loss = float(4 + 2 * np.exp(-step / 50) + self.cliff * (epoch > 0) + 0.05 * random.standard_normal())
+            self.losses[step] = loss
+            evaluation = float(4.1 + 2 * np.exp(-step / 50) + 0.005 * random.standard_normal())
+            if own is not None:
+                own.add_scalar("train/loss", loss, step)
+                own.add_scalar("train/learning_rate", 1e-3, step)
+            by_epoch = {key: Weighted(n, n * loss) for key, n in self.plan.counts(step, step).items()}
+            whole = Weighted(BATCH, BATCH * loss)
+            none = Weighted()
+            losses = WindowLosses(by_epoch, *((none, whole) if epoch else (whole, none)))
+            self.recorder.record(step, loss, losses)
+            if evaluate and step % evaluate == 0:
+                if own is not None:
+                    own.add_scalar("eval/loss", evaluation, step)
+                self.recorder.evaluate(step, evaluation)
+        self.recorder.finish(last, complete=True)
+        if own is not None:
+            own.close()
+        return self
+
+    def sidecar(self, step, **changes):
+        """What a checkpoint at ``step`` remembers, if the last part of the run got there."""
+        cuts, ledger = self.recorder.cuts, self.recorder.ledger
+        values = {
+            "version": 1,
+            "run": "a" * 32,
+            "part": "b" * 32,
+            "step": step,
+            "position": step * BATCH,
+            "planned": 400 * BATCH,
+            "max_steps": 400,
+            "reorders": (Reorder(100 * BATCH, 400 * BATCH, "ramp", (7, 1, 0), 200 * BATCH),),
+            "schedule": Schedule((Piece(1, 0, BATCH, 1, 1, 500 * BATCH), Piece(101, 400, 1, 2, 2, 500 * BATCH))),
+            "datasets": tuple(
+                DatasetRecord("train", 32, "95,5,0", 12_345 + at, f"c{at}" * 8, (PartRecord(1600, 7, "d" * 16),))
+                for at in range(len(self.plan.names))
+            ),
+            "blend": BlendRecord("[0.5 0.5]", 1600, "e" * 16) if len(self.plan.names) > 1 else None,
+            "epoch_losses": tuple(
+                EpochLoss(key.dataset, key.epoch, one.first_step, one.last_step, one.samples, one.loss)
+                for key, one in sorted(ledger.totals.items())
+            ),
+            "windows": tuple(
+                Window(one.first_step, one.last_step, one.loss, one.samples)
+                for one in cuts.windows
+                if one.last_step <= step
+            ),
+            "evaluations": tuple(cuts.evaluations),
+            "verdicts": tuple(cuts.verdicts.values()),
+            "loss_range": cuts.loss_range,
+            "boundaries": tuple(cuts.marked),
+        }
+        return Sidecar(**{**values, **changes})
+
+
+def long_run(steps=100_000, epochs=12):
+    """A run of so many steps as it is read, without its log, which takes minutes to write."""
+    random = np.random.default_rng(0)
+    at = np.arange(1, steps + 1)
+    epoch = (at - 1) * epochs // steps
+    loss = Series(at, 3 + 8 * np.exp(-at / 20_000) - 0.2 * epoch + 0.1 * random.standard_normal(steps))
+    firsts = [int(at[epoch == one][0]) for one in range(1, epochs)]
+    return RunData(
+        Path("logs"),
+        None,
+        loss=loss,
+        evaluation=Series(at[::50], loss.values[::50]),
+        data_epoch=Series(at, epoch + 1.0),
+        exposure=Series(at, epoch.astype(float)),
+        loss_fresh=Series(at[epoch == 0], loss.values[epoch == 0]),
+        loss_repeat=Series(at[epoch > 0], loss.values[epoch > 0]),
+        epochs=tuple(
+            EpochTold("", one + 1, loss=Series(np.arange(1, (epoch == one).sum() + 1), loss.values[epoch == one]))
+            for one in range(epochs)
+        ),
+        cuts=tuple(
+            CutTold(f"boundary_{one}_to_{one + 1}", first, "", (one, one + 1), verdict="artefact")
+            for one, first in enumerate(firsts, start=1)
+        ),
+    )

@@ -1,0 +1,350 @@
+"""The report page: what it says, and that it needs nothing but itself."""
+
+import base64
+import json
+import re
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from paddle_epoch_guard.order import Reorder
+from paddle_epoch_guard.report import EpochGuardLog
+from paddle_epoch_guard.report.page import PAGE_NAME, flags_of, render, report_run, stages, summary, write_page
+from paddle_epoch_guard.report.rundata import ReportError, RunData, read_run
+from paddle_epoch_guard.report.told import CutTold, JumpTold, Note
+from paddle_epoch_guard.resume import SIDECAR_NAME
+from synthetic_runs import BATCH, Plan, Run, long_run
+
+EVIL = "<script>alert('x')</script> & \"quoted\" </p><img src=http://evil.example/x>"
+ARGUMENTS = {
+    "seed": 7,
+    "max_steps": 400,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 1,
+    "epoch_guard": "track",
+    "epoch_guard_mix": "auto",
+    "wandb_api_key": "secret-key",
+}
+
+
+class Page(HTMLParser):
+    """The page's elements, its text section by section, the cells of its tables, and its settings."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements = []
+        self.sections = {"": ""}
+        self.rows = {}
+        self.settings = []
+        self._open = [""]
+        self._cell = None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.elements.append((tag, attrs))
+        if tag == "section" or attrs.get("id") == "summary":
+            self._open.append(attrs["id"])
+            self.sections[attrs["id"]] = ""
+        if tag == "tr":
+            self.rows.setdefault(self._open[-1], []).append([])
+        if tag in ("td", "th"):
+            self.rows[self._open[-1]][-1].append("")
+        if tag == "dt":
+            self.settings.append(("", ""))
+        if tag in ("td", "th", "dt", "dd"):
+            self._cell = tag
+
+    def handle_endtag(self, tag):
+        if tag == "section" or (tag == "div" and self._open[-1] == "summary"):
+            self._open.pop()
+        if tag in ("td", "th", "dt", "dd"):
+            self._cell = None
+
+    def handle_data(self, data):
+        self.sections[self._open[-1]] += data
+        if self._cell in ("td", "th"):
+            self.rows[self._open[-1]][-1][-1] += " ".join(data.split())
+        elif self._cell:
+            name, value = self.settings[-1]
+            self.settings[-1] = (name + data, value) if self._cell == "dt" else (name, value + data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Resumed unified at step 81 of 200, the boundary before it at step 41."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "out").mkdir()
+    run = Run(folder / "logs", Plan((40,)))
+    run.train(1, 80, arguments=json.dumps(str(ARGUMENTS)), note=EVIL)
+    table = "\nresuming at step 80, what differs\n┏━━━━┳━━━━┓\n┃ a  ┃ b  ┃\n└────┴────┘"
+    changed = {**ARGUMENTS, "epoch_guard": "unified", "per_device_train_batch_size": 1, "tensor_parallel_degree": 2}
+    run.train(
+        81,
+        200,
+        began=2,
+        arguments=json.dumps(str(changed)),
+        reorder=Reorder(320, 800, "ramp", (7, 1, 0), 400),
+        note=table,
+    )
+    return folder, run
+
+
+@pytest.fixture(scope="module")
+def page(finished):
+    folder, run = finished
+    return Page(render(read_run(folder / "logs", folder / "out", state=run.sidecar(200))))
+
+
+def test_it_needs_nothing_but_itself(page, finished):
+    folder, run = finished
+    html = render(read_run(folder / "logs", state=run.sidecar(200)))
+    outside = re.sub(r"data:image/svg\+xml;base64,[A-Za-z0-9+/=]+", "", html)
+    assert "http" not in outside.replace("http-equiv", "").replace("http://evil.example", "")
+    assert not {"script", "link", "iframe", "object", "form", "base"} & {tag for tag, _ in page.elements}
+    assert not [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
+    assert [(tag, name) for tag, attrs in page.elements for name in attrs if name in ("href", "action")] == []
+    sources = [attrs[name] for _, attrs in page.elements for name in ("src", "srcset") if name in attrs]
+    assert len(sources) == 6
+    for source in sources:
+        assert ET.fromstring(base64.b64decode(source.removeprefix("data:image/svg+xml;base64,"))).tag.endswith("svg")
+    assert "url(" not in outside
+    assert "@import" not in outside
+    (policy,) = [one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_it_is_made_for_phones_and_for_those_who_do_not_see_it(page):
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta")
+    assert page.all("html") == [{"lang": "en"}]
+    assert all(len(one["alt"]) > 40 for one in page.all("img"))
+    narrow = {one["media"] for one in page.all("source")}
+    assert narrow == {"(max-width: 40rem)"}
+
+
+def test_texts_are_escaped(page):
+    assert EVIL in page.sections["resumes"]
+    assert len(page.all("img")) == 3
+
+
+def test_it_begins_with_the_verdicts_in_three_sentences(page, finished):
+    first, *others = [line for line in page.sections["summary"].split("\n") if line.strip()]
+    assert first == (
+        "The order of the data changes at 2 places: at 1 the training loss jumps because of the data that is drawn "
+        "(artefact; step 41), at 1 it does not jump."
+    )
+    assert len(others) == 2
+    assert re.fullmatch(
+        r"The run has come to step 200 of 400; there the trend of the training loss is \d\.\d{3} and the evaluation "
+        r"loss \d\.\d{3} nats per token, on tokens that had been drawn 4.00 times before\.",
+        others[0],
+    )
+    assert others[1] == (
+        "The order is unified from step 81 on; the run was resumed once, and logs from step 81 on since."
+    )
+
+
+def test_cuts_are_told_with_verdict_and_numbers(page):
+    head, boundary, unified = page.rows["cuts"]
+    assert len(head) == len(boundary) == len(unified) == 7
+    assert boundary[:2] == ["1. data epoch 1 to 2", "41"]
+    assert boundary[2].startswith("artefact")
+    assert re.fullmatch(r"-[01]\.\d{3} ± 0\.\d{3}", boundary[3])
+    assert boundary[5] == "0.00 → 1.00"
+    assert unified[0] == "2. a unified order begins"
+    assert "Verdict at the start of data epoch 2 (step 41): artefact" in page.sections["cuts"]
+    assert "is no progress by itself" in page.sections["cuts"]
+
+
+def test_epochs_are_told_with_samples_steps_and_mean_loss(page, finished):
+    _, run = finished
+    rows = page.rows["epochs"][1:]
+    assert [row[0] for row in rows] == [f"data epoch {epoch}" for epoch in range(1, 6)]
+    total = run.recorder.ledger.totals
+    for row, (key, one) in zip(rows[2:], sorted(total.items()), strict=True):
+        assert row[1:] == [
+            f"{one.samples:,}",
+            f"{one.first_step:,} to {one.last_step:,}",
+            f"{one.mean_loss:.4f}",
+        ], key
+
+
+def test_resumes_and_repairs_are_told(page):
+    resumes = page.sections["resumes"]
+    assert "The trainer was started 2 times" in resumes
+    assert [row[1:] for row in page.rows["resumes"][1:]] == [
+        ["1 to 80", "400", "4", "1", "track"],
+        ["81 to 200", "400", "1", "1", "unified"],
+    ]
+    assert "┃ a  ┃ b  ┃" in resumes
+    assert "secret-key" not in str(page.sections)
+
+
+def test_settings_and_flags_are_told(page):
+    for told in (
+        ("order", "unified"),
+        ("positions", "400 to 1,600"),
+        ("mix", "ramp"),
+        ("key", "7, 1, 0 (seed, purpose, ordinal)"),
+        ("the share rises of samples from position", "800"),
+        ("global batch", "4 samples (1 per device \u00d7 2 accumulated \u00d7 2 data-parallel ranks)"),
+        ("incomplete last batch", "left out"),
+        ("split", "train of 95,5,0"),
+        ("sequence length", "32 tokens"),
+        ("document sizes, digest", "c0" * 8),
+        ("index", "built for 1,600 samples, seed 7"),
+    ):
+        assert told in page.settings
+    reproduce = page.sections["reproduce"]
+    assert "--seed 7 \\\n  --max_steps 400 \\\n  --per_device_train_batch_size 1 \\\n" in reproduce
+    assert "--epoch_guard unified" in reproduce
+    assert "--tensor_parallel_degree 2" in reproduce
+    assert "epoch_guard_mix" not in reproduce  # it is at its default
+    assert "paddle-epoch-guard" in reproduce
+
+
+def test_without_the_trainers_log_the_flags_come_from_the_sidecar(finished):
+    folder, run = finished
+    read = replace(read_run(folder / "logs", state=run.sidecar(200)), parts=())
+    (first, begin), (second, later) = stages(read)
+    assert first == "From the start, on 1 data-parallel rank"
+    assert second == "Resumed; from step 101 on, on 2 data-parallel ranks"
+    assert "--per_device_train_batch_size 4 " in begin
+    assert "--per_device_train_batch_size 1 " in later
+    assert "--gradient_accumulation_steps 2 " in later
+    assert "--epoch_guard unified" in later
+    assert "--epoch_guard_mix ramp" in later
+    assert "--epoch_guard_seed 7" in later
+    assert "--seed 7" in later
+
+
+def test_a_state_older_than_the_run_says_so(finished, tmp_path):
+    folder, run = finished
+    read = read_run(folder / "logs", state=run.sidecar(150))
+    found = Page(render(read))
+    assert "counted up to step 150" in " ".join(found.sections["epochs"].split())
+    assert "The run has gone on to step 200 since" in " ".join(found.sections["settings"].split())
+
+
+def test_what_could_not_be_read_is_told(finished):
+    folder, _ = finished
+    read = replace(read_run(folder / "logs"), faults=(f"{EVIL}: damaged",))
+    found = Page(render(read))
+    assert f"{EVIL}: damaged" in found.sections["faults"]
+    assert "this run has none that fits" in found.sections["settings"]
+
+
+def test_a_run_of_which_hardly_anything_is_known_has_a_page(tmp_path):
+    found = Page(render(RunData(tmp_path, None)))
+    assert "No losses were found to draw." in found.sections["figures"]
+    assert "No boundary of data epochs was met" in found.sections["summary"]
+
+
+def cut(verdict, clause="", jump=-1.0, step=50):
+    return CutTold("b", step, "", (1, 2), verdict=verdict, clause=clause, training=JumpTold(jump, 0.1, True))
+
+
+@pytest.mark.parametrize(
+    ("cuts", "sentence"),
+    [
+        (
+            [cut("artefact", "not confirmed by evaluation")],
+            "The fall of the training loss at step 50 (data epoch 1 to 2) is an artefact of the data, and no "
+            "progress: not confirmed by evaluation.",
+        ),
+        (
+            [cut("improvement", "confirmed by evaluation")],
+            "The fall of the training loss at step 50 (data epoch 1 to 2) is an improvement: confirmed by evaluation.",
+        ),
+        (
+            [cut("unexplained", jump=1.0)],
+            "The rise of the training loss at step 50 (data epoch 1 to 2) is not explained by the data.",
+        ),
+        ([cut("none")], "At step 50 (data epoch 1 to 2) the training loss does not jump."),
+        (
+            [cut("unknown", "too few steps")],
+            "Whether the training loss jumps at step 50 (data epoch 1 to 2) is not known: too few steps.",
+        ),
+        ([cut("")], "Whether the training loss jumps at step 50 (data epoch 1 to 2) is not known."),
+        (
+            [cut("artefact", step=step) for step in range(2, 9)] + [cut("", step=9)],
+            "The order of the data changes at 8 places: at 7 the training loss jumps because of the data that is "
+            "drawn (artefact; steps 2, 3, 4, 5, 6 and 2 more), of 1 too little is known (step 9).",
+        ),
+    ],
+)
+def test_each_verdict_has_a_sentence(tmp_path, cuts, sentence):
+    assert summary(RunData(tmp_path, None, cuts=tuple(cuts)))[0] == sentence
+
+
+def test_flags_that_are_at_their_defaults_are_not_shown():
+    shown = flags_of(
+        {
+            "seed": 0,
+            "max_steps": 10,
+            "epoch_guard": "track",
+            "epoch_guard_pool": "planned",
+            "epoch_guard_seed": 0,
+            "epoch_guard_position": None,
+            "ignore_data_skip": True,
+            "dataloader_drop_last": False,
+            "pipeline_parallel_degree": -1,
+            "tensor_parallel_degree": 1,
+            "resume_from_checkpoint": "/secret/place",
+        }
+    )
+    flags = ["--seed 0", "--max_steps 10", "--epoch_guard track", "--epoch_guard_seed 0", "--ignore_data_skip True"]
+    assert shown.split(" \\\n  ") == flags
+
+
+def test_a_report_is_written_and_keeps_what_it_was_told(tmp_path):
+    run = Run(tmp_path / "logs").train(1, 120)
+    output = tmp_path / "out"
+    output.mkdir()
+    log = EpochGuardLog(tmp_path / "logs")
+    assert report_run(tmp_path / "logs", output, state=run.sidecar(120), log=log) == output / PAGE_NAME
+    log.close()
+    assert [path.name for path in output.iterdir()] == [PAGE_NAME]
+    assert (tmp_path / "logs" / "epoch_guard" / SIDECAR_NAME).is_file()
+    # From the command line, later, elsewhere: the same but for the time and the place.
+    other = report_run(str(tmp_path / "logs"), str(output), path=str(tmp_path / "page.html"))
+    first, second = (Page(path.read_text(encoding="utf-8")) for path in (output / PAGE_NAME, other))
+    assert first.rows == second.rows
+    assert "1,600" in second.sections["settings"]
+    assert first.rows["epochs"][1][1] == f"{100 * BATCH}"
+
+
+def test_where_it_cannot_be_written_it_is_said_and_what_was_there_stays(tmp_path, monkeypatch):
+    Run(tmp_path / "logs").train(1, 20)
+    with pytest.raises(ReportError, match="cannot be written"):
+        report_run(tmp_path / "logs", tmp_path, path=tmp_path / "nowhere" / "page.html")
+    with pytest.raises(ReportError, match="no such folder"):
+        report_run(tmp_path / "logs", tmp_path / "nowhere")
+    target = tmp_path / "page.html"
+    target.write_text("before")
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(ReportError, match="disk full"):
+        report_run(tmp_path / "logs", tmp_path, path=target)
+    assert target.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "page.html"]
+
+
+def test_many_and_long_notes_stay_readable(tmp_path):
+    notes = tuple(Note(step, "x" * 100_000) for step in range(300))
+    html = render(RunData(tmp_path, None, notes=notes))
+    assert len(html) < 5_000_000
+    assert "At step 299" in html
+
+
+def test_a_run_of_100_000_steps_has_a_page_below_2_mb(tmp_path):
+    run = long_run()
+    start = time.perf_counter()
+    write_page(tmp_path / "page.html", run)
+    assert time.perf_counter() - start < 20  # 3, on an idle machine
+    assert (tmp_path / "page.html").stat().st_size < 2_000_000
