@@ -96,12 +96,27 @@ def _is_blend(path: Path) -> bool:
 
 
 def _read_description(path: Path) -> Description:
+    return Description.parse(read_text(path, _DESCRIPTION_BYTES), str(path))
+
+
+def read_text(path: Path, limit: int) -> str:
+    """The first ``limit`` bytes of a description.
+
+    Raises:
+        IndexFileError: it is missing, no regular file or no text.
+    """
+    _check_regular(path)
     try:
         with path.open("rb") as stream:
-            text = stream.read(_DESCRIPTION_BYTES).decode("utf-8")
+            return stream.read(min(limit, path.stat().st_size)).decode("utf-8")
     except (OSError, UnicodeDecodeError) as cause:
         raise IndexFileError(f"{path}: cannot be read as text ({cause}); expected a description") from cause
-    return Description.parse(text, str(path))
+
+
+def _check_regular(path: Path) -> None:
+    """A pipe would be waited for without end."""
+    if path.exists() and not path.is_file():
+        raise IndexFileError(f"{path}: not a readable .npy array or description: it is no regular file. Move it away")
 
 
 def load_array(path: Path) -> npt.NDArray[np.integer[Any]]:
@@ -110,6 +125,7 @@ def load_array(path: Path) -> npt.NDArray[np.integer[Any]]:
     Raises:
         IndexFileError: it is missing or unreadable.
     """
+    _check_regular(path)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as cause:

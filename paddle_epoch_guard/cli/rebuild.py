@@ -1,0 +1,270 @@
+"""``rebuild``: a unified order written out as a plain index, for hosts without the guard."""
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+
+from paddle_epoch_guard.cli.inspect import CacheArgument, HashOption, PrefixOption
+from paddle_epoch_guard.cli.output import JsonFlag, print_json
+from paddle_epoch_guard.errors import ArgumentsError, IndexFileError, OrderError
+from paddle_epoch_guard.files import written_whole
+from paddle_epoch_guard.index import GPTIndex
+from paddle_epoch_guard.index.folder import IndexFiles, choose
+from paddle_epoch_guard.index.opened import Opened, open_index
+from paddle_epoch_guard.order import Order, Reorder
+from paddle_epoch_guard.order.materialise import blocks_of, host_order, note_of, read_note, write_header
+from paddle_epoch_guard.resume import UnifyOptions, decide_order
+
+Advance = Callable[[int], None]
+"""Told the bytes written since the last time."""
+_COPIED = 1 << 20
+_SEEDS = 1 << 62
+
+
+class Mix(str, Enum):
+    """How the last data epoch is mixed in."""
+
+    auto = "auto"
+    uniform = "uniform"
+    ramp = "ramp"
+
+
+def rebuild(
+    cache: CacheArgument,
+    from_position: Annotated[
+        int,
+        typer.Option(min=0, help="Samples that the run has drawn: global step x samples per step; 0 for a new run."),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for the new cache; it is made.")],
+    digest: HashOption = None,
+    mix: Annotated[Mix, typer.Option(help="auto: uniform from position 0, ramp later.")] = Mix.auto,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the unified order; the index's own by default.")] = None,
+    stop: Annotated[
+        int | None,
+        typer.Option(min=1, help="Samples that the run draws in all; as many as were asked for by default."),
+    ] = None,
+    prefix: PrefixOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Writes a cache that draws all remaining samples in one unified order.
+
+    It is what a run draws with --epoch_guard unified from this position on, as a plain index in the format that was
+    read: PaddleNLP, PaddleFormers and megatron-core load it without the guard. The cache that is read stays as it is.
+    A run with the guard refuses such an index, as one that is not the host's: it needs the old cache, and the flag.
+
+    Example: paddle-epoch-guard rebuild data/index-cache --hash 0f3c --from-position 256000 --output unified
+    """
+    files = choose(cache, digest)
+    opened = open_index(files, prefix or (), host_order)
+    sources = (files, *opened.parts)
+    refuse_inside(output, sources)
+    begun = begin(opened, from_position, stop, mix.value, seed)
+    with _progress(as_json) as started:
+        written = write_cache(opened, begun, output, started)
+    found = {
+        "output": str(output),
+        "format": files.kind.format,
+        "hash": files.digest,
+        "files": sorted(written),
+        "reorder": asdict(begun) | {"key": list(begun.key)},
+        "shadowed_by": _shadow(opened, output),
+    }
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def begin(opened: Opened, start: int, stop: int | None, mix: str, seed: int | None) -> Reorder:
+    """The reorder that a run begins with ``--epoch_guard unified`` at a position.
+
+    Args:
+        opened: the index.
+        start: the position that is drawn next.
+        stop: where the planned samples end; None for all that were asked for.
+        mix: ``auto``, ``uniform`` or ``ramp``.
+        seed: of the order; None for the index's own.
+
+    Raises:
+        ArgumentsError: a position is not one of the index's, or the seed is too large.
+        OrderError: there is nothing to unify.
+    """
+    index = opened.index
+    if read_note(opened.files.note):
+        raise OrderError(
+            f"{opened.files.description}: nothing to unify: 'rebuild' has written this index. Name the host's own"
+        )
+    planned = index.layout.samples_requested if isinstance(index, GPTIndex) else len(index)
+    stop = planned if stop is None else stop
+    if stop > len(index):
+        raise ArgumentsError(f"--stop {stop}: the index has {len(index)} positions, of which {planned} were asked for")
+    if start >= stop:
+        raise ArgumentsError(f"--from-position {start}: the run draws positions 0 to {stop - 1}; name one of them")
+    seed = opened.datasets[0].description.seed if seed is None else seed
+    if not 0 <= seed < _SEEDS:
+        raise ArgumentsError(f"--seed {seed}: expected a number from 0 to 2**62. Name one")
+    decision = decide_order(UnifyOptions(unified=True, mix=mix, seed=seed), index, start, stop)
+    if decision.begun is None:
+        raise OrderError(f"{opened.files.description}: {decision.reason.removesuffix('. Tracking only')}")
+    return decision.begun
+
+
+def refuse_inside(output: Path, sources: Sequence[IndexFiles]) -> None:
+    """Refuses to write into a cache that is read, by whatever name.
+
+    Raises:
+        ArgumentsError: the output is such a folder, or inside of one, or a file.
+    """
+    resolved = output.resolve()
+    existing = [place for place in (resolved, *resolved.parents) if place.exists()]
+    for folder in {one.folder for one in sources}:
+        if any(place.samefile(folder) for place in existing):
+            raise ArgumentsError(
+                f"--output {output}: is the cache {folder} or inside of it, which is never written to. "
+                "Name another folder"
+            )
+    if resolved.exists() and not resolved.is_dir():
+        raise ArgumentsError(f"--output {output}: is a file; expected a folder. Name another one")
+
+
+def write_cache(opened: Opened, reorder: Reorder, output: Path, started: Callable[[int], Advance]) -> list[str]:
+    """Writes all files of an index with its order changed: all of them, or none.
+
+    The descriptions take their names last, for a host may take a description for a cache that is whole.
+
+    Args:
+        opened: the index; of a blend, its datasets' files are copied.
+        reorder: the change.
+        output: the folder; it is made.
+        started: is told how many bytes will be written, and returns what is to be told of each.
+
+    Returns:
+        The files' names.
+
+    Raises:
+        IndexFileError: a file is there already, or the disk is too small.
+        OSError: the folder cannot be written.
+    """
+    moved = _moved(opened)
+    expected = dict.fromkeys(file for files in (opened.files, *opened.parts) for file in files.expected)
+    copied = [file for file in expected if file not in moved]
+    size = sum(file.stat().st_size for file in expected)
+    note = output / opened.files.note.name
+    targets = [*(output / file.name for file in expected), note]
+    made = _made(output, targets, size)
+    try:
+        advance = started(size)
+        with contextlib.ExitStack() as stack:
+            # What is opened first takes its name last.
+            for file in sorted(copied, key=lambda file: file.suffix == ".npy"):
+                _copy(file, stack.enter_context(written_whole(output / file.name)), advance)
+            stack.enter_context(written_whole(note)).write(note_of((reorder,)).encode())
+            for file, array in moved.items():
+                _write(Order(array, (reorder,)), stack.enter_context(written_whole(output / file.name)), advance)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for target in targets:
+                target.unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
+        raise
+    return [target.name for target in targets]
+
+
+def _moved(opened: Opened) -> dict[Path, Any]:
+    """The files whose positions change, and their arrays."""
+    arrays = opened.files.arrays
+    if isinstance(opened.index, GPTIndex):
+        return {arrays["shuffle_idx"]: opened.index.shuffle_idx}
+    return {arrays[which]: getattr(opened.index, which) for which in arrays}
+
+
+def _made(output: Path, targets: Sequence[Path], size: int) -> list[Path]:
+    """Makes the folder, once it is known that the files may be written; those that were made, the innermost first.
+
+    Raises:
+        IndexFileError: a file is there already, the disk is too small, or the folder cannot be made.
+    """
+    for target in targets:
+        if os.path.lexists(target):
+            raise IndexFileError(f"--output {output}: {target.name} is there already. Name an empty folder")
+    made = [place for place in (output, *output.parents) if not place.exists()]
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise IndexFileError(f"--output {output}: cannot be made ({cause.strerror}). Name another folder") from cause
+    free = shutil.disk_usage(output).free
+    if free < size or not os.access(output, os.W_OK | os.X_OK):
+        for folder in made:
+            folder.rmdir()
+        why = f"{free:,} bytes are free, {size:,} are needed" if free < size else "cannot be written"
+        raise IndexFileError(f"--output {output}: {why}. Name another folder")
+    return made
+
+
+def _copy(source: Path, stream: BinaryIO, advance: Advance) -> None:
+    with source.open("rb") as found:
+        while block := found.read(_COPIED):
+            stream.write(block)
+            advance(len(block))
+
+
+def _write(order: Order, stream: BinaryIO, advance: Advance) -> None:
+    write_header(stream, order)
+    for block in blocks_of(order):
+        stream.write(block.tobytes())
+        advance(block.nbytes)
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[int], Advance]]:
+    """A bar on a terminal, and nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+
+        def started(total: int) -> Advance:
+            task = bar.add_task("writing", total=total)
+            return lambda count: bar.advance(task, count)
+
+        yield started
+
+
+def _shadow(opened: Opened, output: Path) -> str | None:
+    """The folder whose index PaddleNLP would take rather than the output: it looks beside the corpus first."""
+    if opened.files.kind.format != "paddlenlp" or opened.files.kind.is_blend:
+        return None
+    beside = Path(opened.described.datasets[0].prefix).parent / "index-cache"
+    there = IndexFiles(beside, opened.files.stem, opened.files.kind)
+    return None if there.missing or beside.resolve() == output.resolve() else str(beside)
+
+
+def _show(found: dict[str, Any]) -> None:
+    reorder = found["reorder"]
+    typer.echo(
+        f"{found['output']}: positions {reorder['start']:,} to {reorder['stop']:,} in one order "
+        f"(mix {reorder['mix']}, seed {reorder['key'][0]}), {len(found['files'])} files"
+    )
+    if found["format"] == "megatron":
+        typer.echo(f"to train on it with megatron-core: --data-cache-path {found['output']}, all else as before")
+        return
+    typer.echo(f"to train on it with PaddleNLP or PaddleFormers: --data_cache {found['output']}, all else as before,")
+    typer.echo("and without the guard (which draws this order from the old cache, with --epoch_guard unified)")
+    if found["shadowed_by"] is not None:
+        typer.echo(
+            f"but PaddleNLP looks in {found['shadowed_by']} first: move {found['hash']}* out of it, or it draws in "
+            "the old order"
+        )

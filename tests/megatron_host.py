@@ -1,0 +1,63 @@
+"""Builds and reads datasets with the real megatron-core. Run by the interpreter of ``.venv-megatron``, not imported.
+
+Standard input: a JSON list of jobs, each with ``prefixes``, ``weights``, ``samples``, ``seq_length``, ``seed``,
+``split``, ``cache`` and, where wanted, fields of ``GPTDatasetConfig``. Standard output: a JSON list with, for each,
+what the splits' datasets draw: ``{"train": [first token of each position], ...}``.
+"""
+
+import json
+import sys
+import tempfile
+from collections import OrderedDict
+
+import torch
+from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
+from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+
+
+class Tokenizer:
+    """What a GPT dataset asks of a tokenizer."""
+
+    vocab_size, eod, pad = 60000, 59999, 59998
+
+    def __init__(self):
+        self.unique_identifiers = OrderedDict([("class", "Tokenizer"), ("tokenizer_path", ["some", "where"])])
+
+
+def build(job):
+    """The datasets of train, valid and test."""
+    weights, samples = job.pop("weights", None), job.pop("samples")
+    prefixes, cache = job.pop("prefixes"), job.pop("cache")
+    config = GPTDatasetConfig(
+        random_seed=job.pop("seed"),
+        sequence_length=job.pop("seq_length"),
+        split=job.pop("split"),
+        blend=(prefixes, weights),
+        path_to_cache=cache,
+        reset_position_ids=False,
+        reset_attention_mask=False,
+        eod_mask_loss=False,
+        create_attention_mask=False,
+        tokenizer=Tokenizer(),
+        **job,
+    )
+    return BlendedMegatronDatasetBuilder(GPTDataset, samples, lambda: True, config).build()
+
+
+def first_tokens(dataset):
+    """The first token that each position draws."""
+    return [int(dataset[position]["tokens"][0]) for position in range(len(dataset))]
+
+
+def main():
+    """Does the jobs."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tempfile.mktemp()}", rank=0, world_size=1)
+    found = []
+    for job in json.load(sys.stdin):
+        splits = zip(("train", "valid", "test"), build(job), strict=True)
+        found.append({name: first_tokens(dataset) for name, dataset in splits if dataset is not None})
+    torch.distributed.destroy_process_group()
+    json.dump(found, sys.stdout)
+
+
+main()

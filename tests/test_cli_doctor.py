@@ -1,0 +1,394 @@
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import paddlenlp.data.blendable_dataset
+import paddlenlp.data.causal_dataset
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import corpora
+from caches import as_megatron, as_megatron_blend, cli, contents, refused, told
+from paddle_epoch_guard.cli.examine import examine
+from paddle_epoch_guard.errors import IndexFileError
+from paddle_epoch_guard.index.folder import scan
+
+GUARD_BLEND = "epoch_guard_blend_" + "0" * 32
+
+
+@pytest.fixture
+def prefix(tmp_path):
+    return corpora.write_corpus(tmp_path / "corpus" / "text", corpora.SIZES)
+
+
+@pytest.fixture
+def cache(tmp_path, prefix):
+    """A cache with two indices and a blend of two, its datasets' indices beside it."""
+    folder = tmp_path / "cache"
+    other = corpora.write_corpus(tmp_path / "corpus" / "code", corpora.SIZES[10:])
+    for samples in (corpora.SEPARATED, corpora.JOINT):
+        corpora.build_train([prefix], samples, corpora.LENGTH, cache=folder)
+    corpora.build_train([3, prefix, 7, other], 300, corpora.LENGTH, cache=folder)
+    return folder
+
+
+@pytest.fixture
+def megatron(tmp_path, prefix, cache):
+    """The same, as megatron-core has it."""
+    folder = tmp_path / "megatron"
+    code = str(tmp_path / "corpus" / "code")
+    for samples in (corpora.SEPARATED, corpora.JOINT):
+        one = corpora.build_train([prefix], samples, corpora.LENGTH, cache=cache)
+        as_megatron(folder, one, prefix, samples, corpora.LENGTH)
+    blend = corpora.build_train([3, prefix, 7, code], 300, corpora.LENGTH, cache=cache)
+    as_megatron_blend(folder, blend, [(prefix, 111), (code, 232)], [0.3, 0.7], corpora.LENGTH)
+    return folder
+
+
+def diagnosis(folder, *options):
+    """What the doctor finds, as JSON; its exit status says whether it found anything."""
+    status, out, err = cli("doctor", folder, *options, "--json")
+    assert err == ""
+    found = json.loads(out)
+    assert status == (1 if found["findings"] else 0)
+    assert found["sound"] == (not found["findings"])
+    return found
+
+
+def kinds(found):
+    return sorted((one["kind"], one["index"]) for one in found["findings"])
+
+
+@pytest.mark.parametrize("host", ["cache", "megatron"])
+def test_what_is_sound_is_said_to_be(request, tmp_path, host):
+    folder = request.getfixturevalue(host)
+    before = contents(tmp_path)
+    found = diagnosis(folder)
+    assert (found["findings"], found["unchecked"]) == ([], [])
+    assert len(found["sound_indices"]) == 5
+    assert {one["format"] for one in found["sound_indices"]} == {"paddlenlp" if host == "cache" else "megatron"}
+    status, out, err = cli("doctor", folder)
+    assert (status, out, err) == (0, f"{folder}: 5 sound indices; 0 findings; 0 not checked\n", "")
+    assert contents(tmp_path) == before
+
+
+def test_an_empty_folder_is_sound_and_another_folder_is_refused(tmp_path, prefix):
+    (tmp_path / "empty").mkdir()
+    assert diagnosis(tmp_path / "empty")["sound_indices"] == []
+    assert "(found text.bin, text.idx)" in refused("doctor", Path(prefix).parent)
+    assert "no such directory" in refused("doctor", tmp_path / "nothing")
+
+
+def damage(path, how):
+    content = path.read_bytes()
+    path.unlink()
+    if how == "cut":
+        path.write_bytes(content[:-3])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "text":
+        path.write_bytes(b"no array at all")
+    elif how == "pickle":
+        np.save(path.with_suffix(".npy"), np.array([{}], dtype=object), allow_pickle=True)
+    elif how == "pipe":
+        os.mkfifo(path)
+    elif how == "folder":
+        path.mkdir()
+    elif how == "float":
+        np.save(path, np.load(path).astype(float))
+
+
+@pytest.mark.parametrize("host", ["cache", "megatron"])
+@pytest.mark.parametrize("how", ["gone", "cut", "empty", "text", "pickle", "pipe", "folder"])
+def test_every_damage_to_every_file_is_found_and_can_be_set_apart(request, tmp_path, host, how):
+    folder = request.getfixturevalue(host)
+    indices = sorted(scan(folder).indices, key=lambda one: one.kind.is_blend)
+    for at, file in enumerate([*indices[0].expected, *indices[-1].expected]):  # of one dataset, and of the blend
+        if how == "pickle" and file.suffix != ".npy":
+            continue
+        work, aside = tmp_path / f"work{at}", tmp_path / f"aside{at}"
+        shutil.copytree(folder, work)
+        damage(work / file.name, how)
+        before = {path.name for path in work.iterdir()}
+        (ill,) = diagnosis(work, "--move-aside", aside)["findings"]
+        is_array = file.suffix == ".npy"
+        assert ill["kind"] == ("incomplete" if how == "gone" else "unreadable" if is_array else "description")
+        assert file.name in ill["what"]
+        assert file.name.startswith(ill["index"])
+        assert ill["effect"]
+        assert ill["mend"].startswith("Move its files aside")
+        assert sorted(ill["moved_to"]) == sorted(map(str, aside.iterdir()))
+        left, moved = ({path.name for path in place.iterdir()} for place in (work, aside))
+        assert left | moved == before
+        assert all(name.startswith(ill["index"]) for name in moved)
+        assert not any(name.startswith(ill["index"]) for name in left)
+        after = examine(work)
+        assert after.ills == ()
+        assert len(after.sound) + len(after.unchecked) == 4
+
+
+class WaitsError(Exception):
+    """The host sleeps, to look again."""
+
+
+@pytest.fixture
+def no_sleep(monkeypatch):
+    def sleep(_):
+        raise WaitsError
+
+    monkeypatch.setattr(paddlenlp.data.causal_dataset.time, "sleep", sleep)
+
+
+@pytest.mark.parametrize("which", ["doc_idx", "sample_idx", "shuffle_idx"])
+def test_what_paddlenlp_does_about_an_array_is_as_told(tmp_path, prefix, no_sleep, which):
+    dataset = corpora.build_train([prefix], corpora.SEPARATED, corpora.LENGTH, cache=tmp_path / "cache")
+    path = tmp_path / "cache" / f"{dataset.desc_hash}_{which}.npy"
+    content = path.read_bytes()
+    damage(path, "cut")
+    (ill,) = diagnosis(tmp_path / "cache")["findings"]
+    with pytest.raises((WaitsError, ValueError)) as stopped:
+        corpora.build_train([prefix], corpora.SEPARATED, corpora.LENGTH, cache=tmp_path / "cache")
+    assert ("wait for ever" in ill["effect"]) == (stopped.type is WaitsError) == (which == "shuffle_idx")
+    assert ("stops when it opens it" in ill["effect"]) == (stopped.type is ValueError)
+    path.unlink()
+    (ill,) = diagnosis(tmp_path / "cache")["findings"]
+    assert "PaddleNLP builds it anew; PaddleFormers" in ill["effect"]
+    corpora.build_train([prefix], corpora.SEPARATED, corpora.LENGTH, cache=tmp_path / "cache")
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("which", ["index", "sample_index"])
+def test_what_paddlenlp_does_about_a_blend_is_as_told(tmp_path, prefix, no_sleep, which):
+    def build():
+        return corpora.build_train([1, prefix], 100, corpora.LENGTH, cache=tmp_path / "cache")
+
+    build()
+    path = next((tmp_path / "cache").glob("?" * 32 + f"_{which}.npy"))
+    content = path.read_bytes()
+    damage(path, "cut")
+    (ill,) = diagnosis(tmp_path / "cache")["findings"]
+    with pytest.raises((WaitsError, ValueError)) as stopped:
+        build()
+    assert ("wait for ever" in ill["effect"]) == (stopped.type is WaitsError) == (which == "index")
+    path.unlink()
+    assert "build it anew" in diagnosis(tmp_path / "cache")["findings"][0]["effect"]
+    build()
+    assert path.read_bytes() == content
+    next(path for path in (tmp_path / "cache").glob("*.dsc") if path.read_text().startswith("Blend")).unlink()
+    assert "open it all the same" in diagnosis(tmp_path / "cache")["findings"][0]["effect"]
+    build()
+    assert len(list((tmp_path / "cache").glob("*.dsc"))) == 1
+
+
+def test_a_pickle_is_not_opened_and_is_warned_of(tmp_path, cache):
+    class Writes:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "executed",)
+
+    path = next(cache.glob("*_shuffle_idx.npy"))
+    path.unlink()
+    np.save(path, np.array([Writes()] * 3, dtype=object), allow_pickle=True)
+    (ill,) = diagnosis(cache)["findings"]
+    assert "runs whatever code it holds" in ill["effect"]
+    assert not (tmp_path / "executed").exists()
+
+
+def test_an_index_of_other_arrays_is_a_mismatch(tmp_path, cache):
+    one, other = sorted(cache.glob("*_shuffle_idx.npy"))[:2]
+    content = one.read_bytes()
+    one.unlink()
+    one.write_bytes(other.read_bytes())
+    (ill,) = diagnosis(cache)["findings"]
+    assert ill["kind"] == "mismatch"
+    assert str(one) in ill["what"]
+    assert "without a question" in ill["effect"]
+    one.unlink()
+    np.save(one, np.arange(226, dtype=float))
+    assert "dtype float64" in next(iter(diagnosis(cache)["findings"]))["what"]
+    one.write_bytes(content)
+
+
+def test_a_corpus_that_was_replaced_breaks_all_its_indices(tmp_path, prefix, cache):
+    corpora.write_corpus(tmp_path / "corpus" / "text", corpora.SIZES[::-1])
+    found = diagnosis(cache)
+    assert [kind for kind, _ in kinds(found)] == ["mismatch"] * 3
+    assert "is broken: " in found["unchecked"][0]  # of the blend
+    Path(f"{prefix}.bin").write_bytes(b"")
+    found = diagnosis(cache, "--move-aside", tmp_path / "aside")
+    assert {kind for kind, _ in kinds(found)} == {"corpus"}
+    assert "Restore the corpus" in found["findings"][0]["mend"]
+    assert not (tmp_path / "aside").exists()  # the cache is not at fault
+
+
+def test_without_the_corpus_what_could_not_be_checked_is_said(tmp_path, prefix, cache):
+    shutil.move(tmp_path / "corpus", tmp_path / "moved")
+    found = diagnosis(cache)
+    assert found["findings"] == []
+    assert (len(found["unchecked"]), found["sound_indices"]) == (5, [])
+    assert all("whether it fits its corpus" in sentence and "--prefix" in sentence for sentence in found["unchecked"])
+    assert "not checked: " in cli("doctor", cache)[1]
+    found = diagnosis(cache, "--prefix", tmp_path / "moved" / "text", "--prefix", tmp_path / "moved" / "code")
+    assert (found["findings"], found["unchecked"]) == ([], [])
+    found = diagnosis(cache, "--prefix", tmp_path / "moved" / "text::CPT")
+    assert len(found["unchecked"]) == 2
+    assert "no index here is of a corpus of that name" in refused("doctor", cache, "--prefix", "other", status=2)
+
+
+def test_a_blend_whose_datasets_are_not_here_is_not_checked(tmp_path, cache):
+    blend = next(path for path in cache.glob("*.dsc") if path.read_text().startswith("Blend"))
+    (tmp_path / "alone").mkdir()
+    for file in cache.glob(f"{blend.stem}*"):
+        shutil.copy(file, tmp_path / "alone")
+    found = diagnosis(tmp_path / "alone")
+    assert found["findings"] == []
+    assert "is not whole here" in found["unchecked"][0]
+    # Where PaddleNLP looks first, they are checked with it.
+    beside = tmp_path / "corpus" / "index-cache"
+    shutil.copytree(cache, beside)
+    assert diagnosis(tmp_path / "alone")["unchecked"] == []
+    which = next(cache.glob("?" * 32 + "_index.npy"))
+    blended = np.load(which)
+    which.unlink()
+    np.save(which, blended[::-1])
+    (ill,) = diagnosis(cache)["findings"]
+    assert (ill["kind"], ill["index"]) == ("mismatch", blend.stem)
+
+
+def test_what_interrupted_builds_left_behind_is_found(cache):
+    (cache / ".some_shuffle_idx.npy.ab12_x9z").write_bytes(b"half")
+    (cache / f"{GUARD_BLEND}_index.npy").write_bytes(b"")
+    found = diagnosis(cache)
+    assert kinds(found) == [("incomplete", GUARD_BLEND), ("leftover", ".some_shuffle_idx.npy.ab12_x9z")]
+    assert found["findings"][1]["effect"] == "none: no run reads it"
+    np.save(cache / f"{GUARD_BLEND}_sample_index.npy", np.arange(3))
+    assert kinds(diagnosis(cache))[1] == ("unreadable", GUARD_BLEND)
+    for array in (np.arange(4), np.ones((1, 3), dtype=int), np.ones(3)):
+        np.save(cache / f"{GUARD_BLEND}_index.npy", array)
+        assert kinds(diagnosis(cache))[1] == ("mismatch", GUARD_BLEND)
+    np.save(cache / f"{GUARD_BLEND}_index.npy", np.arange(3))
+    assert len(kinds(diagnosis(cache))) == 1
+
+
+def test_a_description_alone_is_found_whatever_it_describes(tmp_path, cache):
+    for path in list(cache.iterdir()):
+        if path.suffix == ".npy":
+            path.unlink()
+    found = diagnosis(cache)
+    assert [one["kind"] for one in found["findings"]] == ["incomplete"] * 5
+    assert sum("PaddleFormers takes the description" in one["effect"] for one in found["findings"]) == 4
+    assert sum("_sample_index.npy" in one["what"] for one in found["findings"]) == 1
+
+
+def test_what_rebuild_has_written_is_to_be_rebuilt(tmp_path, prefix):
+    corpora.build_train([prefix], corpora.SEPARATED, corpora.LENGTH, cache=tmp_path / "cache")
+    told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert "1 of them written by 'rebuild'" in cli("doctor", tmp_path / "new")[1]
+    next((tmp_path / "new").glob("*_doc_idx.npy")).unlink()
+    (ill,) = diagnosis(tmp_path / "new", "--move-aside", tmp_path / "aside")["findings"]
+    assert "run 'rebuild' again" in ill["mend"]
+    assert list((tmp_path / "new").iterdir()) == []  # the note goes with its index
+
+
+@pytest.fixture
+def broken(cache):
+    """A cache of which two indices are broken."""
+    for path in sorted(cache.glob("*_doc_idx.npy"))[:2]:
+        path.unlink()
+    return cache
+
+
+def test_nothing_is_replaced_when_files_are_set_apart(tmp_path, broken):
+    path = next(iter(diagnosis(broken)["findings"]))["files"][-1]
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for there in (lambda at: at.write_text("mine"), lambda at: at.mkdir(), lambda at: at.symlink_to("/nowhere")):
+        there(aside / Path(path).name)
+        before = contents(tmp_path)
+        assert f"{Path(path).name} is there already" in refused("doctor", broken, "--move-aside", aside)
+        assert contents(tmp_path) == before
+        place = aside / Path(path).name
+        place.rmdir() if place.is_dir() else place.unlink()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cache", "cache/../cache", "link", "cache/index-cache", "corpus/index-cache", "GPTDataset_indices", "file"],
+)
+def test_nothing_is_moved_to_where_a_host_would_read_it(tmp_path, broken, name):
+    (tmp_path / "link").symlink_to(broken)
+    (tmp_path / "file").write_text("mine")
+    before = contents(tmp_path)
+    assert "--move-aside" in refused("doctor", broken, "--move-aside", tmp_path / name, status=2)
+    assert contents(tmp_path) == before
+    assert not (broken / "index-cache").exists()
+
+
+def test_a_folder_inside_the_cache_will_do(broken):
+    """Hosts do not look into folders of a cache."""
+    diagnosis(broken, "--move-aside", broken / "broken")
+    assert diagnosis(broken)["findings"] == []
+    assert len(list((broken / "broken").iterdir())) == 6
+
+
+@pytest.mark.parametrize("number", [0, 1, 4])
+def test_a_move_that_fails_is_taken_back(tmp_path, broken, monkeypatch, number):
+    real, done = Path.rename, []
+
+    def fails(path, target):
+        if len(done) == number:
+            done.append(path)
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
+        done.append(path)
+        return real(path, target)
+
+    before = contents(tmp_path)
+    monkeypatch.setattr(Path, "rename", fails)
+    said = refused("doctor", broken, "--move-aside", tmp_path / "aside")
+    assert "Invalid cross-device link" in said
+    assert "the same file system" in said
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path, broken):
+    (tmp_path / "file").write_text("mine")
+    assert "cannot be made" in refused("doctor", broken, "--move-aside", tmp_path / "file" / "aside")
+
+
+def test_nothing_is_made_where_nothing_is_broken(tmp_path, cache):
+    diagnosis(cache, "--move-aside", tmp_path / "aside")
+    assert not (tmp_path / "aside").exists()
+
+
+def test_any_mess_is_examined(tmp_path):
+    names = [
+        *(f"{digit * 32}{ending}" for digit in "ab" for ending in (
+            ".dsc", "_doc_idx.npy", "_sample_idx.npy", "_shuffle_idx.npy", "_index.npy", "_sample_index.npy",
+            "-GPTDataset-train-description.txt", "-GPTDataset-valid-sample_index.npy",
+            "-BlendedDataset-test-description.txt", "-BlendedDataset-test-dataset_index.npy", ".epoch_guard.json",
+        )),
+        f"{GUARD_BLEND}_index.npy", ".x.abcdefgh", "notes",
+    ]  # fmt: skip
+    contents_ = st.sampled_from(
+        [b"", b"GPT Dataset\n\n", b"Blendable dataset\n\nDatasets:\n", b"{}", b"\x93NUMPY\x01\0"]
+    )
+
+    unread = {"notes", "a" * 32 + ".epoch_guard.json", "b" * 32 + ".epoch_guard.json"}
+
+    @settings(deadline=None, max_examples=40)
+    @given(st.dictionaries(st.sampled_from(names), contents_, min_size=1))
+    def any_mess(files):
+        shutil.rmtree(tmp_path / "mess", ignore_errors=True)
+        (tmp_path / "mess").mkdir()
+        for name, content in files.items():
+            (tmp_path / "mess" / name).write_bytes(content)
+        if "notes" in files and set(files) <= unread:
+            with pytest.raises(IndexFileError, match="found notes"):
+                examine(tmp_path / "mess")
+        else:
+            assert bool(examine(tmp_path / "mess").ills) == (not set(files) <= unread)
+
+    any_mess()

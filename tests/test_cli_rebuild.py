@@ -1,0 +1,379 @@
+import errno
+import io
+import itertools
+import os
+import shutil
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import corpora
+from caches import as_megatron, as_megatron_blend, cli, contents, refused, told
+from paddle_epoch_guard import files
+from paddle_epoch_guard.cli import rebuild as command
+from paddle_epoch_guard.order import Order, PositionMap, Reorder, materialise
+from training import arguments, train
+
+BATCH, STEPS = 4, corpora.SEPARATED // 4
+BOUNDARY = 151
+
+
+@pytest.fixture
+def prefix(tmp_path):
+    return corpora.write_corpus(tmp_path / "corpus" / "text", corpora.SIZES)
+
+
+def build(tmp_path, prefix, cache="cache", samples=corpora.SEPARATED):
+    """The host's dataset of a cache, which it builds or loads."""
+    return corpora.build_train([prefix], samples, corpora.LENGTH, cache=tmp_path / cache)
+
+
+def build_blend(tmp_path, prefix, cache="cache"):
+    other = corpora.write_corpus(tmp_path / "corpus" / "code", corpora.SIZES[10:])
+    return corpora.build_train([3, prefix, 7, other], 300, corpora.LENGTH, cache=tmp_path / cache)
+
+
+def first_tokens(dataset, stop=None):
+    return [int(dataset[position]["text"][0]) for position in range(len(dataset) if stop is None else stop)]
+
+
+def drawn(run):
+    return [token for micro in run.first_tokens for token in micro]
+
+
+@pytest.mark.parametrize("mix", ["auto", "uniform", "ramp"])
+@pytest.mark.parametrize("kind", [build, build_blend])
+def test_a_new_run_draws_what_the_guard_would_draw(tmp_path, prefix, kind, mix):
+    dataset = kind(tmp_path, prefix)
+    steps = (300 if kind is build_blend else corpora.SEPARATED) // BATCH
+    guarded = train(arguments(tmp_path, max_steps=steps, epoch_guard="unified", epoch_guard_mix=mix), dataset)
+    told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new", "--mix", mix, "--seed", 7)
+    plain = train(arguments(tmp_path / "plain", max_steps=steps), kind(tmp_path, prefix, "new"), callbacks=[])
+    assert drawn(plain) == drawn(guarded)
+    assert Counter(drawn(plain)) == Counter(first_tokens(dataset, steps * BATCH))
+
+
+@pytest.mark.parametrize("step", [10, 37])
+def test_a_resumed_run_draws_what_the_guard_would_draw(tmp_path, prefix, step):
+    dataset = build(tmp_path, prefix)
+    saving = {"max_steps": STEPS, "save_strategy": "steps", "save_steps": step}
+    before = train(arguments(tmp_path, epoch_guard="track", **saving), dataset)
+    shutil.copytree(tmp_path / "run", tmp_path / "unguarded" / "run")
+    checkpoint = f"checkpoint-{step}"
+    guarded = train(
+        arguments(tmp_path, epoch_guard="unified", **saving), dataset, resume=str(tmp_path / "run" / checkpoint)
+    )
+    told(
+        "rebuild", tmp_path / "cache", "--from-position", step * BATCH, "--output", tmp_path / "new", "--seed", 7
+    )  # fmt: skip
+    again = build(tmp_path, prefix, "new")
+    plain = train(
+        arguments(tmp_path / "unguarded", **saving), again, callbacks=[],
+        resume=str(tmp_path / "unguarded" / "run" / checkpoint),
+    )  # fmt: skip
+    assert drawn(plain) == drawn(guarded)
+    assert first_tokens(again, step * BATCH) == drawn(before)[: step * BATCH]
+
+
+def test_the_seed_is_the_indexs_own_where_none_is_given(tmp_path, prefix):
+    build(tmp_path, prefix)
+    found = told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert found["reorder"] == {
+        "start": 0, "stop": corpora.SEPARATED, "mix": "uniform", "key": [1, 1, 0], "boundary": None
+    }  # fmt: skip
+    assert found["format"] == "paddlenlp"
+    assert sorted(found["files"]) == sorted(path.name for path in (tmp_path / "new").iterdir())
+
+
+@pytest.mark.parametrize("host", ["paddlenlp", "megatron"])
+@pytest.mark.parametrize("kind", [build, build_blend])
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (17, None), (40, 160), (99, 175)])
+def test_the_cache_is_whole_and_differs_in_the_order_alone(tmp_path, prefix, host, kind, start, stop):
+    dataset = kind(tmp_path, prefix)
+    source = tmp_path / "cache"
+    blended = kind is build_blend
+    if blended and stop is not None:
+        stop += 125  # the blend's boundary lies at some 250
+    if host == "megatron":
+        source = tmp_path / "megatron"
+        if blended:
+            parts = [(tmp_path / "corpus" / name, samples) for name, samples in (("text", 111), ("code", 232))]
+            as_megatron_blend(source, dataset, parts, [0.3, 0.7], corpora.LENGTH)
+        else:
+            as_megatron(source, dataset, prefix, corpora.SEPARATED, corpora.LENGTH)
+    before = contents(tmp_path)
+    chosen = () if stop is None else ("--stop", stop)
+    found = told("rebuild", source, "--from-position", start, "--output", tmp_path / "a" / "new", *chosen)
+    written = contents(tmp_path / "a" / "new")
+    assert {name: value for name, value in contents(tmp_path).items() if not name.startswith("a/new")} == before
+    reorder = Reorder(**found["reorder"] | {"key": tuple(found["reorder"]["key"])})
+    assert (reorder.start, reorder.stop) == (start, stop or (300 if blended else corpora.SEPARATED))
+    changed = []
+    for path in source.iterdir():
+        if not blended or path.name in written:
+            content, _ = written.pop(path.name)
+            if content != path.read_bytes():
+                changed.append(path)
+    assert [name.rpartition(".epoch_guard")[2] for name in written] == [".json"]
+    assert len(changed) == (2 if blended else 1)
+    for path in changed:
+        old = np.load(path)
+        saved = io.BytesIO()
+        np.save(saved, old[PositionMap([reorder]).base(np.arange(len(old)))])
+        assert (tmp_path / "a" / "new" / path.name).read_bytes() == saved.getvalue()
+
+
+@pytest.mark.parametrize("kind", [build, build_blend])
+def test_what_was_rebuilt_is_known_again(tmp_path, prefix, kind):
+    kind(tmp_path, prefix)
+    told("rebuild", tmp_path / "cache", "--from-position", 20, "--output", tmp_path / "new")
+    found = told("inspect", tmp_path / "new")
+    assert (found["separated"], found["boundary_position"]) == (False, None)
+    assert [(one["from_position"], one["mix"]) for one in found["unified"]] == [(20, "ramp")]
+    assert "unified from position 20" in cli("inspect", tmp_path / "new")[1]
+    assert cli("doctor", tmp_path / "new")[0] == 0
+    said = refused("rebuild", tmp_path / "new", "--from-position", 30, "--output", tmp_path / "newer")
+    assert "nothing to unify: 'rebuild' has written this index" in said
+    (note,) = (tmp_path / "new").glob("*.epoch_guard.json")
+    content = note.read_text()
+    for old, new in (
+        ('"start": 20', '"start": 21'),
+        ('"version": 1', '"version": 2'),
+        ('"ramp"', '"other"'),
+        ("{", "["),
+    ):
+        note.write_text(content.replace(old, new))
+        assert str(tmp_path / "new") in refused("inspect", tmp_path / "new")
+    note.unlink()
+    if kind is build:  # it is now an index whose last epoch should be shuffled apart, and is not
+        assert "shuffled apart" in refused("inspect", tmp_path / "new")
+
+
+def test_a_host_that_looks_elsewhere_first_is_told_of(tmp_path, prefix):
+    dataset = corpora.build_train([prefix], corpora.SEPARATED, corpora.LENGTH)
+    beside = Path(prefix).parent / "index-cache"
+    found = told("rebuild", beside, "--from-position", 0, "--output", tmp_path / "new")
+    assert found["shadowed_by"] == str(beside)
+    _, out, _ = cli("rebuild", beside, "--from-position", 0, "--output", tmp_path / "other")
+    assert f"PaddleNLP looks in {beside} first: move {dataset.desc_hash}* out of it" in out
+    assert "without the guard" in out
+    old = first_tokens(dataset)
+    assert first_tokens(build(tmp_path, prefix, "new")) == old  # as was told
+    beside.rename(tmp_path / "moved")
+    assert first_tokens(build(tmp_path, prefix, "new")) != old
+    again = told("rebuild", tmp_path / "moved", "--from-position", 0, "--output", beside)
+    assert again["shadowed_by"] is None
+    assert first_tokens(corpora.build_train([prefix], corpora.SEPARATED, corpora.LENGTH)) == first_tokens(
+        build(tmp_path, prefix, "new")
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (("--from-position", -1), 2, "--from-position"),
+        (("--from-position", corpora.SEPARATED), 2, "the run draws positions 0 to 179"),
+        (("--from-position", 10**30), 2, "--from-position"),
+        (("--from-position", "half"), 2, "--from-position"),
+        (("--from-position", 0, "--stop", 0), 2, "--stop"),
+        (("--from-position", 0, "--stop", 227), 2, "the index has 226 positions, of which 180 were asked for"),
+        (("--from-position", 50, "--stop", 50), 2, "the run draws positions 0 to 49"),
+        (("--from-position", 0, "--seed", -1), 2, "--seed"),
+        (("--from-position", 0, "--seed", 1 << 70), 2, "--seed"),
+        (("--from-position", 0, "--mix", "some"), 2, "--mix"),
+        ((), 2, "--from-position"),
+        (("--from-position", BOUNDARY), 1, "nothing left to unify"),
+        (("--from-position", 170), 1, "nothing left to unify"),
+        (("--from-position", 0, "--stop", BOUNDARY), 1, "before the boundary at 151"),
+        (("--from-position", 0, "--hash", "0" * 32), 1, "expected one"),
+        (("--from-position", 0, "--prefix", "nothing"), 1, "nothing.idx: no such file"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_call_that_cannot_be_is_refused_and_writes_nothing(tmp_path, prefix, options, status, said):
+    build(tmp_path, prefix)
+    before = contents(tmp_path)
+    found = refused("rebuild", tmp_path / "cache", "--output", tmp_path / "new", *options, status=status)
+    assert said in found
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("samples", "why"), [(corpora.ONE_EPOCH, "one data epoch"), (corpora.JOINT, "together already")]
+)
+def test_an_index_without_a_boundary_is_refused(tmp_path, prefix, samples, why):
+    build(tmp_path, prefix, samples=samples)
+    said = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert why in said
+    assert "Tracking" not in said
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["cache", "cache/inside", "cache/in/side", "link", "link/inside", "corpus/../cache", "loop"]
+)
+def test_the_cache_that_is_read_is_never_written_to(tmp_path, prefix, name):
+    build(tmp_path, prefix)
+    (tmp_path / "link").symlink_to(tmp_path / "cache")
+    (tmp_path / "loop").symlink_to(tmp_path / "link")
+    before = contents(tmp_path)
+    for source in ("cache", "link"):
+        said = refused("rebuild", tmp_path / source, "--from-position", 0, "--output", tmp_path / name, status=2)
+        assert "which is never written to" in said
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "cache" / "inside").exists()
+
+
+def test_the_folders_of_a_blends_datasets_are_never_written_to(tmp_path, prefix):
+    dataset = build_blend(tmp_path, prefix)
+    beside = tmp_path / "corpus" / "index-cache"
+    beside.mkdir()
+    for part in dataset.datasets:
+        for file in (tmp_path / "cache").glob(f"{part.desc_hash}*"):
+            shutil.move(file, beside)
+    said = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", beside / "new", status=2)
+    assert f"the cache {beside} or inside of it" in said
+    told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert len(list((tmp_path / "new").glob("*.npy"))) == 8  # the datasets' too
+
+
+def test_what_is_there_is_not_replaced(tmp_path, prefix):
+    build(tmp_path, prefix)
+    (tmp_path / "file").write_text("mine")
+    assert "is a file" in refused(
+        "rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "file", status=2
+    )
+    told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    before = contents(tmp_path)
+    said = refused("rebuild", tmp_path / "cache", "--from-position", 20, "--output", tmp_path / "new")
+    assert "is there already" in said
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_beside_other_files_is_taken(tmp_path, prefix):
+    build(tmp_path, prefix)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "notes.txt").write_text("mine")
+    told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert (tmp_path / "new" / "notes.txt").read_text() == "mine"
+    assert len(list((tmp_path / "new").iterdir())) == 6
+
+
+@pytest.mark.parametrize("step", ["mkstemp", "fsync", "replace"])
+@pytest.mark.parametrize("number", range(5))
+def test_a_failure_leaves_nothing_behind(tmp_path, prefix, monkeypatch, step, number):
+    build(tmp_path, prefix)
+    before = contents(tmp_path)
+    module = files.tempfile if step == "mkstemp" else files.os
+    real, calls = getattr(module, step), itertools.count()
+
+    def fails(*given, **named):
+        if next(calls) == number + (number if step == "fsync" else 0):  # every other flush is of the folder
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some file")
+        return real(*given, **named)
+
+    monkeypatch.setattr(module, step, fails)
+    said = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "a" / "new")
+    assert said == "some file: No space left on device"
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, prefix, monkeypatch):
+    build(tmp_path, prefix)
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "file").write_text("")
+    call = ("rebuild", tmp_path / "cache", "--from-position", 0, "--output")
+    assert "cannot be made (Not a directory)" in refused(*call, tmp_path / "file" / "new")
+    monkeypatch.setattr(command.os, "access", lambda _, mode: mode == os.R_OK)  # root may write everywhere
+    assert f"--output {tmp_path / 'ours'}: cannot be written" in refused(*call, tmp_path / "ours")
+    assert "cannot be written" in refused(*call, tmp_path / "new" / "er")
+    assert not (tmp_path / "new").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(command.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    assert "1 bytes are free" in refused(*call, tmp_path / "new")
+    assert list((tmp_path / "ours").iterdir()) == []
+
+
+def test_descriptions_take_their_names_last(tmp_path, prefix, monkeypatch):
+    """PaddleFormers takes a description for an index that is whole."""
+    build_blend(tmp_path, prefix)
+    named = []
+    real = os.replace
+    monkeypatch.setattr(files.os, "replace", lambda old, new: (named.append(Path(new).suffix), real(old, new)))
+    told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert sorted(named[:-3]) == [".json", *[".npy"] * 8]
+    assert named[-3:] == [".dsc"] * 3
+
+
+def test_a_bar_is_drawn_on_a_terminal_alone(tmp_path, prefix, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    build(tmp_path, prefix)
+    call = ["rebuild", tmp_path / "cache", "--from-position", 0, "--output"]
+    status, _, err = cli(*call, tmp_path / "a")
+    assert (status, err) == (0, "")
+    for as_json in ([], ["--json"]):
+        terminal = Terminal()
+        monkeypatch.setattr("caches.io.StringIO", lambda terminal=terminal: terminal)
+        assert cli(*call, tmp_path / f"b{len(as_json)}", *as_json)[0] == 0
+        assert ("writing" in terminal.getvalue()) == (not as_json)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 500), st.data())
+def test_what_is_written_is_the_order_and_can_be_undone(length, data):
+    start = data.draw(st.integers(0, length - 1))
+    stop = data.draw(st.integers(start + 1, length))
+    kind = data.draw(st.sampled_from([np.uint32, np.int64, np.int16]))
+    base = np.random.default_rng(length).permutation(length).astype(kind)
+    reorders = [Reorder(start, stop, "uniform", (1, 2))]
+    if stop - start > 1:
+        boundary = data.draw(st.integers(start + 1, stop - 1))
+        reorders.append(Reorder(start, stop, "ramp", (3,), boundary))
+    order = Order(base, reorders)
+    stream = io.BytesIO()
+    materialise.write_header(stream, order)
+    for block in materialise.blocks_of(order, data.draw(st.integers(1, 600))):
+        stream.write(block.tobytes())
+    saved = io.BytesIO()
+    np.save(saved, np.asarray(order))
+    assert stream.getvalue() == saved.getvalue()
+    undone = materialise.Undone(np.asarray(order), reorders)
+    assert undone[:].tolist() == base.tolist()
+    assert undone[np.arange(length)[::-1]].tolist() == base[::-1].tolist()
+    assert (len(undone), undone.dtype, undone.shape) == (length, base.dtype, base.shape)
+
+
+def test_memory_does_not_grow_with_the_number_of_positions(tmp_path):
+    peaks = []
+    for length in (1 << 17, 1 << 21):
+        path = tmp_path / f"{length}.npy"
+        np.save(path, np.arange(length, dtype=np.uint32))
+        order = Order(np.load(path, mmap_mode="r"), [Reorder(9, length - 9, "ramp", (1,), length // 2)])
+        tracemalloc.start()
+        written = sum(block.nbytes for block in materialise.blocks_of(order, 1 << 14))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert written == 4 * length
+    assert peaks[1] < 1.1 * peaks[0] + (64 << 10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"version": 1, "reorders": [1]}', '{"version": 1, "reorders": [{"start": 0}]}', "[" * 60_000],
+)
+def test_a_note_that_is_none_is_refused_by_name(tmp_path, prefix, text):
+    build(tmp_path, prefix)
+    (description,) = (tmp_path / "cache").glob("*.dsc")
+    note = description.with_suffix(".epoch_guard.json")
+    note.write_text(text)
+    assert refused("inspect", tmp_path / "cache").startswith(f"{note}: not what 'rebuild' writes")

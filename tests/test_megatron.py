@@ -1,0 +1,294 @@
+"""Megatron-core's indices: as its source has them, and as the real package builds and reads them.
+
+The tests of the real package need ``.venv-megatron``: ``make test-megatron``.
+"""
+
+import itertools
+import json
+import math
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+import corpora
+from caches import cli, contents, identifiers, refused, told, write_megatron
+from paddle_epoch_guard.errors import CorpusError, EpochGuardError, IndexMismatchError
+from paddle_epoch_guard.index.megatron import MegatronDescription, read_megatron
+from paddle_epoch_guard.index.verify import IndexArrays
+from paddle_epoch_guard.order import PositionMap, Reorder
+
+PYTHON = Path(__file__).parent.parent / ".venv-megatron" / "bin" / "python"
+LENGTH = 8
+FIELDS = {*identifiers("some/corpus", 100, LENGTH), "another"}
+
+
+def rows_of(sizes, documents, length, extra, samples):
+    """The sample index, as ``build_sample_idx`` in megatron/core/datasets/helpers.cpp (0.16.1) fills it."""
+    rows = [(0, 0)]
+    entry = offset = 0
+    while len(rows) <= samples:
+        remaining = length + extra
+        while remaining != 0:
+            left = sizes[documents[entry]] - offset
+            remaining -= left
+            if remaining <= 0:
+                offset += remaining + left - extra
+                remaining = 0
+            elif entry == len(documents) - 1:
+                offset = sizes[documents[entry]] - extra
+                break
+            else:
+                entry += 1
+                offset = 0
+        rows.append((entry, offset))
+    return np.array(rows, dtype=np.int32)
+
+
+def build(sizes, documents, length, samples, seed, extra=1, drop_partial=True):
+    """An index, as ``_build_document_sample_shuffle_indices`` in gpt_dataset.py (0.16.1) builds it; its boundary."""
+    tokens = sum(sizes[document] for document in range(*documents))
+    epochs = 1
+    while samples is not None and epochs * tokens < samples * length + extra:
+        epochs += 1
+    apart, cut = False, 0
+    if epochs > 1:
+        cut = ((epochs - 1) * tokens - extra) // length
+        apart = samples - cut < int(0.80 * ((tokens - extra) // length))
+    count = epochs * tokens - extra
+    built = count // length if drop_partial else math.ceil(count / length)
+    random = np.random.RandomState(seed)
+    groups = [epochs - 1, 1] if apart else [epochs]
+    order = []
+    for group in groups:
+        part = np.tile(np.arange(*documents, dtype=np.int32), group)
+        random.shuffle(part)
+        order.append(part)
+    order = np.concatenate(order)
+    shuffle = []
+    for start, stop in [(0, cut), (cut, built)] if apart else [(0, built)]:
+        part = np.arange(start, stop, dtype=np.uint32)
+        random.shuffle(part)
+        shuffle.append(part)
+    rows = rows_of(sizes, order, length, extra, built)
+    return (order, rows, np.concatenate(shuffle)), (cut if apart else None)
+
+
+def arrays_of(built, sizes):
+    names = ("doc_idx", "sample_idx", "shuffle_idx")
+    return IndexArrays(
+        **dict(zip(names, built, strict=True)),
+        sizes=np.array(sizes, dtype=np.int32),
+        sources={name: f"<the {name}>" for name in names},
+    )
+
+
+def parse(**changes):
+    return MegatronDescription.parse(json.dumps(identifiers("some/corpus", 100, LENGTH) | changes, indent=4), "text")
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "drop_partial"),
+    [("train", 1, True), ("train", 0, True), ("valid", 1, True), ("valid", 0, True), ("valid", 1, False),
+     ("valid", 0, False)],
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12),
+    length=st.integers(1, 12),
+    samples=st.none() | st.integers(1, 60),
+    seed=st.integers(0, 5),
+)
+@example(sizes=[8, 16, 8], length=8, samples=9, seed=1)
+@example(sizes=[5, 11], length=8, samples=7, seed=1)
+def test_an_index_is_read_whatever_the_settings_that_its_description_does_not_hold(
+    name, extra, drop_partial, sizes, length, samples, seed
+):
+    assume(sum(sizes) > extra + length)
+    built, boundary = build(sizes, (0, len(sizes)), length, samples, seed, extra, drop_partial)
+    matrix = [[0, 1.0], None, None] if name == "train" else [None, [0, 1.0], None]
+    described = parse(num_samples=samples, sequence_length=length, split_matrix=matrix, index_split=name)
+    index = read_megatron(described, arrays_of(built, sizes))
+    assert len(index) == len(built[2])
+    assert index.layout.tokens_per_epoch == sum(sizes)
+    assert index.layout.num_epochs == len(built[0]) // len(sizes)
+    assert index.layout.samples_requested == (len(index) if samples is None else samples)
+    # Where one setting explains the arrays as well as another, a boundary between tiny groups may be either's.
+    if boundary is not None and min(boundary, len(index) - boundary) > 8:
+        assert [one.position for one in index.boundaries] == [boundary]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    extra=st.sampled_from([1, 0]),
+    which=st.sampled_from([0, 1, 2]),
+    place=st.integers(0, 10**6),
+    shift=st.integers(-3, 3).filter(bool),
+)
+def test_an_index_of_which_one_entry_is_wrong_is_refused(extra, which, place, shift):
+    built, _ = build(corpora.SIZES, (0, 40), LENGTH, 180, 1, extra)
+    assert len(read_megatron(parse(num_samples=180), arrays_of(built, corpora.SIZES)))
+    flat = built[which].reshape(-1)
+    flat[place % len(flat)] = (int(flat[place % len(flat)]) + shift) % 2**31
+    with pytest.raises(IndexMismatchError):
+        read_megatron(parse(num_samples=180), arrays_of(built, corpora.SIZES))
+
+
+@given(
+    shares=st.lists(st.floats(0, 100), min_size=3, max_size=3).filter(lambda shares: sum(shares) > 1),
+    documents=st.integers(1, 10_000),
+)
+def test_documents_are_divided_by_the_matrix_each_end_rounded_by_itself(shares, documents):
+    ends = [0.0]
+    for share in shares:
+        ends.append(ends[-1] + share / sum(shares))
+    matrix = [[low, high] if low < high else None for low, high in itertools.pairwise(ends)]
+    for at, name in enumerate(("train", "valid", "test")):
+        described = parse(split_matrix=matrix, index_split=name)
+        if matrix[at] is None or round(matrix[at][0] * documents) >= round(matrix[at][1] * documents):
+            with pytest.raises(CorpusError, match=f"the {name} split"):
+                described.documents(documents)
+        else:
+            assert described.documents(documents) == tuple(round(end * float(documents)) for end in matrix[at])
+
+
+def test_a_split_with_corpora_of_its_own_has_all_their_documents():
+    assert parse(split=None, split_matrix=None).documents(17) == (0, 17)
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+
+
+@settings(deadline=None)
+@given(VALUES | st.lists(VALUES | st.lists(VALUES, max_size=3), max_size=3), st.sampled_from(sorted(FIELDS)))
+def test_any_value_of_any_field_is_read_or_refused(value, field):
+    try:
+        documents = parse(**{field: value}).documents(100)
+    except EpochGuardError:
+        return
+    assert 0 <= documents[0] < documents[1] <= 100
+
+
+def test_an_index_of_a_class_that_is_not_known_is_not_taken_for_one(tmp_path):
+    built, _ = build(corpora.SIZES, (0, 40), LENGTH, 180, 1)
+    arrays = dict(zip(("document_index", "sample_index", "shuffle_index"), built, strict=True))
+    write_megatron(tmp_path / "cache", identifiers("x", 180, LENGTH), arrays, kind="OtherDataset")
+    assert "no index of PaddleNLP, PaddleFormers or megatron-core" in refused("inspect", tmp_path / "cache")
+
+
+# What follows is against the real package.
+
+
+def host(jobs):
+    """What the real megatron-core draws: for each job, split -> first token of each position."""
+    if not PYTHON.exists():
+        pytest.skip(f"megatron-core is not there ({PYTHON}). make test-megatron makes it and runs these tests")
+    done = subprocess.run([PYTHON, Path(__file__).parent / "megatron_host.py"], input=json.dumps(jobs), **PIPES)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
+
+
+PIPES = {"capture_output": True, "text": True}
+RUNS = {
+    "separated": {"samples": [corpora.SEPARATED, 0, 0], "split": "100,0,0"},
+    "joint": {"samples": [corpora.JOINT, 0, 0], "split": "100,0,0"},
+    "one": {"samples": [corpora.ONE_EPOCH, 0, 0], "split": "100,0,0"},
+    "splits": {"samples": [180, 20, 5], "split": "80,15,5"},
+    "odd": {"samples": [170, 30, 9], "split": "949,50,33", "seed": 1234},
+    "no_extra": {"samples": [180, 20, 5], "split": "80,15,5", "add_extra_token_to_sequence": False},
+    "partial": {"samples": [180, 20, 5], "split": "80,15,5", "drop_last_partial_validation_sequence": False},
+    "blend": {"samples": [300, 20, 0], "split": "90,10,0", "weights": [0.3, 0.7]},
+    "exhaustive": {"samples": [None, None, None], "split": "100,0,0", "weights": None},
+}
+BLENDS = ("blend", "exhaustive")
+
+
+def job(folder, name, cache):
+    prefixes = [str(folder / "corpus" / "web"), str(folder / "corpus" / "code")]
+    run = {"seq_length": LENGTH, "seed": 1, **RUNS[name], "cache": str(cache)}
+    return {**run, "prefixes": prefixes if name in BLENDS else prefixes[:1]}
+
+
+@pytest.fixture(scope="session")
+def megatron(tmp_path_factory):
+    """Caches that the real megatron-core has built, and what it draws from each."""
+    folder = tmp_path_factory.mktemp("megatron")
+    corpora.write_corpus(folder / "corpus" / "web", corpora.SIZES)
+    corpora.write_corpus(folder / "corpus" / "code", corpora.SIZES[10:])
+    drawn = dict(zip(RUNS, host([job(folder, name, folder / name) for name in RUNS]), strict=True))
+    return folder, drawn
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_cache_of_the_real_package_is_read(megatron, name):
+    folder, drawn = megatron
+    status, _, err = cli("doctor", folder / name)
+    assert status == 0, err
+    for path in (folder / name).glob("*-description.txt"):
+        digest, kind, split, _ = path.name.split("-")
+        found = told("inspect", folder / name, "--hash", digest, "--global-batch", 4)
+        assert found["format"] == "megatron"
+        assert found["name"] == split
+        outermost = kind == ("BlendedDataset" if name in BLENDS else "GPTDataset")
+        if outermost:
+            assert found["samples_built"] == len(drawn[name][split])
+        described = json.loads(path.read_text())
+        if described.get("num_samples") is not None:
+            assert found["samples_requested"] == described["num_samples"]
+        if kind == "GPTDataset":
+            shuffle = np.load(str(path).replace("description.txt", "shuffle_index.npy")).astype(np.int64)
+            cuts = [at for at in range(1, len(shuffle)) if shuffle[:at].max() < at]
+            wanted = found["boundary_position"]
+            assert (wanted is not None) == found["separated"]
+            assert wanted is None or wanted in cuts
+
+
+def test_the_facts_are_those_of_paddlenlps_index_of_the_same_corpus(megatron):
+    folder, _ = megatron
+    prefix = str(folder / "corpus" / "web")
+    for name, samples in (("separated", corpora.SEPARATED), ("joint", corpora.JOINT), ("one", corpora.ONE_EPOCH)):
+        dataset = corpora.build_train([prefix], samples, LENGTH, cache=folder / f"paddle-{name}")
+        ours = told("inspect", folder / f"paddle-{name}", "--hash", dataset.desc_hash)
+        theirs = told("inspect", folder / name)
+        apart = {"format", "hash"}
+        assert {key: value for key, value in ours.items() if key not in apart} == {
+            key: value for key, value in theirs.items() if key not in apart
+        }
+        for mine, its in (("doc_idx", "document"), ("sample_idx", "sample"), ("shuffle_idx", "shuffle")):
+            (path,) = (folder / name).glob(f"*-{its}_index.npy")
+            assert np.load(path).tolist() == getattr(dataset, mine).tolist()
+
+
+REBUILT = [("separated", 0), ("separated", 40), ("splits", 20), ("no_extra", 17), ("blend", 0), ("blend", 40)]
+
+
+def test_the_real_package_draws_from_what_was_rebuilt(megatron, tmp_path):
+    folder, drawn = megatron
+    before = contents(folder)
+    expected, jobs, outputs = [], [], []
+    for at, (name, start) in enumerate(REBUILT):
+        output = tmp_path / f"{at}-{name}"
+        kind = "BlendedDataset" if name in BLENDS else "GPTDataset"
+        (chosen,) = (folder / name).glob(f"*-{kind}-train-description.txt")
+        found = told(
+            "rebuild", folder / name, "--hash", chosen.name[:32], "--from-position", start, "--output", output
+        )
+        reorder = Reorder(**found["reorder"] | {"key": tuple(found["reorder"]["key"])})
+        assert (reorder.start, reorder.mix) == (start, "uniform" if start == 0 else "ramp")
+        old = drawn[name]["train"]
+        expected.append([old[position] for position in PositionMap([reorder]).base(np.arange(len(old)))])
+        assert expected[-1] != old
+        assert expected[-1][:start] == old[:start]
+        assert Counter(expected[-1][: reorder.stop]) == Counter(old[: reorder.stop])
+        jobs.append(job(folder, name, output))
+        outputs.append((output, contents(output)))
+    for wanted, found in zip(expected, host(jobs), strict=True):
+        assert found["train"] == wanted
+    for output, written in outputs:
+        assert {name: content for name, content in contents(output).items() if "-train" in name} == written  # a hit
+        assert cli("doctor", output)[0] == 0
+    assert contents(folder) == before
