@@ -73,6 +73,13 @@ class EpochGuardArguments:
             "choices": ON_MISMATCH,
         },
     )
+    epoch_guard_report: bool = field(
+        default=True,
+        metadata={
+            "help": "Whether to write figures and a report page, epoch_guard_report.html in the output folder, when "
+            "training ends. It takes a few seconds. 'paddle-epoch-guard report' writes them at any time."
+        },
+    )
 
     def __post_init__(self) -> None:
         for flag in fields(EpochGuardArguments):

@@ -10,7 +10,8 @@ from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
 from paddle_epoch_guard.collector import LossCollector
 from paddle_epoch_guard.ledger import Crossing, Exposure, IndexEpochs, Trace, TrainerEpochs, WindowLosses, trace
-from paddle_epoch_guard.report import EpochRecorder, words
+from paddle_epoch_guard.progress import progress_bar
+from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, words
 from paddle_epoch_guard.resume import SIDECAR_NAME, table_of, write_sidecar
 from paddle_epoch_guard.runplan import RunPlan
 from paddle_epoch_guard.startup import prepare
@@ -151,7 +152,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             return
         assert plan.index is not None
         assert isinstance(plan.source, IndexEpochs)
-        self._traced = trace(plan.index, plan.source.positions)
+        with progress_bar("epoch guard: tracing tokens", quiet=recorder is None) as tell:
+            self._traced = trace(plan.index, plan.source.positions, progress=tell)
         self._expose(plan, state)
         if recorder is not None:
             host.logger.info(f"epoch guard: {words.traced(self._traced)}")
@@ -303,9 +305,32 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if recorder is not None:
             self._say_ran_dry(state)
             recorder.finish(state.global_step, complete=state.global_step >= state.max_steps)
+            self._report(args, state)
         self._recorder = None
         if self._collector is not None:
             self._collector.close()
+
+    def _report(self, args: Any, state: Any) -> None:
+        """Writes figures and the report page. Where they cannot be, the logs stay, and make them at any time."""
+        plan, arguments = self._plan, self._arguments or from_training_arguments(args)
+        assert plan is not None
+        if not arguments.epoch_guard_report:
+            return
+        log = EpochGuardLog(args.logging_dir)
+        try:
+            # Imported here: it draws, and a training that does not end need not have what that takes.
+            from paddle_epoch_guard.report.page import report_run
+
+            known = None if plan.schedule is None else sidecar_of(plan, self._recorder, state)
+            page = report_run(args.logging_dir, args.output_dir, state=known, names=plan.words.datasets, log=log)
+            host.logger.info(f"epoch guard: report: {page}")
+        except Exception as cause:
+            host.logger.warning(
+                f"epoch guard: the report page could not be written: {type(cause).__name__}: {cause}. The logs are "
+                f"complete: 'paddle-epoch-guard report {args.output_dir}' writes it from them"
+            )
+        finally:
+            log.close()
 
     @_shielded
     def _say_ran_dry(self, state: Any) -> None:

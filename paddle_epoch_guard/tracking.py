@@ -36,8 +36,9 @@ def open_recorder(
         OSError: the folder cannot be written.
     """
     sidecar = plan.sidecar
+    names = [report_to] if isinstance(report_to, str) else list(report_to or ())
     drawn = None if sidecar is None else sidecar.loss_range
-    sinks = open_sinks(report_to, logging_dir, plan.words, host.logger.warning, step, drawn)
+    sinks = open_sinks(names, logging_dir, plan.words, host.logger.warning, step, drawn)
     log = EpochGuardLog(logging_dir, sinks)
     if step == 0:
         log.set_aside()  # of another run in the same folder
@@ -52,7 +53,7 @@ def open_recorder(
         for dataset, epoch in ended_epochs(plan.source, plan.piece.start).items():
             ledger.end_epochs(dataset, epoch)
     marked = () if sidecar is None else sidecar.boundaries
-    recorder = EpochRecorder(ledger, log, plan.words, host.logger.info, marked)
+    recorder = EpochRecorder(ledger, log, plan.words, host.logger.info, marked, keeps_curves="visualdl" not in names)
     recorder.expect(plan.crossings)
     if sidecar is not None and isinstance(plan.source, IndexEpochs):
         behind = [one for one in crossings_of(plan.source) if one.step <= step]

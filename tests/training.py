@@ -8,7 +8,7 @@ import paddle
 from paddlenlp.trainer import TrainerCallback, TrainingArguments
 from visualdl import LogReader
 
-from paddle_epoch_guard import EpochGuardCallback
+from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback
 from pretraining import PreTrainingArguments, PretrainingTrainer, collate
 
 
@@ -141,11 +141,21 @@ def arguments(folder, cls=PreTrainingArguments, **changes):
         "max_grad_norm": 0.0,
         "seed": 7,
     }
+    if issubclass(cls, EpochGuardArguments):
+        values["epoch_guard_report"] = False  # seconds
     return cls(**{**values, **changes})
 
 
 def train(
-    args, dataset, *, callbacks=None, trainer=PretrainingTrainer, resume=None, collator=collate, model=TokenModel
+    args,
+    dataset,
+    *,
+    callbacks=None,
+    trainer=PretrainingTrainer,
+    resume=None,
+    collator=collate,
+    model=TokenModel,
+    evaluation=None,
 ):
     """Trains, by default with the guard, and returns what happened."""
     history = LogHistory()
@@ -154,7 +164,12 @@ def train(
     with paddle.utils.unique_name.guard():
         one_model = model()
         one = trainer(
-            model=one_model, args=args, train_dataset=dataset, data_collator=collator, callbacks=[*callbacks, history]
+            model=one_model,
+            args=args,
+            train_dataset=dataset,
+            eval_dataset=evaluation,
+            data_collator=collator,
+            callbacks=[*callbacks, history],
         )
         result = one.train(resume_from_checkpoint=resume)
     return Run(args, one_model, history.losses, result.global_step)

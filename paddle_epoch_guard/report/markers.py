@@ -2,7 +2,8 @@
 
 from paddle_epoch_guard.report.visualdl import EpochGuardLog
 
-LOSS_TAG = "train/loss"
+LOSS_TAG, EVALUATION_TAG = "train/loss", "eval/loss"
+"""Of the trainer's own curves, as PaddleNLP's VisualDLCallback (3.0.0b4) names them."""
 """The tag under which PaddleNLP's VisualDLCallback writes the training loss."""
 
 # VisualDL smooths with 0.6 by default: each repeat of a point brings the smoothed line 40 % nearer, so that

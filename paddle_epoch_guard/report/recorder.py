@@ -7,6 +7,7 @@ from paddle_epoch_guard.ledger import Crossing, Cut, EpochKey, EpochLedger, Loss
 from paddle_epoch_guard.ledger.cuts import Point
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.report.cuts import CutRecorder, cuts_of
+from paddle_epoch_guard.report.markers import EVALUATION_TAG, LOSS_TAG
 from paddle_epoch_guard.report.visualdl import EpochGuardLog
 from paddle_epoch_guard.report.words import EXPOSURE_TAG, FRESH_TAG, REPEAT_TAG, Words
 from paddle_epoch_guard.resume import VerdictRecord
@@ -23,6 +24,7 @@ class EpochRecorder:
         words: names of epochs, directories and tags.
         say: takes a sentence for the trainer's log.
         marked: cuts that an earlier part of the run has marked; they are not marked again.
+        keeps_curves: whether the trainer's own losses are kept too, for the trainer does not write them to VisualDL.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class EpochRecorder:
         words: Words,
         say: Callable[[str], None],
         marked: Iterable[str] = (),
+        keeps_curves: bool = False,
     ) -> None:
         self.ledger = ledger
         self.cuts = CutRecorder(log, words, say, marked)
         self._log = log
         self._words = words
         self._say = say
+        self._keeps_curves = keeps_curves
         self._ahead: deque[Crossing] = deque()
         self._unknown_means: set[EpochKey] | None = set()
         self._epoch_losses_written: set[EpochKey] = set()
@@ -113,6 +117,7 @@ class EpochRecorder:
         if self._unknown_means is None:
             self._unknown_means = self._open_epochs(window)
         self._log.scalar(self._words.epoch_tag, window.mean_epoch, step)
+        self._keep(LOSS_TAG, loss, step)
         for point in self.ledger.points(window):
             directory = self._words.epoch_directory(point.key)
             self._log.scalar(self._words.loss_by_epoch_tag, point.loss, point.step_in_epoch, directory)
@@ -124,6 +129,7 @@ class EpochRecorder:
 
     def evaluate(self, step: int, loss: float) -> None:
         """Takes the evaluation loss after ``step``."""
+        self._keep(EVALUATION_TAG, loss, step)
         self.cuts.evaluate(step, loss)
         self._log.flush()
 
@@ -148,6 +154,10 @@ class EpochRecorder:
         """Keeps a sentence about the whole run in the log."""
         self._log.text("epoch_guard/notes", text, step)
         self._log.flush()
+
+    def _keep(self, tag: str, value: float, step: int) -> None:
+        if self._keeps_curves:
+            self._log.scalar(tag, value, step, alone=True)
 
     def _write_exposure(self, window: LossWindow) -> None:
         if self.cuts.exposure is not None:

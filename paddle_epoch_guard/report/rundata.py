@@ -17,14 +17,12 @@ import msgspec
 
 from paddle_epoch_guard.errors import EpochGuardError, SidecarError
 from paddle_epoch_guard.report.logfile import LogFile, read_log_file
-from paddle_epoch_guard.report.markers import LOSS_TAG
+from paddle_epoch_guard.report.markers import EVALUATION_TAG, LOSS_TAG
 from paddle_epoch_guard.report.told import CutTold, EpochTold, Note, Part, Series, is_verdict, judged, shown_arguments
 from paddle_epoch_guard.report.visualdl import FILE_NAME
 from paddle_epoch_guard.report.words import EXPOSURE_TAG, FRESH_TAG, REPEAT_TAG, Words
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar
 
-EVALUATION_TAG = "eval/loss"
-"""The tag under which PaddleNLP's VisualDLCallback writes the evaluation loss."""
 NOTES_TAG = "epoch_guard/notes"
 
 _WORDS, _TRAINER_WORDS = Words(), Words(trainer=True)
@@ -216,7 +214,10 @@ class _Logs:
 
     def run(self, logging_dir: Path, output_dir: Path | None) -> RunData:
         parts = [_part_of(one) for one in self.trainer]
-        loss, evaluation = (self._of_trainer(tag, parts) for tag in (LOSS_TAG, EVALUATION_TAG))
+        # The guard keeps these curves where the trainer does not write to VisualDL.
+        loss, evaluation = (
+            self._of_trainer(tag, parts).completed_by(self._of_guard(".", tag)) for tag in (LOSS_TAG, EVALUATION_TAG)
+        )
         notes = [Note(step, text) for one in self.guard.get(".", ()) for step, text in one.texts.get(NOTES_TAG, ())]
         run = RunData(
             logging_dir,
@@ -234,8 +235,8 @@ class _Logs:
             self.faults.append(f"{logging_dir / 'epoch_guard'}: the guard has written nothing here")
         if not len(loss):
             self.faults.append(
-                "The trainer's training loss is in no VisualDL log: name visualdl in report_to. The last log windows "
-                "that a checkpoint remembers stand for it"
+                "The training loss is in no VisualDL log. The last log windows that a checkpoint "
+                "remembers stand for it"
             )
         cuts = [cut for cut in map(self._cut, self.guard) if cut is not None]
         # Those that only a part of the run met that does not count: it was resumed from before.

@@ -69,6 +69,15 @@ class Series:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def completed_by(self, other: "Series") -> "Series":
+        """This series, and of another one the points at steps that this one has not."""
+        missing = ~np.isin(other.steps, self.steps)
+        if not missing.any():
+            return self
+        steps = np.concatenate([self.steps, other.steps[missing]])
+        order = np.argsort(steps)
+        return Series(steps[order], np.concatenate([self.values, other.values[missing]])[order])
+
     def at(self, step: int) -> float | None:
         """The value at a step; None where there is none."""
         place = int(np.searchsorted(self.steps, step))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from visualdl import LogWriter
 
+from paddle_epoch_guard.resume import SIDECAR_NAME
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -63,10 +65,11 @@ class EpochGuardLog:
         """
         self._close()
         keep_aside(self.root / directory, FILE_NAME, "epoch_guard.log")
+        keep_aside(self.root / directory, SIDECAR_NAME, SIDECAR_NAME)
         if self._also is not None:
             self._also.set_aside(directory)
 
-    def scalar(self, tag: str, value: float, step: int, directory: str = ".") -> None:
+    def scalar(self, tag: str, value: float, step: int, directory: str = ".", alone: bool = False) -> None:
         """Adds one point.
 
         Args:
@@ -74,12 +77,13 @@ class EpochGuardLog:
             value: the point's value.
             step: its place on the x axis; a whole number.
             directory: below ``epoch_guard/``; each is a line of its own.
+            alone: whether it goes to VisualDL alone, for the further loggers have it from the trainer.
 
         Raises:
             OSError: the folder cannot be written.
         """
         self._writer(directory).add_scalar(tag=_tag(tag), value=float(value), step=int(step))
-        if self._also is not None:
+        if self._also is not None and not alone:
             self._also.scalar(tag, float(value), int(step), directory)
 
     def text(self, tag: str, text: str, step: int, directory: str = ".") -> None:

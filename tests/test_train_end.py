@@ -1,0 +1,91 @@
+"""What lies there when training has ended: the report page, the figures, and curves that are nowhere else."""
+
+from pathlib import Path
+
+import pytest
+from visualdl import LogReader
+
+from corpora import build_train, write_corpus
+from paddle_epoch_guard.report.page import PAGE_NAME
+from paddle_epoch_guard.report.rundata import read_run
+from paddle_epoch_guard.resume import SIDECAR_NAME
+from training import KnownLosses, arguments, read_log, train
+
+SEQ_LENGTH, STEPS, BOUNDARY_STEP = 8, 32, 26
+SIZES = (100, 7, 230, 1, 58, 190, 23, 200)  # 101 samples an epoch; the second one is separated, from step 26 on
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return build_train([write_corpus(tmp_path / "corpus" / "text", SIZES)], STEPS * 4, SEQ_LENGTH)
+
+
+def page_of(run):
+    return Path(run.args.output_dir) / PAGE_NAME
+
+
+def test_a_run_leaves_a_report_and_figures_in_visualdl(tmp_path, dataset, host_log):
+    run = train(arguments(tmp_path, max_steps=STEPS, epoch_guard_report=True), dataset, model=KnownLosses)
+    page = page_of(run).read_text(encoding="utf-8")
+    assert "data epoch 1 to 2" in page
+    assert f"step {STEPS}" in page
+    assert f"epoch guard: report: {page_of(run)}" in host_log.of_guard()
+    folder = Path(run.args.logging_dir) / "epoch_guard"
+    log = read_log(folder)
+    for name in ("loss", "loss_by_epoch", "fresh_and_repeat"):
+        (record,) = log.get_data("image", f"epoch_guard/figure_{name}")
+        assert record.id == STEPS
+    # The order's settings are known without a checkpoint, and a new run in the same folder does not find them.
+    assert read_run(run.args.logging_dir).sidecar.step == STEPS
+    train(arguments(tmp_path, max_steps=STEPS), dataset)
+    assert read_run(run.args.logging_dir).sidecar is None
+    assert (folder / f"kept-1.{SIDECAR_NAME}").is_file()
+    assert host_log.warnings == []
+
+
+def test_a_resumed_run_has_one_report_over_all_its_parts(tmp_path, dataset):
+    values = {"max_steps": STEPS, "report_to": ["visualdl"], "save_strategy": "steps", "save_steps": 10}
+    train(arguments(tmp_path, **values), dataset)
+    (first,) = (tmp_path / "logs").glob("vdlrecords*")
+    first.rename(first.with_name("vdlrecords.0000000001.log"))  # begun in another second than the next
+    checkpoint = str(tmp_path / "run" / "checkpoint-20")
+    run = train(arguments(tmp_path, **values, epoch_guard_report=True), dataset, resume=checkpoint)
+    page = page_of(run).read_text(encoding="utf-8")
+    assert "the run was resumed once" in page
+    assert "data epoch 1 to 2" in page
+    found = read_run(run.args.logging_dir, run.args.output_dir)
+    assert found.loss.steps.tolist() == list(range(1, STEPS + 1))
+    assert [cut.step for cut in found.cuts] == [BOUNDARY_STEP]
+
+
+def test_where_the_trainer_does_not_write_to_visualdl_its_curves_are_kept(tmp_path, dataset):
+    values = {"max_steps": STEPS, "evaluation_strategy": "steps", "eval_steps": 8, "prediction_loss_only": True}
+    for report_to in ([], ["visualdl"]):
+        folder = tmp_path / str(len(report_to))
+        run = train(arguments(folder, report_to=report_to, **values), dataset, evaluation=dataset)
+        kept = {"train/loss", "eval/loss"} & set(read_log(folder / "logs" / "epoch_guard").get_tags()["scalar"])
+        assert kept == (set() if report_to else {"train/loss", "eval/loss"})
+        found = read_run(run.args.logging_dir)
+        assert found.loss.steps.tolist() == list(range(1, STEPS + 1))
+        assert found.loss.values == pytest.approx([run.losses[step] for step in found.loss.steps.tolist()])
+        assert found.evaluation.steps.tolist() == [8, 16, 24, 32]
+        assert not any("in no VisualDL log" in fault for fault in found.faults)
+
+
+def test_a_report_that_cannot_be_written_is_said_and_nothing_else(tmp_path, dataset, host_log):
+    page = tmp_path / "run" / PAGE_NAME
+    page.mkdir(parents=True)  # where a file should be
+    (page / "theirs").write_text("kept")
+    run = train(arguments(tmp_path, max_steps=STEPS, epoch_guard_report=True), dataset)
+    assert run.steps == STEPS
+    (warning,) = host_log.warnings
+    assert "the report page could not be written" in warning
+    assert f"paddle-epoch-guard report {run.args.output_dir}" in warning
+    assert (page / "theirs").read_text() == "kept"
+
+
+def test_no_report_where_none_is_wanted(tmp_path, dataset):
+    run = train(arguments(tmp_path, max_steps=STEPS, epoch_guard_report=False), dataset)
+    assert not page_of(run).exists()
+    (path,) = (Path(run.args.logging_dir) / "epoch_guard").glob("vdlrecords*")
+    assert "image" not in LogReader(file_path=str(path)).get_tags()
