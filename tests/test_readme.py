@@ -59,8 +59,8 @@ def test_every_command_works(command, demo):
         assert dry.returncode == 0
         started = {"demo": "python examples/demo.py", "test": "python -m pytest"}[words[1]]
         assert started in dry.stdout
-    elif words[0] == ".venv/bin/visualdl":
-        with visualdl_server(folder / words[words.index("--logdir") + 1]) as server:
+    elif words[:2] == [".venv/bin/paddle-epoch-guard", "view"]:
+        with visualdl_server(folder / words[2], command=("paddle-epoch-guard", "view")) as server:
             assert "train/loss" in sum(server.get("scalar/tags")["tags"], [])
     elif words[:2] == ["pip", "install"]:
         flags = ["--dry-run", "--no-index", "--no-build-isolation"]  # all of it is installed here

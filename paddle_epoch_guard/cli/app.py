@@ -10,6 +10,7 @@ from paddle_epoch_guard.cli.doctor import doctor
 from paddle_epoch_guard.cli.inspect import inspect
 from paddle_epoch_guard.cli.plan import plan
 from paddle_epoch_guard.cli.rebuild import rebuild
+from paddle_epoch_guard.cli.view import view
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError
 
 NAME = "paddle-epoch-guard"
@@ -30,6 +31,7 @@ app.command()(plan)
 app.command()(inspect)
 app.command()(rebuild)
 app.command()(doctor)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(view)
 
 
 @app.callback()
