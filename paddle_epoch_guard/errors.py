@@ -39,3 +39,7 @@ class ResumeMismatchError(EpochGuardError):
 
 class RankMismatchError(EpochGuardError):
     """The processes of one run see different data orders."""
+
+
+class ReportError(EpochGuardError):
+    """There is no run where one was to be reported, or a page or a picture cannot be written."""

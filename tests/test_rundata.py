@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from visualdl import LogWriter
 
-from paddle_epoch_guard.errors import EpochGuardError
+from paddle_epoch_guard.errors import EpochGuardError, ReportError
 from paddle_epoch_guard.ledger import Crossing
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.report import Words
 from paddle_epoch_guard.report.discontinuity import Jump
 from paddle_epoch_guard.report.logfile import read_log_file
-from paddle_epoch_guard.report.rundata import ReportError, find_logging_dir, read_run
+from paddle_epoch_guard.report.rundata import find_logging_dir, read_run
 from paddle_epoch_guard.report.told import CutTold, Note, Series, judged, shown_arguments
 from paddle_epoch_guard.report.verdicts import CutReport
 from paddle_epoch_guard.report.visualdl import FILE_NAME

@@ -15,10 +15,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import written_whole
 from paddle_epoch_guard.order import Piece, Reorder
 from paddle_epoch_guard.report.figures import NARROW, WIDE, add_figures, as_svg, pictures, trend_of
-from paddle_epoch_guard.report.rundata import ReportError, RunData, read_run
+from paddle_epoch_guard.report.rundata import RunData, read_run
 from paddle_epoch_guard.report.told import CutTold, EpochTold, JumpTold, Part
 from paddle_epoch_guard.report.visualdl import EpochGuardLog
 from paddle_epoch_guard.resume import Sidecar, write_sidecar
