@@ -23,7 +23,7 @@ class Turn:
 
     position: int
     exact: bool
-    """Whether it was found by the rule itself; else it may be off by as much as the datasets' number over the share."""
+    """Whether it was found by the rule itself; else it may be off by up to the number of datasets over its share."""
 
 
 def turn_of(weights: Sequence[float], dataset: int, inner: int, most: int = SIMULATED) -> Turn:
