@@ -10,6 +10,7 @@ from paddle_epoch_guard.cli.doctor import doctor
 from paddle_epoch_guard.cli.inspect import inspect
 from paddle_epoch_guard.cli.plan import plan
 from paddle_epoch_guard.cli.rebuild import rebuild
+from paddle_epoch_guard.cli.report import report
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError
 
 NAME = "paddle-epoch-guard"
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(plan)
 app.command()(inspect)
 app.command()(rebuild)
+app.command()(report)
 app.command()(doctor)
 
 
