@@ -43,3 +43,7 @@ class RankMismatchError(EpochGuardError):
 
 class TrainerError(EpochGuardError):
     """A Trainer does not take the guard."""
+
+
+class ReportError(EpochGuardError):
+    """There is no run where one was to be reported, or a page or a picture cannot be written."""

@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.report import EpochGuardLog
 from paddle_epoch_guard.report.page import PAGE_NAME, flags_of, render, report_run, stages, summary, write_page
-from paddle_epoch_guard.report.rundata import ReportError, RunData, read_run
+from paddle_epoch_guard.report.rundata import RunData, read_run
 from paddle_epoch_guard.report.told import CutTold, JumpTold, Note
 from paddle_epoch_guard.resume import SIDECAR_NAME
 from synthetic_runs import BATCH, Plan, Run, long_run

@@ -10,6 +10,7 @@ from paddle_epoch_guard.cli.doctor import doctor
 from paddle_epoch_guard.cli.inspect import inspect
 from paddle_epoch_guard.cli.plan import plan
 from paddle_epoch_guard.cli.rebuild import rebuild
+from paddle_epoch_guard.cli.report import report
 from paddle_epoch_guard.cli.run import SETTINGS
 from paddle_epoch_guard.cli.run import run as run_script
 from paddle_epoch_guard.cli.view import view
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command()(plan)
 app.command()(inspect)
 app.command()(rebuild)
+app.command()(report)
 app.command()(doctor)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(view)
 app.command("run", context_settings=SETTINGS)(run_script)

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from paddle_epoch_guard.cli.facts import facts_of
+from paddle_epoch_guard.cli.facts import facts_of, step_of
 from paddle_epoch_guard.cli.output import JsonFlag, number, print_json, print_table
-from paddle_epoch_guard.index import Boundary, GPTIndex
+from paddle_epoch_guard.index import BlendIndex, Boundary, GPTIndex
 from paddle_epoch_guard.index.folder import choose
 from paddle_epoch_guard.index.opened import Opened, open_index
 from paddle_epoch_guard.index.verify import WHOLE_UP_TO
@@ -76,9 +76,10 @@ def facts_of_index(opened: Opened, reorders: tuple[Reorder, ...], global_batch: 
         ],
         "verified": "whole" if len(opened.index) <= WHOLE_UP_TO else "at its ends and in spaced blocks",
     }
+    drawn = opened.index.drawn_of_each(len(opened.index)).tolist() if isinstance(opened.index, BlendIndex) else (None,)
     each = [
-        _facts_of_dataset(opened, at, dataset, boundaries, bool(reorders), global_batch)
-        for at, dataset in enumerate(opened.datasets)
+        _facts_of_dataset(opened, at, count, boundaries, bool(reorders), global_batch)
+        for at, count in enumerate(drawn)
     ]
     if isinstance(opened.index, GPTIndex):
         return {**each[0], **described}
@@ -89,7 +90,7 @@ def facts_of_index(opened: Opened, reorders: tuple[Reorder, ...], global_batch: 
         "samples_built": len(opened.index),
         "separated": bool(boundaries),
         "boundary_position": first,
-        "boundary_step": _step(first, global_batch),
+        "boundary_step": step_of(first, global_batch),
         "weights": opened.described.weights,
         **described,
         "datasets": each,
@@ -99,15 +100,16 @@ def facts_of_index(opened: Opened, reorders: tuple[Reorder, ...], global_batch: 
 def _facts_of_dataset(
     opened: Opened,
     at: int,
-    index: GPTIndex,
+    drawn: int | None,
     boundaries: tuple[Boundary, ...],
     reordered: bool,
     global_batch: int | None,
 ) -> dict[str, Any]:
-    facts = facts_of(index.layout, opened.files.kind.format, global_batch)
+    index = opened.datasets[at]
+    facts = facts_of(index.layout, opened.files.kind.format, global_batch, drawn, blended=drawn is not None)
     # The positions of a blend are its own, and it may end before a dataset's boundary.
     boundary = next((one.position for one in boundaries if one.dataset == at), None)
-    facts |= {"boundary_position": boundary, "boundary_step": _step(boundary, global_batch)}
+    facts |= {"boundary_position": boundary, "boundary_step": step_of(boundary, global_batch)}
     if boundary is None:
         facts |= {"separated": index.layout.separated and not reordered, "exposure": {"before": None, "after": None}}
     return {
@@ -117,10 +119,6 @@ def _facts_of_dataset(
         "seed": index.description.seed,
         "split": index.description.split,
     }
-
-
-def _step(position: int | None, global_batch: int | None) -> int | None:
-    return None if position is None or global_batch is None else position // global_batch + 1
 
 
 def _show(found: dict[str, Any]) -> None:

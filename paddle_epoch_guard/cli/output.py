@@ -1,12 +1,15 @@
 """What commands print: one JSON object, or text for people."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+_WIDE_ENOUGH = 72  # columns, for a table of more than two
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
 
@@ -16,14 +19,44 @@ def print_json(found: dict[str, Any]) -> None:
     typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
 
-def print_table(rows: Sequence[tuple[str, str]], title: str) -> None:
-    """Prints names and values."""
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, value)
-    Console().print(table)
+def print_text(text: str) -> None:
+    """Prints a text in whole words, as wide as the terminal at most."""
+    _console().print(_plain(text))
+
+
+def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] = ()) -> None:
+    """Prints a table, as wide as the terminal at most.
+
+    Args:
+        rows: as many texts each as there are columns; of the first one, names.
+        title: above it.
+        head: names of the columns, which become names of values where the terminal is narrow; none where there are
+            two columns, of names and values.
+    """
+    console = _console()
+    console.print(_plain(title), style="italic")
+    if head and console.width < _WIDE_ENOUGH:
+        for row in rows:
+            print_table(list(zip(head[1:], row[1:], strict=True)), f"{head[0]}: {row[0]}")
+        return
+    table = Table(show_header=bool(head), box=None, padding=(0, 2, 0, 0))
+    widest = max((len(row[0]) for row in rows), default=0)
+    table.add_column(*head[:1], style="bold", no_wrap=widest <= console.width * 0.6)
+    for name in head[1:] or ("",):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*map(_plain, row))
+    console.print(table)
+
+
+def _console() -> Console:
+    """What comes from logs and folders is text, whatever brackets and colons it holds."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would obey."""
+    return "".join(" " if unicodedata.category(one) == "Cc" else one for one in text)
 
 
 def number(value: float | None, unit: str = "") -> str:

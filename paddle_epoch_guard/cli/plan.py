@@ -1,21 +1,27 @@
 """``plan``: what a run will draw, from the corpus alone, before anything is built."""
 
+import functools
 import math
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from paddle_epoch_guard.cli.facts import facts_of, unified_exposure
+from paddle_epoch_guard.cli.facts import facts_of, step_of, unified_exposure
 from paddle_epoch_guard.cli.output import JsonFlag, number, print_json, print_table
-from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.errors import ArgumentsError, CorpusError
 from paddle_epoch_guard.index import IndexLayout
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
-from paddle_epoch_guard.index.description import split_documents
+from paddle_epoch_guard.index.description import shares_of, split_documents
 from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD
+from paddle_epoch_guard.index.turns import Turn, turn_of
 
 _MARGIN, _SPARE = 1.005, 20  # `get_datasets_weights_and_num_samples` in paddlenlp/data/causal_dataset.py (3.0.0b4)
+_MOST_SAMPLES = 1 << 62
+_MOST_TRIED = 10_000  # a blend's numbers of steps, of which each has a dataset with a cliff
 
 
 @dataclass(frozen=True)
@@ -24,14 +30,51 @@ class Part:
 
     prefix: str
     weight: float
-    """Of the blend, normalised; 1 where there is one dataset."""
+    """As the user gave it."""
     tokens: int
     """T, of the train split."""
 
-    def layout(self, seq_length: int, samples: int, blended: bool) -> IndexLayout:
-        """The index that the host builds for a run of so many samples."""
-        asked = math.ceil(samples * self.weight * _MARGIN) + _SPARE if blended else samples
-        return IndexLayout.of(self.tokens, seq_length, asked)
+
+@dataclass(frozen=True)
+class Run:
+    """What decides on the index that the host builds."""
+
+    parts: tuple[Part, ...]
+    seq_length: int
+    global_batch: int
+
+    @property
+    def blended(self) -> bool:
+        """Whether it draws from several datasets."""
+        return len(self.parts) > 1
+
+    @functools.cached_property
+    def shares(self) -> tuple[float, ...]:
+        """The weights, normalised in the order of the host's sum: Python 3.12's ``sum`` rounds otherwise."""
+        total = functools.reduce(operator.add, (part.weight for part in self.parts))
+        return tuple(part.weight / total for part in self.parts)
+
+    def layout(self, at: int, steps: int) -> IndexLayout:
+        """The index of a dataset that the host builds for a run of so many steps."""
+        samples = steps * self.global_batch
+        if self.blended:
+            samples = math.ceil(samples * self.shares[at] * _MARGIN) + _SPARE
+        return IndexLayout.of(self.parts[at].tokens, self.seq_length, samples)
+
+    def drawn(self, at: int, steps: int) -> int:
+        """Samples that the run draws of a dataset; of a blend at most so many, and seldom fewer."""
+        return math.ceil(steps * self.global_batch * self.shares[at]) if self.blended else steps * self.global_batch
+
+    def boundary(self, at: int, steps: int) -> Turn | None:
+        """Where the run comes to the separated epoch of a dataset; None where it does not."""
+        inner = self.layout(at, steps).boundary_position
+        if inner is None or not self.blended:
+            return None if inner is None else Turn(inner, exact=True)
+        samples = steps * self.global_batch
+        if inner >= samples * self.shares[at] + 1:  # a blend's dataset is never a whole sample ahead
+            return None
+        found = turn_of([part.weight for part in self.parts], at, inner)
+        return found if found.position < samples else None
 
 
 def plan(
@@ -48,7 +91,9 @@ def plan(
     ],
     max_steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of the run.")],
     split: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = "949,50,1",
-    seed: Annotated[int, typer.Option(help="Taken for completeness: nothing that is told here depends on it.")] = 42,
+    seed: Annotated[
+        int, typer.Option(min=0, max=(1 << 32) - 1, help="Of the run: nothing that is told here depends on it.")
+    ] = 42,
     png: Annotated[Path | None, typer.Option(help="Write a picture of the exposure to this file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -59,19 +104,35 @@ def plan(
 
     Example: paddle-epoch-guard plan data/text --seq-length 2048 --global-batch 256 --max-steps 20000
     """
-    parts = _parts(data, split)
-    found = facts_of_run(parts, seq_length, global_batch, max_steps) | {"seed": seed, "split": split}
+    _refuse_absurd(seq_length, global_batch, max_steps)
+    try:
+        shares_of(split)
+    except CorpusError as wrong:
+        raise ArgumentsError(f"--split: {wrong}") from wrong
+    run = Run(_parts(data, split), seq_length, global_batch)
+    found = facts_of_run(run, max_steps) | {"seed": seed, "split": split}
     if png is not None:
         from paddle_epoch_guard.cli.plan_picture import draw_plan
 
-        draw_plan(png, found)
+        draw_plan(png, run, found)
     if as_json:
         print_json(found)
-    else:
-        _show(found)
+        return
+    _show(run, found)
+    if png is not None:
+        typer.echo(f"picture: {png}")
 
 
-def _parts(data: list[str], split: str) -> list[Part]:
+def _refuse_absurd(seq_length: int, global_batch: int, max_steps: int) -> None:
+    tokens = seq_length * global_batch * max_steps
+    if tokens > _MOST_SAMPLES:
+        raise ArgumentsError(
+            f"--seq-length x --global-batch x --max-steps is {tokens:.3g} tokens; expected at most 2**62. "
+            "Name the numbers of a run that can be"
+        )
+
+
+def _parts(data: Sequence[str], split: str) -> tuple[Part, ...]:
     if len(data) == 1:
         weights, prefixes = [1.0], data
     else:
@@ -79,95 +140,185 @@ def _parts(data: list[str], split: str) -> list[Part]:
             weights, prefixes = [float(word) for word in data[::2]], data[1::2]
         except ValueError:
             weights, prefixes = [], []
-        if not prefixes or len(weights) != len(prefixes) or not all(0 <= one < math.inf for one in weights):
+        if not prefixes or len(weights) != len(prefixes):
             raise ArgumentsError(
                 f"{' '.join(data)!r} is neither one prefix nor a blend; expected WEIGHT PREFIX WEIGHT PREFIX …"
             )
-    total = sum(weights)
-    if total <= 0:
-        raise ArgumentsError(f"the weights {weights} sum to {total}; expected a positive one")
-    found = []
-    for weight, prefix in zip(weights, prefixes, strict=True):
-        sizes = read_sizes(prefix)
+        for weight, prefix in zip(weights, prefixes, strict=True):
+            if not 0 < weight < math.inf or not 0 < weight / sum(weights) < math.inf:
+                raise ArgumentsError(
+                    f"the weight {weight:g} of {prefix}; expected a positive number. Leave out what is not to be drawn"
+                )
+    return tuple(
+        Part(prefix, weight, _tokens(prefix, split)) for weight, prefix in zip(weights, prefixes, strict=True)
+    )
+
+
+def _tokens(prefix: str, split: str) -> int:
+    sizes = read_sizes(prefix)
+    try:
         tokens = count_tokens(sizes, *split_documents(split, "train", len(sizes)))
-        found.append(Part(prefix, weight / total, tokens))
-    return found
+    except CorpusError as wrong:
+        raise CorpusError(f"{prefix}: {wrong}") from wrong
+    if tokens < 1:
+        raise CorpusError(
+            f"{prefix}: {tokens} tokens in the train split of {split!r}; expected some. Check the corpus"
+        )
+    return tokens
 
 
-def facts_of_run(parts: list[Part], seq_length: int, global_batch: int, max_steps: int) -> dict[str, Any]:
+def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
     """What is known of a run; for a blend, of each dataset.
 
     Args:
-        parts: its datasets.
-        seq_length: L.
-        global_batch: B.
+        run: its datasets and batches.
         max_steps: of the run.
     """
-    samples = max_steps * global_batch
-    blended = len(parts) > 1
-    run = {"seq_length": seq_length, "global_batch": global_batch, "max_steps": max_steps}
-    each = []
-    for part in parts:
-        layout = part.layout(seq_length, samples, blended)
-        facts = facts_of(layout, "paddlenlp", global_batch, part.weight if blended else None)
-        inner = layout.boundary_position
-        facts["unified_exposure"] = None if inner is None else unified_exposure(layout, inner)
-        each.append({"prefix": part.prefix, "weight": part.weight, **facts})
-    if not blended:
-        return {**each[0], **run, "advice": advice(parts[0], seq_length, global_batch, max_steps)}
-    positions = [one["boundary_position"] for one in each if one["boundary_position"] is not None]
-    reached = [position for position in positions if position < samples]
+    samples = max_steps * run.global_batch
+    given = {"seq_length": run.seq_length, "global_batch": run.global_batch, "max_steps": max_steps}
+    each = [_facts_of_part(run, at, max_steps) for at in range(len(run.parts))]
+    if not run.blended:
+        return {**each[0], **given, "advice": advice(run, max_steps)}
+    reached = [one["boundary_position"] for one in each if one["boundary_position"] is not None]
     first = min(reached, default=None)
     return {
         "format": "paddlenlp",
         "samples_requested": samples,
+        "samples_built": samples,
         "separated": bool(reached),
         "boundary_position": first,
-        "boundary_step": None if first is None else first // global_batch + 1,
-        **run,
+        "boundary_step": step_of(first, run.global_batch),
+        **given,
         "datasets": each,
-        "advice": [],
+        "advice": advice_of_blend(run, max_steps),
     }
 
 
-def advice(part: Part, seq_length: int, global_batch: int, max_steps: int) -> list[dict[str, Any]]:
-    """The nearest ``max_steps`` of which no data epoch is shuffled apart.
+def _facts_of_part(run: Run, at: int, steps: int) -> dict[str, Any]:
+    layout, drawn = run.layout(at, steps), run.drawn(at, steps)
+    facts = facts_of(layout, "paddlenlp", run.global_batch, drawn, blended=run.blended)
+    facts["threshold_samples"] = int(SEPARATION_THRESHOLD * layout.samples_per_epoch)
+    facts["unified_exposure"] = None
+    turn = run.boundary(at, steps)
+    if turn is not None:
+        # A unified order mixes the positions of the whole run: its exposure rises as a line.
+        gone = turn.position / (steps * run.global_batch)
+        facts["unified_exposure"] = gone * unified_exposure(layout, drawn)
+    if not run.blended:
+        return {"prefix": run.parts[at].prefix, **facts}
+    position = None if turn is None else turn.position
+    facts |= {"boundary_position": position, "boundary_step": step_of(position, run.global_batch)}
+    facts["boundary_is_exact"] = None if turn is None else turn.exact
+    if turn is None:
+        facts["exposure"] = {"before": None, "after": None}
+    return {"prefix": run.parts[at].prefix, "weight": run.shares[at], "samples_drawn": drawn, **facts}
 
-    Each is checked against the host's rule before it is told.
+
+def advice(run: Run, max_steps: int) -> list[dict[str, Any]]:
+    """The nearest ``max_steps`` without a cliff: each is checked against the host's rule before it is told.
+
+    ``whole_epoch``: the most steps within so many data epochs. ``threshold``: the fewest that reach the threshold in
+    the last epoch of the present plan. ``one_epoch``: the most within one data epoch.
     """
-    layout = part.layout(seq_length, max_steps * global_batch, blended=False)
+    layout = run.layout(0, max_steps)
+    last, batch = layout.num_epochs, run.global_batch
 
-    def samples_of(epochs: int) -> int:
-        return max(epochs * part.tokens - 1, 0) // seq_length
+    def within(epochs: int) -> int:
+        return max(epochs * layout.tokens_per_epoch - 1, 0) // layout.seq_length // batch
 
-    before_last = samples_of(layout.num_epochs - 1)
-    at_threshold = before_last + int(SEPARATION_THRESHOLD * layout.samples_per_epoch)
-    wanted = [
-        (samples_of(1) // global_batch, "stays within one data epoch: no data is repeated"),
-        (before_last // global_batch, f"ends with data epoch {layout.num_epochs - 1}"),
-        (-(-at_threshold // global_batch), f"reaches {SEPARATION_THRESHOLD:.0%} of data epoch {layout.num_epochs}"),
-        (samples_of(layout.num_epochs) // global_batch, f"ends with data epoch {layout.num_epochs}"),
-    ]
-    found: dict[int, str] = {}
-    for steps, why in wanted:
-        if steps >= 1 and steps != max_steps and not part.layout(seq_length, steps * global_batch, False).separated:
-            found.setdefault(steps, why)
-    return [{"max_steps": steps, "why": found[steps]} for steps in sorted(found)]
+    at_threshold = max((last - 1) * layout.tokens_per_epoch - 1, 0) // layout.seq_length
+    at_threshold += int(SEPARATION_THRESHOLD * layout.samples_per_epoch)
+    wanted = [("one_epoch", 1, within(1), "stays within one data epoch: no data is repeated")]
+    wanted += [("whole_epoch", epoch, within(epoch), f"ends with data epoch {epoch}") for epoch in (last - 1, last)]
+    why = f"reaches {SEPARATION_THRESHOLD:.0%} of data epoch {last}"
+    wanted += [("threshold", last, -(-at_threshold // batch), why)] if last > 1 else []
+    found: dict[int, dict[str, Any]] = {}
+    for kind, epochs, steps, why in wanted:
+        if steps < 1 or steps == max_steps:
+            continue
+        there = run.layout(0, steps)
+        if there.num_epochs == epochs and not there.separated:
+            found.setdefault(steps, {"max_steps": steps, "kind": kind, "num_epochs": epochs, "why": why})
+    return [found[steps] for steps in sorted(found)]
 
 
-def _show(found: dict[str, Any]) -> None:
+def advice_of_blend(run: Run, max_steps: int) -> list[dict[str, Any]]:
+    """The nearest ``max_steps`` of a blend, below and above, of which no dataset has a cliff.
+
+    ``one_epoch``: the most steps for which every dataset stays within one data epoch. ``no_boundary``: no dataset
+    comes to an epoch that is shuffled apart.
+    """
+    all_of = range(len(run.parts))
+
+    def cliff(steps: int) -> bool:
+        return any(_may_reach(run, at, steps) for at in all_of)
+
+    def repeats(steps: int) -> bool:
+        return cliff(steps) or any(run.layout(at, steps).epoch_groups[0] > 1 for at in all_of)
+
+    single = (max(part.tokens - 1, 0) // run.seq_length for part in run.parts)
+    most = int(min(samples / share for samples, share in zip(single, run.shares, strict=True))) // run.global_batch
+    once = next((steps for steps in range(most, max(most - 3, 0), -1) if not repeats(steps)), None)
+    wanted = [(once, "one_epoch", "every dataset stays within one data epoch: no data is repeated")]
+    if cliff(max_steps):
+        why = "no dataset comes to a data epoch that is shuffled apart"
+        for some in (_steps_below(run, max_steps), _steps_above(run, max_steps)):
+            wanted.append((next((steps for steps in some if not cliff(steps)), None), "no_boundary", why))
+    found: dict[int, dict[str, Any]] = {}
+    for steps, kind, why in wanted:
+        if steps is not None and steps != max_steps:
+            found.setdefault(steps, {"max_steps": steps, "kind": kind, "why": why})
+    return [found[steps] for steps in sorted(found)]
+
+
+def _may_reach(run: Run, at: int, steps: int) -> bool:
+    """Whether a dataset of a blend may come to an epoch that is shuffled apart."""
+    inner = run.layout(at, steps).boundary_position
+    return inner is not None and inner < run.drawn(at, steps)
+
+
+def _steps_below(run: Run, steps: int) -> Iterator[int]:
+    """Fewer steps, each the most that may have no cliff where the ones before have: down to the epoch before."""
+    for _ in range(_MOST_TRIED):
+        least = steps
+        for at, share in enumerate(run.shares):
+            if _may_reach(run, at, steps):
+                inner = run.layout(at, steps).boundary_position or 0
+                least = min(least, int(inner / share) // run.global_batch)
+        steps = min(least, steps - 1)
+        if steps < 1:
+            return
+        yield steps
+
+
+def _steps_above(run: Run, steps: int) -> Iterator[int]:
+    """More steps, each the fewest that may have no cliff where the ones before have: up to the threshold."""
+    for _ in range(_MOST_TRIED):
+        most = steps
+        for at, share in enumerate(run.shares):
+            layout = run.layout(at, steps)
+            if _may_reach(run, at, steps):
+                asked = (layout.boundary_position or 0) + int(SEPARATION_THRESHOLD * layout.samples_per_epoch)
+                most = max(most, int((asked - _SPARE - 1) / (share * _MARGIN)) // run.global_batch)
+        steps = max(most, steps + 1)
+        if steps * run.global_batch * run.seq_length > _MOST_SAMPLES:
+            return
+        yield steps
+
+
+def _show(run: Run, found: dict[str, Any]) -> None:
     for one in found.get("datasets", [found]):
-        print_table(_rows(one, found), title=f"{one['prefix']}")
-    if "datasets" in found:
+        print_table(_rows(one, found), title=one["prefix"])
+    if run.blended:
         step = found["boundary_step"]
         said = "no boundary is reached" if step is None else f"the first boundary is reached at step {step:,}"
-        typer.echo(f"blend of {len(found['datasets'])}: {said} of {found['max_steps']:,}")
-    elif found["separated"]:
+        typer.echo(f"blend of {len(run.parts)}: {said} of {found['max_steps']:,}")
+    if found["separated"]:
         from paddle_epoch_guard.cli.plan_picture import print_plan
 
-        print_plan(found)
+        print_plan(run, found)
     if found["advice"]:
-        typer.echo("without a cliff:")
+        typer.echo("without a cliff:" if found["separated"] else "other lengths without a cliff:")
         for one in found["advice"]:
             typer.echo(f"  --max-steps {one['max_steps']}: {one['why']}")
     if found["separated"]:
@@ -175,26 +326,34 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _rows(one: dict[str, Any], run: dict[str, Any]) -> list[tuple[str, str]]:
-    per_epoch = max(one["samples_per_epoch"], 1)
-    last = f"{one['last_epoch_samples']:,} samples, {one['last_epoch_samples'] / per_epoch:.0%} of an epoch"
     rows = [
         ("tokens per data epoch", number(one["tokens_per_epoch"])),
         ("samples per data epoch", number(one["samples_per_epoch"])),
         ("samples asked for", number(one["samples_requested"])),
+        ("samples built", number(one["samples_built"])),
         ("data epochs", number(one["num_epochs"])),
-        ("of the last one", last if one["num_epochs"] > 1 else "all"),
     ]
-    if one["separated"]:
-        step = one["boundary_step"]
+    if "weight" in one:
+        rows.insert(0, ("share of the blend", f"{one['weight']:.2%}"))
+    if one["num_epochs"] > 1:
+        part = one["last_epoch_samples"] / max(one["samples_per_epoch"], 1)
+        needed = f"from {one['threshold_samples']:,} ({SEPARATION_THRESHOLD:.0%}) on it is shuffled with the others"
+        rows.append(("of the last one", f"{one['last_epoch_samples']:,} samples, {part:.1%}; {needed}"))
+    if one["boundary_position"] is not None:
+        about = "" if one.get("boundary_is_exact", True) else "about "
+        step = f"{about}step {one['boundary_step']:,} of {run['max_steps']:,}"
         rows += [
-            ("shuffled apart", f"yes: less than {SEPARATION_THRESHOLD:.0%}. The training loss falls off a cliff"),
-            ("boundary", f"step {step:,} of {run['max_steps']:,}, position {one['boundary_position']:,}"),
+            ("shuffled apart", "yes. The training loss falls off a cliff"),
+            ("boundary", f"{step}, position {one['boundary_position']:,}"),
             ("exposure there", f"{one['exposure']['before']:.2f} before, {one['exposure']['after']:.2f} after"),
-            ("unified", f"{one['unified_exposure']:.2f} on both sides"),
+            ("with a unified order", f"{one['unified_exposure']:.2f} on both sides"),
         ]
+    elif one["separated"]:
+        rows.append(("shuffled apart", "yes, but the blend does not come to it: there is no cliff"))
     else:
         rows.append(("shuffled apart", "no: there is no cliff"))
     unseen = one["unseen_fraction"]
-    never = f"{unseen['planned']:.2%} of the data; with --epoch_guard_pool all {unseen['all']:.2%}"
+    never = f"{unseen['planned']:.2%} of the data"
+    never += "" if unseen["all"] == unseen["planned"] else f"; {unseen['all']:.2%} with --epoch_guard_pool all"
     rows.append(("never drawn", never))
     return rows

@@ -1,68 +1,97 @@
 """Pictures of a plan: how often the data of each step was seen before, in the host's order and in a unified one."""
 
+import shutil
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paddle_epoch_guard.cli.facts import unified_exposure
-from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.cli.facts import exposure_at, unified_exposure
+from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import written_whole
-from paddle_epoch_guard.index import IndexLayout
+
+if TYPE_CHECKING:
+    from paddle_epoch_guard.cli.plan import Run
 
 Curve = tuple[list[float], list[float]]
 
 
-def exposures(found: dict[str, Any]) -> tuple[Curve, Curve]:
-    """Steps and exposure, in the host's order and in a unified one.
+def exposures(run: "Run", found: dict[str, Any]) -> tuple[Curve, Curve]:
+    """Steps and mean exposure, in the host's order and in a unified one.
 
-    Where epochs are shuffled together, a token's draws are spread evenly: exposure is a line.
+    Both are made of straight lines; the host's jumps at each boundary.
+
+    Args:
+        run: what is drawn.
+        found: what is known of it, by ``facts_of_run``.
     """
-    layout = IndexLayout.of(found["tokens_per_epoch"], found["seq_length"], found["samples_requested"])
-    batch, last = found["global_batch"], found["max_steps"]
-    unified = [0.0, float(last)], [0.0, unified_exposure(layout, last * batch)]
-    if not layout.separated:
-        return unified, unified
-    boundary = found["boundary_position"] / batch
-    before, after = found["exposure"]["before"], found["exposure"]["after"]
-    return ([0.0, boundary, boundary, float(last)], [0.0, before, after, after]), unified
+    steps, batch = found["max_steps"], run.global_batch
+    positions = [one["boundary_position"] for one in found.get("datasets", [found])]
+    layouts = [run.layout(at, steps) for at in range(len(run.parts))]
+    cuts = sorted({0, steps * batch, *(one for one in positions if one is not None)})
+    host: Curve = [], []
+    for start, stop in pairwise(cuts):
+        for at in (start, stop):
+            exposure = sum(
+                share * exposure_at(layout, at * share, beyond=boundary is not None and boundary <= start)
+                for share, layout, boundary in zip(run.shares, layouts, positions, strict=True)
+            )
+            host[0].append(at / batch)
+            host[1].append(exposure)
+    end = sum(
+        share * unified_exposure(layout, run.drawn(at, steps))
+        for at, (share, layout) in enumerate(zip(run.shares, layouts, strict=True))
+    )
+    return host, ([0.0, float(steps)], [0.0, end])
 
 
-def print_plan(found: dict[str, Any]) -> None:
-    """Draws both curves on the terminal."""
+def print_plan(run: "Run", found: dict[str, Any]) -> None:
+    """Draws both curves on the terminal, in its width, without colours."""
     import plotext
 
-    host, unified = exposures(found)
+    host, unified = exposures(run, found)
+    width = min(shutil.get_terminal_size().columns, 100)
     plotext.clear_figure()
     plotext.theme("clear")
-    plotext.plot_size(76, 14)
-    plotext.plot(*host, label="PaddleNLP's order", marker="hd")
+    plotext.plot_size(width, 14)
+    plotext.plot(*host, label="the host's order", marker="hd")
     plotext.plot(*unified, label="unified", marker="dot")
-    plotext.title("exposure: how often the data of a step was drawn before")
+    last, ticks = found["max_steps"], 5 if width >= 60 else 3
+    at = sorted({round(last * tick / (ticks - 1)) for tick in range(ticks)})
+    plotext.xticks(at, [f"{step:,}" for step in at])
     plotext.xlabel("step")
-    print(plotext.uncolorize(plotext.build()))
+    print("exposure: how often drawn before")
+    print("\n".join(line.rstrip() for line in plotext.uncolorize(plotext.build()).splitlines()))
 
 
-def draw_plan(path: Path, found: dict[str, Any]) -> None:
-    """Writes both curves as a PNG.
+def draw_plan(path: Path, run: "Run", found: dict[str, Any]) -> None:
+    """Writes both curves as a PNG, whole or not at all.
 
     Raises:
-        ArgumentsError: the plan is of a blend.
-        OSError: the file cannot be written.
+        ReportError: the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if "datasets" in found:
-        raise ArgumentsError("--png draws the plan of one dataset; this is a blend")
-    host, unified = exposures(found)
+    host, unified = exposures(run, found)
     figure = Figure(figsize=(8, 3.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.plot(*host, color="0.15", linewidth=1.8, label="PaddleNLP's order")
+    axes.plot(*host, color="0.15", linewidth=1.8, label="the host's order")
     axes.plot(*unified, color="tab:blue", linewidth=1.8, linestyle="--", label="unified")
+    axes.set_title("Exposure: how often the data of a step was drawn before", loc="left", fontsize=10)
     axes.set_xlabel("step")
-    axes.set_ylabel("exposure (times drawn before)")
-    axes.legend(loc="upper left")
+    axes.set_ylabel("times drawn before")
+    axes.set_xlim(0, found["max_steps"])
+    axes.set_ylim(0, max(1.05 * max(host[1] + unified[1]), 0.1))
+    axes.legend(loc="upper left", frameon=False)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    with written_whole(path) as stream:
-        figure.savefig(stream, format="png")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "is a folder")
+        with written_whole(path) as stream:
+            figure.savefig(stream, format="png")
+    except OSError as cause:
+        raise ReportError(
+            f"--png {path}: cannot be written ({cause.strerror}). Name a file in a folder that can"
+        ) from cause

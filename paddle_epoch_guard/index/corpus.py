@@ -38,8 +38,8 @@ def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
         raise CorpusError(f"{index_path}: cannot be read ({cause}); expected the index file of a corpus") from cause
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise CorpusError(
-            f"{index_path}: starts with {header[:9]!r}; expected {_MAGIC!r}, the memory-mapped format "
-            "(data_impl 'mmap'). Corpora of other formats are not read"
+            f"{index_path}: starts with {header[:9]!r}; expected {_MAGIC!r}, the memory-mapped format, "
+            "which is the only one read. Write the corpus anew with --data_impl mmap"
         )
     version = int.from_bytes(header[9:17], "little")
     item_bytes = _ITEM_BYTES.get(header[17])

@@ -75,6 +75,22 @@ class Description:
         return hashlib.md5(self.text.encode("utf-8"), usedforsecurity=False).hexdigest()
 
 
+def shares_of(split: str) -> list[float]:
+    """The shares of train, valid and test, as the user gave them.
+
+    Raises:
+        CorpusError: the split is unreadable.
+    """
+    try:
+        shares = [float(share) for share in split.split("," if "," in split else "/")]
+    except ValueError:
+        shares = []
+    shares = [*shares, 0.0, 0.0][:3] if shares else []
+    if not shares or not all(0.0 <= share < float("inf") for share in shares) or sum(shares) == 0.0:
+        raise CorpusError(f"split {split!r} is unreadable; expected shares such as '949,50,1'")
+    return shares
+
+
 def split_documents(split: str, name: str, num_documents: int) -> tuple[int, int]:
     """The documents ``[start, stop)`` of one split, as the host divides them.
 
@@ -91,13 +107,7 @@ def split_documents(split: str, name: str, num_documents: int) -> tuple[int, int
     """
     if name not in _SPLIT_NAMES:
         raise CorpusError(f"dataset name {name!r} is unknown; expected one of {', '.join(_SPLIT_NAMES)}")
-    try:
-        shares = [float(share) for share in split.split("," if "," in split else "/")]
-    except ValueError:
-        shares = []
-    shares = [*shares, 0.0, 0.0][:3] if shares else []
-    if not shares or not all(0.0 <= share < float("inf") for share in shares) or sum(shares) == 0.0:
-        raise CorpusError(f"split {split!r} is unreadable; expected shares such as '949,50,1'")
+    shares = shares_of(split)
     total = sum(shares)
     ends = [0]
     for share in shares:

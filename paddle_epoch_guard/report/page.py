@@ -15,10 +15,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import written_whole
 from paddle_epoch_guard.order import Piece, Reorder
 from paddle_epoch_guard.report.figures import NARROW, WIDE, add_figures, as_svg, pictures, trend_of
-from paddle_epoch_guard.report.rundata import ReportError, RunData, read_run
+from paddle_epoch_guard.report.rundata import RunData, read_run
 from paddle_epoch_guard.report.told import CutTold, EpochTold, JumpTold, Part
 from paddle_epoch_guard.report.visualdl import EpochGuardLog
 from paddle_epoch_guard.resume import Sidecar, write_sidecar
@@ -118,14 +119,14 @@ def render(run: RunData) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"jump": _jump_text, "pair": _pair_text, "count": _count_text, "moment": _moment_text}
+    environment.filters |= {"jump": jump_text, "pair": pair_text, "count": _count_text, "moment": moment_text}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         run=run,
         title=_title(run),
         sentences=summary(run),
         images=_images(run),
-        epochs=[_epoch_row(one) for one in run.epochs],
+        epochs=[epoch_row(one) for one in run.epochs],
         totals_step=_totals_step(run),
         outdated=run.sidecar is not None and run.sidecar.step < run.last_step,
         cuts=list(enumerate(run.cuts, start=1)),
@@ -256,7 +257,7 @@ def _verdict_of(cut: CutTold) -> str:
 
 
 def _progress_sentence(run: RunData) -> str:
-    planned = _planned_steps(run)
+    planned = planned_steps(run)
     found = f"The run has come to step {_count_text(run.last_step)}"
     found += f" of {_count_text(planned)}" if planned is not None and planned >= run.last_step else ""
     if len(run.loss):
@@ -291,7 +292,8 @@ def _order_sentence(run: RunData) -> str:
     return f"{order}; the run was not interrupted."
 
 
-def _planned_steps(run: RunData) -> int | None:
+def planned_steps(run: RunData) -> int | None:
+    """``max_steps`` of the run; None where it is not known."""
     told = [part.arguments.get("max_steps") for part in run.parts]
     known = [one for one in told if isinstance(one, int) and one > 0]
     if run.sidecar is not None and run.sidecar.step == run.last_step:
@@ -317,7 +319,8 @@ def _data(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def _epoch_row(one: EpochTold) -> dict[str, str]:
+def epoch_row(one: EpochTold) -> dict[str, str]:
+    """An epoch in words: ``title``, ``samples``, ``steps`` and ``loss``."""
     total = one.total
     return {
         "title": one.title,
@@ -362,7 +365,7 @@ def _reorder_settings(one: Reorder, state: Sidecar) -> list[tuple[str, str]]:
 
 def _stage_title(at: int, part: Part, state: Sidecar | None) -> str:
     first = part.first_logged or 1
-    began = f", begun {_moment_text(part.began)}" if part.began else ""
+    began = f", begun {moment_text(part.began)}" if part.began else ""
     pieces = [] if state is None or state.step < first else state.schedule.pieces
     ranks = [f", on {_ranks_text(piece)}" for piece in pieces if piece.first_step <= first][-1:]
     begins = "From the start" if at == 0 and first <= 1 else f"Resumed; first loss logged at step {first}"
@@ -379,11 +382,13 @@ def _versions() -> list[tuple[str, str]]:
     return found
 
 
-def _jump_text(jump: JumpTold | None) -> str:
+def jump_text(jump: JumpTold | None) -> str:
+    """A jump and its standard error; empty where it is not known."""
     return "" if jump is None else f"{jump.value:+.3f} \u00b1 {jump.error:.3f}"
 
 
-def _pair_text(pair: tuple[float, float] | None, digits: int = 3) -> str:
+def pair_text(pair: tuple[float, float] | None, digits: int = 3) -> str:
+    """What was before, and after; empty where it is not known."""
     return "" if pair is None else f"{pair[0]:.{digits}f} \u2192 {pair[1]:.{digits}f}"
 
 
@@ -395,7 +400,8 @@ def _ranks_text(piece: Piece) -> str:
     return f"{piece.world_size} data-parallel rank{'s' if piece.world_size > 1 else ''}"
 
 
-def _moment_text(milliseconds: int) -> str:
+def moment_text(milliseconds: int) -> str:
+    """A moment, of milliseconds since 1970."""
     try:
         return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     except (OverflowError, ValueError, OSError):

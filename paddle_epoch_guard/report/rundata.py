@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from paddle_epoch_guard.errors import EpochGuardError, SidecarError
+from paddle_epoch_guard.errors import ReportError, SidecarError
 from paddle_epoch_guard.report.logfile import LogFile, read_log_file
 from paddle_epoch_guard.report.markers import EVALUATION_TAG, LOSS_TAG
 from paddle_epoch_guard.report.told import CutTold, EpochTold, Note, Part, Series, is_verdict, judged, shown_arguments
@@ -29,10 +29,6 @@ _WORDS, _TRAINER_WORDS = Words(), Words(trainer=True)
 _CUT = re.compile(r"(?:(trainer_)?boundary_(\d{1,9})_to_(\d{1,9})|unified_from_step_(\d{1,15}))")
 _EPOCH = re.compile(r"(trainer_)?epoch_(\d{1,9})")
 _CHECKPOINT = re.compile(r"checkpoint-(\d{1,15})")
-
-
-class ReportError(EpochGuardError):
-    """There is no run where one was to be reported."""
 
 
 @dataclass(frozen=True, eq=False)

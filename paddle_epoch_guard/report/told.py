@@ -42,8 +42,10 @@ _VERDICT = re.compile(
     r"(artefact|improvement|unexplained|none|unknown)(?: \((.*?)\))?\.(?: |$)",
     re.DOTALL,
 )
-_MEANS = re.compile(f"means over up to .*? steps: {_NUMBER} before, {_NUMBER} after")
-_EXPOSURES = re.compile(f"exposure {_NUMBER} before and {_NUMBER} after")
+# Whichever part comes first begins with a capital; an exposure has its standard error where that shows.
+_MEANS = re.compile(f"[Mm]eans over up to \\d+ steps: {_NUMBER} before, {_NUMBER} after")
+_ERROR = r"(?: \u00b1 \d+\.\d+)?"
+_EXPOSURES = re.compile(f"[Ee]xposure {_NUMBER}{_ERROR} before and {_NUMBER}{_ERROR} after")
 
 
 @dataclass(frozen=True, eq=False)

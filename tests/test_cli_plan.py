@@ -1,0 +1,449 @@
+"""What ``plan`` foretells, against the indices that PaddleNLP really builds."""
+
+import contextlib
+import io
+import itertools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from fast_dataindex import helpers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
+
+import corpora
+from caches import cli, contents, refused, told
+from paddle_epoch_guard.cli.plan import Part, Run, facts_of_run
+from paddle_epoch_guard.cli.plan_picture import exposures
+from paddle_epoch_guard.index.turns import turn_of
+from paddle_epoch_guard.order import PositionMap, Reorder
+
+DIALOGUE = tuple(2 + 11 * document % 17 for document in range(60))
+"""60 documents, 576 tokens or so."""
+_RUN = ("--seq-length", corpora.LENGTH, "--global-batch", 4, "--max-steps", 45, "--split", "100,0,0")
+
+
+@dataclass
+class Built:
+    """What the host built, in its own words."""
+
+    dataset: object
+    epochs: list
+    """Of each dataset, counted in its documents."""
+    samples: list
+    boundaries: list
+    """Of each dataset, the first position of the last epoch; None where it is shuffled with the others."""
+
+    def reached(self, dataset):
+        """The position of the blend that first draws from beyond a dataset's boundary."""
+        if self.boundaries[dataset] is None:
+            return None
+        blend = self.dataset
+        beyond = (blend.dataset_index == dataset) & (blend.dataset_sample_index >= self.boundaries[dataset])
+        return int(np.argmax(beyond)) if beyond.any() else None
+
+
+_numbers = itertools.count()
+
+
+def build(folder, data, steps, batch, seq_length, split="100,0,0", seed=42):
+    """Lets the host build its index, in a cache of its own, and listens to what it says."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        dataset, _, _ = build_train_valid_test_datasets(
+            [str(word) for word in data], "mmap", split, [steps * batch, 0, 0], seq_length, seed, skip_warmup=True,
+            data_cache_path=str(folder / f"cache{next(_numbers)}"),
+        )  # fmt: skip
+    cuts = re.findall(r"building shuffle index with split \[0, (\d+)\) and \[\d+, (\d+)\)", said.getvalue())
+    parts = dataset.datasets if len(data) > 1 else [dataset]
+    # Each dataset has valid and test indices, too.
+    trains = [cut for cut, one in zip(cuts[:: len(cuts) // len(parts)], parts, strict=True) if one is not None]
+    return Built(
+        dataset,
+        [len(one.doc_idx) // len(set(one.doc_idx.tolist())) for one in parts],
+        [len(one) for one in parts],
+        [None if low == high else int(low) for low, high in trains],
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A folder with three corpora."""
+    folder = tmp_path_factory.mktemp("corpora")
+    for name, sizes in (("text", corpora.SIZES), ("code", corpora.SIZES[10:]), ("dialogue", DIALOGUE)):
+        corpora.write_corpus(folder / name, sizes)
+    return folder
+
+
+def plan(data, steps, batch, seq_length, *options):
+    return told(
+        "plan", *data, "--seq-length", seq_length, "--global-batch", batch, "--max-steps", steps,
+        "--split", "100,0,0", *options,
+    )  # fmt: skip
+
+
+# Within one epoch; separated; just below, at, above the threshold; whole epochs; many; samples longer than the corpus.
+SINGLE = [
+    (10, 4, 8), (19, 4, 8), (45, 4, 8), (52, 4, 8), (53, 4, 8), (55, 4, 8), (56, 4, 8), (57, 4, 8), (500, 1, 8),
+    (151, 1, 8), (152, 1, 8), (226, 1, 8), (227, 1, 8), (3, 64, 8), (7, 1, 700), (40, 2, 100), (1, 1, 1), (9, 300, 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("steps", "batch", "seq_length"), SINGLE, ids=str)
+def test_the_host_builds_what_was_foretold(corpus, tmp_path, steps, batch, seq_length):
+    data = [corpus / "text"]
+    found = plan(data, steps, batch, seq_length)
+    built = build(tmp_path, data, steps, batch, seq_length)
+    assert [found["num_epochs"], found["samples_built"]] == [*built.epochs, *built.samples]
+    assert found["samples_requested"] == steps * batch
+    (boundary,) = built.boundaries
+    assert (found["separated"], found["boundary_position"]) == (boundary is not None, boundary)
+    assert found["boundary_step"] == (None if boundary is None else boundary // batch + 1)
+    if boundary is not None:
+        assert found["last_epoch_samples"] == steps * batch - boundary
+        assert boundary < steps * batch
+    for one in found["advice"]:
+        assert one["max_steps"] != steps
+        check(one, build(tmp_path, data, one["max_steps"], batch, seq_length), tmp_path, data, batch, seq_length)
+
+
+def check(one, built, tmp_path, data, batch, seq_length):
+    """Whether an advice holds, and is the nearest one of its kind."""
+    assert built.boundaries == [None], one
+    steps = one["max_steps"]
+    if one["kind"] in ("one_epoch", "whole_epoch"):
+        assert built.epochs == [1 if one["kind"] == "one_epoch" else one["num_epochs"]]
+        assert build(tmp_path, data, steps + 1, batch, seq_length).epochs > built.epochs
+    else:
+        assert one["kind"] == "threshold"
+        assert built.epochs == [one["num_epochs"]]
+        fewer = build(tmp_path, data, steps - 1, batch, seq_length)
+        assert fewer.epochs < built.epochs or fewer.boundaries != [None]
+
+
+def test_advice_says_what_there_is_to_choose(corpus):
+    separated = plan([corpus / "text"], 45, 4, 8)
+    kinds = [(one["kind"], one["max_steps"]) for one in separated["advice"]]
+    assert kinds == [("one_epoch", 18), ("whole_epoch", 37), ("threshold", 53), ("whole_epoch", 56)]
+    assert [one["kind"] for one in plan([corpus / "text"], 18, 4, 8)["advice"]] == []
+    assert [one["max_steps"] for one in plan([corpus / "text"], 10, 4, 8)["advice"]] == [18]
+    # A batch that is larger than the epoch: no number of steps ends near one.
+    assert all(one["num_epochs"] > 1 for one in plan([corpus / "text"], 3, 100, 8)["advice"])
+
+
+@pytest.mark.parametrize("split", ["949,50,1", "80/20", "1", "50,25,25"])
+def test_the_split_is_the_hosts(corpus, tmp_path, split):
+    data = [corpus / "text"]
+    found = told(
+        "plan", *data, "--seq-length", 8, "--global-batch", 4, "--max-steps", 45, "--split", split, "--seed", 5
+    )
+    built = build(tmp_path, data, 45, 4, 8, split, seed=5)
+    assert [found["num_epochs"], found["samples_built"], found["boundary_position"]] == [
+        *built.epochs, *built.samples, *built.boundaries
+    ]  # fmt: skip
+    assert (found["split"], found["seed"]) == (split, 5)
+
+
+BLENDS = [
+    ((3, 7), ("text", "code"), 75, 4),
+    ((3, 7), ("text", "code"), 62, 4),
+    ((0.5, 0.5), ("text", "code"), 90, 4),
+    ((1, 1, 1), ("text", "code", "dialogue"), 75, 4),
+    ((605, 455.5, 577), ("text", "code", "dialogue"), 100, 8),
+    ((1e-3, 1), ("text", "code"), 60, 4),
+    ((0.7, 0.2, 0.1), ("dialogue", "text", "text"), 500, 2),
+]
+
+
+@pytest.mark.parametrize(("weights", "names", "steps", "batch"), BLENDS, ids=str)
+def test_the_host_builds_the_blend_that_was_foretold(corpus, tmp_path, weights, names, steps, batch):
+    data = [word for weight, name in zip(weights, names, strict=True) for word in (weight, corpus / name)]
+    found = plan(data, steps, batch, 8)
+    built = build(tmp_path, data, steps, batch, 8)
+    assert [one["num_epochs"] for one in found["datasets"]] == built.epochs
+    assert [one["samples_built"] for one in found["datasets"]] == built.samples
+    assert [one["separated"] for one in found["datasets"]] == [one is not None for one in built.boundaries]
+    reached = [built.reached(at) for at in range(len(names))]
+    assert [one["boundary_position"] for one in found["datasets"]] == reached
+    known = [one for one in reached if one is not None]
+    assert (found["separated"], found["boundary_position"]) == (bool(known), min(known, default=None))
+    for one, position in zip([*found["datasets"], found], [*reached, found["boundary_position"]], strict=True):
+        assert one["boundary_step"] == (None if position is None else position // batch + 1)
+    drawn = np.bincount(built.dataset.dataset_index, minlength=len(names))
+    assert np.abs(drawn - [one["samples_drawn"] for one in found["datasets"]]).max() <= len(names) - 1
+    assert found["samples_built"] == found["samples_requested"] == len(built.dataset)
+    for one in found["advice"]:
+        then = build(tmp_path, data, one["max_steps"], batch, 8)
+        assert [then.reached(at) for at in range(len(names))] == [None] * len(names), one
+        if one["kind"] == "one_epoch":
+            epochs = zip(then.epochs, then.boundaries, strict=True)
+            assert all(count - (boundary is not None) <= 1 for count, boundary in epochs)
+    if known:
+        assert any(one["kind"] == "no_boundary" for one in found["advice"])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.decimals("0.01", 20, places=2), min_size=2, max_size=6), st.data())
+def test_the_turns_of_a_blend_are_the_hosts(weights, data):
+    weights = [float(weight) for weight in weights]
+    total = 0.0
+    for weight in weights:
+        total += weight
+    normalised = np.array([weight / total for weight in weights])
+    normalised /= normalised.sum()
+    which, inner = np.zeros(5000, np.int16), np.zeros(5000, np.int64)
+    helpers.build_blending_indices(which, inner, normalised, len(weights), len(which), False)
+    at = data.draw(st.integers(0, len(which) - 1))
+    found = turn_of(weights, int(which[at]), int(inner[at]))
+    assert (found.position, found.exact) == (at, True)
+    about = turn_of(weights, int(which[at]), int(inner[at]), most=-1)
+    assert not about.exact
+    assert abs(about.position - at) * normalised[which[at]] <= len(weights)
+
+
+def drawn_tokens(dataset, order):
+    """``[n, L]``: the tokens that each position of an order draws: each token's place in the corpus."""
+    sizes = np.asarray(dataset.indexed_dataset.sizes, np.int64)
+    firsts = np.cumsum(sizes) - sizes
+    stream = np.concatenate([np.arange(firsts[one], firsts[one] + sizes[one]) for one in dataset.doc_idx])
+    starts = np.cumsum(sizes[dataset.doc_idx]) - sizes[dataset.doc_idx]
+    rows = np.asarray(dataset.sample_idx, np.int64)
+    begins = (starts[rows[:, 0]] + rows[:, 1])[order]
+    return stream[begins[:, None] + np.arange(8)]
+
+
+def priors_of(tokens):
+    """``[n]``: how often each position's tokens were drawn before, on average: counted, one draw after the other."""
+    seen = np.zeros(tokens.max() + 1, np.int64)
+    found = []
+    for one in tokens:  # a sample may hold a token twice, but hardly
+        found.append(seen[one].mean())
+        np.add.at(seen, one, 1)
+    return np.array(found)
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory):
+    """A corpus of 30,000 tokens, of which shares can be counted."""
+    random = np.random.default_rng(3)
+    folder = tmp_path_factory.mktemp("larger")
+    return corpora.write_corpus(folder / "text", random.integers(5, 60, 900).tolist())
+
+
+@pytest.mark.parametrize("epochs", [0.6, 1.4, 1.9, 2.3, 2.85, 4.5])
+def test_exposure_and_what_is_never_drawn_are_counted(larger, tmp_path, epochs):
+    per_epoch = told("plan", larger, *_RUN)["samples_per_epoch"]
+    steps, batch = int(epochs * per_epoch / 10), 10
+    found = plan([larger], steps, batch, 8)
+    dataset = build(tmp_path, [larger], steps, batch, 8).dataset
+    order, planned = np.asarray(dataset.shuffle_idx, np.int64), steps * batch
+    own = drawn_tokens(dataset, order[:planned])
+    unified = drawn_tokens(dataset, order[PositionMap([Reorder(0, planned, "uniform", (1,))]).base(range(planned))])
+    whole = PositionMap([Reorder(0, len(order), "uniform", (2,))]).base(range(planned))
+    counted = {"planned": own, "all": drawn_tokens(dataset, order[whole])}
+    for pool, tokens in counted.items():
+        unseen = 1 - len(np.unique(tokens)) / found["tokens_per_epoch"]
+        assert found["unseen_fraction"][pool] == pytest.approx(unseen, abs=0.006), pool
+    assert 1 - len(np.unique(unified)) / found["tokens_per_epoch"] == pytest.approx(
+        found["unseen_fraction"]["planned"], abs=0.006
+    )
+    priors, mixed = priors_of(own), priors_of(unified)
+    run = Run((Part(larger, 1.0, found["tokens_per_epoch"]),), 8, batch)
+    host_curve, unified_curve = exposures(run, found)
+    at = np.arange(planned) / batch
+    cut = found["boundary_position"]
+    for start, stop in itertools.pairwise(sorted({0, planned, *(() if cut is None else (cut,))})):
+        for piece in np.array_split(np.arange(start, stop), 6):
+            middle = at[piece].mean()
+            (which,) = [n for n in range(0, len(host_curve[0]), 2) if host_curve[0][n] * batch == start]
+            expected = np.interp(middle, *(each[which : which + 2] for each in host_curve))
+            assert priors[piece].mean() == pytest.approx(expected, abs=0.06)
+            assert mixed[piece].mean() == pytest.approx(np.interp(middle, *unified_curve), abs=0.06)
+    if cut is None:
+        assert found["exposure"] == {"before": None, "after": None}
+        assert found["unified_exposure"] is None
+    else:
+        assert found["exposure"]["before"] == pytest.approx(priors[cut - 60 : cut].mean(), abs=0.08)
+        assert found["exposure"]["after"] == pytest.approx(priors[cut:].mean(), abs=0.01)
+        assert found["unified_exposure"] == pytest.approx(mixed[cut - 400 : cut + 400].mean(), abs=0.08)
+
+
+def test_what_a_blend_never_draws_is_counted(larger, corpus, tmp_path):
+    data = [2, larger, 1, corpus / "text"]
+    found = plan(data, 300, 10, 8)
+    blend = build(tmp_path, data, 300, 10, 8).dataset
+    first = blend.dataset_index == 0
+    one = blend.datasets[0]
+    tokens = drawn_tokens(one, np.asarray(one.shuffle_idx, np.int64)[blend.dataset_sample_index[first]])
+    unseen = found["datasets"][0]["unseen_fraction"]
+    assert unseen["planned"] == unseen["all"]  # a blend's pool has no more positions than the run draws
+    assert unseen["planned"] == pytest.approx(1 - len(np.unique(tokens)) / one.indexed_dataset.sizes.sum(), abs=0.006)
+    assert found["datasets"][1]["unseen_fraction"]["planned"] == 0
+
+
+def test_a_plan_of_a_blend_draws_the_mean_of_its_datasets():
+    run = Run((Part("a", 3.0, 605), Part("b", 7.0, 460)), 8, 4)
+    found = facts_of_run(run, 75)
+    (steps, exposure), (_, unified) = exposures(run, found)
+    assert steps == [0.0, 62.5, 62.5, 75.0]
+    assert exposure[2] - exposure[1] == pytest.approx(0.3)  # one more draw of each token of the first dataset
+    assert unified[0] == 0
+    assert exposure[0] == 0
+    assert exposure[1] < exposure[3]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (("nothing", *_RUN), 1, "nothing.idx: no such file"),
+        (("text.idx", *_RUN), 1, "without .idx or .bin"),
+        ((), 2, "PREFIX"),
+        (("text",), 2, "--seq-length"),
+        (("text", *_RUN, "--max-steps", 0), 2, "--max-steps"),
+        (("text", *_RUN, "--max-steps", -3), 2, "--max-steps"),
+        (("text", *_RUN, "--max-steps", 10**30), 2, "expected at most 2**62"),
+        (("text", *_RUN, "--global-batch", 0), 2, "--global-batch"),
+        (("text", *_RUN, "--global-batch", 2.5), 2, "--global-batch"),
+        (("text", *_RUN, "--seq-length", -8), 2, "--seq-length"),
+        (("text", *_RUN, "--seq-length", 10**30), 2, "Name the numbers of a run that can be"),
+        (("text", *_RUN, "--seed", -1), 2, "--seed"),
+        (("text", *_RUN, "--seed", 1 << 32), 2, "--seed"),
+        (("text", *_RUN, "--split", "0,0,0"), 2, "split '0,0,0' is unreadable"),
+        (("text", *_RUN, "--split", "some"), 2, "expected shares such as '949,50,1'"),
+        (("text", *_RUN, "--split", "90,-10,20"), 2, "split"),
+        (("text", *_RUN, "--split", "nan,1,1"), 2, "split"),
+        (("text", *_RUN, "--split", ""), 2, "split"),
+        (("text", *_RUN, "--split", "0,100,0"), 1, "train split of '0,100,0' has no documents"),
+        (("text", *_RUN, "--split", "1,999,0"), 1, "text: the train split"),
+        (("text", *_RUN, "--no-such"), 2, "--no-such"),
+        (("1", "text", *_RUN, "2"), 2, "expected WEIGHT PREFIX WEIGHT PREFIX"),
+        (("1", "text", "2", *_RUN), 2, "neither one prefix nor a blend"),
+        (("text", "code", *_RUN), 2, "neither one prefix nor a blend"),
+        (("text", "1", "code", "2", *_RUN), 2, "neither one prefix nor a blend"),
+        (("-1", "text", "2", "code", *_RUN), 2, "-1"),
+        (("0", "text", "2", "code", *_RUN), 2, "Leave out what is not to be drawn"),
+        (("nan", "text", "2", "code", *_RUN), 2, "expected a positive number"),
+        (("inf", "text", "2", "code", *_RUN), 2, "expected a positive number"),
+        (("1e308", "text", "1e308", "code", *_RUN), 2, "expected a positive number"),
+        (("1", "text", "2", "nothing", *_RUN), 1, "nothing.idx: no such file"),
+        (("text", *_RUN, "--png", "missing/plan.png"), 1, "--png missing/plan.png: cannot be written"),
+        (("text", *_RUN, "--png", "."), 1, "--png .: cannot be written (is a folder)"),
+        (("text", *_RUN, "--png", "text.idx/plan.png"), 1, "cannot be written (Not a directory)"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_wrong_call_says_so_in_one_line_and_writes_nothing(corpus, monkeypatch, options, status, said):
+    monkeypatch.chdir(corpus)
+    before = contents(corpus)
+    assert said in refused("plan", *options, status=status)
+    assert contents(corpus) == before
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (lambda raw: b"", "expected b'MMIDIDX"),
+        (lambda raw: raw[:20], "expected b'MMIDIDX"),
+        (lambda raw: raw[:100], "its header's 40 documents need at least"),
+        (lambda raw: b"TNTIDX\x00\x00" + raw[8:], "Write the corpus anew with --data_impl mmap"),
+        (lambda raw: b"PK\x03\x04" + raw[4:], "Write the corpus anew with --data_impl mmap"),
+        (lambda raw: raw[:9] + b"\x07" + raw[10:], "version 7"),
+        (lambda raw: raw[:17] + b"\x63" + raw[18:], "dtype code 99"),
+        (lambda raw: raw[:18] + b"\xff" * 8 + raw[26:], "need at least"),
+        (lambda raw: raw[:34] + bytes(160) + raw[194:], "0 tokens in the train split"),
+        (lambda raw: raw[:18] + bytes(8) + raw[26:], "has no documents"),
+        (None, "no such file"),
+    ],
+    ids=str,
+)
+def test_a_corpus_that_is_none_is_refused_by_name(tmp_path, broken, said):
+    prefix = corpora.write_corpus(tmp_path / "text", corpora.SIZES)
+    index = Path(f"{prefix}.idx")
+    raw = index.read_bytes()
+    index.unlink()
+    if broken is None:
+        index.mkdir()
+    else:
+        index.write_bytes(broken(raw))
+    found = refused("plan", prefix, *_RUN)
+    assert said in found
+    assert found.startswith(prefix)
+
+
+def test_a_data_file_that_is_too_short_is_refused(tmp_path):
+    prefix = corpora.write_corpus(tmp_path / "text", corpora.SIZES)
+    data = Path(f"{prefix}.bin")
+    data.write_bytes(data.read_bytes()[:-2])
+    assert "text.bin: 1208 bytes; text.idx describes 1210" in refused("plan", prefix, *_RUN)
+    data.unlink()
+    assert "text.bin: no such file" in refused("plan", prefix, *_RUN)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize("data", [("text",), ("3", "text", "7", "code")], ids=len)
+def test_the_terminal_shows_the_plan(corpus, monkeypatch, data, columns):
+    monkeypatch.chdir(corpus)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    options = [*_RUN[:-4], "--max-steps", 75, *_RUN[-2:]] if len(data) > 1 else _RUN
+    status, out, err = cli("plan", *data, *options)
+    assert (status, err) == (0, "")
+    assert "\x1b" not in out
+    table, chart = out.split("exposure: how often drawn before\n")
+    chart, advice = chart.split("without a cliff:\n")
+    rows = [line for line in table.splitlines() if not line.startswith("blend of")]
+    assert max(len(line.rstrip()) for line in [*rows, *chart.splitlines()]) <= columns
+    assert chart.splitlines()[0].startswith("    \u250c")
+    words = " ".join(table.split())
+    assert "boundary step 38 of 45, position 151" in words or "boundary is reached at step 63 of 75" in words
+    assert re.search(r"--max-steps \d+: ", advice)
+    assert advice.endswith("or, with these max_steps: --epoch_guard unified\n")
+
+
+def test_colours_are_left_out_where_they_are_not_wanted(corpus, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("caches.io.StringIO", Terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, out, _ = cli("plan", corpus / "text", *_RUN)
+    assert "boundary" in out
+    assert not re.search(r"\x1b\[[0-9;]*[34][0-9;]+m", out)  # nothing but bold type
+
+
+def test_a_plan_without_a_cliff_has_no_chart(corpus):
+    _, out, _ = cli("plan", corpus / "text", *_RUN, "--max-steps", 10)
+    assert "no: there is no cliff" in out
+    assert "exposure:" not in out
+    assert "other lengths without a cliff:\n  --max-steps 18: stays within one data epoch" in out
+    assert "unified" not in out
+
+
+@pytest.mark.parametrize("data", [("text",), ("3", "text", "7", "code")], ids=len)
+@pytest.mark.parametrize("as_json", [(), ("--json",)], ids=len)
+def test_a_picture_is_written_whole(corpus, tmp_path, monkeypatch, data, as_json):
+    monkeypatch.chdir(corpus)
+    target = tmp_path / "plan.png"
+    status, out, _ = cli("plan", *data, *_RUN, "--png", target, *as_json)
+    assert status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.png"]
+    picture = matplotlib.image.imread(target)
+    assert picture.shape == (432, 960, 4)
+    assert picture[..., :3].min() < 0.3
+    assert (f"picture: {target}" in out) == (not as_json)
+
+
+def test_a_picture_that_cannot_be_written_leaves_nothing(corpus, tmp_path, monkeypatch):
+    def fails(_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("paddle_epoch_guard.files.os.fsync", fails)  # root may write everywhere
+    assert "cannot be written (Read-only file system)" in refused(
+        "plan", corpus / "text", *_RUN, "--png", tmp_path / "plan.png"
+    )
+    assert list(tmp_path.iterdir()) == []
