@@ -77,15 +77,18 @@ def the_one(by_rank: list[_T | None]) -> _T | None:
     return found[0] if found else None
 
 
-def compare(agreed: list[Any]) -> None:
-    """Whether all ranks would act alike.
+def compare(agreed: list[_T | None]) -> _T:
+    """What all ranks that read data would follow; None stands for those that read none.
 
     Raises:
-        RankMismatchError: they would not.
+        RankMismatchError: they would follow different things.
     """
-    for rank, found in enumerate(agreed):
-        if found != agreed[0]:
+    by_rank = {rank: found for rank, found in enumerate(agreed) if found is not None}
+    first, expected = next(iter(by_rank.items()))
+    for rank, found in by_rank.items():
+        if found != expected:
             raise RankMismatchError(
-                f"rank {rank} would follow another data order than rank 0: {found} instead of {agreed[0]}. "
+                f"rank {rank} would follow another data order than rank {first}: {found} instead of {expected}. "
                 "Point all ranks to the same corpus and the same index cache"
             )
+    return expected

@@ -83,6 +83,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._recorder: EpochRecorder | None = None
         self._last_logged = 0
         self._batches_in_epoch = 0
+        self._first_in_epoch = 0
         self._trainer_epochs = 0
         self._epochs_before = 0
         self._ran_dry = False
@@ -113,7 +114,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._plan.install(dataloader)
         if self._plan.schedule is not None:
             host.write_stamp(state, self._plan.stamp)
-        self._epochs_before = _passes_done(args, state, dataloader)
+        self._epochs_before = state.global_step // max(self._plan.loader.steps_per_epoch, 1)
         if state.global_step == 0 and args.ignore_load_lr_and_optim:
             self._warn_of_a_new_beginning(args, state)
         if state.is_world_process_zero:
@@ -126,7 +127,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         plan = self._plan
         assert plan is not None
         self._recorder = recorder = open_recorder(plan, args.logging_dir, state.global_step, args.report_to)
-        for warning in words.warnings(plan.index, plan.schedule, plan.loader.sampler, state.max_steps):
+        for warning in words.warnings(
+            plan.index, plan.schedule, plan.loader.sampler, plan.loader.unknown, state.max_steps
+        ):
             self._warn(warning, state)
         host.logger.info(f"epoch guard: {words.outlook(plan.index, plan.schedule, plan.crossings)}")
         if plan.findings:
@@ -143,9 +146,10 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """Hooks the model's token-loss layer, on every rank; says so where there is none."""
         plan = self._plan
         assert plan is not None
-        if plan.schedule is None or not isinstance(plan.source, IndexEpochs):
+        if plan.schedule is None:
             return
-        self._collector = LossCollector(model, plan.source, args.dataset_rank, plan.loader.world_size)
+        source = plan.source if isinstance(plan.source, IndexEpochs) else None
+        self._collector = LossCollector(model, source, args.dataset_rank, args.dataset_world_size)
         self._say_by_share(self._collector.agree(), state)
 
     @_shielded
@@ -154,10 +158,10 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         plan, collector, recorder = self._plan, self._collector, self._recorder
         if plan is None or collector is None or not (collector.is_open or recorder):
             return
-        assert plan.index is not None
-        assert isinstance(plan.source, IndexEpochs)
+        if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
+            return  # a rank that reads no data
         with progress_bar("epoch guard: tracing tokens", quiet=recorder is None) as tell:
-            self._traced = trace(plan.index, plan.source.positions, progress=tell)
+            self._traced = trace(plan.traced_index, plan.source.positions, progress=tell)
         self._expose(plan, state)
         if recorder is not None:
             host.logger.info(f"epoch guard: {words.traced(self._traced)}")
@@ -210,25 +214,54 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         plan = self._plan
         if plan is None:
             return
+        carried = self._left_over(plan, state)
         self._trainer_epochs += 1
-        self._batches_in_epoch = 0
+        self._batches_in_epoch, self._first_in_epoch = 0, state.global_step + 1
+        again = self._trainer_epochs > 1 and not plan.loader.reads_once
+        if again:
+            self._rewind(state, kwargs.get("train_dataloader"))
         if plan.schedule is not None:
-            if self._trainer_epochs > 1:
-                self._read_again(plan, state)
+            if again:
+                self._read_again(plan, state, carried)
         elif isinstance(plan.source, TrainerEpochs):
             epoch = self._epochs_before + self._trainer_epochs
             plan.source.begin(epoch, state.global_step + 1)
             if self._trainer_epochs > 1 and self._recorder is not None:
                 self._recorder.expect([Crossing(state.global_step + 1, epoch - 1)])
 
-    def _read_again(self, plan: RunPlan, state: Any) -> None:
-        """The pretraining sampler ended before ``max_steps``; the trainer starts it once more."""
-        self._plan = plan = plan.read_again(state.max_steps, state.global_step)
-        self._expose(plan, state)
+    def _left_over(self, plan: RunPlan, state: Any) -> int:
+        """Microbatches that were drawn since the last step, at the end of a trainer epoch."""
+        piece, loader = plan.piece, plan.loader
+        passed_over = 0
+        if piece is not None and loader.passes is not None and self._trainer_epochs == 1:
+            passed_over = piece.start % loader.passes.length // (loader.micro_batch * loader.world_size)
+        steps: int = state.global_step + 1 - self._first_in_epoch
+        return max(self._batches_in_epoch - passed_over - steps * loader.accumulation, 0)
+
+    def _rewind(self, state: Any, dataloader: Any) -> None:
+        """Each trainer epoch reads all of the data, as in a run that was never interrupted."""
+        frozen = host.rewind_sampler(dataloader)
+        if not frozen:
+            return
+        stamp = host.read_stamp(state)
+        if stamp is not None:
+            host.write_stamp(state, replace(stamp, repaired=True))
+        if self._trainer_epochs == 2 and state.is_world_process_zero:
+            self._warn(words.rewound(frozen, self._epochs_before + 2), state)
+
+    def _read_again(self, plan: RunPlan, state: Any, carried: int) -> None:
+        """A trainer epoch begins, in which the sampler reads the data once more."""
+        epoch = self._epochs_before + self._trainer_epochs - 1
+        self._plan = begun = plan.begin_epoch(epoch, state.global_step, carried, state.max_steps)
+        if begun is plan:
+            return
+        if begun.index is not plan.index:
+            self._trace(state)
+        self._expose(begun, state)
         if self._recorder is not None:
-            self._recorder.expect(plan.crossings)
-            if plan.piece is not None and plan.piece.steps and self._trainer_epochs == 2:
-                self._warn(words.read_again(plan.piece, state.global_step, state.max_steps), state)
+            self._recorder.expect(begun.crossings)
+            if plan.piece is not None and plan.piece.steps and self._trainer_epochs == 2 and not plan.loader.passes:
+                self._warn(words.read_again(plan.piece.stop, state.global_step, state.max_steps), state)
 
     def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Counts the batches that the loader delivered."""
@@ -253,9 +286,11 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if self._batches_in_epoch == 0:
             # Said now: paddlenlp 3.0.0b4 fails with an UnboundLocalError right after this event.
             self._say_ran_dry(state)
-        follows_trainer = self._plan is not None and self._plan.schedule is None
-        saves = self._plan is not None and control.should_save
-        if (follows_trainer or saves) and state.global_step > self._last_logged:
+        if self._plan is None:
+            return
+        if state.global_step == self._last_logged:
+            control.should_log = False  # the trainer would log a loss of 0, and lose that of what was left over
+        elif self._plan.schedule is None or control.should_save:
             control.should_log = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -263,7 +298,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if logs is not None and "loss" in logs:
             first_step, self._last_logged = self._last_logged + 1, state.global_step
             losses = self._losses_since(first_step, logs["loss"], state)
-            self._record(state.global_step, logs["loss"], losses)
+            self._record(first_step, state.global_step, logs["loss"], losses)
 
     def _losses_since(self, first_step: int, loss: Any, state: Any) -> WindowLosses | None:
         """The losses of the window's samples, added up over all ranks; where they cannot be had, all say no alike."""
@@ -274,9 +309,11 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         return losses
 
     @_shielded
-    def _record(self, step: int, loss: Any, losses: WindowLosses | None) -> None:
+    def _record(self, first_step: int, step: int, loss: Any, losses: WindowLosses | None) -> None:
         if self._recorder is not None:
-            self._recorder.record(step, float(loss), losses)
+            schedule = self._plan.schedule if self._plan is not None else None
+            surplus = 1.0 if schedule is None else schedule.surplus(first_step, step)
+            self._recorder.record(step, float(loss) / surplus, losses)
 
     @_shielded
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
@@ -361,13 +398,3 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         host.logger.warning(
             f"epoch guard: tracking switched off, training goes on. In {event}: {type(cause).__name__}: {cause}"
         )
-
-
-def _passes_done(args: Any, state: Any, dataloader: Any) -> int:
-    """Whole passes over the data before this part of the run, as the trainer itself counts them at a resume."""
-    try:
-        steps = max(len(dataloader) // args.gradient_accumulation_steps, 1)
-    except TypeError:  # a stream has no length
-        return 0
-    done: int = state.global_step // steps
-    return done

@@ -18,7 +18,9 @@ class _Share:
     rank: int
     """The data rank: ranks of one number draw the same samples."""
     windows: tuple[WindowLosses, ...] | None
-    """Under each rule; None where this rank has no token-loss layer."""
+    """Under each rule; None where this rank has no token-loss layer, or reads no data."""
+    surplus: float = 1.0
+    """Microbatches drawn, for each of those that the trainer's mean is taken over."""
     fault: str = ""
 
 
@@ -27,12 +29,12 @@ class LossCollector:
 
     Args:
         model: the trainer's model.
-        source: says from which data epoch a position's sample comes.
+        source: says from which data epoch a position's sample comes; None on a rank that reads no data.
         rank: the data rank of this process.
         ranks: data ranks of the run.
     """
 
-    def __init__(self, model: Any, source: IndexEpochs, rank: int, ranks: int) -> None:
+    def __init__(self, model: Any, source: IndexEpochs | None, rank: int, ranks: int) -> None:
         self.source = source
         self.exposure: Exposure | None = None
         self._rank = rank
@@ -80,9 +82,10 @@ class LossCollector:
             The sums over all ranks, and None; or None and why they cannot be had.
         """
         try:
-            share = _Share(self._rank, self._sums(first_step, last_step))
+            surplus = 1.0 if self.source is None else self.source.schedule.surplus(first_step, last_step)
+            share = _Share(self._rank, self._sums(first_step, last_step), surplus=surplus)
         except Exception as cause:
-            share = _Share(self._rank, None, f"{type(cause).__name__}: {cause}")
+            share = _Share(self._rank, None, fault=f"{type(cause).__name__}: {cause}")
         shares: list[_Share] = host.gather(share)
         found, why = self._merge(shares, logged)
         if why is not None:
@@ -91,9 +94,9 @@ class LossCollector:
 
     def _sums(self, first_step: int, last_step: int) -> tuple[WindowLosses, ...] | None:
         assert self._hook is not None
-        if not self._hook.layers:
-            return None
         microbatches = self._hook.take()
+        if not self._hook.layers or self.source is None:
+            return None
         schedule = self.source.schedule
         steps = [step for step in range(first_step, last_step + 1) if schedule.trains(step)]
         if not steps:
@@ -127,6 +130,8 @@ class LossCollector:
         together = {rule: merge([windows[rule] for windows in by_rank.values()]) for rule in order}
         if not math.isfinite(logged) or not together[self._rule].by_epoch:
             return None, None  # the trainer logs 0 where all steps were skipped
+        # Where some were left over, the trainer divides the sum of all losses by too few microbatches.
+        logged /= max(share.surplus for share in shares)
         rule = rule_in_force(together, logged)
         if rule is None:
             return None, (

@@ -4,11 +4,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.index import SampleIndex
+from paddle_epoch_guard.index import PassesIndex, PassRule, SampleIndex
 from paddle_epoch_guard.ledger import Crossing, EpochSource, IndexEpochs, closing_steps, crossings_of
-from paddle_epoch_guard.order import Piece, Schedule
+from paddle_epoch_guard.order import Piece, Reorder, Schedule, passes_ahead
 from paddle_epoch_guard.report import Words
 from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, Decision, Finding, Sidecar
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What must be the same on every rank that reads data, and what those that read none take from them."""
+
+    schedule: Schedule | None = None
+    """None where the trainer's epochs are followed: they are the same on all ranks, data or no data."""
+    crossings: tuple[Crossing, ...] = ()
+    closing: tuple[int, ...] = ()
+    reorders: tuple[Reorder, ...] = ()
+    datasets: tuple[DatasetRecord, ...] = ()
+    blend: BlendRecord | None = None
+    passes: PassRule | None = None
+    repaired: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,11 +73,31 @@ class RunPlan:
         return host.Stamp(self.run, self.part, self.step, reorders[-1].start if reorders else None, self.repaired)
 
     @property
-    def agreed(self) -> Any:
-        """What must be the same on every rank."""
-        if self.schedule is None:  # the trainer's epochs are the same on all ranks, data or no data
+    def agreed(self) -> Agreed | None:
+        """What must be the same on every rank that reads data; None on one that reads none."""
+        if not self.loader.has_data:
             return None
-        return self.crossings, sorted(self.closing), self.schedule, self.decision.reorders, self.datasets, self.blend
+        if self.schedule is None:
+            return Agreed()
+        return Agreed(
+            self.schedule, self.crossings, tuple(sorted(self.closing)), self.decision.reorders, self.datasets,
+            self.blend, self.loader.passes, self.repaired,
+        )  # fmt: skip
+
+    def follow(self, agreed: Agreed) -> "RunPlan":
+        """The plan of a rank that reads no data: that of the others, as far as it goes without an index."""
+        if self.loader.has_data or agreed.schedule is None:
+            return self
+        return replace(
+            self,
+            schedule=agreed.schedule,
+            crossings=agreed.crossings,
+            closing=frozenset(agreed.closing),
+            decision=replace(self.decision, reorders=agreed.reorders),
+            datasets=agreed.datasets,
+            blend=agreed.blend,
+            repaired=agreed.repaired,
+        )
 
     @property
     def dissolved(self) -> list[Crossing]:
@@ -72,16 +107,47 @@ class RunPlan:
         own = crossings_of(IndexEpochs(self.source.index, self.source.schedule))
         return [one for one in own if (one.dataset, one.from_epoch) not in kept]
 
-    def read_again(self, max_steps: int, after_step: int) -> "RunPlan":
-        """The plan when the trainer starts the sampler once more, after ``after_step``."""
+    @property
+    def traced_index(self) -> SampleIndex | None:
+        """The index, with as many passes as the data that the weights have seen before was read in."""
+        if self.earlier is None or not isinstance(self.index, PassesIndex):
+            return self.index
+        passes = -(-self.earlier.position // self.index.rule.length)
+        return replace(self.index, passes=max(passes, self.index.passes))
+
+    def begin_epoch(self, epoch: int, after_step: int, carried: int, max_steps: int) -> "RunPlan":
+        """The plan when the trainer begins to read the data once more.
+
+        Args:
+            epoch: the trainer's, from 0.
+            after_step: the last step done.
+            carried: microbatches that were drawn since, for which no step was left.
+            max_steps: the last step of the run.
+
+        Returns:
+            This plan, where that was planned.
+        """
         assert isinstance(self.source, IndexEpochs)
         assert self.schedule is not None
         assert self.piece is not None
-        schedule = self.schedule.then(replace(self.piece, first_step=after_step + 1))
-        self.source.schedule = schedule
+        begun = replace(self.piece, first_step=after_step + 1, start=0, carries=carried)
+        pieces: tuple[Piece, ...] = (begun,)
+        index = self.source.index
+        if isinstance(index, PassesIndex):
+            length = index.rule.length
+            begun = replace(begun, start=epoch * length, stop=(epoch + 1) * length)
+            if begun in self.schedule.pieces:
+                return self
+            pieces = passes_ahead(begun, length, self.loader.trainer_epochs, max_steps)
+            index = replace(index, passes=max(index.passes, pieces[-1].stop // length))
+        schedule = self.schedule
+        for piece in pieces:
+            schedule = schedule.then(piece)
+        self.source.schedule, self.source.index = schedule, index
         crossings = crossings_of(self.source, after_step)
         return replace(
             self,
+            index=index,
             schedule=schedule,
             crossings=tuple(crossings),
             closing=closing_steps(crossings, schedule, max_steps),

@@ -15,7 +15,7 @@ from paddle_epoch_guard.errors import (
     ResumeMismatchError,
     SidecarError,
 )
-from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
+from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, PassesIndex, SampleIndex
 from paddle_epoch_guard.index.cache import index_files, load_index
 from paddle_epoch_guard.ledger import (
     IndexEpochs,
@@ -93,7 +93,7 @@ def prepare(
         plan, agreed = together(
             lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake, share=lambda plan: plan.agreed
         )
-        compare(agreed)
+        plan = plan.follow(compare(agreed))
         part = host.gather(uuid.uuid4().hex)[0]
         repaired = plan.repaired or (stamp is not None and stamp.repaired)
         return replace(plan, run=part if stamp is None else stamp.run, part=part, repaired=repaired)
@@ -167,6 +167,8 @@ class _Start:
     """Fingerprints of what the run draws from: with the parts it began with, and those appended."""
     piece: Piece | None
     """The steps that begin, from the true position on."""
+    later: tuple[Piece, ...]
+    """Those of later trainer epochs, where a sampler of ``paddle.io`` reads."""
     skipped: tuple[tuple[int, int], ...]
     step: int
     max_steps: int
@@ -215,8 +217,8 @@ def _read(
     candidates: tuple[Any, ...],
 ) -> _Start:
     """Reads the live index, audits the resume, and says which parts the run draws from."""
-    loader = host.follow_loader(args, dataloader)
-    index = host.read_dataset(loader.dataset)
+    loader = host.follow_loader(args, dataloader, state)
+    index = host.read_dataset(loader.dataset) if loader.has_data else None
     step = state.global_step
     skipped = tuple((first, last) for first, last in args.skip_data_intervals or ())
     options = UnifyOptions(
@@ -225,18 +227,21 @@ def _read(
         pool=arguments.epoch_guard_pool,
         seed=args.seed if arguments.epoch_guard_seed is None else arguments.epoch_guard_seed,
     )
-    batch = loader.micro_batch * args.gradient_accumulation_steps * loader.world_size
+    batch = loader.micro_batch * loader.accumulation * loader.world_size
+    if loader.has_data:
+        _refuse_to_unify(arguments, sidecar, loader, index)
     if index is None or loader.start is None:
-        _refuse_unknown_positions(arguments, sidecar, loader, index)
-        return _Start(options, loader, index, (), (), None, skipped, step, state.max_steps, batch, 0, None, (), ())
-    piece = host.first_piece(loader, args.gradient_accumulation_steps, step + 1)
+        return _Start(
+            options, loader, index, (), (), None, (), skipped, step, state.max_steps, batch, 0, None, (), ()
+        )  # fmt: skip
+    piece, *later = host.pieces_ahead(loader, step, state.max_steps)
     live = tuple(DatasetRecord.of(one) for one in _constituents(index))
     datasets = live
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
     if sidecar is not None:
         blend = _record_of(index, sidecar.blend)
-        now = Now(live, blend, piece, state.max_steps, options.unified, bool(args.ignore_data_skip))
+        now = Now(live, blend, piece, state.max_steps, options.unified, bool(args.ignore_data_skip), loader.passes)
         findings = audit(sidecar, now)
         mismatches = sidecar.mismatches
         try:
@@ -248,28 +253,42 @@ def _read(
             mismatches, sidecar = (*mismatches, f"at step {step}: {doubt}"), None
         else:
             datasets = sidecar.datasets
-            if not now.starts_anew:
+            if not now.starts_anew and loader.passes is None:
                 piece = replace(piece, start=sidecar.position)
     elif step > 0 and not args.ignore_data_skip:
         start = first_guarded_position(
-            step, state.max_steps, loader.start, arguments.epoch_guard_position, _trainer_record(candidates)
-        )
+            step, state.max_steps, loader.start, arguments.epoch_guard_position, _trainer_record(candidates),
+            consumed=step * batch,
+        )  # fmt: skip
+        is_stated = arguments.epoch_guard_position is not None
+        if loader.passes is None and not is_stated and step >= loader.steps_per_epoch > 0:
+            start = step % loader.steps_per_epoch * batch
+            why = "in a later trainer epoch the trainer counts on from the first one: the loader would run dry"
+            findings = (Finding("start of the sampler", str(loader.start), str(start), "repair", why),)
         piece = replace(piece, start=start)
+    if loader.passes is not None and piece.start != loader.start:
+        raise ArgumentsError(
+            f"--epoch_guard_position {piece.start}: the sampler {loader.sampler} cannot be set to a position, and "
+            f"goes on at {loader.start}. State that, or resume with the values of the interrupted run"
+        )
     if piece.start % piece.world_size:
         raise ArgumentsError(
             f"the run is to go on at position {piece.start}, and the host's sampler starts only at multiples of the "
             f"world size, {piece.world_size}. Check --epoch_guard_position"
         )
     planned = needed_positions(piece.start, step, state.max_steps, piece)
+    if loader.passes is not None:
+        last = (piece, *later)[-1]
+        planned = min(needed_positions(last.start, last.first_step - 1, state.max_steps, last), last.stop)
     found = _Start(
-        options, loader, index, live, datasets, piece, skipped, step, state.max_steps, batch, planned,
+        options, loader, index, live, datasets, piece, tuple(later), skipped, step, state.max_steps, batch, planned,
         sidecar, findings, mismatches,
-        earlier=_earlier(live, candidates) if step == 0 and args.ignore_load_lr_and_optim else None,
+        earlier=_earlier(live, loader, candidates) if step == 0 and args.ignore_load_lr_and_optim else None,
     )  # fmt: skip
     return _with_blend(found, index) if isinstance(index, BlendIndex) else found
 
 
-def _earlier(live: tuple[DatasetRecord, ...], candidates: tuple[Any, ...]) -> Sidecar | None:
+def _earlier(live: tuple[DatasetRecord, ...], loader: host.Loader, candidates: tuple[Any, ...]) -> Sidecar | None:
     """The record of the run whose weights are taken; None where it is not known, or drew from another index."""
     checkpoint = find_checkpoint(candidates)
     if checkpoint is None:
@@ -279,7 +298,9 @@ def _earlier(live: tuple[DatasetRecord, ...], candidates: tuple[Any, ...]) -> Si
         found = read_sidecar(checkpoint, int(record.get("global_step", -1)))
     except EpochGuardError:
         return None  # nothing but the exposure rests on it
-    return found if found is not None and found.datasets == live and not found.reorders else None
+    if found is None or (found.datasets, found.passes) != (live, loader.passes) or found.reorders:
+        return None
+    return found
 
 
 def _record_of(index: SampleIndex, begun: BlendRecord | None = None) -> BlendRecord | None:
@@ -292,7 +313,7 @@ def _record_of(index: SampleIndex, begun: BlendRecord | None = None) -> BlendRec
 def _with_blend(start: _Start, index: BlendIndex) -> _Start:
     """Says which order of the blend is in force, and how much of it the guard must build."""
     blend = in_force(BlendRecord.of(index), start.sidecar)
-    if start.sidecar is None:
+    if start.sidecar is None or start.loader.passes is not None:
         return replace(start, blend=blend)
     if start.needed <= min(len(index), blend.positions):
         return replace(start, blend=blend)
@@ -321,7 +342,7 @@ def _build_blend(start: _Start) -> None:
 def _extended(start: _Start) -> _Start:
     """With as many parts of each dataset as the planned positions, and the orders begun, need."""
     index, sidecar = start.index, start.sidecar
-    if sidecar is None or index is None:
+    if sidecar is None or index is None or start.loader.passes is not None:
         return replace(start, drawn=index)
     counts = [start.planned]
     if isinstance(index, BlendIndex):
@@ -391,24 +412,28 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         source = TrainerEpochs(start.batch, start.skipped)
         return RunPlan(loader, index, source, words, None, None, Decision(()), (), frozenset({start.max_steps}))
     piece, stop = start.piece, loader.stop
-    if index is not start.index:
+    drawn = index
+    if loader.passes is not None:
+        drawn = PassesIndex(index, loader.passes, (piece, *start.later)[-1].stop // loader.passes.length)
+    elif index is not start.index:
         # A chain: the sampler reads it to the end, in whole rounds of all ranks.
         stop = len(index) // piece.world_size * piece.world_size
     piece = replace(piece, stop=stop)
-    if sidecar is None:
-        schedule = Schedule((piece,), start.skipped)
-    else:
-        schedule = replace(sidecar.schedule.then(piece), skipped=start.skipped)
-    # What a loader that runs dry does not reach is not planned.
-    planned = min(start.planned, piece.start + piece.steps * piece.global_batch, max(piece.stop, piece.start))
+    schedule = Schedule((piece,)) if sidecar is None else sidecar.schedule
+    for one in (piece, *start.later):
+        schedule = schedule.then(one)
+    schedule = replace(schedule, skipped=start.skipped)
+    planned = start.planned
+    if loader.passes is None:  # what a loader that runs dry does not reach is not planned
+        planned = min(planned, piece.start + piece.steps * piece.global_batch, max(piece.stop, piece.start))
     recorded = () if sidecar is None else sidecar.reorders
     planned_before = None if sidecar is None else max(sidecar.planned, sidecar.reordered_to)
-    decision = decide_order(start.options, index, piece.start, planned, recorded, planned_before)
-    source_ = IndexEpochs(index, schedule, PositionMap(decision.reorders))
+    decision = decide_order(start.options, drawn, piece.start, planned, recorded, planned_before)
+    source_ = IndexEpochs(drawn, schedule, PositionMap(decision.reorders))
     crossings = tuple(crossings_of(source_, start.step))
     return RunPlan(
         loader=loader,
-        index=index,
+        index=drawn,
         source=source_,
         words=Words(index.names),
         blend=start.blend,
@@ -429,14 +454,26 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
     )
 
 
-def _refuse_unknown_positions(
+def _refuse_to_unify(
     arguments: EpochGuardArguments, sidecar: Sidecar | None, loader: host.Loader, index: SampleIndex | None
 ) -> None:
-    why = (
-        "the dataset has no sample index, so there are no data epochs to unify"
-        if index is None
-        else f"the sampler {loader.sampler} is not one whose positions are known"
-    )
+    """Whether an order can be unified, or was begun.
+
+    Raises:
+        ArgumentsError: it is to be, and cannot.
+    """
+    if index is None:
+        why = "the dataset has no sample index, so there are no data epochs to unify"
+    elif loader.start is None:
+        why = f"the sampler {loader.sampler} is not one whose positions are known"
+    elif loader.passes is None:
+        return
+    elif loader.passes.shuffled:
+        why = f"the sampler {loader.sampler} shuffles the whole index by itself, so that no data epoch comes apart"
+    else:
+        why = f"the sampler {loader.sampler} begins at position 0 in each trainer epoch, and cannot be set to another"
+    if index is not None:
+        why += ". Use paddlenlp.utils.batch_sampler.DistributedBatchSampler, as PaddleNLP's run_pretrain.py does"
     if arguments.epoch_guard == "unified":
         raise ArgumentsError(f"--epoch_guard unified cannot be: {why}. Set --epoch_guard track")
     if sidecar is not None and sidecar.reorders:

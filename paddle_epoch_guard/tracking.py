@@ -88,6 +88,7 @@ def sidecar_of(plan: RunPlan, recorder: EpochRecorder | None, state: Any) -> Sid
         schedule=plan.schedule,
         datasets=plan.datasets,
         blend=plan.blend,
+        passes=plan.loader.passes,
         mismatches=plan.mismatches,
     )
     return found if recorder is None else _with_records(found, recorder)

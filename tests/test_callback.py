@@ -318,11 +318,11 @@ def test_data_that_is_read_again_is_said_loudly_and_followed(tmp_path, host_log)
 
 def test_a_run_that_ends_early_because_the_loader_ran_dry_says_so(tmp_path, dataset, host_log):
     train(arguments(tmp_path, max_steps=20, save_strategy="steps", save_steps=20), dataset, callbacks=[])
-    # Twice the batch: the host skips 20 x 8 positions of an index of 202, and reads the rest again and again.
-    larger = arguments(tmp_path, max_steps=60, per_device_train_batch_size=8, epoch_guard_position=160)
+    # Twice the batch, 26 steps in 202 positions: the trainer plans three passes, of which one step and two are left.
+    larger = arguments(tmp_path, max_steps=77, per_device_train_batch_size=8, epoch_guard_position=200)
     run = train(larger, dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
-    assert run.steps < 60
-    assert f"training stopped at step {run.steps} of 60 because the loader ran dry" in host_log.warnings[-1]
+    assert run.steps == 73
+    assert f"training stopped at step {run.steps} of 77 because the loader ran dry" in host_log.warnings[-1]
     assert any(f"training stopped at step {run.steps}" in text for text in run.texts("epoch_guard/notes"))
 
 

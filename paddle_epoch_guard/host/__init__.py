@@ -17,7 +17,7 @@ from paddle_epoch_guard.host.dataset import (
     read_dataset,
     restore_dataset,
 )
-from paddle_epoch_guard.host.loader import Loader, first_piece, follow_loader, start_sampler
+from paddle_epoch_guard.host.loader import Loader, follow_loader, pieces_ahead, rewind_sampler, start_sampler
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.ranks import gather
 from paddle_epoch_guard.host.state import Stamp, checkpoint_folder, read_stamp, stamp_step, trainer_record, write_stamp
@@ -30,7 +30,6 @@ __all__ = [
     "build_index",
     "checkpoint_folder",
     "constituents",
-    "first_piece",
     "follow_loader",
     "gather",
     "index_folders",
@@ -39,9 +38,11 @@ __all__ = [
     "is_plain",
     "logger",
     "pick_datasets",
+    "pieces_ahead",
     "read_dataset",
     "read_stamp",
     "restore_dataset",
+    "rewind_sampler",
     "stamp_step",
     "start_sampler",
     "trainer_record",

@@ -1,12 +1,17 @@
 """The training dataloader: how it reads, and where it starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import paddle
+from paddlenlp.data.dist_dataloader import DistDataLoader
 from paddlenlp.utils.batch_sampler import DistributedBatchSampler
 
-from paddle_epoch_guard.order import Piece
+from paddle_epoch_guard.index import PassRule
+from paddle_epoch_guard.index.passes import MOST_PASSES
+from paddle_epoch_guard.order import Piece, passes_ahead
+
+NOT_REPRODUCIBLE = "its order comes from numpy's global random state, and cannot be told from the arguments"
 
 
 @dataclass(frozen=True)
@@ -17,63 +22,163 @@ class Loader:
     sampler: str
     """The sampler's type, for messages."""
     start: int | None
-    """The position at which the pretraining sampler starts; None where the positions are not known."""
+    """The position at which the sampler starts; None where the positions are not known."""
     stop: int
     """The sampler ends before this position."""
     micro_batch: int
     world_size: int
     keeps_tail: bool
+    accumulation: int = 1
+    """Batches of the loader in a step."""
+    steps_per_epoch: int = 1
+    """Steps in a trainer epoch, as the trainer counts them when it resumes; 0 where they are not known."""
+    passes: PassRule | None = None
+    """How a sampler of ``paddle.io`` reads the dataset in each trainer epoch; None where another one does."""
+    trainer_epochs: int = 1
+    """The trainer epoch, from 1, with which such a run ends."""
+    reads_once: bool = False
+    """Whether nothing is left for a second trainer epoch: DistDataLoader (paddlenlp 3.0.0b4) keeps one iterator."""
+    unknown: str = ""
+    """Why the positions are not known, where there is a reason to tell."""
+    has_data: bool = True
+    """Whether this process reads data: with DistDataLoader, only the first one of a model-parallel group does."""
 
 
-def follow_loader(args: Any, loader: Any) -> Loader:
-    """How the training dataloader reads: exactly, for the sampler of ``run_pretrain.py``.
+def follow_loader(args: Any, loader: Any, state: Any) -> Loader:
+    """How the training dataloader reads: exactly, where that follows from its sampler and the arguments.
 
-    The true start is the sampler's own ``consumed_samples``: the trainer's state is reset before
+    The true start of the pretraining sampler is its own ``consumed_samples``: the trainer's state is reset before
     ``on_train_begin`` (paddlenlp/trainer/trainer.py, `_inner_training_loop`).
 
     Args:
         args: the training arguments.
         loader: the ``train_dataloader`` that a callback is given.
+        state: the trainer's state: ``global_step`` of the checkpoint, and ``num_train_epochs``.
     """
     sampler: Any = getattr(loader, "batch_sampler", None)
-    known = (
-        type(loader) is paddle.io.DataLoader  # DistDataLoader leaves some ranks without data
-        and isinstance(sampler, DistributedBatchSampler)
-        # A subclass with a reading order of its own is another sampler.
-        and type(sampler).__iter__ is DistributedBatchSampler.__iter__
-        # AutoTrainer puts another sampler in its place after on_train_begin.
-        and not getattr(args, "enable_auto_parallel", False)
-    )
     kind = type(loader if sampler is None else sampler)
-    return Loader(
+    found = Loader(
         dataset=getattr(loader, "dataset", None),
         sampler=f"{kind.__module__}.{kind.__qualname__}",
-        start=int(sampler.consumed_samples) if known else None,
-        stop=int(sampler.total_size) if known else 0,
-        micro_batch=int(sampler.batch_size) if known else int(args.train_batch_size),
-        world_size=int(sampler.nranks) if known else int(args.dataset_world_size),
-        keeps_tail=known and not sampler.drop_last,
+        start=None,
+        stop=0,
+        micro_batch=int(args.train_batch_size),
+        world_size=int(args.dataset_world_size),
+        keeps_tail=False,
+        accumulation=int(args.gradient_accumulation_steps),
+        reads_once=isinstance(loader, DistDataLoader),
+        has_data=bool(args.should_load_dataset),
+    )
+    # A subclass of loader or sampler with a reading order of its own is another one.
+    if type(loader) not in (paddle.io.DataLoader, DistDataLoader) or not found.has_data or sampler is None:
+        return found
+    found = replace(found, steps_per_epoch=_steps_per_epoch(args, loader))
+    if getattr(args, "enable_auto_parallel", False):
+        return _sharded(found, args, sampler, state)
+    if _is_pretraining(sampler):
+        return replace(
+            found,
+            start=int(sampler.consumed_samples),
+            stop=int(sampler.total_size),
+            micro_batch=int(sampler.batch_size),
+            world_size=int(sampler.nranks),
+            keeps_tail=not sampler.drop_last,
+        )
+    return _by_passes(found, args, sampler, state)
+
+
+def _by_passes(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
+    """A loader whose sampler is one of ``paddle.io``: each trainer epoch is a pass of it."""
+    kind, ranks, shuffled = type(sampler), 1, False
+    if isinstance(sampler, paddle.io.DistributedBatchSampler):
+        own = paddle.io.DistributedBatchSampler
+        known = kind.__iter__ is own.__iter__ and kind.set_epoch is own.set_epoch
+        ranks, shuffled = int(sampler.nranks), bool(sampler.shuffle)
+        if known and (ranks, sampler.local_rank) != (args.dataset_world_size, args.dataset_rank):
+            why = f"it takes this process for rank {sampler.local_rank} of {ranks}, and it is rank {args.dataset_rank}"
+            return replace(found, unknown=f"{why} of {args.dataset_world_size}")
+    else:
+        known = isinstance(sampler, paddle.io.BatchSampler) and kind.__iter__ is paddle.io.BatchSampler.__iter__
+        if known and isinstance(sampler.sampler, paddle.io.RandomSampler):
+            return replace(found, unknown=NOT_REPRODUCIBLE)
+        known = known and type(sampler.sampler) is paddle.io.SequenceSampler
+        known = known and len(sampler.sampler) == len(found.dataset)
+        if known and args.dataset_world_size > 1:
+            return replace(found, unknown=f"each of the {args.dataset_world_size} ranks reads all of the data")
+    if not known or getattr(sampler, "_acc_steps", 1) != 1:
+        return found
+    of_sampler = replace(found, micro_batch=int(sampler.batch_size), keeps_tail=not sampler.drop_last)
+    return _in_passes(of_sampler, args, state, PassRule.of(len(found.dataset), ranks, shuffled))
+
+
+def _sharded(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
+    """AutoTrainer's loader: after ``on_train_begin`` it is divided among the ranks by ``dist.shard_dataloader``.
+
+    That puts a ``paddle.io.DistributedBatchSampler`` in the sampler's place, whatever that was, with its batch size,
+    ``shuffle`` and ``drop_last`` (``ShardDataloader`` in paddle/distributed/auto_parallel/api.py, paddlepaddle 3.3.1).
+    One of its batches is a whole step (paddlenlp/trainer/auto_trainer.py, 3.0.0b4), and nothing tells it the trainer's
+    epoch: its shuffles count from 0 in each part of the run.
+    """
+    ranks, shuffled = int(args.dataset_world_size), bool(getattr(sampler, "shuffle", False))
+    if isinstance(sampler, paddle.io.DistributedBatchSampler) or not isinstance(sampler, paddle.io.BatchSampler):
+        return replace(found, unknown="AutoTrainer is followed with a sampler that it divides among the ranks itself")
+    each = int(sampler.batch_size / ranks) * getattr(sampler, "_acc_steps", 1)
+    if each != args.per_device_train_batch_size * args.gradient_accumulation_steps:
+        return replace(found, unknown=f"its batches, {each} samples for each rank, are not a step of AutoTrainer")
+    if shuffled and state.global_step >= found.steps_per_epoch:
+        return replace(found, unknown="after a resume AutoTrainer shuffles each epoch as it shuffled an earlier one")
+    of_sampler = replace(found, micro_batch=each, accumulation=1, keeps_tail=not sampler.drop_last)
+    return _in_passes(of_sampler, args, state, PassRule.of(len(found.dataset), ranks, shuffled))
+
+
+def _steps_per_epoch(args: Any, loader: Any) -> int:
+    """As ``Trainer.train`` counts them (paddlenlp 3.0.0b4); 0 where the loader has no length."""
+    try:
+        return max(len(loader) // int(args.gradient_accumulation_steps), 1)
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError):
+        return 0
+
+
+def _in_passes(found: Loader, args: Any, state: Any, rule: PassRule) -> Loader:
+    """Where the trainer begins: a resume passes over the epochs that are done, and reads on in the present one.
+
+    What it passes over there is read and thrown away (`_inner_training_loop`), so that the rest is the same.
+    """
+    if not found.steps_per_epoch:
+        return found
+    done, steps = divmod(state.global_step, found.steps_per_epoch)
+    epochs = done + 1 if found.reads_once else int(state.num_train_epochs)
+    if epochs > MOST_PASSES:
+        return replace(found, unknown=f"more than {MOST_PASSES} trainer epochs over a sample index are not followed")
+    passed_over = 0 if args.ignore_data_skip else steps * found.micro_batch * found.accumulation * found.world_size
+    start = done * rule.length
+    return replace(
+        found, start=start + passed_over, stop=start + rule.length, passes=rule, trainer_epochs=max(epochs, done + 1)
     )
 
 
-def first_piece(loader: Loader, accumulation: int, first_step: int) -> Piece:
-    """The piece of the schedule that begins where the sampler stands.
+def pieces_ahead(loader: Loader, step: int, max_steps: int) -> tuple[Piece, ...]:
+    """The steps that begin where the sampler stands: of a run that reads in passes, a piece for each.
 
     Args:
         loader: one whose positions are known.
-        accumulation: microbatches per step.
-        first_step: the step that the sampler's next batches complete as.
+        step: the last step done.
+        max_steps: the last step of the run.
     """
     assert loader.start is not None
-    return Piece(
-        first_step=first_step,
+    first = Piece(
+        first_step=step + 1,
         start=loader.start,
         micro_batch=loader.micro_batch,
-        accumulation=accumulation,
+        accumulation=loader.accumulation,
         world_size=loader.world_size,
         stop=loader.stop,
         keeps_tail=loader.keeps_tail,
+        is_pass=loader.passes is not None,
     )
+    if loader.passes is None:
+        return (first,)
+    return passes_ahead(first, loader.passes.length, loader.trainer_epochs, max_steps)
 
 
 def start_sampler(dataloader: Any, position: int, stop: int) -> None:
@@ -88,3 +193,25 @@ def start_sampler(dataloader: Any, position: int, stop: int) -> None:
     sampler.set_epoch(consumed_samples=position)
     sampler.num_samples = stop // sampler.nranks
     sampler.total_size = stop
+
+
+def rewind_sampler(dataloader: Any) -> int:
+    """Lets the pretraining sampler read from its beginning, where it would begin a trainer epoch further on.
+
+    Where a run resumes, the trainer sets the sampler to where it stopped, and never sets it back: each later trainer
+    epoch would read the rest of that one again (paddlenlp/trainer/trainer.py, `_inner_training_loop`, 3.0.0b4).
+
+    Returns:
+        Where it would have begun; 0 where there was nothing to do.
+    """
+    sampler: Any = getattr(dataloader, "batch_sampler", None)
+    if not _is_pretraining(sampler) or not sampler.consumed_samples:
+        return 0
+    found, sampler.consumed_samples = int(sampler.consumed_samples), 0
+    return found
+
+
+def _is_pretraining(sampler: Any) -> bool:
+    """Whether it is the sampler of ``run_pretrain.py``, and no subclass with a reading order of its own."""
+    own = DistributedBatchSampler
+    return isinstance(sampler, own) and type(sampler).__iter__ is own.__iter__

@@ -6,6 +6,7 @@ from paddle_epoch_guard.index.chain import ChainIndex
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.layout import IndexLayout
+from paddle_epoch_guard.index.passes import PassesIndex, PassRule
 
 __all__ = [
     "BlendIndex",
@@ -14,6 +15,8 @@ __all__ = [
     "Description",
     "GPTIndex",
     "IndexLayout",
+    "PassRule",
+    "PassesIndex",
     "SampleIndex",
     "read_cache",
 ]

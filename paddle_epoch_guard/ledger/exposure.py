@@ -42,6 +42,8 @@ class _Read:
     time: int
     piece: int
     """The piece's first step."""
+    lead: int = 0
+    """Samples drawn from ``first_step`` on before these: left over by the piece before."""
 
 
 class Exposure:
@@ -118,7 +120,11 @@ class Exposure:
         """
         at = np.asarray(positions, dtype=np.int64)
         piece = max((read.piece for read in self._reads if read.piece <= step), default=0)
-        reads = [read for read in self._reads if read.piece == piece]
+        # What a step carries over from the piece before lies apart from what it draws itself.
+        reads = sorted(
+            (read for read in self._reads if read.piece == piece or (read.first_step == step == piece)),
+            key=lambda read: read.start,
+        )
         if not reads:
             return np.zeros(len(at)), np.zeros(len(at), dtype=bool)
         starts, stops, times = np.array([(read.start, read.stop, read.time) for read in reads], dtype=np.int64).T
@@ -138,6 +144,8 @@ class Exposure:
         if not past:
             return 0
         read = past[-1]
+        if step == read.first_step:
+            return read.time - read.lead
         return read.time + min((step - read.first_step) * read.batch, read.stop - read.start)
 
     def _between(self, start: int, stop: int) -> Estimate | None:
@@ -168,11 +176,17 @@ class Exposure:
 def _reads_of(schedule: Schedule, last_step: int) -> tuple[_Read, ...]:
     found = []
     time = 0
+    before = 0
     for piece, first, last in schedule.runs(last_step):
-        draws = piece.draws(first, last)
-        start, stop = draws[0].start, draws[-1].stop
-        found.append(_Read(first, piece.global_batch, start, stop, time, piece.first_step))
-        time += stop - start
+        carried = schedule.carried(piece) if first == piece.first_step else []
+        lead = 0
+        for draws, of in ((carried, before), (piece.draws(first, last), piece.first_step)):
+            if draws:
+                start, stop = draws[0].start, draws[-1].stop
+                found.append(_Read(first, piece.global_batch, start, stop, time, of, lead))
+                lead = stop - start
+                time += lead
+        before = piece.first_step
     return tuple(found)
 
 

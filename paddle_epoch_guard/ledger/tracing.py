@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.errors import IndexMismatchError
-from paddle_epoch_guard.index import BlendIndex, ChainIndex, GPTIndex, SampleIndex
+from paddle_epoch_guard.index import BlendIndex, ChainIndex, GPTIndex, PassesIndex, SampleIndex
 from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.verify import IndexArrays
@@ -78,6 +78,7 @@ def trace(
     Raises:
         IndexMismatchError: a dataset has no arrays to follow, or the index is of an unknown kind.
     """
+    run, index = index, index.inner if isinstance(index, PassesIndex) else index
     datasets = _datasets_of(index)
     sizes = tuple(one.parts[0].layout.tokens_per_epoch for one in datasets)
     traced = _allotted(tokens, sizes, index)
@@ -89,9 +90,12 @@ def trace(
     token, place = (np.concatenate(each) for each in zip(*found, strict=True))
     if isinstance(index, BlendIndex):
         token, place = _blended(reader, index, datasets, token, place)
+    if isinstance(run, PassesIndex):
+        which, place = run.drawn_at(place)
+        token = token[which]
     place = positions.drawn(place)
     in_order = np.lexsort((token, place))
-    seams = [one.position for one in index.boundaries if not positions.dissolves(one.position)]
+    seams = [one.position for one in run.boundaries if not positions.dissolves(one.position)]
     seams += [end for one in positions.reorders for end in (one.start, one.stop)]
     cuts = np.unique(np.array(seams, dtype=np.int64))
     return Trace(token[in_order].astype(np.int32), place[in_order], traced, sizes, cuts)

@@ -1,12 +1,19 @@
 """Which positions each optimizer step draws.
 
-The rule is that of ``paddlenlp.utils.batch_sampler.DistributedBatchSampler`` (3.0.0b4): microbatch ``m``,
-counted from where the sampler starts, gives rank ``r`` the positions ``start + m*b*D + r*b + [0, b)``; what is
-left over at the end goes, where ``drop_last`` is off, to *every* rank.
+Microbatch ``m``, counted from where the sampler starts, gives rank ``r`` the positions
+``start + m*b*D + r*b + [0, b)``. What is left over at the end goes, where ``drop_last`` is off, to *every* rank with
+``paddlenlp.utils.batch_sampler.DistributedBatchSampler`` (3.0.0b4), and is divided among the ranks with the samplers
+of ``paddle.io`` (3.3.1), whose positions are numbered on from one pass to the next: see
+:mod:`paddle_epoch_guard.index.passes`.
+
+Microbatches for which no whole step is left at the end of a trainer epoch are drawn all the same: their gradients go
+into the next step, the first of the next trainer epoch, and so do their positions here (paddlenlp/trainer/trainer.py,
+``_inner_training_loop``).
 
 Steps are 1-based and mean "the step that completes as ``global_step``".
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
@@ -47,7 +54,12 @@ class Piece:
     stop: int
     """The sampler ends before this position."""
     keeps_tail: bool = False
-    """Whether an incomplete last microbatch is drawn, then by every rank whole (``drop_last`` off)."""
+    """Whether an incomplete last microbatch is drawn (``drop_last`` off): by every rank whole."""
+    is_pass: bool = False
+    """Whether this is one pass of a sampler of ``paddle.io``, which divides an incomplete last microbatch among the
+    ranks, and after whose last whole step the next pass follows."""
+    carries: int = 0
+    """Microbatches left over by the piece before, which the first step of this one draws before its own."""
 
     @property
     def global_batch(self) -> int:
@@ -55,21 +67,62 @@ class Piece:
         return self.micro_batch * self.accumulation * self.world_size
 
     @property
+    def microbatches(self) -> int:
+        """Microbatches that the sampler can deliver, those of no whole step among them."""
+        full, tail = divmod(max(self.stop - self.start, 0), self.micro_batch * self.world_size)
+        return full + (self.keeps_tail and tail > 0)
+
+    @property
     def steps(self) -> int:
         """Whole steps that the sampler can deliver."""
-        full, tail = divmod(max(self.stop - self.start, 0), self.micro_batch * self.world_size)
-        return (full + (self.keeps_tail and tail > 0)) // self.accumulation
+        return self.microbatches // self.accumulation
 
     def draws(self, first_step: int, last_step: int) -> list[Draw]:
-        """The positions of the steps ``first_step`` to ``last_step``, both within this piece."""
-        start = self.start + (first_step - self.first_step) * self.global_batch
-        stop = self.start + (last_step - self.first_step + 1) * self.global_batch
-        if stop <= self.stop:
-            return [Draw(start, stop)]
-        # Only the very last step of a piece can reach the tail.
-        tail = (self.stop - self.start) % (self.micro_batch * self.world_size)
+        """The positions of the steps ``first_step`` to ``last_step``, both within this piece; none carried over."""
+        first, last = ((step - self.first_step) * self.accumulation for step in (first_step, last_step + 1))
+        return self.reads(first, last)
+
+    def reads(self, first: int, last: int) -> list[Draw]:
+        """The positions of the microbatches from ``first``, counted from 0, to before ``last``."""
+        size = self.micro_batch * self.world_size
+        start, stop = self.start + first * size, self.start + last * size
+        if stop <= self.stop or self.is_pass:
+            return [Draw(start, min(stop, self.stop))] if last > first else []
+        # Only the very last microbatch of a piece can be the tail.
+        tail = (self.stop - self.start) % size
         ranges = [Draw(start, self.stop - tail), Draw(self.stop - tail, self.stop, times=self.world_size)]
         return [draw for draw in ranges if draw.stop > draw.start]
+
+    def share(self, microbatch: int, rank: int) -> npt.NDArray[np.int64]:
+        """``[b]``: the positions that one rank draws in a microbatch, counted from 0; fewer or more at the tail."""
+        size = self.micro_batch * self.world_size
+        start = self.start + microbatch * size
+        each = self.micro_batch
+        if start + size > self.stop:
+            if not self.is_pass:
+                return np.arange(start, self.stop, dtype=np.int64)
+            each = (self.stop - start) // self.world_size
+        return np.arange(start + rank * each, start + (rank + 1) * each, dtype=np.int64)
+
+
+def passes_ahead(first: Piece, length: int, passes: int, max_steps: int) -> tuple[Piece, ...]:
+    """The pieces of a run that reads in passes, up to its last step.
+
+    Args:
+        first: what is left of the pass in which it begins.
+        length: positions of a pass.
+        passes: the run ends with this one, counted from 1.
+        max_steps: the last step of the run.
+    """
+    found = [first]
+    while found[-1].steps and found[-1].stop < passes * length:
+        last = found[-1]
+        step = last.first_step + last.steps
+        if step > max_steps:
+            break
+        left_over = last.microbatches % last.accumulation
+        found.append(replace(last, first_step=step, start=last.stop, stop=last.stop + length, carries=left_over))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -85,10 +138,12 @@ class Schedule:
             raise ScheduleError("a schedule has no pieces; expected at least one")
         for piece in self.pieces:
             sizes = (piece.micro_batch, piece.accumulation, piece.world_size, piece.first_step)
-            if min(sizes) < 1 or piece.start < 0:
+            if min(sizes) < 1 or min(piece.start, piece.carries) < 0:
                 raise ScheduleError(
                     f"{piece}: expected positive batch, accumulation, world size and step, and a start from 0 on"
                 )
+        if self.pieces[0].carries:
+            raise ScheduleError(f"{self.pieces[0]}: the first piece carries what was left over, of no piece before")
         starts = [piece.first_step for piece in self.pieces]
         if starts != sorted(set(starts)):
             raise ScheduleError(f"pieces start at steps {starts}; expected ascending steps")
@@ -105,7 +160,7 @@ class Schedule:
         if kept:
             last = kept[-1]
             reached = last.start + (piece.first_step - last.first_step) * last.global_batch
-            if replace(last, first_step=piece.first_step, start=reached) == piece:
+            if replace(last, first_step=piece.first_step, start=reached, carries=0) == piece:
                 return replace(self, pieces=kept)
         return replace(self, pieces=(*kept, piece))
 
@@ -132,9 +187,39 @@ class Schedule:
             while at <= last:
                 piece, end = self._piece_at(at)
                 upto = min(last, end)
+                if at == piece.first_step:
+                    found += self.carried(piece)
                 found += piece.draws(at, upto)
                 at = upto + 1
         return found
+
+    def carried(self, piece: Piece) -> list[Draw]:
+        """The positions of the microbatches that a piece's first step draws from the piece before."""
+        if not piece.carries:
+            return []
+        before, first = self._left_over(piece)
+        return before.reads(first, first + piece.carries)
+
+    def _left_over(self, piece: Piece) -> tuple[Piece, int]:
+        """The piece before one, and the first of its microbatches behind its last step."""
+        before = self.pieces[bisect_left(self.pieces, piece.first_step, key=lambda one: one.first_step) - 1]
+        return before, (piece.first_step - before.first_step) * before.accumulation
+
+    def surplus(self, first_step: int, last_step: int) -> float:
+        """Microbatches that trained steps draw, for each that belongs to a step: 1 but for what was left over.
+
+        The trainer divides the sum of all their losses by those that belong to a step.
+        """
+        own = carried = 0
+        for first, last in self._trained_runs(first_step, last_step):
+            at = first
+            while at <= last:
+                piece, end = self._piece_at(at)
+                upto = min(last, end)
+                own += (upto - at + 1) * piece.accumulation
+                carried += piece.carries if at == piece.first_step else 0
+                at = upto + 1
+        return 1 + carried / own if own else 1.0
 
     def samples(self, first_step: int, last_step: int) -> int:
         """Samples that the trained steps draw, over all ranks."""
@@ -146,7 +231,9 @@ class Schedule:
         Raises:
             ScheduleError: the sampler cannot deliver ``step``.
         """
-        piece, _ = self._piece_at(step)
+        piece, last = self._piece_at(step)
+        if piece.is_pass and step == last:
+            return piece.stop
         return min(piece.start + (step - piece.first_step + 1) * piece.global_batch, piece.stop)
 
     def positions(self, step: int, rank: int) -> npt.NDArray[np.int64]:
@@ -157,7 +244,7 @@ class Schedule:
             rank: data-parallel rank, ``0 <= rank < world_size``.
 
         Returns:
-            int64 array, ``[b * A]`` but for a step that draws the tail.
+            int64 array, ``[b * A]`` but for a step that draws the tail, or what was left over before it.
 
         Raises:
             ScheduleError: the sampler cannot deliver this step, or there is no such rank.
@@ -165,16 +252,13 @@ class Schedule:
         piece, _ = self._piece_at(step)
         if not 0 <= rank < piece.world_size:
             raise ScheduleError(f"rank {rank}; the schedule has {piece.world_size} ranks")
-        stride = piece.micro_batch * piece.world_size
-        batches = []
-        for micro in range(piece.accumulation):
-            start = piece.start + (step - piece.first_step) * piece.global_batch + micro * stride
-            if start + stride <= piece.stop:
-                start += rank * piece.micro_batch
-                batches.append(np.arange(start, start + piece.micro_batch, dtype=np.int64))
-            else:
-                batches.append(np.arange(start, piece.stop, dtype=np.int64))
-        return np.concatenate(batches)
+        shares = []
+        if piece.carries and step == piece.first_step:
+            before, left = self._left_over(piece)
+            shares = [before.share(left + micro, rank) for micro in range(piece.carries)]
+        first = (step - piece.first_step) * piece.accumulation
+        shares += [piece.share(first + micro, rank) for micro in range(piece.accumulation)]
+        return np.concatenate(shares)
 
     def crossings(self, position: int) -> list[tuple[int, bool]]:
         """The steps that first draw ``position`` or a later one, one for each piece that passes over it.
@@ -184,10 +268,13 @@ class Schedule:
         """
         found = []
         for piece, last in self._last_steps():
+            carried = self.carried(piece)
+            if carried and carried[0].start <= position < carried[-1].stop:
+                found.append((piece.first_step, position > carried[0].start))
             steps, offset = divmod(position - piece.start, piece.global_batch)
             step = piece.first_step + steps
-            if position >= piece.start and step <= last:
-                found.append((step, offset > 0))
+            if piece.start <= position < piece.stop and step <= last:
+                found.append((step, offset > 0 or bool(carried and steps == 0)))
         return found
 
     def runs(self, last_step: int) -> list[tuple[Piece, int, int]]:

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from paddle_epoch_guard.index import SampleIndex
+from paddle_epoch_guard.index import PassesIndex, SampleIndex
 from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger
 from paddle_epoch_guard.ledger.cuts import SIDE
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.ledger.tracing import Trace
-from paddle_epoch_guard.order import Piece, Reorder, Schedule
+from paddle_epoch_guard.order import Reorder, Schedule
 from paddle_epoch_guard.report.discontinuity import Jump
 from paddle_epoch_guard.report.verdicts import CutReport
 from paddle_epoch_guard.resume import VerdictRecord
@@ -21,6 +21,7 @@ FRESH_TAG = "epoch_guard/loss_fresh"
 REPEAT_TAG = "epoch_guard/loss_repeat"
 """Loss of samples that were."""
 
+_USE = "Use paddlenlp.utils.batch_sampler.DistributedBatchSampler, as PaddleNLP's run_pretrain.py does"
 _BUILD_MORE = "Build the dataset for at least max_steps x global batch samples"
 
 
@@ -187,21 +188,30 @@ def outlook(index: SampleIndex | None, schedule: Schedule | None, crossings: Seq
     return f"following {epochs}; boundaries ahead: {ahead or 'none'}"
 
 
-def warnings(index: SampleIndex | None, schedule: Schedule | None, sampler: str, max_steps: int) -> list[str]:
+def warnings(
+    index: SampleIndex | None, schedule: Schedule | None, sampler: str, unknown: str, max_steps: int
+) -> list[str]:
     """What a user should know before the first step.
 
     Args:
         index: the data; None where the dataset has no sample index.
         schedule: what each step draws; None where positions are not known.
         sampler: the sampler's type.
+        unknown: why the positions are not known, where there is a reason to tell.
         max_steps: the last step of the run.
     """
     found = []
-    if index is not None and schedule is None:
+    if isinstance(index, PassesIndex) and index.rule.shuffled:
         found.append(
-            f"the sampler {sampler} is not one whose positions are followed: data epochs are not known in this run, "
-            "and the trainer's own epochs are logged instead. Use paddlenlp.utils.batch_sampler."
-            "DistributedBatchSampler, as PaddleNLP's run_pretrain.py does"
+            f"the sampler {sampler} shuffles the positions of the sample index, which is shuffled already, once more: "
+            "its own order is undone, so that no data epoch is drawn apart, and samples beyond those asked for are "
+            f"drawn as well. It is followed as it is. {_USE}"
+        )
+    if index is not None and schedule is None:
+        why = f" ({unknown})" if unknown else ""
+        found.append(
+            f"the sampler {sampler} is not one whose positions are followed{why}: data epochs are not known in this "
+            f"run, and the trainer's own epochs are logged instead. {_USE}"
         )
     if schedule is not None:
         piece = schedule.pieces[-1]
@@ -214,12 +224,20 @@ def warnings(index: SampleIndex | None, schedule: Schedule | None, sampler: str,
     return found
 
 
-def read_again(piece: Piece, step: int, max_steps: int) -> str:
+def rewound(position: int, epoch: int) -> str:
+    """The trainer would have begun an epoch in the middle of the data."""
+    return (
+        f"trainer epoch {epoch} is read from its beginning. By itself the trainer would begin it, and each later one, "
+        f"at position {position}, to which it set the sampler when the run was resumed: only the tail of the data "
+        "would be drawn, again and again"
+    )
+
+
+def read_again(stop: int, step: int, max_steps: int) -> str:
     """The loader ran dry, and the trainer starts it once more."""
     return (
-        f"the loader ran dry after step {step}, at position {piece.stop} of the sample index, before max_steps "
-        f"{max_steps}. The trainer reads it again from position {piece.start}: samples are drawn a second time. "
-        f"{_BUILD_MORE}"
+        f"the loader ran dry after step {step}, at position {stop} of the sample index, before max_steps "
+        f"{max_steps}. The trainer reads it again from position 0: samples are drawn a second time. {_BUILD_MORE}"
     )
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from paddle_epoch_guard.errors import ResumeMismatchError
+from paddle_epoch_guard.index import PassRule
 from paddle_epoch_guard.order import Piece
 from paddle_epoch_guard.resume.extension import same_parts
 from paddle_epoch_guard.resume.sidecar import BlendRecord, DatasetRecord, Sidecar
@@ -30,6 +31,8 @@ class Now:
     unified: bool
     starts_anew: bool
     """Whether the user asked for the data to be read from its beginning (``ignore_data_skip``)."""
+    passes: PassRule | None = None
+    """How a sampler of ``paddle.io`` reads; None where the pretraining sampler does."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def audit(then: Sidecar, now: Now) -> tuple[Finding, ...]:
     Returns:
         The differences; none where the run simply goes on.
     """
-    found = [*_data_findings(then, now)]
+    found = [*_data_findings(then, now), *_pass_findings(then, now)]
     before, after = then.schedule.pieces[-1], now.piece
     for what, field in (
         ("batch size per device", "micro_batch"),
@@ -70,15 +73,39 @@ def audit(then: Sidecar, now: Now) -> tuple[Finding, ...]:
     if now.starts_anew:
         why = "as --ignore_data_skip asks, data is drawn again from the beginning"
         found.append(Finding("start of the data", str(then.position), str(after.start), "warn", why))
-    elif after.start != then.position:
+    elif after.start != then.position and now.passes is None and then.passes is None:
         why = f"the sampler is set to position {then.position}, where the run stopped"
         found.append(Finding("start of the sampler", str(then.position), str(after.start), "repair", why))
     if then.reorders and not now.unified:
         why = "the order that was begun stays in force: leaving it would draw samples twice and lose others"
         found.append(Finding("unified", "on", "off", "warn", why))
-    if not now.starts_anew and then.position % after.world_size:
+    if not now.starts_anew and now.passes is None and then.position % after.world_size:
         found.append(_cannot_start(then.position, after))
     return tuple(found)
+
+
+def _pass_findings(then: Sidecar, now: Now) -> list[Finding]:
+    """A sampler of ``paddle.io`` cannot be set to a position: the run goes on where the trainer does, or not."""
+    old, new = then.passes, now.passes
+    if old is None and new is None:
+        return []
+    why = "samples would be drawn in another order: some twice, and others not at all"
+    if old is None or new is None:
+        said = ["pretraining" if one is None else "paddle.io" for one in (old, new)]
+        return [Finding("kind of sampler", said[0], said[1], "refuse", why)]
+    found = [
+        Finding(what, str(before), str(after), "refuse", why)
+        for what, before, after in (
+            ("samples of the index", old.samples, new.samples),
+            ("samples that all ranks draw in a trainer epoch", old.length, new.length),
+            ("shuffle of the sampler", old.shuffled, new.shuffled),
+        )
+        if before != after
+    ]
+    if not found and not now.starts_anew and now.piece.start != then.position:
+        why = "the trainer passes over other samples than the run has drawn, and its sampler cannot be set"
+        found.append(Finding("start of the sampler", str(then.position), str(now.piece.start), "refuse", why))
+    return found
 
 
 def _data_findings(then: Sidecar, now: Now) -> list[Finding]:
@@ -176,7 +203,12 @@ def needed_positions(start: int, step: int, max_steps: int, piece: Piece) -> int
 
 
 def first_guarded_position(
-    step: int, max_steps: int, sampler_start: int, stated: int | None, record: Mapping[str, Any] | None
+    step: int,
+    max_steps: int,
+    sampler_start: int,
+    stated: int | None,
+    record: Mapping[str, Any] | None,
+    consumed: int | None = None,
 ) -> int:
     """Where a run continues that was interrupted without the guard.
 
@@ -189,6 +221,7 @@ def first_guarded_position(
         sampler_start: where the host lets the sampler start.
         stated: the position that the user states by hand, which is not doubted.
         record: ``trainer_state.json`` of the checkpoint; None where it was not found.
+        consumed: what the trainer counts as consumed, by the present arguments; ``sampler_start`` where None.
 
     Raises:
         ResumeMismatchError: the record contradicts the present arguments, or is missing.
@@ -200,7 +233,7 @@ def first_guarded_position(
         found.append("the checkpoint's trainer_state.json was not found")
     else:
         for what, then, now in (
-            ("samples consumed", record.get("consumed_samples"), sampler_start),
+            ("samples consumed", record.get("consumed_samples"), sampler_start if consumed is None else consumed),
             ("max_steps", record.get("max_steps"), max_steps),
         ):
             if then != now:

@@ -14,7 +14,7 @@ import msgspec
 
 from paddle_epoch_guard.errors import EpochGuardError, SidecarError
 from paddle_epoch_guard.files import written_whole
-from paddle_epoch_guard.index import BlendIndex, ChainIndex, GPTIndex
+from paddle_epoch_guard.index import BlendIndex, ChainIndex, GPTIndex, PassRule
 from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.ledger import Weighted
 from paddle_epoch_guard.order import Reorder, Schedule
@@ -141,6 +141,8 @@ class Sidecar:
     schedule: Schedule
     datasets: tuple[DatasetRecord, ...]
     blend: BlendRecord | None = None
+    passes: PassRule | None = None
+    """How a sampler of ``paddle.io`` reads; None where the pretraining sampler does."""
     epoch_losses: tuple[EpochLoss, ...] = ()
     windows: tuple[Window, ...] = ()
     """The latest, for a boundary whose two sides lie on both sides of an interruption."""
