@@ -38,6 +38,8 @@ class LossCollector:
         self._rank = rank
         self._ranks = ranks
         self._rule = 0
+        self._fault = ""
+        """What failed on this rank; the others are told with the next window, and all give up together."""
         self._hook: host.TokenLosses | None
         try:
             self._hook = host.TokenLosses(model)
@@ -79,15 +81,24 @@ class LossCollector:
         Returns:
             The sums over all ranks, and None; or None and why they cannot be had.
         """
+        told = self._fault
         try:
-            share = _Share(self._rank, self._sums(first_step, last_step))
+            share = _Share(self._rank, None if told else self._sums(first_step, last_step), told)
         except Exception as cause:
-            share = _Share(self._rank, None, f"{type(cause).__name__}: {cause}")
-        shares: list[_Share] = host.gather(share)
-        found, why = self._merge(shares, logged)
+            share = _Share(self._rank, None, _said(cause))
+        try:
+            shares: list[_Share] = host.gather(share)
+        except Exception as cause:
+            self.close()
+            return None, _said(cause)
+        try:
+            found, why = self._merge(shares, logged)
+        except Exception as cause:
+            self._fault = _said(cause)
+            return None, self._fault
         if why is not None:
             self.close()
-        return found, why
+        return found, None if told else why
 
     def _sums(self, first_step: int, last_step: int) -> tuple[WindowLosses, ...] | None:
         assert self._hook is not None
@@ -135,3 +146,7 @@ class LossCollector:
             )
         self._rule = rule
         return together[rule], None
+
+
+def _said(cause: Exception) -> str:
+    return f"{type(cause).__name__}: {cause}"
