@@ -43,8 +43,8 @@ class LossCollector:
         self._hook: host.TokenLosses | None
         try:
             self._hook = host.TokenLosses(model)
-        except Exception:  # a model like no other; the ranks go on to agree that there are no losses to be had
-            self._hook = None
+        except Exception as cause:  # a model like no other; the ranks go on to agree that no losses are to be had
+            self._hook, self._fault = None, _said(cause)
 
     def agree(self) -> str | None:
         """Whether the losses of all samples can be had. Collective; it closes the collector where not.
@@ -52,11 +52,14 @@ class LossCollector:
         Returns:
             None; or why not.
         """
-        gathered = host.gather((self._rank, self._hook.layers if self._hook else 0))
-        with_layer = {rank for rank, layers in gathered if layers}
+        gathered = host.gather((self._rank, self._hook.layers if self._hook else 0, self._fault))
+        with_layer = {rank for rank, layers, _ in gathered if layers}
         if len(with_layer) == self._ranks:
             return None
         self.close()
+        faults = [fault for _, _, fault in gathered if fault]
+        if faults:
+            return faults[0]
         return "the model has no unreduced token-loss layer, as PaddleNLP's criterions have it"
 
     @property
