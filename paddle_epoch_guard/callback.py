@@ -1,5 +1,6 @@
 """The callback: Trainer events in, calls to the rooms out."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import replace
@@ -88,6 +89,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._epochs_before = 0
         self._ran_dry = False
         self._traced: Trace | None = None
+        self._switched_off: set[str] = set()
         if self._collector is not None:
             self._collector.close()
         self._collector = None
@@ -114,13 +116,17 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._plan.install(dataloader)
         if self._plan.schedule is not None:
             host.write_stamp(state, self._plan.stamp)
-        self._epochs_before = state.global_step // max(self._plan.loader.steps_per_epoch, 1)
-        if state.global_step == 0 and args.ignore_load_lr_and_optim:
-            self._warn_of_a_new_beginning(args, state)
+        self._count_passes(state)
+        self._warn_of_a_new_beginning(args, state)
         if state.is_world_process_zero:
             self._open_log(args, state)
         self._collect_losses(args, state, kwargs.get("model"))
         self._trace(state)
+
+    @_shielded
+    def _count_passes(self, state: Any) -> None:
+        assert self._plan is not None
+        self._epochs_before = state.global_step // max(self._plan.loader.steps_per_epoch, 1)
 
     @_shielded
     def _open_log(self, args: Any, state: Any) -> None:
@@ -142,6 +148,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if decision.begun is not None:
             recorder.begin_reorder(decision.begun, state.global_step + 1, plan.dissolved)
 
+    @_shielded
     def _collect_losses(self, args: Any, state: Any, model: Any) -> None:
         """Hooks the model's token-loss layer, on every rank; says so where there is none."""
         plan = self._plan
@@ -181,10 +188,12 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if why is not None and state.is_world_process_zero:
             self._tell(f"each log window's loss goes to its data epochs by share, for {why}", state)
 
+    @_shielded
     def _warn_of_a_new_beginning(self, args: Any, state: Any) -> None:
         """The trainer loads a checkpoint's weights but starts from step 0: its data is drawn again."""
         checkpoint = self.resume_from_checkpoint or args.resume_from_checkpoint
-        if checkpoint and state.is_world_process_zero:
+        begins_anew = state.global_step == 0 and args.ignore_load_lr_and_optim
+        if begins_anew and checkpoint and state.is_world_process_zero:
             self._warn(
                 f"as --ignore_load_lr_and_optim asks, the run starts at step 0 from the weights of {checkpoint}: the "
                 "data that these have seen is drawn again",
@@ -297,8 +306,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """Takes the training loss of the window that ends at this step."""
         if logs is not None and "loss" in logs:
             first_step, self._last_logged = self._last_logged + 1, state.global_step
-            losses = self._losses_since(first_step, logs["loss"], state)
-            self._record(first_step, state.global_step, logs["loss"], losses)
+            self._record(first_step, logs["loss"], state)
 
     def _losses_since(self, first_step: int, loss: Any, state: Any) -> WindowLosses | None:
         """The losses of the window's samples, added up over all ranks; where they cannot be had, all say no alike."""
@@ -309,11 +317,12 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         return losses
 
     @_shielded
-    def _record(self, first_step: int, step: int, loss: Any, losses: WindowLosses | None) -> None:
+    def _record(self, first_step: int, loss: Any, state: Any) -> None:
+        losses = self._losses_since(first_step, loss, state)
         if self._recorder is not None:
             schedule = self._plan.schedule if self._plan is not None else None
-            surplus = 1.0 if schedule is None else schedule.surplus(first_step, step)
-            self._recorder.record(step, float(loss) / surplus, losses)
+            surplus = 1.0 if schedule is None else schedule.surplus(first_step, state.global_step)
+            self._recorder.record(state.global_step, float(loss) / surplus, losses)
 
     @_shielded
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
@@ -325,13 +334,13 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """Writes the sidecar into the checkpoint. Where it cannot be, the checkpoint stays, and training goes on."""
         if self._plan is None or self._plan.schedule is None or not state.is_world_process_zero:
             return
-        folder = host.checkpoint_folder(args, state.global_step)
         try:
+            folder = host.checkpoint_folder(args, state.global_step)
             (folder / SIDECAR_NAME).unlink(missing_ok=True)  # of an earlier part, which wrote this checkpoint before
             write_sidecar(folder, sidecar_of(self._plan, self._recorder, state))
         except Exception as cause:
-            host.logger.warning(
-                f"epoch guard: checkpoint {state.global_step} has no resume protection, its "
+            _say(
+                f"checkpoint {state.global_step} has no resume protection, its "
                 f"epoch_guard.json could not be written: {type(cause).__name__}: {cause}"
             )
 
@@ -339,6 +348,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Writes the summary, says so where the data ended before the run did, and gives the dataset back."""
         plan, recorder = self._plan, self._recorder
+        if self._collector is not None:
+            self._collector.close()
         # A loader's thread may still be fetching ahead: positions of an extended run, which the dataset's own arrays
         # do not have. That dataset is given back when the next run begins.
         if plan is not None and plan.is_live:
@@ -348,8 +359,6 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             recorder.finish(state.global_step, complete=state.global_step >= state.max_steps)
             self._report(args, state)
         self._recorder = None
-        if self._collector is not None:
-            self._collector.close()
 
     def _report(self, args: Any, state: Any) -> None:
         """Writes figures and the report page. Where they cannot be, the logs stay, and make them at any time."""
@@ -366,9 +375,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             page = report_run(args.logging_dir, args.output_dir, state=known, names=plan.words.datasets, log=log)
             host.logger.info(f"epoch guard: report: {page}")
         except Exception as cause:
-            host.logger.warning(
-                f"epoch guard: the report page could not be written: {type(cause).__name__}: {cause}. The logs are "
-                f"complete: 'paddle-epoch-guard report {args.output_dir}' writes it from them"
+            _say(
+                f"the report page could not be written: {type(cause).__name__}: {cause}. The logs are complete: "
+                f"'paddle-epoch-guard report {args.output_dir}' writes it from them"
             )
         finally:
             log.close()
@@ -395,6 +404,12 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def _switch_off(self, event: str, cause: Exception) -> None:
         # The steps that close a window stay, for the ranks must go on agreeing on them; so does the sidecar.
         self._recorder = None
-        host.logger.warning(
-            f"epoch guard: tracking switched off, training goes on. In {event}: {type(cause).__name__}: {cause}"
-        )
+        if event not in self._switched_off:
+            self._switched_off.add(event)
+            _say(f"tracking switched off, training goes on. In {event}: {type(cause).__name__}: {cause}")
+
+
+def _say(text: str) -> None:
+    """Warns; where not even that can be done, training goes on all the same."""
+    with contextlib.suppress(Exception):
+        host.logger.warning(f"epoch guard: {text}")

@@ -19,9 +19,9 @@ class _Share:
     """The data rank: ranks of one number draw the same samples."""
     windows: tuple[WindowLosses, ...] | None
     """Under each rule; None where this rank has no token-loss layer, or reads no data."""
+    fault: str = ""
     surplus: float = 1.0
     """Microbatches drawn, for each of those that the trainer's mean is taken over."""
-    fault: str = ""
 
 
 class LossCollector:
@@ -40,11 +40,13 @@ class LossCollector:
         self._rank = rank
         self._ranks = ranks
         self._rule = 0
+        self._fault = ""
+        """What failed on this rank; the others are told with the next window, and all give up together."""
         self._hook: host.TokenLosses | None
         try:
             self._hook = host.TokenLosses(model)
-        except Exception:  # a model like no other; the ranks go on to agree that there are no losses to be had
-            self._hook = None
+        except Exception as cause:  # a model like no other; the ranks go on to agree that no losses are to be had
+            self._hook, self._fault = None, _said(cause)
 
     def agree(self) -> str | None:
         """Whether the losses of all samples can be had. Collective; it closes the collector where not.
@@ -52,11 +54,14 @@ class LossCollector:
         Returns:
             None; or why not.
         """
-        gathered = host.gather((self._rank, self._hook.layers if self._hook else 0))
-        with_layer = {rank for rank, layers in gathered if layers}
+        gathered = host.gather((self._rank, self._hook.layers if self._hook else 0, self._fault))
+        with_layer = {rank for rank, layers, _ in gathered if layers}
         if len(with_layer) == self._ranks:
             return None
         self.close()
+        faults: list[str] = [fault for _, _, fault in gathered if fault]
+        if faults:
+            return faults[0]
         return "the model has no unreduced token-loss layer, as PaddleNLP's criterions have it"
 
     @property
@@ -81,16 +86,26 @@ class LossCollector:
         Returns:
             The sums over all ranks, and None; or None and why they cannot be had.
         """
+        told = self._fault
         try:
             surplus = 1.0 if self.source is None else self.source.schedule.surplus(first_step, last_step)
-            share = _Share(self._rank, self._sums(first_step, last_step), surplus=surplus)
+            windows = None if told else self._sums(first_step, last_step)
+            share = _Share(self._rank, windows, told, surplus)
         except Exception as cause:
-            share = _Share(self._rank, None, fault=f"{type(cause).__name__}: {cause}")
-        shares: list[_Share] = host.gather(share)
-        found, why = self._merge(shares, logged)
+            share = _Share(self._rank, None, _said(cause))
+        try:
+            shares: list[_Share] = host.gather(share)
+        except Exception as cause:
+            self.close()
+            return None, _said(cause)
+        try:
+            found, why = self._merge(shares, logged)
+        except Exception as cause:
+            self._fault = _said(cause)
+            return None, self._fault
         if why is not None:
             self.close()
-        return found, why
+        return found, None if told else why
 
     def _sums(self, first_step: int, last_step: int) -> tuple[WindowLosses, ...] | None:
         assert self._hook is not None
@@ -140,3 +155,7 @@ class LossCollector:
             )
         self._rule = rule
         return together[rule], None
+
+
+def _said(cause: Exception) -> str:
+    return f"{type(cause).__name__}: {cause}"

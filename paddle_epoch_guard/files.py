@@ -1,11 +1,33 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and files that others write."""
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+_T = TypeVar("_T")
+
+PATIENCE = 10.0
+"""Seconds for which a file is waited for that another process has written."""
+_EVERY = 0.25
+
+
+def waited_for(look: Callable[[], _T | None]) -> _T | None:
+    """What ``look`` finds, asked again for :data:`PATIENCE` seconds while it finds nothing.
+
+    A file system that several machines share may show late what one of them has written. The looks are counted, not
+    timed, so that all ranks look equally often.
+    """
+    found = look()
+    for _ in range(round(PATIENCE / _EVERY)):
+        if found is not None:
+            break
+        time.sleep(_EVERY)
+        found = look()
+    return found
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What is derived before the first step, and agreed upon by all ranks."""
 
+import functools
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ from paddle_epoch_guard.arguments import EpochGuardArguments
 from paddle_epoch_guard.errors import (
     ArgumentsError,
     EpochGuardError,
+    RankMismatchError,
     ResumeMismatchError,
     SidecarError,
 )
+from paddle_epoch_guard.files import waited_for
 from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, PassesIndex, SampleIndex
 from paddle_epoch_guard.index.cache import index_files, load_index
 from paddle_epoch_guard.ledger import (
@@ -71,11 +74,9 @@ def prepare(
     candidates = (checkpoint, args.resume_from_checkpoint, host.checkpoint_folder(args, state.global_step))
     stamp = host.read_stamp(state)
     lenient = arguments.epoch_guard_on_mismatch == "warn"
-    sidecar = None
     try:
+        sidecar = _agreed_sidecar(args, state, stamp, candidates)
         if state.global_step > 0:
-            _, found = together(lambda: find_sidecar(state.global_step, candidates), must_succeed=True)
-            sidecar = the_one(found)
             _check_stamp(stamp, state.global_step, sidecar, candidates)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
         at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
@@ -107,6 +108,60 @@ def prepare(
     except TrackingError as fault:
         host.logger.warning(f"epoch guard: switched off for this run: {fault}")
         return None
+
+
+def _agreed_sidecar(args: Any, state: Any, stamp: host.Stamp | None, candidates: Sequence[Any]) -> Sidecar | None:
+    """The sidecar of the checkpoint that all ranks resume from; None where there is none. Collective.
+
+    Where the run cannot go on without one it is waited for: a file system may show it late.
+
+    Raises:
+        RankMismatchError: the ranks resume at different steps, or from different sidecars.
+        ResumeMismatchError: the trainer may begin anew from the weights of half a checkpoint.
+        SidecarError: the sidecar found is damaged, of an unknown version, or of another step.
+    """
+    step = state.global_step
+    is_needed = stamp is not None and stamp.repaired
+
+    def look() -> tuple[int, bool, Sidecar | None]:
+        if step == 0:
+            _refuse_half_a_checkpoint(args, candidates)
+            return step, False, None
+        return step, is_needed, find_sidecar(step, candidates)
+
+    def look_together() -> tuple[Sidecar | None] | None:
+        _, found = together(look, must_succeed=True)
+        steps = sorted({one for one, _, _ in found})
+        if len(steps) > 1:
+            raise RankMismatchError(
+                f"the ranks resume at different steps: {', '.join(map(str, steps))}. Give all the same checkpoint"
+            )
+        sidecar = the_one([one for _, _, one in found])
+        return None if sidecar is None and any(needed for _, needed, _ in found) else (sidecar,)
+
+    found = waited_for(look_together)
+    return None if found is None else found[0]
+
+
+def _refuse_half_a_checkpoint(args: Any, candidates: Sequence[Any]) -> None:
+    """Whether the trainer may have loaded weights that have seen data, and begin at step 0 all the same.
+
+    It does so where a checkpoint has no trainer_state.json (`_inner_training_loop` in paddlenlp/trainer/trainer.py,
+    3.0.0b4): saving it was interrupted.
+
+    Raises:
+        ResumeMismatchError: there is such a checkpoint, and it is the one that would be resumed from.
+    """
+    if args.ignore_load_lr_and_optim:
+        return
+    named = next((Path(one) for one in candidates[:2] if isinstance(one, (str, Path)) and Path(one).is_dir()), None)
+    folder = named or (None if args.overwrite_output_dir else host.newest_checkpoint(args))
+    if folder is not None and not (folder / "trainer_state.json").is_file():
+        raise ResumeMismatchError(
+            f"{folder}: no trainer_state.json in it: saving it was interrupted. Resumed from it, the trainer begins "
+            "at step 0 with the weights in it, and draws what these have seen once more. Resume from an earlier "
+            "checkpoint. If the run is to begin anew, move this folder away, or set --overwrite_output_dir"
+        )
 
 
 def _check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, candidates: Sequence[Any]) -> None:
@@ -390,7 +445,8 @@ def _open_parts(start: _Start, wanted: dict[int, tuple[Description, ...]]) -> Sa
         assert live.arrays is not None
         parts = []
         for description, record in zip(descriptions, start.datasets[at].parts, strict=True):
-            folder = _folder_of(datasets[at], description) or host.index_folders(datasets[at])[-1]
+            found_in = waited_for(functools.partial(_folder_of, datasets[at], description))
+            folder = found_in or host.index_folders(datasets[at])[-1]
             part = live if description == live.description else load_index(folder, description, live.arrays.sizes)
             parts.append(part)
             digest = DatasetRecord.of(part).parts[0].order_digest

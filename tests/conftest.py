@@ -5,6 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from paddle_epoch_guard import files
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """What is not there will not come."""
+    monkeypatch.setattr(files, "PATIENCE", 0.5)
+
 
 class Messages(logging.Handler):
     def __init__(self):

@@ -267,7 +267,10 @@ def test_the_checkpoint_is_found_where_the_trainer_resumes_from(tmp_path, datase
 
 
 def damage(path, change):
+    """Changes a sidecar as an older release, which had no digest, would have written it."""
     content = json.loads(path.read_text())
+    del content["digest"]
+    content["version"] = 1
     change(content)
     path.write_text(json.dumps(content))
 
@@ -276,7 +279,9 @@ def damage(path, change):
     ("change", "message"),
     [
         (lambda c: c.update(step=19), "written at step 19; the run resumes at step 20"),
-        (lambda c: c.update(version=2), "version 2; this release reads version 1"),
+        (lambda c: c.update(version=3), "version 3; this release reads versions 1 and 2"),
+        (lambda c: c.update(version=2), "damaged, it does not begin with its digest"),
+        (lambda c: c.update(max_steps=10**30), "the number 1000000000000000000000000000000"),
         (lambda c: c.pop("reorders"), "missing required field `reorders`"),
         (lambda c: c["reorders"][0].update(stop=-5), "a reorder of positions 0 to -5"),
         (lambda c: c["reorders"][0].update(mix="../x"), "the mix '../x'"),

@@ -20,7 +20,15 @@ from paddle_epoch_guard.host.dataset import (
 from paddle_epoch_guard.host.loader import Loader, follow_loader, pieces_ahead, rewind_sampler, start_sampler
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.ranks import gather
-from paddle_epoch_guard.host.state import Stamp, checkpoint_folder, read_stamp, stamp_step, trainer_record, write_stamp
+from paddle_epoch_guard.host.state import (
+    Stamp,
+    checkpoint_folder,
+    newest_checkpoint,
+    read_stamp,
+    stamp_step,
+    trainer_record,
+    write_stamp,
+)
 
 __all__ = [
     "Loader",
@@ -37,6 +45,7 @@ __all__ = [
     "is_first_on_its_machine",
     "is_plain",
     "logger",
+    "newest_checkpoint",
     "pick_datasets",
     "pieces_ahead",
     "read_dataset",

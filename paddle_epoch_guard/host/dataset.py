@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import paddle
 from paddlenlp.data.blendable_dataset import BlendableDataset
 from paddlenlp.data.causal_dataset import GPTDataset, _build_index_mappings
 
+from paddle_epoch_guard.errors import IndexFileError
 from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
+from paddle_epoch_guard.index.cache import index_files
 from paddle_epoch_guard.index.chain import chained_arrays
 from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.verify import IndexArrays
@@ -108,17 +111,29 @@ def build_index(dataset: Any, description: Description) -> None:
     """Lets the host build the index files of another description of a dataset's corpus.
 
     To be called on the first process of each machine; the others would wait for it without end
-    (`_build_index_mappings` in paddlenlp/data/causal_dataset.py). What the host prints is left out.
+    (`_build_index_mappings` in paddlenlp/data/causal_dataset.py, 3.0.0b4). What the host prints is left out.
+
+    The host writes under the files' own names, over files that another run may have mapped by now: that run would die
+    of a bus error. So it builds in a folder beside them, from which they are moved.
 
     Args:
         dataset: the live ``GPTDataset``.
         description: what to build; its corpus is the dataset's.
+
+    Raises:
+        IndexFileError: the host could not write them.
+        OSError: the folder cannot be written.
     """
     if not is_first_on_its_machine():
         return
     sizes = dataset.indexed_dataset.sizes
     first, last = split_documents(description.split, description.name, len(sizes))
-    with contextlib.redirect_stdout(io.StringIO()):
+    folder = index_folders(dataset)[-1]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=".epoch_guard_build.", dir=folder) as building,
+        contextlib.redirect_stdout(io.StringIO()) as said,
+    ):
         _build_index_mappings(
             description.name,
             description.prefix,
@@ -129,8 +144,16 @@ def build_index(dataset: Any, description: Description) -> None:
             description.seq_length,
             description.seed,
             False,
-            data_cache_path=str(index_folders(dataset)[-1]),
+            data_cache_path=building,
         )
+        built = index_files(Path(building), description)
+        if not all(file.is_file() for file in built.values()):  # the host swallows an OSError
+            raise IndexFileError(
+                f"{folder}: the host could not build the index for {description.samples_requested} samples and seed "
+                f"{description.seed}. Check that the disk has room. The host said: {said.getvalue().strip()[-500:]}"
+            )
+        for file in [*built.values(), *Path(building).glob("*.dsc")]:
+            os.replace(file, folder / file.name)
 
 
 def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...]) -> None:

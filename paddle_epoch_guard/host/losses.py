@@ -4,7 +4,9 @@ PaddleNLP's decoder models keep one in their criterion (`criterion.loss_func`, p
 ``CrossEntropyLoss(reduction="none")``, or a ``ParallelCrossEntropy`` under tensor parallelism.
 """
 
+import functools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,21 @@ from paddle.distributed.fleet.meta_parallel import ParallelCrossEntropy
 
 _MERGE = 256  # microbatches after which the small tensors are joined to one
 _hooks: "weakref.WeakKeyDictionary[Any, list[Any]]" = weakref.WeakKeyDictionary()
+
+
+def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
+    """A hook runs within the model's forward: what fails in it is kept for later, and nothing more is collected."""
+
+    @functools.wraps(hook)
+    def harmless(self: "TokenLosses", *args: Any) -> None:
+        if self.fault is not None:
+            return
+        try:
+            hook(self, *args)
+        except Exception as cause:
+            self.fault = f"{type(cause).__name__}: {cause}"
+
+    return harmless
 
 
 class TokenLosses:
@@ -27,9 +44,11 @@ class TokenLosses:
 
     Attributes:
         layers: how many unreduced token-loss layers the model has; with none, nothing is collected.
+        fault: why no more is collected; None while all is well.
     """
 
     def __init__(self, model: Any) -> None:
+        self.fault: str | None = None
         self._rows: list[Any] = []
         self._microbatches: list[int] = []
         self._forward: list[Any] | None = None
@@ -49,8 +68,7 @@ class TokenLosses:
         """Takes the hooks off the model."""
         for hook in self._hooks:
             hook.remove()
-        self._hooks = []
-        self.take()
+        self._hooks, self._rows, self._microbatches = [], [], []
 
     def take(self) -> list[npt.NDArray[np.float64]]:
         """What was collected since the last time, brought over from the device at once.
@@ -59,7 +77,12 @@ class TokenLosses:
             For each microbatch, in order, ``[samples, 4]``: the sum of the token losses, and how many tokens have a
             loss above zero, a label that is not ignored, and any loss at all. A microbatch whose losses are not one
             row for each sample has no rows.
+
+        Raises:
+            RuntimeError: they could not be collected.
         """
+        if self.fault is not None:
+            raise RuntimeError(self.fault)
         rows, sizes = self._rows, self._microbatches
         self._rows, self._microbatches = [], []
         if not sizes:
@@ -67,17 +90,20 @@ class TokenLosses:
         values = paddle.concat(rows).numpy().astype(np.float64) if rows else np.empty((0, 4))
         return np.split(values, np.cumsum(sizes)[:-1])
 
+    @_harmless
     def _begin(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, paddle.Tensor) and value.ndim]
         self._samples = int(tensors[0].shape[0]) if tensors else 0
         self._forward = [] if model.training else None
 
+    @_harmless
     def _take(self, layer: Any, inputs: Any, losses: Any) -> None:
         if self._forward is None:
             return
         with paddle.no_grad():
             self._forward.append(_sums(layer, inputs, losses.detach(), self._samples))
 
+    @_harmless
     def _end(self, model: Any, inputs: Any, outputs: Any) -> None:
         forward, self._forward = self._forward, None
         if forward is None:

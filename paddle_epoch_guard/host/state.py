@@ -64,6 +64,16 @@ def trainer_record(checkpoint: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def newest_checkpoint(args: Any) -> Path | None:
+    """The checkpoint that ``get_last_checkpoint`` of paddlenlp/trainer/trainer_utils.py (3.0.0b4) resumes from.
+
+    That is the one with the highest number, however much of it has been written.
+    """
+    folder = Path(args.output_dir)
+    found = [one for one in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if one.is_dir() and one.name[11:].isdigit()]
+    return max(found, key=lambda one: int(one.name[11:]), default=None)
+
+
 def checkpoint_folder(args: Any, step: int) -> Path:
     """Where the trainer keeps the checkpoint of a step (`_save_checkpoint` in paddlenlp/trainer/trainer.py)."""
     return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"

@@ -1,5 +1,6 @@
 """The places where the order changes: a line in the loss chart for each, and a verdict on what the loss did there."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -86,7 +87,9 @@ class CutRecorder:
         self._conclude()
 
     def evaluate(self, step: int, loss: float) -> None:
-        """Takes an evaluation after ``step``."""
+        """Takes an evaluation after ``step``; one that is not a finite number says nothing."""
+        if not math.isfinite(loss):
+            return
         self.evaluations.append((step, loss))
         for watch in self._watches:
             watch.evaluate(step, loss)

@@ -4,6 +4,7 @@ A file is a run of records, each behind its length in 8 bytes (``visualdl/writer
 own ``LogReader`` takes a length as it comes: a damaged one makes it ask for any amount of memory.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ def read_log_file(path: Path, tags: Iterable[str] = ()) -> LogFile:
     wanted = tuple(tags)
     needles = tuple(tag.encode() for tag in wanted)
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise OSError("it is no regular file")
         with path.open("rb") as stream:
             while header := stream.read(8):
                 length = int.from_bytes(header, "little")
@@ -59,6 +62,27 @@ def read_log_file(path: Path, tags: Iterable[str] = ()) -> LogFile:
     except DecodeError:
         found.fault = "damaged; read up to there"
     return found
+
+
+def sound_length(path: Path) -> tuple[int, bool]:
+    """How far a file is a run of whole records, by their lengths alone.
+
+    Returns:
+        The bytes of its whole records, and whether something else than half a record comes behind them.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as stream:
+        while at + 8 <= size:
+            length = int.from_bytes(stream.read(8), "little")
+            if not 0 < length <= _LARGEST_RECORD:
+                return at, True
+            if at + 8 + length > size:
+                break
+            at = stream.seek(length, os.SEEK_CUR)
+    return at, False
 
 
 def _take(found: LogFile, record: Record, wanted: tuple[str, ...]) -> None:

@@ -3,23 +3,28 @@
 VisualDL 2.5.3 shows one file per directory, the newest, and draws the same tag of several directories in one
 chart. So the guard never writes into the trainer's directory, gives each line a directory of its own, and
 always uses one file name, to which a resumed run appends.
+
+The records are VisualDL's; its ``LogWriter`` is not used. That writes from a thread for each file, where a full disk
+or a folder that is gone costs the record and is said on the screen alone; and it appends behind half a record,
+whereafter nothing that follows can be read.
 """
 
 import contextlib
-import io
-from collections import OrderedDict
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from visualdl import LogWriter
+from visualdl.component import base_component as components
+from visualdl.utils.figure_util import figure_to_image
 
+from paddle_epoch_guard.report.logfile import sound_length
 from paddle_epoch_guard.resume import SIDECAR_NAME
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE_NAME = "vdlrecords.epoch_guard.log"
-_OPEN_AT_MOST = 16  # each open writer holds a file and a thread
 
 
 class Sink(Protocol):
@@ -52,18 +57,22 @@ class EpochGuardLog:
     def __init__(self, logging_dir: str | Path, also: Sink | None = None) -> None:
         self.root = Path(logging_dir) / "epoch_guard"
         self._also = also
-        self._writers: OrderedDict[str, LogWriter] = OrderedDict()
+        self._waiting: dict[str, list[bytes]] = {}
+        """By directory: records that are not in its file yet."""
+        self._checked: set[str] = set()
+        """Directories whose file was found to end with a whole record."""
 
     def exists(self, directory: str) -> bool:
         """Whether a log was ever written in ``directory``, by this run or an earlier one."""
-        return (self.root / directory / FILE_NAME).is_file()
+        return directory in self._waiting or (self.root / directory / FILE_NAME).is_file()
 
     def set_aside(self, directory: str = ".") -> None:
         """Takes what earlier runs wrote in ``directory`` and below out of VisualDL's sight.
 
         The files stay where they are, under names that VisualDL does not read.
         """
-        self._close()
+        self._write()
+        self._checked = set()
         keep_aside(self.root / directory, FILE_NAME, "epoch_guard.log")
         keep_aside(self.root / directory, SIDECAR_NAME, SIDECAR_NAME)
         if self._also is not None:
@@ -78,17 +87,14 @@ class EpochGuardLog:
             step: its place on the x axis; a whole number.
             directory: below ``epoch_guard/``; each is a line of its own.
             alone: whether it goes to VisualDL alone, for the further loggers have it from the trainer.
-
-        Raises:
-            OSError: the folder cannot be written.
         """
-        self._writer(directory).add_scalar(tag=_tag(tag), value=float(value), step=int(step))
+        self._add(directory, components.scalar(_tag(tag), float(value), int(step), _now()))
         if self._also is not None and not alone:
             self._also.scalar(tag, float(value), int(step), directory)
 
     def text(self, tag: str, text: str, step: int, directory: str = ".") -> None:
         """Adds a text; VisualDL shows it plain. The tag must not be a scalar's too."""
-        self._writer(directory).add_text(tag=_tag(tag), text_string=text, step=int(step))
+        self._add(directory, components.text(_tag(tag), text, int(step), _now()))
         if self._also is not None:
             self._also.text(tag, text, int(step), directory)
 
@@ -100,44 +106,74 @@ class EpochGuardLog:
             figure: drawn anew by VisualDL, at the figure's own dpi. It needs no window.
             step: the step at which the picture was made.
             directory: below ``epoch_guard/``.
-
-        Raises:
-            OSError: the folder cannot be written.
         """
-        self._writer(directory).add_figure(tag=_tag(tag), figure=figure, step=int(step))
+        self._add(directory, components.image(_tag(tag), figure_to_image(figure), int(step), _now()))
 
     def flush(self) -> None:
-        """Hands everything to the file system, so that a reader sees it."""
-        for writer in self._writers.values():
-            writer.flush()
+        """Hands everything to the file system, so that a reader sees it.
+
+        Raises:
+            OSError: a folder cannot be written. What it was to hold is given up.
+        """
+        self._write()
         if self._also is not None:
             self._also.flush()
 
     def close(self) -> None:
-        """Closes all files. Writing again afterwards opens them again, to append."""
-        self._close()
+        """Hands everything over; no file stays open. Writing again afterwards appends."""
+        self._write()
         if self._also is not None:
             self._also.close()
 
-    def _close(self) -> None:
-        while self._writers:
-            _, writer = self._writers.popitem()
-            writer.close()
+    def _add(self, directory: str, record: components.Record) -> None:
+        self._waiting.setdefault(directory, []).append(_framed(record))
 
-    def _writer(self, directory: str) -> LogWriter:
-        if directory in self._writers:
-            self._writers.move_to_end(directory)
-            return self._writers[directory]
-        while len(self._writers) >= _OPEN_AT_MOST:
-            _, oldest = self._writers.popitem(last=False)
-            oldest.close()
-        folder = self.root / directory
-        folder.mkdir(parents=True, exist_ok=True)
-        # It prints a line when it appends to a file that is there, which is what is wanted here.
-        with contextlib.redirect_stdout(io.StringIO()):
-            writer = LogWriter(logdir=str(folder), file_name=FILE_NAME)
-        self._writers[directory] = writer
-        return writer
+    def _write(self) -> None:
+        while self._waiting:
+            directory, records = self._waiting.popitem()
+            path = self.root / directory / FILE_NAME
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if directory not in self._checked:
+                _end_with_a_whole_record(path)
+                self._checked.add(directory)
+            if not path.exists():
+                records.insert(0, _framed(components.meta_data(walltime=_now())))
+            _append(path, b"".join(records))
+
+
+def _framed(record: components.Record) -> bytes:
+    """A record behind its length (``visualdl/writer/record_writer.py``, 2.5.3)."""
+    content: bytes = record.SerializeToString()
+    return len(content).to_bytes(8, "little") + content
+
+
+def _now() -> int:
+    return round(time.time() * 1000)
+
+
+def _end_with_a_whole_record(path: Path) -> None:
+    """Cuts off half a record at the end of a file, as an interruption leaves it; sets a damaged file aside."""
+    if not path.exists():
+        return
+    length, is_damaged = sound_length(path)
+    if is_damaged:
+        keep_aside(path.parent, path.name, "epoch_guard.log")
+    elif length < path.stat().st_size:
+        os.truncate(path, length)
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Appends to a file, all or nothing."""
+    with path.open("ab", buffering=0) as stream:
+        before = stream.tell()
+        try:
+            if stream.write(content) < len(content):  # the disk is full; what the system says of it comes next
+                stream.write(content[-1:])
+                raise OSError(f"{path}: written in part")
+        except OSError:
+            with contextlib.suppress(OSError):
+                stream.truncate(before)
+            raise
 
 
 def keep_aside(folder: Path, pattern: str, ending: str) -> None:

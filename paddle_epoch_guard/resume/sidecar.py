@@ -1,14 +1,17 @@
 """The sidecar: the guard's state in a checkpoint, ``checkpoint-<g>/epoch_guard.json``.
 
 It lies beside the trainer's own files, so that it goes where the checkpoint goes: copied with it, and rotated
-away with it.
+away with it. Its first line holds a digest of all the rest, so that a byte that has changed is noticed, even where the
+number that it stands in still is one.
 """
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -20,8 +23,12 @@ from paddle_epoch_guard.ledger import Weighted
 from paddle_epoch_guard.order import Reorder, Schedule
 
 SIDECAR_NAME = "epoch_guard.json"
-VERSION = 1
+VERSION = 2
+_READ = (1, VERSION)
+"""Versions that are read. Version 1 had no digest."""
 _BYTES = 1 << 24  # thousands of datasets and epochs fit; anything larger was not written by this package
+_UP_TO = 1 << 62
+_HEAD = re.compile(rb'\{\n  "digest": "([0-9a-f]{32})",')
 
 
 @dataclass(frozen=True)
@@ -180,10 +187,52 @@ def write_sidecar(checkpoint: Path, sidecar: Sidecar) -> None:
 
     Raises:
         OSError: the folder cannot be written.
+        ValueError: the state could not be read back.
     """
-    content = msgspec.json.format(msgspec.json.encode(sidecar), indent=2) + b"\n"
+    body = msgspec.json.format(msgspec.json.encode(sidecar), indent=2) + b"\n"
+    content = b'{\n  "digest": "' + _digest(body) + b'",' + body[1:]
+    _decode(content)
     with written_whole(checkpoint / SIDECAR_NAME) as stream:
         stream.write(content)
+
+
+def _digest(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).hexdigest().encode()
+
+
+def _decode(content: bytes) -> Sidecar:
+    """The state that a file holds.
+
+    Raises:
+        ValueError: it holds none that can be used; also as msgspec's and this package's own errors.
+    """
+    if len(content) > _BYTES:
+        raise ValueError(f"more than {_BYTES} bytes")
+    version = msgspec.json.decode(content, type=_Version).version
+    if version not in _READ:
+        raise ValueError(f"version {version}; this release reads versions {' and '.join(map(str, _READ))}")
+    head = _HEAD.match(content)
+    if head is None and version > 1:
+        raise ValueError("damaged, it does not begin with its digest")
+    if head is not None and head[1] != _digest(b"{" + content[head.end() :]):
+        raise ValueError("damaged, its content does not have the digest that it names")
+    _check_numbers(msgspec.json.decode(content))
+    return msgspec.json.decode(content, type=Sidecar)
+
+
+def _check_numbers(found: Any) -> None:
+    """Whether all numbers are of a size that a run can have: arithmetic with others may take any time and memory.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if isinstance(found, dict):
+        found = list(found.values())
+    if isinstance(found, list):
+        for one in found:
+            _check_numbers(one)
+    elif isinstance(found, (int, float)) and not abs(found) < _UP_TO:
+        raise ValueError(f"the number {str(found)[:40]}")
 
 
 def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:
@@ -205,6 +254,8 @@ def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:
         "it, move this file away"
     )
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise OSError("it is no regular file")
         with path.open("rb") as stream:
             content = stream.read(_BYTES + 1)
     except FileNotFoundError:
@@ -212,12 +263,7 @@ def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:
     except OSError as cause:
         raise SidecarError(f"{path}: cannot be read ({cause}). {next_move}") from cause
     try:
-        if len(content) > _BYTES:
-            raise SidecarError(f"more than {_BYTES} bytes")
-        version = msgspec.json.decode(content, type=_Version).version
-        if version != VERSION:
-            raise SidecarError(f"version {version}; this release reads version {VERSION}")
-        sidecar = msgspec.json.decode(content, type=Sidecar)
+        sidecar = _decode(content)
     except (msgspec.MsgspecError, EpochGuardError, ValueError, RecursionError) as cause:
         raise SidecarError(f"{path}: not a sidecar that can be used: {cause}. {next_move}") from cause
     if sidecar.step != step:
