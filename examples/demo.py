@@ -17,13 +17,12 @@ from pathlib import Path
 os.environ.setdefault("GLOG_minloglevel", "2")  # paddle's own start-up lines
 
 import paddle
-from paddlenlp.trainer import TrainerCallback
-from paddlenlp.utils.log import logger
 from rich.console import Console
 from rich.table import Table
 
 from corpus import Corpus, write_corpus
 from figures import draw_runs
+from hosts import CPU_ARGUMENTS, TrainerCallback, logger
 from models import HashedNgramLM, tiny_llama
 from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
@@ -113,6 +112,7 @@ def train(
         prediction_loss_only=True,
         seed=SEED,
         epoch_guard=mode,
+        **CPU_ARGUMENTS,
     )
     dataset, held_out = build_datasets([corpus.prefix], args, SEQ_LENGTH, split=SPLIT, valid_samples=EVAL_SAMPLES)
     callbacks = [EpochGuardCallback()]

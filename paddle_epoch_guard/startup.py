@@ -36,8 +36,6 @@ from paddle_epoch_guard.resume import (
     audit,
     decide_order,
     extend_parts,
-    find_checkpoint,
-    find_sidecar,
     first_guarded_position,
     in_force,
     needed_positions,
@@ -74,7 +72,7 @@ def prepare(
     sidecar = None
     try:
         if state.global_step > 0:
-            _, found = together(lambda: find_sidecar(state.global_step, candidates), must_succeed=True)
+            _, found = together(lambda: _find_sidecar(state.global_step, candidates), must_succeed=True)
             sidecar = the_one(found)
             _check_stamp(stamp, state.global_step, sidecar, candidates)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
@@ -107,6 +105,12 @@ def prepare(
     except TrackingError as fault:
         host.logger.warning(f"epoch guard: switched off for this run: {fault}")
         return None
+
+
+def _find_sidecar(step: int, candidates: Sequence[Any]) -> Sidecar | None:
+    """The sidecar of the checkpoint that the run resumes from; None where there is no checkpoint, or none in it."""
+    checkpoint = host.find_checkpoint(candidates)
+    return None if checkpoint is None else read_sidecar(checkpoint, step)
 
 
 def _check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, candidates: Sequence[Any]) -> None:
@@ -271,7 +275,7 @@ def _read(
 
 def _earlier(live: tuple[DatasetRecord, ...], candidates: tuple[Any, ...]) -> Sidecar | None:
     """The record of the run whose weights are taken; None where it is not known, or drew from another index."""
-    checkpoint = find_checkpoint(candidates)
+    checkpoint = host.find_checkpoint(candidates)
     if checkpoint is None:
         return None
     record = host.trainer_record(checkpoint) or {}
@@ -303,7 +307,7 @@ def _with_blend(start: _Start, index: BlendIndex) -> _Start:
 
 
 def _trainer_record(candidates: tuple[Any, ...]) -> dict[str, Any] | None:
-    checkpoint = find_checkpoint(candidates)
+    checkpoint = host.find_checkpoint(candidates)
     return None if checkpoint is None else host.trainer_record(checkpoint)
 
 

@@ -1,11 +1,9 @@
-"""Everything that depends on the host libraries: the only room that imports paddle or paddlenlp.
+"""Everything that depends on the host libraries: the only room that imports paddle, paddlenlp or paddleformers.
 
-Written against paddlenlp 3.0.0b4 and paddlepaddle 3.0 to 3.3.
+Written against paddlenlp 3.0.0b4 and paddleformers 1.2.0, with paddlepaddle 3.0 to 3.3.
 """
 
-from paddlenlp.trainer import TrainerCallback
-from paddlenlp.utils.log import logger
-
+from paddle_epoch_guard.host import library
 from paddle_epoch_guard.host.dataset import (
     build_index,
     constituents,
@@ -20,7 +18,18 @@ from paddle_epoch_guard.host.dataset import (
 from paddle_epoch_guard.host.loader import Loader, first_piece, follow_loader, start_sampler
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.ranks import gather
-from paddle_epoch_guard.host.state import Stamp, checkpoint_folder, read_stamp, stamp_step, trainer_record, write_stamp
+from paddle_epoch_guard.host.state import (
+    Stamp,
+    checkpoint_folder,
+    find_checkpoint,
+    read_stamp,
+    stamp_step,
+    trainer_record,
+    write_stamp,
+)
+
+TrainerCallback = library.part("trainer").TrainerCallback
+logger = library.part("utils.log").logger
 
 __all__ = [
     "Loader",
@@ -30,6 +39,7 @@ __all__ = [
     "build_index",
     "checkpoint_folder",
     "constituents",
+    "find_checkpoint",
     "first_piece",
     "follow_loader",
     "gather",

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddlenlp.data.blendable_dataset import BlendableDataset
-from paddlenlp.data.causal_dataset import GPTDataset, _build_index_mappings
 
+from paddle_epoch_guard.host import library
 from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.chain import chained_arrays
 from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.order import Order, Reorder
+
+BlendableDataset = library.part("data.blendable_dataset").BlendableDataset
+GPTDataset = library.part("data.causal_dataset").GPTDataset
 
 
 def read_dataset(dataset: Any) -> SampleIndex | None:
@@ -44,7 +46,7 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
     return None
 
 
-def _read_gpt(dataset: GPTDataset) -> GPTIndex:
+def _read_gpt(dataset: Any) -> GPTIndex:
     description = Description.parse(dataset.desc, "the dataset's desc")
     arrays = {which: _own(dataset, which) for which in ("doc_idx", "sample_idx", "shuffle_idx")}
     sources = {
@@ -97,7 +99,7 @@ def pick_datasets(weights: Any, positions: int, dtype: Any) -> tuple[Any, Any]:
     Returns:
         Dataset, and position in it, ``[n]`` each.
     """
-    from fast_dataindex import helpers  # as paddlenlp does, where it is needed
+    from fast_dataindex import helpers  # as the host does, where it is needed
 
     which, inner = np.zeros(positions, dtype=dtype), np.zeros(positions, dtype=np.int64)
     helpers.build_blending_indices(which, inner, weights, len(weights), positions, False)
@@ -108,7 +110,7 @@ def build_index(dataset: Any, description: Description) -> None:
     """Lets the host build the index files of another description of a dataset's corpus.
 
     To be called on the first process of each machine; the others would wait for it without end
-    (`_build_index_mappings` in paddlenlp/data/causal_dataset.py). What the host prints is left out.
+    (`_build_index_mappings` in data/causal_dataset.py of paddlenlp and paddleformers). What the host prints is left out.
 
     Args:
         dataset: the live ``GPTDataset``.
@@ -119,7 +121,7 @@ def build_index(dataset: Any, description: Description) -> None:
     sizes = dataset.indexed_dataset.sizes
     first, last = split_documents(description.split, description.name, len(sizes))
     with contextlib.redirect_stdout(io.StringIO()):
-        _build_index_mappings(
+        library.part("data.causal_dataset")._build_index_mappings(
             description.name,
             description.prefix,
             np.arange(first, last, 1, np.int32),

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import paddle
-from paddlenlp.utils.batch_sampler import DistributedBatchSampler
 
+from paddle_epoch_guard.host import library
 from paddle_epoch_guard.order import Piece
+
+DistributedBatchSampler = library.part("utils.batch_sampler").DistributedBatchSampler
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class Loader:
 def follow_loader(args: Any, loader: Any) -> Loader:
     """How the training dataloader reads: exactly, for the sampler of ``run_pretrain.py``.
 
-    The true start is the sampler's own ``consumed_samples``: the trainer's state is reset before
-    ``on_train_begin`` (paddlenlp/trainer/trainer.py, `_inner_training_loop`).
+    In paddleformers 1.2.0 that is the sampler of ``deepseek_v3_pretrain`` and, for GPT datasets, of ``ernie_pretrain``.
+    The true start is the sampler's own ``consumed_samples``: the trainer's state is reset before ``on_train_begin``
+    (trainer/trainer.py, `_inner_training_loop`).
 
     Args:
         args: the training arguments.
