@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # paddle's own start-up lines
@@ -76,7 +77,7 @@ def main() -> None:
     console.print(result_table(summary))
     console.print("Written: summary.json and loss.png in", str(options.output), soft_wrap=True)
     console.print(
-        "Look at the log: ", f".venv/bin/visualdl --logdir {options.output / 'logs'} --port 8040", soft_wrap=True
+        "Look at the log: ", f"{Path(sys.prefix).name}/bin/visualdl --logdir {options.output / 'logs'} --port 8040", soft_wrap=True
     )
 
 

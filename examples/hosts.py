@@ -15,6 +15,8 @@ DistributedBatchSampler = library.part("utils.batch_sampler").DistributedBatchSa
 build_train_valid_test_datasets = library.part("data.causal_dataset").build_train_valid_test_datasets
 make_builder = library.part("data.indexed_dataset").make_builder
 logger = library.part("utils.log").logger
+LlamaConfig = library.part("transformers").LlamaConfig
+LlamaForCausalLM = library.part("transformers").LlamaForCausalLM
 
 CPU_ARGUMENTS = {}
 """Training arguments without which the library does not train, save and resume on a CPU."""

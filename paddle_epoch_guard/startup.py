@@ -222,7 +222,7 @@ def _read(
     loader = host.follow_loader(args, dataloader)
     index = host.read_dataset(loader.dataset)
     step = state.global_step
-    skipped = tuple((first, last) for first, last in args.skip_data_intervals or ())
+    skipped = host.skipped_steps(args)
     options = UnifyOptions(
         unified=arguments.epoch_guard == "unified",
         mix=arguments.epoch_guard_mix,

@@ -15,7 +15,7 @@ from paddle_epoch_guard.host.dataset import (
     read_dataset,
     restore_dataset,
 )
-from paddle_epoch_guard.host.loader import Loader, first_piece, follow_loader, start_sampler
+from paddle_epoch_guard.host.loader import Loader, first_piece, follow_loader, skipped_steps, start_sampler
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.ranks import gather
 from paddle_epoch_guard.host.state import (
@@ -52,6 +52,7 @@ __all__ = [
     "read_dataset",
     "read_stamp",
     "restore_dataset",
+    "skipped_steps",
     "stamp_step",
     "start_sampler",
     "trainer_record",

@@ -1,6 +1,7 @@
 """The live dataset: its arrays, those put in their place, and the host's builders of index files."""
 
 import contextlib
+import importlib
 import io
 import os
 import re
@@ -88,6 +89,14 @@ def is_first_on_its_machine() -> bool:
     return int(os.environ.get("PADDLE_RANK_IN_NODE", 0)) == 0
 
 
+def _index_helpers() -> Any:
+    """The host's compiled helpers, imported where they are needed, as the host does."""
+    try:
+        return importlib.import_module("fast_dataindex.helpers")
+    except ModuleNotFoundError:  # paddlenlp 2.8.1 has them from another package
+        return importlib.import_module("tool_helpers.helpers")
+
+
 def pick_datasets(weights: Any, positions: int, dtype: Any) -> tuple[Any, Any]:
     """The host's rule for a blend: each position draws from the dataset that is furthest behind its weight.
 
@@ -99,7 +108,7 @@ def pick_datasets(weights: Any, positions: int, dtype: Any) -> tuple[Any, Any]:
     Returns:
         Dataset, and position in it, ``[n]`` each.
     """
-    from fast_dataindex import helpers  # as the host does, where it is needed
+    helpers = _index_helpers()
 
     which, inner = np.zeros(positions, dtype=dtype), np.zeros(positions, dtype=np.int64)
     helpers.build_blending_indices(which, inner, weights, len(weights), positions, False)

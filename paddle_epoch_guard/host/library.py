@@ -6,25 +6,26 @@ import sys
 from typing import Any
 
 LIBRARIES = ("paddlenlp", "paddleformers")
-_TRAINER = "trainer.trainer"  # loaded by both with the first use of their Trainer
 
 
 def _pick() -> str:
-    """The library whose Trainer the script has imported; where there is none yet, the one that is installed.
+    """The library whose Trainer the script has imported; else the one it has begun to import; else the one installed.
 
     Raises:
         ModuleNotFoundError: neither is installed.
     """
-    for name in LIBRARIES:
-        if f"{name}.{_TRAINER}" in sys.modules:
-            return name
-    for name in LIBRARIES:
-        if name in sys.modules or importlib.util.find_spec(name) is not None:
-            return name
+    for is_in_use in (_has_trainer, sys.modules.__contains__, importlib.util.find_spec):
+        for name in LIBRARIES:
+            if is_in_use(name):
+                return name
     raise ModuleNotFoundError(
         f"epoch guard: neither {' nor '.join(LIBRARIES)} is installed here. Install the library that trains: "
         'pip install "paddle-epoch-guard[paddlenlp]" or "paddle-epoch-guard[paddleformers]"'
     )
+
+
+def _has_trainer(name: str) -> bool:
+    return f"{name}.trainer.trainer" in sys.modules  # both load it when their Trainer is first used
 
 
 NAME = _pick()

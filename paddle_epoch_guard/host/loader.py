@@ -48,13 +48,14 @@ def follow_loader(args: Any, loader: Any) -> Loader:
         and not getattr(args, "enable_auto_parallel", False)
     )
     kind = type(loader if sampler is None else sampler)
+    nranks = int(sampler.nranks) if known else int(args.dataset_world_size)
     return Loader(
         dataset=getattr(loader, "dataset", None),
         sampler=f"{kind.__module__}.{kind.__qualname__}",
         start=int(sampler.consumed_samples) if known else None,
-        stop=int(sampler.total_size) if known else 0,
+        stop=min(int(sampler.total_size), len(sampler.dataset) // nranks * nranks) if known else 0,
         micro_batch=int(sampler.batch_size) if known else int(args.train_batch_size),
-        world_size=int(sampler.nranks) if known else int(args.dataset_world_size),
+        world_size=nranks,
         keeps_tail=known and not sampler.drop_last,
     )
 
@@ -77,6 +78,11 @@ def first_piece(loader: Loader, accumulation: int, first_step: int) -> Piece:
         stop=loader.stop,
         keeps_tail=loader.keeps_tail,
     )
+
+
+def skipped_steps(args: Any) -> tuple[tuple[int, int], ...]:
+    """Ranges of steps, ends included, whose data is passed over (``skip_data_intervals``; not in paddlenlp 2)."""
+    return tuple((first, last) for first, last in getattr(args, "skip_data_intervals", None) or ())
 
 
 def start_sampler(dataloader: Any, position: int, stop: int) -> None:

@@ -200,7 +200,7 @@ def warnings(index: SampleIndex | None, schedule: Schedule | None, sampler: str,
     if index is not None and schedule is None:
         found.append(
             f"the sampler {sampler} is not one whose positions are followed: data epochs are not known in this run, "
-            "and the trainer's own epochs are logged instead. Use paddlenlp.utils.batch_sampler."
+            "and the trainer's own epochs are logged instead. Use the library's utils.batch_sampler."
             "DistributedBatchSampler, as PaddleNLP's run_pretrain.py does"
         )
     if schedule is not None:
