@@ -1,37 +1,59 @@
-# make demo: trains the demo.  make test: runs the tests.  Both set up .venv first, where it is not there yet.
+# make demo: trains the demo.  make test: runs the tests.  Both set up .venv first, where it is not there yet; with
+# HOST=paddleformers, make demo does so in .venv-paddleformers, on PaddleFormers.
 PYTHON ?= python3
 MODEL ?= ngram
 OUTPUT ?= demo-output
+HOST ?= paddlenlp
 BIN := .venv/bin
 READY := .venv/.ready
+FORMERS_READY := .venv-paddleformers/.ready
+NLP2_READY := .venv-paddlenlp-2/.ready
+DEMO_VENV := $(if $(filter paddlenlp,$(HOST)),.venv,.venv-$(HOST))
 MEGATRON_READY := .venv-megatron/.ready
 
 export PYTHON
 
-.PHONY: help demo test test-megatron lint format clean
+.PHONY: help demo test test-paddleformers test-paddlenlp-2 test-megatron lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    train a real PaddleNLP run with the guard on (MODEL=ngram or llama); results in $(OUTPUT)/"
+	@echo "             HOST=paddleformers: the same on PaddleFormers"
 	@echo "make test    run the tests"
+	@echo "make test-paddleformers  run the tests on PaddleFormers, in an environment of its own (2 GB)"
+	@echo "make test-paddlenlp-2  run the tests on PaddleNLP 2.8.1, in an environment of its own (2 GB)"
 	@echo "make test-megatron  run the tests that need megatron-core, in an environment of its own (1 GB)"
 	@echo "make lint    check style, types and the direction of imports"
 	@echo "make format  format the code"
-	@echo "make clean   remove .venv, caches and $(OUTPUT)/"
+	@echo "make clean   remove the environments, caches and $(OUTPUT)/"
 
 $(READY): pyproject.toml constraints/paddlenlp-3.0.0b4.txt constraints/tools.txt scripts/make-venv
 	@scripts/make-venv
+	@touch $@
+
+$(FORMERS_READY): pyproject.toml constraints/paddleformers-1.2.0.txt constraints/tools.txt scripts/make-venv
+	@scripts/make-venv paddleformers
+	@touch $@
+
+$(NLP2_READY): pyproject.toml constraints/paddlenlp-2.8.1.txt constraints/tools.txt scripts/make-venv
+	@scripts/make-venv paddlenlp-2
 	@touch $@
 
 $(MEGATRON_READY): constraints/megatron.txt scripts/make-megatron-venv
 	@scripts/make-megatron-venv
 	@touch $@
 
-demo: $(READY)
-	$(BIN)/python examples/demo.py --model $(MODEL) --output $(OUTPUT)
+demo: $(DEMO_VENV)/.ready
+	$(DEMO_VENV)/bin/python examples/demo.py --model $(MODEL) --output $(OUTPUT)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+test-paddleformers: $(FORMERS_READY)
+	.venv-paddleformers/bin/python -m pytest tests/paddleformers
+
+test-paddlenlp-2: $(NLP2_READY)
+	.venv-paddlenlp-2/bin/python -m pytest tests/paddlenlp_2
 
 test-megatron: $(READY) $(MEGATRON_READY)
 	$(BIN)/python -m pytest tests/test_megatron.py
@@ -47,4 +69,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-megatron $(OUTPUT) build *.egg-info .*_cache .hypothesis
+	rm -rf .venv .venv-paddleformers .venv-paddlenlp-2 .venv-megatron $(OUTPUT) build *.egg-info .*_cache .hypothesis

@@ -9,9 +9,9 @@ from pathlib import Path
 from pydoc_data.topics import topics
 
 import numpy as np
-from paddlenlp.data.indexed_dataset import make_builder
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from hosts import make_builder
 from pretraining import quiet
 
 END_OF_DOCUMENT = "<eos>"

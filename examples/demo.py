@@ -12,18 +12,18 @@ import argparse
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # paddle's own start-up lines
 
 import paddle
-from paddlenlp.trainer import TrainerCallback
-from paddlenlp.utils.log import logger
 from rich.console import Console
 from rich.table import Table
 
 from corpus import Corpus, write_corpus
 from figures import draw_runs
+from hosts import CPU_ARGUMENTS, TrainerCallback, logger
 from models import HashedNgramLM, tiny_llama
 from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
@@ -78,7 +78,8 @@ def main() -> None:
     console.print("Written: summary.json and loss.png in", str(options.output), soft_wrap=True)
     console.print(f"Reports: {options.output / 'runs'}/*/epoch_guard_report.html", soft_wrap=True)
     console.print(
-        f"Look at the log: .venv/bin/paddle-epoch-guard view {options.output / 'logs'} --port 8040", soft_wrap=True
+        f"Look at the log: {Path(sys.prefix).name}/bin/paddle-epoch-guard view {options.output / 'logs'} --port 8040",
+        soft_wrap=True,
     )
 
 
@@ -114,6 +115,7 @@ def train(
         prediction_loss_only=True,
         seed=SEED,
         epoch_guard=mode,
+        **CPU_ARGUMENTS,
     )
     dataset, held_out = build_datasets([corpus.prefix], args, SEQ_LENGTH, split=SPLIT, valid_samples=EVAL_SAMPLES)
     callbacks = [EpochGuardCallback()]

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
-from paddlenlp.trainer import Trainer, TrainingArguments
-from paddlenlp.utils.batch_sampler import DistributedBatchSampler
 
+from hosts import DistributedBatchSampler, Trainer, TrainingArguments, build_train_valid_test_datasets
 from paddle_epoch_guard import EpochGuardArguments
 
 

@@ -39,8 +39,6 @@ from paddle_epoch_guard.resume import (
     audit,
     decide_order,
     extend_parts,
-    find_checkpoint,
-    find_sidecar,
     first_guarded_position,
     in_force,
     needed_positions,
@@ -127,7 +125,8 @@ def _agreed_sidecar(args: Any, state: Any, stamp: host.Stamp | None, candidates:
         if step == 0:
             _refuse_half_a_checkpoint(args, candidates)
             return step, False, None
-        return step, is_needed, find_sidecar(step, candidates)
+        checkpoint = host.find_checkpoint(candidates)
+        return step, is_needed, None if checkpoint is None else read_sidecar(checkpoint, step)
 
     def look_together() -> tuple[Sidecar | None] | None:
         _, found = together(look, must_succeed=True)
@@ -146,8 +145,8 @@ def _agreed_sidecar(args: Any, state: Any, stamp: host.Stamp | None, candidates:
 def _refuse_half_a_checkpoint(args: Any, candidates: Sequence[Any]) -> None:
     """Whether the trainer may have loaded weights that have seen data, and begin at step 0 all the same.
 
-    It does so where a checkpoint has no trainer_state.json (`_inner_training_loop` in paddlenlp/trainer/trainer.py,
-    3.0.0b4): saving it was interrupted.
+    It does so where a checkpoint has no record of the trainer's state (`_inner_training_loop` in
+    paddlenlp/trainer/trainer.py, 3.0.0b4): saving it was interrupted.
 
     Raises:
         ResumeMismatchError: there is such a checkpoint, and it is the one that would be resumed from.
@@ -156,10 +155,10 @@ def _refuse_half_a_checkpoint(args: Any, candidates: Sequence[Any]) -> None:
         return
     named = next((Path(one) for one in candidates[:2] if isinstance(one, (str, Path)) and Path(one).is_dir()), None)
     folder = named or (None if args.overwrite_output_dir else host.newest_checkpoint(args))
-    if folder is not None and not (folder / "trainer_state.json").is_file():
+    if folder is not None and host.find_checkpoint([folder]) is None:
         raise ResumeMismatchError(
-            f"{folder}: no trainer_state.json in it: saving it was interrupted. Resumed from it, the trainer begins "
-            "at step 0 with the weights in it, and draws what these have seen once more. Resume from an earlier "
+            f"{folder}: no record of the trainer's state in it: saving it was interrupted. Resumed from it, the trainer "
+            "begins at step 0 with the weights in it, and draws what these have seen once more. Resume from an earlier "
             "checkpoint. If the run is to begin anew, move this folder away, or set --overwrite_output_dir"
         )
 
@@ -275,7 +274,7 @@ def _read(
     loader = host.follow_loader(args, dataloader, state)
     index = host.read_dataset(loader.dataset) if loader.has_data else None
     step = state.global_step
-    skipped = tuple((first, last) for first, last in args.skip_data_intervals or ())
+    skipped = host.skipped_steps(args)
     options = UnifyOptions(
         unified=arguments.epoch_guard == "unified",
         mix=arguments.epoch_guard_mix,
@@ -345,7 +344,7 @@ def _read(
 
 def _earlier(live: tuple[DatasetRecord, ...], loader: host.Loader, candidates: tuple[Any, ...]) -> Sidecar | None:
     """The record of the run whose weights are taken; None where it is not known, or drew from another index."""
-    checkpoint = find_checkpoint(candidates)
+    checkpoint = host.find_checkpoint(candidates)
     if checkpoint is None:
         return None
     record = host.trainer_record(checkpoint) or {}
@@ -379,7 +378,7 @@ def _with_blend(start: _Start, index: BlendIndex) -> _Start:
 
 
 def _trainer_record(candidates: tuple[Any, ...]) -> dict[str, Any] | None:
-    checkpoint = find_checkpoint(candidates)
+    checkpoint = host.find_checkpoint(candidates)
     return None if checkpoint is None else host.trainer_record(checkpoint)
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
-from paddlenlp.data.indexed_dataset import make_builder
 
+from hosts import build_train_valid_test_datasets, make_builder
 from paddle_epoch_guard.index import Description, GPTIndex
 from paddle_epoch_guard.index.verify import IndexArrays
 

@@ -16,7 +16,6 @@ from paddle_epoch_guard.resume import (
     Sidecar,
     UnifyOptions,
     decide_order,
-    find_sidecar,
     read_sidecar,
     write_sidecar,
 )
@@ -183,21 +182,6 @@ def test_one_epoch_has_nothing_to_unify(tmp_path):
     decision = decide_order(UNIFIED, real_index(tmp_path, samples=ONE_EPOCH), 0, ONE_EPOCH)
     assert decision.reorders == ()
     assert "the run draws one data epoch" in decision.reason
-
-
-def test_the_first_folder_that_exists_is_the_checkpoint(tmp_path, separated):
-    record = (DatasetRecord.of(separated[1]),)
-    schedule = Schedule((Piece(1, 0, 4, 1, 1, stop=100),))
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "trainer_state.json").write_text("{}")
-        write_sidecar(
-            tmp_path / name,
-            Sidecar(1, "run", "part", 5, 20, 100, 25, (), schedule, record, boundaries=(name,)),
-        )
-    found = find_sidecar(5, [None, True, str(tmp_path / "missing"), tmp_path / "b", tmp_path / "a"])
-    assert found.boundaries == ("b",)
-    assert find_sidecar(5, [None, tmp_path / "missing"]) is None
 
 
 def test_a_failed_write_leaves_the_old_sidecar_and_no_scraps(tmp_path, separated, monkeypatch):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import paddle
-from paddlenlp.trainer import TrainerCallback, TrainingArguments
 from visualdl import LogReader
 
+from hosts import CPU_ARGUMENTS, TrainerCallback, TrainingArguments
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback
 from pretraining import PreTrainingArguments, PretrainingTrainer, collate
 
@@ -140,6 +140,7 @@ def arguments(folder, cls=PreTrainingArguments, **changes):
         "learning_rate": 1e-3,
         "max_grad_norm": 0.0,
         "seed": 7,
+        **CPU_ARGUMENTS,
     }
     if issubclass(cls, EpochGuardArguments):
         values["epoch_guard_report"] = False  # seconds

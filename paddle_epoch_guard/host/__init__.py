@@ -1,11 +1,9 @@
-"""Everything that depends on the host libraries: the only room that imports paddle or paddlenlp.
+"""Everything that depends on the host libraries: the only room that imports paddle, paddlenlp or paddleformers.
 
-Written against paddlenlp 3.0.0b4 and paddlepaddle 3.0 to 3.3.
+Written against paddlenlp 3.0.0b4 and paddleformers 1.2.0, with paddlepaddle 3.0 to 3.3.
 """
 
-from paddlenlp.trainer import TrainerCallback
-from paddlenlp.utils.log import logger
-
+from paddle_epoch_guard.host import library
 from paddle_epoch_guard.host.dataset import (
     build_index,
     constituents,
@@ -17,18 +15,29 @@ from paddle_epoch_guard.host.dataset import (
     read_dataset,
     restore_dataset,
 )
-from paddle_epoch_guard.host.loader import Loader, follow_loader, pieces_ahead, rewind_sampler, start_sampler
+from paddle_epoch_guard.host.loader import (
+    Loader,
+    follow_loader,
+    pieces_ahead,
+    rewind_sampler,
+    skipped_steps,
+    start_sampler,
+)
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.ranks import gather
 from paddle_epoch_guard.host.state import (
     Stamp,
     checkpoint_folder,
+    find_checkpoint,
     newest_checkpoint,
     read_stamp,
     stamp_step,
     trainer_record,
     write_stamp,
 )
+
+TrainerCallback = library.part("trainer").TrainerCallback
+logger = library.part("utils.log").logger
 
 __all__ = [
     "Loader",
@@ -38,6 +47,7 @@ __all__ = [
     "build_index",
     "checkpoint_folder",
     "constituents",
+    "find_checkpoint",
     "follow_loader",
     "gather",
     "index_folders",
@@ -52,6 +62,7 @@ __all__ = [
     "read_stamp",
     "restore_dataset",
     "rewind_sampler",
+    "skipped_steps",
     "stamp_step",
     "start_sampler",
     "trainer_record",

@@ -1,6 +1,7 @@
 """The live dataset: its arrays, those put in their place, and the host's builders of index files."""
 
 import contextlib
+import importlib
 import io
 import os
 import re
@@ -10,16 +11,18 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddlenlp.data.blendable_dataset import BlendableDataset
-from paddlenlp.data.causal_dataset import GPTDataset, _build_index_mappings
 
 from paddle_epoch_guard.errors import IndexFileError
+from paddle_epoch_guard.host import library
 from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.cache import index_files
 from paddle_epoch_guard.index.chain import chained_arrays
 from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.order import Order, Reorder
+
+BlendableDataset = library.part("data.blendable_dataset").BlendableDataset
+GPTDataset = library.part("data.causal_dataset").GPTDataset
 
 
 def read_dataset(dataset: Any) -> SampleIndex | None:
@@ -47,7 +50,7 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
     return None
 
 
-def _read_gpt(dataset: GPTDataset) -> GPTIndex:
+def _read_gpt(dataset: Any) -> GPTIndex:
     description = Description.parse(dataset.desc, "the dataset's desc")
     arrays = {which: _own(dataset, which) for which in ("doc_idx", "sample_idx", "shuffle_idx")}
     sources = {
@@ -89,6 +92,14 @@ def is_first_on_its_machine() -> bool:
     return int(os.environ.get("PADDLE_RANK_IN_NODE", 0)) == 0
 
 
+def _index_helpers() -> Any:
+    """The host's compiled helpers, imported where they are needed, as the host does."""
+    try:
+        return importlib.import_module("fast_dataindex.helpers")
+    except ModuleNotFoundError:  # paddlenlp 2.8.1 has them from another package
+        return importlib.import_module("tool_helpers.helpers")
+
+
 def pick_datasets(weights: Any, positions: int, dtype: Any) -> tuple[Any, Any]:
     """The host's rule for a blend: each position draws from the dataset that is furthest behind its weight.
 
@@ -100,7 +111,7 @@ def pick_datasets(weights: Any, positions: int, dtype: Any) -> tuple[Any, Any]:
     Returns:
         Dataset, and position in it, ``[n]`` each.
     """
-    from fast_dataindex import helpers  # as paddlenlp does, where it is needed
+    helpers = _index_helpers()
 
     which, inner = np.zeros(positions, dtype=dtype), np.zeros(positions, dtype=np.int64)
     helpers.build_blending_indices(which, inner, weights, len(weights), positions, False)
@@ -111,7 +122,8 @@ def build_index(dataset: Any, description: Description) -> None:
     """Lets the host build the index files of another description of a dataset's corpus.
 
     To be called on the first process of each machine; the others would wait for it without end
-    (`_build_index_mappings` in paddlenlp/data/causal_dataset.py, 3.0.0b4). What the host prints is left out.
+    (`_build_index_mappings` in data/causal_dataset.py of paddlenlp and paddleformers). What the host prints is left
+    out.
 
     The host writes under the files' own names, over files that another run may have mapped by now: that run would die
     of a bus error. So it builds in a folder beside them, from which they are moved.
@@ -134,7 +146,7 @@ def build_index(dataset: Any, description: Description) -> None:
         tempfile.TemporaryDirectory(prefix=".epoch_guard_build.", dir=folder) as building,
         contextlib.redirect_stdout(io.StringIO()) as said,
     ):
-        _build_index_mappings(
+        library.part("data.causal_dataset")._build_index_mappings(
             description.name,
             description.prefix,
             np.arange(first, last, 1, np.int32),

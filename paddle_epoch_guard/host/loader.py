@@ -4,14 +4,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import paddle
-from paddlenlp.data.dist_dataloader import DistDataLoader
-from paddlenlp.utils.batch_sampler import DistributedBatchSampler
 
+from paddle_epoch_guard.host import library
 from paddle_epoch_guard.index import PassRule
 from paddle_epoch_guard.index.passes import MOST_PASSES
 from paddle_epoch_guard.order import Piece, passes_ahead
 
 NOT_REPRODUCIBLE = "its order comes from numpy's global random state, and cannot be told from the arguments"
+
+DistributedBatchSampler = library.part("utils.batch_sampler").DistributedBatchSampler
+DistDataLoader = library.part("data.dist_dataloader").DistDataLoader
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Loader:
 def follow_loader(args: Any, loader: Any, state: Any) -> Loader:
     """How the training dataloader reads: exactly, where that follows from its sampler and the arguments.
 
-    The true start of the pretraining sampler is its own ``consumed_samples``: the trainer's state is reset before
-    ``on_train_begin`` (paddlenlp/trainer/trainer.py, `_inner_training_loop`).
+    In paddleformers 1.2.0 the pretraining sampler is that of ``deepseek_v3_pretrain`` and, for GPT datasets, of
+    ``ernie_pretrain``. Its true start is its own ``consumed_samples``: the trainer's state is reset before
+    ``on_train_begin`` (trainer/trainer.py, `_inner_training_loop`).
 
     Args:
         args: the training arguments.
@@ -179,6 +182,11 @@ def pieces_ahead(loader: Loader, step: int, max_steps: int) -> tuple[Piece, ...]
     if loader.passes is None:
         return (first,)
     return passes_ahead(first, loader.passes.length, loader.trainer_epochs, max_steps)
+
+
+def skipped_steps(args: Any) -> tuple[tuple[int, int], ...]:
+    """Ranges of steps, ends included, whose data is passed over (``skip_data_intervals``; not in paddlenlp 2)."""
+    return tuple((first, last) for first, last in getattr(args, "skip_data_intervals", None) or ())
 
 
 def start_sampler(dataloader: Any, position: int, stop: int) -> None:

@@ -59,7 +59,10 @@ class TokenLosses:
         self.layers = len(found)
         self._hooks: list[Any] = []
         if found:
-            self._hooks.append(model.register_forward_pre_hook(self._begin, with_kwargs=True))
+            try:
+                self._hooks.append(model.register_forward_pre_hook(self._begin, with_kwargs=True))
+            except TypeError:  # paddlepaddle 2.6.2 does not hand a hook what is passed by name
+                self._hooks.append(model.register_forward_pre_hook(lambda model, args: self._begin(model, args, {})))
             self._hooks += [layer.register_forward_post_hook(self._take) for layer in found]
             self._hooks.append(model.register_forward_post_hook(self._end))
             _hooks[model] = self._hooks
@@ -100,8 +103,9 @@ class TokenLosses:
     def _take(self, layer: Any, inputs: Any, losses: Any) -> None:
         if self._forward is None:
             return
+        samples = self._samples or int(losses.shape[0])
         with paddle.no_grad():
-            self._forward.append(_sums(layer, inputs, losses.detach(), self._samples))
+            self._forward.append(_sums(layer, inputs, losses.detach(), samples))
 
     @_harmless
     def _end(self, model: Any, inputs: Any, outputs: Any) -> None:

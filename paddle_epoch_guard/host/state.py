@@ -1,11 +1,21 @@
 """What the trainer keeps in a checkpoint, and the guard's mark in it."""
 
 import json
+import os
+import pickletools
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from paddlenlp.trainer.trainer_utils import PREFIX_CHECKPOINT_DIR
+from paddle_epoch_guard.host import library
+
+_RECORDS = ("trainer_state.json", "trainer_state.bin")
+"""The trainer's own record in a checkpoint: PaddleNLP's, and PaddleFormers' (1.2.0), which is a pickle."""
+_NUMBERS = ("global_step", "max_steps", "consumed_samples")
+_REMEMBERS = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
+"""Instructions of a pickle that keep what was pushed last for later, and push nothing."""
+_PUSHES_NUMBER = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4")
 
 
 @dataclass(frozen=True)
@@ -54,14 +64,55 @@ def stamp_step(state: Any) -> None:
     state.trial_params["epoch_guard"]["step"] = state.global_step
 
 
+def find_checkpoint(candidates: Iterable[Any]) -> Path | None:
+    """The first of some folders that the trainer wrote a checkpoint to; None where there is none.
+
+    Args:
+        candidates: folders, the surest first; what is not a path is passed over.
+    """
+    for candidate in candidates:
+        if isinstance(candidate, (str, os.PathLike)) and any((Path(candidate) / name).is_file() for name in _RECORDS):
+            return Path(candidate)
+    return None
+
+
 def trainer_record(checkpoint: Path) -> dict[str, Any] | None:
-    """What the trainer itself wrote of a checkpoint (``trainer_state.json``); None where it is not to be had."""
-    try:
-        with (checkpoint / "trainer_state.json").open("rb") as stream:
-            found = json.load(stream)
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    """What the trainer itself wrote of a checkpoint; None where it is not to be had.
+
+    Of PaddleFormers' record only ``global_step``, ``max_steps`` and ``consumed_samples`` are read.
+    """
+    for name in _RECORDS:
+        try:
+            with (checkpoint / name).open("rb") as stream:
+                found = json.load(stream) if name.endswith(".json") else _pickled_numbers(stream)
+        except (OSError, ValueError):
+            continue
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def _pickled_numbers(stream: IO[bytes]) -> dict[str, int]:
+    """Some numbers that stand under their names in a pickle, from its text: nothing is unpickled.
+
+    A pickle may run any code when it is loaded. Here its instructions are listed, not followed: a name, remembered or
+    not, with a number right behind it. Of a name that comes more than once the first counts: ``TrainerState``
+    (paddleformers 1.2.0) has its own fields before the history of its logs.
+
+    Raises:
+        ValueError: it is not a pickle.
+    """
+    found: dict[str, int] = {}
+    name = None
+    for instruction, value, _ in pickletools.genops(stream):
+        if "UNICODE" in instruction.name:
+            name = value
+        elif instruction.name not in _REMEMBERS:
+            if name in _NUMBERS and instruction.name in _PUSHES_NUMBER:
+                found.setdefault(name, value)
+                if len(found) == len(_NUMBERS):
+                    break
+            name = None
+    return found
 
 
 def newest_checkpoint(args: Any) -> Path | None:
@@ -69,11 +120,12 @@ def newest_checkpoint(args: Any) -> Path | None:
 
     That is the one with the highest number, however much of it has been written.
     """
-    folder = Path(args.output_dir)
-    found = [one for one in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if one.is_dir() and one.name[11:].isdigit()]
-    return max(found, key=lambda one: int(one.name[11:]), default=None)
+    prefix = f"{library.part('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-"
+    found = [one for one in Path(args.output_dir).glob(f"{prefix}*") if one.is_dir()]
+    numbers = {int(one.name[len(prefix) :]): one for one in found if one.name[len(prefix) :].isdigit()}
+    return numbers[max(numbers)] if numbers else None
 
 
 def checkpoint_folder(args: Any, step: int) -> Path:
-    """Where the trainer keeps the checkpoint of a step (`_save_checkpoint` in paddlenlp/trainer/trainer.py)."""
-    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
+    """Where the trainer keeps the checkpoint of a step (`_save_checkpoint` in trainer/trainer.py)."""
+    return Path(args.output_dir) / f"{library.part('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-{step}"

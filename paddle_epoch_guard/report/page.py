@@ -42,7 +42,9 @@ _AT_SEVERAL = {
     "unknown": "of {} too little is known ({})",
 }
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
-_PACKAGES = ("paddle-epoch-guard", "paddlenlp", "paddlepaddle", "paddlepaddle-gpu", "numpy", "visualdl")
+_PACKAGES = (
+    "paddle-epoch-guard", "paddlenlp", "paddleformers", "paddlepaddle", "paddlepaddle-gpu", "numpy", "visualdl",
+)  # fmt: skip
 _GUARD_DEFAULTS = {"epoch_guard_mix": "auto", "epoch_guard_pool": "planned", "epoch_guard_on_mismatch": "error"}
 _ALWAYS_SHOWN = ("seed", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "epoch_guard")
 _STEPS_LISTED = 5

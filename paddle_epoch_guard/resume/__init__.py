@@ -20,8 +20,6 @@ from paddle_epoch_guard.resume.sidecar import (
     Sidecar,
     VerdictRecord,
     Window,
-    find_checkpoint,
-    find_sidecar,
     read_sidecar,
     write_sidecar,
 )
@@ -43,8 +41,6 @@ __all__ = [
     "audit",
     "decide_order",
     "extend_parts",
-    "find_checkpoint",
-    "find_sidecar",
     "first_guarded_position",
     "in_force",
     "needed_positions",

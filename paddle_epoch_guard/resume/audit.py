@@ -220,7 +220,7 @@ def first_guarded_position(
         max_steps: the last step of the run, now.
         sampler_start: where the host lets the sampler start.
         stated: the position that the user states by hand, which is not doubted.
-        record: ``trainer_state.json`` of the checkpoint; None where it was not found.
+        record: what the trainer itself wrote of the checkpoint; None where it was not found.
         consumed: what the trainer counts as consumed, by the present arguments; ``sampler_start`` where None.
 
     Raises:
@@ -230,7 +230,7 @@ def first_guarded_position(
         return stated
     found = []
     if record is None:
-        found.append("the checkpoint's trainer_state.json was not found")
+        found.append("the trainer's own record of the checkpoint was not found")
     else:
         for what, then, now in (
             ("samples consumed", record.get("consumed_samples"), sampler_start if consumed is None else consumed),

@@ -5,13 +5,11 @@ away with it. Its first line holds a digest of all the rest, so that a byte that
 number that it stands in still is one.
 """
 
-import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 
@@ -272,30 +270,3 @@ def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:
             f"checkpoint. {next_move}"
         )
     return sidecar
-
-
-def find_sidecar(step: int, candidates: Iterable[str | os.PathLike[str] | None]) -> Sidecar | None:
-    """The sidecar of the checkpoint that a run resumes from.
-
-    Args:
-        step: the step at which the run resumes.
-        candidates: folders in which the checkpoint may be, the surest first; the first that is one counts.
-
-    Returns:
-        The state; None where there is no checkpoint, or no sidecar in it.
-
-    Raises:
-        SidecarError: the sidecar found is damaged, of an unknown version, or of another step.
-    """
-    checkpoint = find_checkpoint(candidates)
-    return None if checkpoint is None else read_sidecar(checkpoint, step)
-
-
-def find_checkpoint(candidates: Iterable[str | os.PathLike[str] | None]) -> Path | None:
-    """The first of some folders that is a checkpoint; None where there is none."""
-    return next((Path(candidate) for candidate in candidates if _is_checkpoint(candidate)), None)
-
-
-def _is_checkpoint(candidate: object) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether it is the path of a folder that the trainer wrote a checkpoint to."""
-    return isinstance(candidate, (str, os.PathLike)) and (Path(candidate) / "trainer_state.json").is_file()
