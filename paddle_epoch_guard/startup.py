@@ -1,5 +1,6 @@
 """What is derived before the first step, and agreed upon by all ranks."""
 
+import functools
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +18,15 @@ from paddle_epoch_guard.errors import (
 )
 from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.cache import index_files, load_index
+from paddle_epoch_guard.index.folder import PADDLE, IndexFiles
 from paddle_epoch_guard.ledger import (
     IndexEpochs,
     TrainerEpochs,
     closing_steps,
     crossings_of,
 )
-from paddle_epoch_guard.order import Piece, PositionMap, Schedule
+from paddle_epoch_guard.order import Piece, PositionMap, Reorder, Schedule
+from paddle_epoch_guard.order.materialise import host_order, written_in
 from paddle_epoch_guard.report import Words
 from paddle_epoch_guard.resume import (
     BlendRecord,
@@ -154,6 +157,13 @@ def _constituents(index: SampleIndex | None) -> tuple[GPTIndex | ChainIndex, ...
     return (index,) if isinstance(index, (GPTIndex, ChainIndex)) else ()
 
 
+def _written(index: SampleIndex) -> tuple[Reorder, ...]:
+    """The reorders in which 'rebuild' wrote the index that is drawn from; none where it is the host's own."""
+    if isinstance(index, BlendIndex):
+        return written_in(index.dataset_index)
+    return written_in(index.shuffle_idx) if isinstance(index, GPTIndex) else ()
+
+
 @dataclass(frozen=True)
 class _Start:
     """What is known before any index but the live ones is opened."""
@@ -236,7 +246,9 @@ def _read(
     mismatches: tuple[str, ...] = ()
     if sidecar is not None:
         blend = _record_of(index, sidecar.blend)
-        now = Now(live, blend, piece, state.max_steps, options.unified, bool(args.ignore_data_skip))
+        begun = all(same_parts(*(one.parts for one in both)) for both in zip(live, sidecar.datasets, strict=False))
+        written = _written(index) if begun else ()
+        now = Now(live, blend, piece, state.max_steps, options.unified, bool(args.ignore_data_skip), written)
         findings = audit(sidecar, now)
         mismatches = sidecar.mismatches
         try:
@@ -370,7 +382,10 @@ def _open_parts(start: _Start, wanted: dict[int, tuple[Description, ...]]) -> Sa
         parts = []
         for description, record in zip(descriptions, start.datasets[at].parts, strict=True):
             folder = _folder_of(datasets[at], description) or host.index_folders(datasets[at])[-1]
-            part = live if description == live.description else load_index(folder, description, live.arrays.sizes)
+            part = live
+            if description != live.description:
+                files = IndexFiles(folder, description.digest, PADDLE)
+                part = load_index(folder, description, live.arrays.sizes, functools.partial(host_order, files))
             parts.append(part)
             digest = DatasetRecord.of(part).parts[0].order_digest
             if record.order_digest not in ("", digest):
@@ -403,7 +418,8 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
     planned = min(start.planned, piece.start + piece.steps * piece.global_batch, max(piece.stop, piece.start))
     recorded = () if sidecar is None else sidecar.reorders
     planned_before = None if sidecar is None else max(sidecar.planned, sidecar.reordered_to)
-    decision = decide_order(start.options, index, piece.start, planned, recorded, planned_before)
+    written = _written(index)
+    decision = decide_order(start.options, index, piece.start, planned, recorded, planned_before, written)
     source_ = IndexEpochs(index, schedule, PositionMap(decision.reorders))
     crossings = tuple(crossings_of(source_, start.step))
     return RunPlan(
@@ -424,7 +440,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         findings=start.findings,
         step=start.step,
         is_live=index is start.index,
-        repaired=bool(decision.reorders) or index is not start.index or piece.start != loader.start,
+        repaired=decision.reorders != written or index is not start.index or piece.start != loader.start,
         mismatches=start.mismatches,
     )
 
