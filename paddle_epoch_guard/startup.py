@@ -20,13 +20,15 @@ from paddle_epoch_guard.errors import (
 from paddle_epoch_guard.files import waited_for
 from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, PassesIndex, SampleIndex
 from paddle_epoch_guard.index.cache import index_files, load_index
+from paddle_epoch_guard.index.folder import PADDLE, IndexFiles
 from paddle_epoch_guard.ledger import (
     IndexEpochs,
     TrainerEpochs,
     closing_steps,
     crossings_of,
 )
-from paddle_epoch_guard.order import Piece, PositionMap, Schedule
+from paddle_epoch_guard.order import Piece, PositionMap, Reorder, Schedule
+from paddle_epoch_guard.order.materialise import host_order, written_in
 from paddle_epoch_guard.report import Words
 from paddle_epoch_guard.resume import (
     BlendRecord,
@@ -208,6 +210,13 @@ def _constituents(index: SampleIndex | None) -> tuple[GPTIndex | ChainIndex, ...
     return (index,) if isinstance(index, (GPTIndex, ChainIndex)) else ()
 
 
+def _written(index: SampleIndex) -> tuple[Reorder, ...]:
+    """The reorders in which 'rebuild' wrote the index that is drawn from; none where it is the host's own."""
+    if isinstance(index, BlendIndex):
+        return written_in(index.dataset_index)
+    return written_in(index.shuffle_idx) if isinstance(index, GPTIndex) else ()
+
+
 @dataclass(frozen=True)
 class _Start:
     """What is known before any index but the live ones is opened."""
@@ -273,6 +282,9 @@ def _read(
     """Reads the live index, audits the resume, and says which parts the run draws from."""
     loader = host.follow_loader(args, dataloader, state)
     index = host.read_dataset(loader.dataset) if loader.has_data else None
+    if index is not None and loader.passes is not None and _written(index):
+        why = "'paddle-epoch-guard rebuild' has written the sample index, for the pretraining sampler"
+        loader = replace(loader, start=None, passes=None, unknown=why)
     step = state.global_step
     skipped = host.skipped_steps(args)
     options = UnifyOptions(
@@ -295,7 +307,17 @@ def _read(
     mismatches: tuple[str, ...] = ()
     if sidecar is not None:
         blend = _record_of(index, sidecar.blend)
-        now = Now(live, blend, piece, state.max_steps, options.unified, bool(args.ignore_data_skip), loader.passes)
+        begun = all(same_parts(*(one.parts for one in both)) for both in zip(live, sidecar.datasets, strict=False))
+        now = Now(
+            live,
+            blend,
+            piece,
+            state.max_steps,
+            options.unified,
+            bool(args.ignore_data_skip),
+            loader.passes,
+            written=_written(index) if begun else (),
+        )
         findings = audit(sidecar, now)
         mismatches = sidecar.mismatches
         try:
@@ -446,7 +468,10 @@ def _open_parts(start: _Start, wanted: dict[int, tuple[Description, ...]]) -> Sa
         for description, record in zip(descriptions, start.datasets[at].parts, strict=True):
             found_in = waited_for(functools.partial(_folder_of, datasets[at], description))
             folder = found_in or host.index_folders(datasets[at])[-1]
-            part = live if description == live.description else load_index(folder, description, live.arrays.sizes)
+            part = live
+            if description != live.description:
+                files = IndexFiles(folder, description.digest, PADDLE)
+                part = load_index(folder, description, live.arrays.sizes, functools.partial(host_order, files))
             parts.append(part)
             digest = DatasetRecord.of(part).parts[0].order_digest
             if record.order_digest not in ("", digest):
@@ -483,7 +508,8 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         planned = min(planned, piece.start + piece.steps * piece.global_batch, max(piece.stop, piece.start))
     recorded = () if sidecar is None else sidecar.reorders
     planned_before = None if sidecar is None else max(sidecar.planned, sidecar.reordered_to)
-    decision = decide_order(start.options, drawn, piece.start, planned, recorded, planned_before)
+    written = _written(index)
+    decision = decide_order(start.options, drawn, piece.start, planned, recorded, planned_before, written)
     source_ = IndexEpochs(drawn, schedule, PositionMap(decision.reorders))
     crossings = tuple(crossings_of(source_, start.step))
     return RunPlan(
@@ -504,7 +530,7 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         findings=start.findings,
         step=start.step,
         is_live=index is start.index,
-        repaired=bool(decision.reorders) or index is not start.index or piece.start != loader.start,
+        repaired=decision.reorders != written or index is not start.index or piece.start != loader.start,
         mismatches=start.mismatches,
     )
 

@@ -35,7 +35,9 @@ def doctor(
 
     Exit status: 0 where all is sound, 1 where something is, or was, broken.
 
-    Example: paddle-epoch-guard doctor data/index-cache --move-aside data/broken
+    \b
+    Example:
+      paddle-epoch-guard doctor data/index-cache --move-aside data/broken
     """
     found = examine(cache, prefix or ())
     moved = {} if move_aside is None else set_apart(found.ills, cache, move_aside)

@@ -45,7 +45,9 @@ def inspect(
     Reads the caches of PaddleNLP, PaddleFormers and megatron-core (0.12 to 0.16), one dataset or a blend, and those
     that 'rebuild' has written.
 
-    Example: paddle-epoch-guard inspect data/index-cache --global-batch 256
+    \b
+    Example:
+      paddle-epoch-guard inspect data/index-cache --global-batch 256
     """
     files = choose(cache, digest)
     opened = open_index(files, prefix or (), host_order)

@@ -3,11 +3,12 @@
 import json
 import unicodedata
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WIDE_ENOUGH = 72  # columns, for a table of more than two
 
@@ -33,6 +34,8 @@ def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] =
         head: names of the columns, which become names of values where the terminal is narrow; none where there are
             two columns, of names and values.
     """
+    from rich.table import Table
+
     console = _console()
     console.print(_plain(title), style="italic")
     if head and console.width < _WIDE_ENOUGH:
@@ -49,8 +52,10 @@ def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] =
     console.print(table)
 
 
-def _console() -> Console:
+def _console() -> "Console":
     """What comes from logs and folders is text, whatever brackets and colons it holds."""
+    from rich.console import Console
+
     return Console(markup=False, emoji=False, highlight=False)
 
 

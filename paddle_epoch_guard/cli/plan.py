@@ -102,7 +102,9 @@ def plan(
     From the corpus alone: data epochs, whether the last one is shuffled apart and at which step it begins, how often
     the data before and after was seen, what a unified order would give, and which max_steps have no cliff.
 
-    Example: paddle-epoch-guard plan data/text --seq-length 2048 --global-batch 256 --max-steps 20000
+    \b
+    Example:
+      paddle-epoch-guard plan data/text --seq-length 2048 --global-batch 256 --max-steps 20000
     """
     _refuse_absurd(seq_length, global_batch, max_steps)
     try:

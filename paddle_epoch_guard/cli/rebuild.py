@@ -21,7 +21,6 @@ from paddle_epoch_guard.index.folder import IndexFiles, choose
 from paddle_epoch_guard.index.opened import Opened, open_index
 from paddle_epoch_guard.order import Order, Reorder
 from paddle_epoch_guard.order.materialise import blocks_of, host_order, note_of, read_note, write_header
-from paddle_epoch_guard.resume import UnifyOptions, decide_order
 
 Advance = Callable[[int], None]
 """Told the bytes written since the last time."""
@@ -58,9 +57,11 @@ def rebuild(
 
     It is what a run draws with --epoch_guard unified from this position on, as a plain index in the format that was
     read: PaddleNLP, PaddleFormers and megatron-core load it without the guard. The cache that is read stays as it is.
-    A run with the guard refuses such an index, as one that is not the host's: it needs the old cache, and the flag.
+    A run with the guard knows it by the note beside it, and goes on in its order, tracking or unified.
 
-    Example: paddle-epoch-guard rebuild data/index-cache --hash 0f3c --from-position 256000 --output unified
+    \b
+    Example:
+      paddle-epoch-guard rebuild data/index-cache --hash 0f3c --from-position 256000 --output unified
     """
     files = choose(cache, digest)
     opened = open_index(files, prefix or (), host_order)
@@ -97,6 +98,8 @@ def begin(opened: Opened, start: int, stop: int | None, mix: str, seed: int | No
         ArgumentsError: a position is not one of the index's, or the seed is too large.
         OrderError: there is nothing to unify.
     """
+    from paddle_epoch_guard.resume import UnifyOptions, decide_order
+
     index = opened.index
     if read_note(opened.files.note):
         raise OrderError(
@@ -262,7 +265,7 @@ def _show(found: dict[str, Any]) -> None:
         typer.echo(f"to train on it with megatron-core: --data-cache-path {found['output']}, all else as before")
         return
     typer.echo(f"to train on it with PaddleNLP or PaddleFormers: --data_cache {found['output']}, all else as before,")
-    typer.echo("and without the guard (which draws this order from the old cache, with --epoch_guard unified)")
+    typer.echo("with the guard (which reads the note beside the index) or without")
     if found["shadowed_by"] is not None:
         typer.echo(
             f"but PaddleNLP looks in {found['shadowed_by']} first: move {found['hash']}* out of it, or it draws in "

@@ -37,7 +37,9 @@ def report(
     From its VisualDL logs and its checkpoints: the loss of each data epoch, the verdict at each boundary and where a
     unified order began, where it was resumed, and what its order is made of. The page is one HTML file.
 
-    Example: paddle-epoch-guard report output --logging-dir output/logs --output run.html
+    \b
+    Example:
+      paddle-epoch-guard report output --logging-dir output/logs --output run.html
     """
     # VisualDL and matplotlib take a second.
     from paddle_epoch_guard.report.figures import write_figures

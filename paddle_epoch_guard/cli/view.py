@@ -7,6 +7,9 @@ import typer
 
 Logdir = Annotated[Path, typer.Argument(help="A folder with logs in it or below.", exists=True, file_okay=False)]
 
+SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""What the command does not know is VisualDL's."""
+
 
 def view(context: typer.Context, logdir: Logdir) -> None:
     """Opens VisualDL on a log folder, with its run list in order: the run, then its epochs, then its boundaries.

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import paddle
 from paddle_epoch_guard.errors import IndexFileError
 from paddle_epoch_guard.host import library
 from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
+from paddle_epoch_guard.index.blend import verify_blend
 from paddle_epoch_guard.index.cache import index_files
 from paddle_epoch_guard.index.chain import chained_arrays
 from paddle_epoch_guard.index.description import split_documents
+from paddle_epoch_guard.index.folder import PADDLE, PADDLE_BLEND, IndexFiles, Kind
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.order import Order, Reorder
+from paddle_epoch_guard.order.materialise import host_order, in_order
 
 BlendableDataset = library.part("data.blendable_dataset").BlendableDataset
 GPTDataset = library.part("data.causal_dataset").GPTDataset
@@ -38,13 +42,16 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
         EpochGuardError: description, arrays and corpus do not belong together.
     """
     if isinstance(dataset, BlendableDataset):
+        source, base_of = _as_written(dataset, "dataset_index", PADDLE_BLEND)
         weights = re.search(r"^Weights: (.*)^Size: ", dataset.desc, re.MULTILINE | re.DOTALL)
-        return BlendIndex(
+        blend = BlendIndex(
             tuple(_read_gpt(part) for part in dataset.datasets),
-            _own(dataset, "dataset_index"),
-            _own(dataset, "dataset_sample_index"),
+            base_of(_own(dataset, "dataset_index")),
+            base_of(_own(dataset, "dataset_sample_index")),
             weights[1].strip() if weights else "",
         )
+        verify_blend(blend, len(blend), source or "the blend")
+        return blend
     if isinstance(dataset, GPTDataset) and hasattr(dataset, "shuffle_idx"):
         return _read_gpt(dataset)
     return None
@@ -53,13 +60,35 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
 def _read_gpt(dataset: Any) -> GPTIndex:
     description = Description.parse(dataset.desc, "the dataset's desc")
     arrays = {which: _own(dataset, which) for which in ("doc_idx", "sample_idx", "shuffle_idx")}
+    source, base_of = _as_written(dataset, "shuffle_idx", PADDLE)
     sources = {
         which: str(getattr(array, "filename", None) or f"{which} of {description.prefix}")
         for which, array in arrays.items()
     }
+    arrays["shuffle_idx"] = base_of(arrays["shuffle_idx"])
+    sources["shuffle_idx"] = source or sources["shuffle_idx"]
     return GPTIndex.from_arrays(
         description, IndexArrays(**arrays, sizes=dataset.indexed_dataset.sizes, sources=sources)
     )
+
+
+def _as_written(dataset: Any, name: str, kind: Kind) -> tuple[str, Callable[[Any], Any]]:
+    """How the arrays of a live dataset give the host's own order back, where 'rebuild' has written another one.
+
+    Args:
+        dataset: the live dataset.
+        name: of one of the arrays.
+        kind: of its index.
+
+    Returns:
+        What to call them in an error, empty where they are not on disk; and the host's own order of an array.
+    """
+    file = getattr(_own(dataset, name), "filename", None)
+    if file is None:
+        return "", lambda array: array
+    files = IndexFiles(Path(file).parent, Path(file).name[:32], kind)  # the md5 of its description
+    undone = f" (order undone by {files.note.name})" if files.note.is_file() else ""
+    return f"{file}{undone}", lambda array: host_order(files, array)
 
 
 def _own(dataset: Any, name: str) -> Any:
@@ -182,18 +211,19 @@ def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...
         for part, inner in zip(dataset.datasets, index.datasets, strict=True):
             install_order(part, inner, ())
         names = ("dataset_index", "dataset_sample_index")
-        picked: dict[str, Any] = {name: getattr(index, name) for name in names}
-        if reorders:
-            picked = {name: Order(array, reorders) for name, array in picked.items()}
-        if reorders or index.dataset_index is not _own(dataset, "dataset_index"):
+        picked: dict[str, Any] = {name: in_order(getattr(index, name), reorders) for name in names}
+        if any(array is not _own(dataset, name) for name, array in picked.items()):
             _put(dataset, {**picked, "size": len(index)})
         return
     if isinstance(index, ChainIndex):
         arrays = chained_arrays(index)
         arrays["shuffle_idx"] = Order(arrays["shuffle_idx"], reorders)
         _put(dataset, arrays)
-    elif reorders:
-        _put(dataset, {"shuffle_idx": Order(_own(dataset, "shuffle_idx"), reorders)})
+        return
+    assert isinstance(index, GPTIndex)
+    shuffle_idx = in_order(index.shuffle_idx, reorders)
+    if shuffle_idx is not _own(dataset, "shuffle_idx"):
+        _put(dataset, {"shuffle_idx": shuffle_idx})
 
 
 def restore_dataset(dataset: Any) -> None:

@@ -11,8 +11,13 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index.chain import ChainIndex
 from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, Int64Array
+from paddle_epoch_guard.index.verify import _blocks
 
 _BLOCK = 1 << 20
+_ANEW = (
+    "Move the blend's files aside and let the host build them anew; or, if 'rebuild' wrote them, its note "
+    "(<md5>.epoch_guard.json) must lie beside them"
+)
 
 
 @dataclass(frozen=True)
@@ -125,3 +130,63 @@ class BlendIndex:
             chosen = by_dataset[end - count : end]
             epochs[chosen] = self.datasets[dataset].epoch_of(inner[chosen])
         return which, epochs
+
+
+def verify_blend(blend: BlendIndex, size: int, source: str) -> None:
+    """Checks that every position of a blend draws from a dataset and a position that are there, each dataset in turn.
+
+    Up to 16 million positions are checked whole, of more the ends and spaced blocks.
+
+    Args:
+        blend: in the host's own order.
+        size: positions that it should have.
+        source: names it for errors.
+
+    Raises:
+        IndexMismatchError: it does not.
+    """
+    found = [
+        f"{which.dtype}" for which in (blend.dataset_index, blend.dataset_sample_index) if which.dtype.kind not in "iu"
+    ]
+    if len(blend) != size or found:
+        what = f"dtype {found[0]}; expected integers" if found else f"{len(blend)} positions; expected {size}"
+        raise IndexMismatchError(f"{source}: {what}. {_ANEW}")
+    lengths: Int64Array = np.array([len(one) for one in blend.datasets], dtype=np.int64)
+    drawn = np.zeros(len(lengths), dtype=np.int64)
+    checked = 0
+    for start, stop in _blocks(0, size, _BLOCK):
+        which = np.asarray(blend.dataset_index[start:stop], dtype=np.int64)
+        inner = np.asarray(blend.dataset_sample_index[start:stop], dtype=np.int64)
+        if int(which.min()) < 0 or int(which.max()) >= len(lengths):
+            raise IndexMismatchError(
+                f"{source}: positions from {start:,} on draw from datasets {which.min()} to {which.max()}; expected "
+                f"[0, {len(lengths)}). {_ANEW}"
+            )
+        if start != checked:  # behind positions that were passed over, each goes on from wherever it is
+            present, first = np.unique(which, return_index=True)
+            drawn[present] = inner[first]
+        expected = _in_turn(which, drawn)
+        wrong = (inner < 0) | (inner >= lengths[which]) | (inner != expected)
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise IndexMismatchError(
+                f"{source}: position {start + at:,} draws position {inner[at]:,} of dataset {which[at]}; expected "
+                f"{expected[at]:,} of {lengths[which[at]]:,}, for each dataset is drawn in turn. {_ANEW}"
+            )
+        drawn += np.bincount(which, minlength=len(drawn))
+        checked = stop
+
+
+def _in_turn(which: Int64Array, drawn: Int64Array) -> Int64Array:
+    """The position within its dataset that each position of a block should draw.
+
+    Args:
+        which: ``[n]``: datasets.
+        drawn: ``[datasets]``: how many of each were drawn before.
+    """
+    by_dataset = np.argsort(which, kind="stable")
+    counts = np.bincount(which, minlength=len(drawn))
+    firsts = np.repeat(np.cumsum(counts) - counts - drawn, counts)
+    expected = np.empty_like(which)
+    expected[by_dataset] = np.arange(len(which)) - firsts
+    return expected

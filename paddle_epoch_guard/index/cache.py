@@ -1,6 +1,7 @@
 """A sample index read from a cache directory, without the host."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,19 @@ def read_cache(
     return load_index(folder, description, read_sizes(prefix))
 
 
-def load_index(folder: Path, description: Description, sizes: npt.NDArray[np.integer[Any]]) -> GPTIndex:
+def load_index(
+    folder: Path,
+    description: Description,
+    sizes: npt.NDArray[np.integer[Any]],
+    base_of: Callable[[Any], Any] = lambda shuffle_idx: shuffle_idx,
+) -> GPTIndex:
     """Reads and verifies the arrays of one description.
 
     Args:
         folder: where they lie, named by the description's md5.
         description: what they were built from.
         sizes: ``[documents]``: tokens of each document of the corpus.
+        base_of: gives the host's own order back, where ``shuffle_idx`` was written in another one.
 
     Raises:
         IndexFileError: a file is missing or unreadable.
@@ -59,6 +66,7 @@ def load_index(folder: Path, description: Description, sizes: npt.NDArray[np.int
     """
     files = index_files(folder, description)
     loaded = {which: load_array(file) for which, file in files.items()}
+    loaded["shuffle_idx"] = base_of(loaded["shuffle_idx"])
     sources = {which: str(file) for which, file in files.items()}
     return GPTIndex.from_arrays(description, IndexArrays(**loaded, sizes=sizes, sources=sources))
 

@@ -10,7 +10,7 @@ _BLOCK_BYTES = 1 << 14
 _BLOCKS = 64  # with both ends among them: 1 MiB an array
 
 
-def digest_array(array: npt.NDArray[Any]) -> str:
+def digest_array(array: npt.NDArray[Any], rows: int | None = None) -> str:
     """A digest of an array's dtype, shape, ends and evenly spaced blocks.
 
     An array of up to 1 MiB is read whole. Values count, not bytes: the same numbers on a machine of the other byte
@@ -18,12 +18,14 @@ def digest_array(array: npt.NDArray[Any]) -> str:
 
     Args:
         array: integers of any shape, usually memory-mapped.
+        rows: how many of its rows count, from the first on; all where None.
 
     Returns:
         32 hexadecimal digits.
     """
-    found = hashlib.blake2b(f"{array.dtype.kind}{array.dtype.itemsize}{array.shape}".encode(), digest_size=16)
-    rows = len(array)
+    rows = len(array) if rows is None else rows
+    shape = (rows, *array.shape[1:])
+    found = hashlib.blake2b(f"{array.dtype.kind}{array.dtype.itemsize}{shape}".encode(), digest_size=16)
     rows_in_block = max(_BLOCK_BYTES // max(array.dtype.itemsize * int(np.prod(array.shape[1:])), 1), 1)
     count = -(-rows // rows_in_block)
     for block in np.unique(np.linspace(0, max(count - 1, 0), min(_BLOCKS, count)).astype(np.int64)).tolist():

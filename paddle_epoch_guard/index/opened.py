@@ -5,21 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from paddle_epoch_guard.errors import ArgumentsError, CorpusError, IndexMismatchError
-from paddle_epoch_guard.index.blend import BlendIndex
+from paddle_epoch_guard.index.blend import BlendIndex, verify_blend
 from paddle_epoch_guard.index.cache import load_array
 from paddle_epoch_guard.index.corpus import read_sizes
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.folder import MEGATRON, PADDLE, Described, IndexFiles, describe
-from paddle_epoch_guard.index.gpt import GPTIndex, Int64Array
+from paddle_epoch_guard.index.gpt import GPTIndex
 from paddle_epoch_guard.index.megatron import MegatronDescription, read_megatron
-from paddle_epoch_guard.index.verify import WHOLE_UP_TO, IndexArrays
+from paddle_epoch_guard.index.verify import IndexArrays
 
-_BLOCK = 1 << 20
 _CPT = "::CPT"  # PaddleFormers marks prefixes with it, and leaves it out of descriptions
-_ANEW = "Move the blend's files aside and let the host build them anew"
 
 
 class CorpusNotFoundError(CorpusError):
@@ -88,7 +84,8 @@ def open_index(files: IndexFiles, prefixes: Sequence[str] = (), base_of: BaseOf 
         blend = BlendIndex(datasets, which, inner, described.weights)
     except IndexMismatchError as wrong:
         raise IndexMismatchError(f"{source}: {wrong}") from wrong
-    _check_blend(blend, described, source)
+    size = sum(len(one) for one in datasets) if described.size is None else described.size
+    verify_blend(blend, size, source)
     return Opened(files, described, blend, parts)
 
 
@@ -140,53 +137,3 @@ def corpus_of(files: IndexFiles, described: str, given: str | None) -> Path:
         f"{described}.idx: no such file; expected the corpus that {files.description.name} names. "
         "If it lies elsewhere, name it with --prefix"
     )
-
-
-def _check_blend(blend: BlendIndex, described: Described, source: str) -> None:
-    """Whether every position of a blend draws from a dataset and a position that are there, each dataset in turn.
-
-    The turns are checked up to 16 million positions, the ranges of all.
-    """
-    size = sum(len(one) for one in blend.datasets) if described.size is None else described.size
-    found = [
-        f"{which.dtype}" for which in (blend.dataset_index, blend.dataset_sample_index) if which.dtype.kind not in "iu"
-    ]
-    if len(blend) != size or found:
-        what = f"dtype {found[0]}; expected integers" if found else f"{len(blend)} positions; expected {size}"
-        raise IndexMismatchError(f"{source}: {what}. {_ANEW}")
-    lengths: Int64Array = np.array([len(one) for one in blend.datasets], dtype=np.int64)
-    drawn = np.zeros(len(lengths), dtype=np.int64)
-    for start in range(0, size, _BLOCK):
-        which = np.asarray(blend.dataset_index[start : start + _BLOCK], dtype=np.int64)
-        inner = np.asarray(blend.dataset_sample_index[start : start + _BLOCK], dtype=np.int64)
-        if int(which.min()) < 0 or int(which.max()) >= len(lengths):
-            raise IndexMismatchError(
-                f"{source}: positions from {start:,} on draw from datasets {which.min()} to {which.max()}; expected "
-                f"[0, {len(lengths)}). {_ANEW}"
-            )
-        expected = _in_turn(which, drawn)
-        wrong = (inner < 0) | (inner >= lengths[which])
-        if size <= WHOLE_UP_TO:
-            wrong |= inner != expected
-        if wrong.any():
-            at = int(np.argmax(wrong))
-            raise IndexMismatchError(
-                f"{source}: position {start + at:,} draws position {inner[at]:,} of dataset {which[at]}; expected "
-                f"{expected[at]:,} of {lengths[which[at]]:,}, for each dataset is drawn in turn. {_ANEW}"
-            )
-        drawn += np.bincount(which, minlength=len(drawn))
-
-
-def _in_turn(which: Int64Array, drawn: Int64Array) -> Int64Array:
-    """The position within its dataset that each position of a block should draw.
-
-    Args:
-        which: ``[n]``: datasets.
-        drawn: ``[datasets]``: how many of each were drawn before.
-    """
-    by_dataset = np.argsort(which, kind="stable")
-    counts = np.bincount(which, minlength=len(drawn))
-    firsts = np.repeat(np.cumsum(counts) - counts - drawn, counts)
-    expected = np.empty_like(which)
-    expected[by_dataset] = np.arange(len(which)) - firsts
-    return expected

@@ -23,6 +23,7 @@ _BLOCK = 1 << 18
 _ROWS = 1 << 13  # rows of sample_idx at a time: each may span many documents
 _SPACED = 64  # blocks read of an array that is not read whole
 _REBUILD = "Delete these files and let the host build the index anew, or restore the corpus it was built from"
+_NOTE = "If 'rebuild' wrote this index, its note (<md5>.epoch_guard.json) must lie beside it"
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def _check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
                     "shuffle_idx",
                     f"positions {first:,} to {last:,} draw samples {block.min():,} to {block.max():,}",
                     f"samples within [{low:,}, {high:,})"
-                    + (", for the last data epoch is shuffled apart" if layout.separated else ""),
+                    + (f", for the last data epoch is shuffled apart. {_NOTE}" if layout.separated else ""),
                 )
             if whole:
                 seen[block - low] = True

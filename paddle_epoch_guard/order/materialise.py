@@ -55,6 +55,11 @@ class Undone:
         self.dtype: np.dtype[Any] = written.dtype
         self.shape: tuple[int, ...] = written.shape
 
+    @property
+    def reorders(self) -> tuple[Reorder, ...]:
+        """Those that the array was written out in, oldest first."""
+        return self.positions.reorders
+
     def __len__(self) -> int:
         return len(self.written)
 
@@ -72,6 +77,24 @@ def host_order(files: IndexFiles, array: Any) -> Any:
     """
     reorders = read_note(files.note)
     return Undone(array, reorders) if reorders else array
+
+
+def written_in(array: Any) -> tuple[Reorder, ...]:
+    """The reorders in which an array lies on disk, beyond the host's own order that it gives."""
+    return array.reorders if isinstance(array, Undone) else ()
+
+
+def in_order(array: Any, reorders: Sequence[Reorder]) -> Any:
+    """An array in another order, which may be the very one in which it lies on disk.
+
+    Args:
+        array: in the host's own order: as it lies on disk, or :class:`Undone`.
+        reorders: oldest first.
+    """
+    written = written_in(array)
+    if written and tuple(reorders[: len(written)]) == written:
+        array, reorders = array.written, reorders[len(written) :]
+    return Order(array, reorders) if reorders else array
 
 
 def note_of(reorders: Sequence[Reorder]) -> str:

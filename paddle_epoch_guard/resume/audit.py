@@ -10,7 +10,7 @@ from rich.table import Table
 
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.index import PassRule
-from paddle_epoch_guard.order import Piece
+from paddle_epoch_guard.order import Piece, Reorder
 from paddle_epoch_guard.resume.extension import same_parts
 from paddle_epoch_guard.resume.sidecar import BlendRecord, DatasetRecord, Sidecar
 
@@ -33,6 +33,8 @@ class Now:
     """Whether the user asked for the data to be read from its beginning (``ignore_data_skip``)."""
     passes: PassRule | None = None
     """How a sampler of ``paddle.io`` reads; None where the pretraining sampler does."""
+    written: tuple[Reorder, ...] = ()
+    """In which 'rebuild' wrote the live index; none where the live index is not the one that was drawn from."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ def audit(then: Sidecar, now: Now) -> tuple[Finding, ...]:
     elif after.start != then.position and now.passes is None and then.passes is None:
         why = f"the sampler is set to position {then.position}, where the run stopped"
         found.append(Finding("start of the sampler", str(then.position), str(after.start), "repair", why))
-    if then.reorders and not now.unified:
+    if now.written and then.reorders[: len(now.written)] != now.written:
+        found.append(_written_finding(then, now))
+    if then.reorders and not now.unified and then.reorders != now.written:
         why = "the order that was begun stays in force: leaving it would draw samples twice and lose others"
         found.append(Finding("unified", "on", "off", "warn", why))
     if not now.starts_anew and now.passes is None and then.position % after.world_size:
@@ -147,6 +151,21 @@ def _blend_findings(old: BlendRecord | None, new: BlendRecord | None, sure: bool
     if sure and old.positions == new.positions and old.digest != new.digest:
         return [Finding("order of the blend", old.digest, new.digest, "refuse", why)]
     return []
+
+
+def _written_finding(then: Sidecar, now: Now) -> Finding:
+    """The index lies in an order, as 'rebuild' wrote it, that the run has not begun."""
+    what, is_now = "order of the index", f"unified from position {now.written[-1].start}"
+    if then.reorders:
+        why = "'rebuild' wrote it in another order; the one that was begun stays in force"
+        return Finding(what, f"unified from position {then.reorders[-1].start}", is_now, "repair", why)
+    if now.written[0].start < then.position and not now.starts_anew:
+        why = (
+            f"the run has drawn {then.position} samples in the host's own order: some would be drawn again, others "
+            f"lost. Rebuild from position {then.position}; or take the host's own index, and --epoch_guard unified"
+        )
+        return Finding(what, "the host's own", is_now, "refuse", why)
+    return Finding(what, "the host's own", is_now, "repair", "as 'rebuild' wrote it; nothing drawn so far moves")
 
 
 def _cannot_start(position: int, piece: Piece) -> Finding:

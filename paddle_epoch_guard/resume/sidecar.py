@@ -89,8 +89,8 @@ class BlendRecord:
     def of(cls, blend: BlendIndex, positions: int | None = None) -> "BlendRecord":
         """The record of a blend's first ``positions``, or of all of it."""
         count = len(blend) if positions is None else positions
-        arrays = blend.dataset_index[:count], blend.dataset_sample_index[:count]
-        return cls(blend.weights, count, "-".join(digest_array(array)[:16] for array in arrays))
+        arrays = blend.dataset_index, blend.dataset_sample_index
+        return cls(blend.weights, count, "-".join(digest_array(array, count)[:16] for array in arrays))
 
 
 @dataclass(frozen=True)

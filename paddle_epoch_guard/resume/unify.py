@@ -41,6 +41,7 @@ def decide_order(
     stop: int,
     recorded: tuple[Reorder, ...] = (),
     planned_before: int | None = None,
+    written: tuple[Reorder, ...] = (),
 ) -> Decision:
     """Decides which reorders are in force from here on.
 
@@ -51,14 +52,21 @@ def decide_order(
         stop: where the planned samples end: the run draws the positions before it.
         recorded: the reorders of the checkpoint's sidecar, which stay in force whatever is asked for now.
         planned_before: where the planned samples ended before; what lies beyond was appended to the run.
+        written: the reorders in which 'rebuild' wrote the index, which are in force where none is recorded.
 
     Raises:
         ArgumentsError: the pool ``all`` is asked for in mid-run.
     """
+    # The order of an index that 'rebuild' wrote begins where the run comes to it for the first time.
+    begun = written[-1] if written and not recorded and written[-1].start == start else None
+    recorded = recorded or written
     if recorded:
         if options.unified:
             joined = _joined(options, index, start, stop, recorded, planned_before)
-            return Decision(recorded) if joined is None else Decision((*recorded, joined), joined)
+            return Decision(recorded, begun) if joined is None else Decision((*recorded, joined), joined)
+        if recorded == written:
+            why = f"'rebuild' wrote the index in one order from position {written[-1].start} on; the run draws in it"
+            return Decision(recorded, begun, why)
         return Decision(
             recorded,
             reason=f"the run began a unified order at position {recorded[-1].start}, which stays in force: leaving it "

@@ -1,0 +1,94 @@
+"""docs/command-line.md: its calls are made, its output is what they print, its keys are those that they give."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import corpora
+from caches import cli
+from paddle_epoch_guard.cli.app import COMMANDS, NAME
+from synthetic_runs import Run
+from test_cli import parses
+
+PAGE = (Path(__file__).parent.parent / "docs" / "command-line.md").read_text()
+SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+
+
+def calls(text):
+    """``(line, what it prints)`` of each call in the consoles of a text."""
+    found = []
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+        for call in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            line, _, output = call.partition("\n")
+            found.append((line, output))
+    return found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with as many tokens and documents as the demo's corpus has, its index, and a run."""
+    folder = tmp_path_factory.mktemp("place")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        corpora.write_corpus(Path("data/text"), [1319] * 94 + [1360] + [1000] * 5)
+        corpora.build_train(["data/text"], 709 * 8, 32, seed=42, split="95,5,0")
+    Run(folder / "output" / "logs" / "separated").train(1, 120)
+    (folder / "output" / "runs" / "separated").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def here(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(place, tmp_path / "here"))
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_every_command_has_a_section():
+    assert list(SECTIONS) == list(COMMANDS)
+    for name, what in COMMANDS.items():
+        assert any(line.startswith(f"{NAME} {name} ") for line, _ in calls(SECTIONS[name])), what
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_what_the_page_shows_is_what_is_printed(here, name):
+    if name == "rebuild":
+        assert len(calls(SECTIONS[name])) == 2
+    for line, output in calls(SECTIONS[name]):
+        if not line.startswith(NAME):
+            subprocess.run(line, shell=True, check=True)
+            continue
+        status, out, err = cli(*shlex.split(line)[1:])
+        assert (status, err) == (1 if name == "doctor" else 0, "")
+        if name != "report":  # its run was a real one
+            assert [each.rstrip() for each in out.splitlines()] == output.splitlines()
+
+
+def test_calls_in_a_sentence_are_calls_too():
+    found = re.findall(rf"`({NAME} [^`]+)`", PAGE)
+    assert len(found) > 1
+    assert all(parses(line) for line in found if "COMMAND" not in line)
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_key_is_explained(here, name):
+    text = SECTIONS[name] + (SECTIONS["plan"] if name == "inspect" else "")
+    explained = {
+        key for row in re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)
+    }
+    nested = set(re.findall(r"`(\w+)`", text))
+    for line, _ in calls(SECTIONS[name]):
+        if line.startswith(f"{NAME} {name} "):
+            found = json.loads(cli(*shlex.split(line)[1:], "--json")[1])
+            assert set(found) <= explained
+            inner = [
+                one for value in found.values() if isinstance(value, list) for one in value if isinstance(one, dict)
+            ]
+            for one in inner:
+                assert set(one) <= nested
+        elif not line.startswith(NAME):
+            subprocess.run(line, shell=True, check=True)
