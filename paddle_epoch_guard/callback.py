@@ -234,18 +234,15 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
                 self._read_again(plan, state, carried)
         elif isinstance(plan.source, TrainerEpochs):
             epoch = self._epochs_before + self._trainer_epochs
-            plan.source.begin(epoch, state.global_step + 1)
+            plan.source.begin(epoch, state.global_step + 1, carried / plan.loader.accumulation)
             if self._trainer_epochs > 1 and self._recorder is not None:
                 self._recorder.expect([Crossing(state.global_step + 1, epoch - 1)])
 
     def _left_over(self, plan: RunPlan, state: Any) -> int:
         """Microbatches that were drawn since the last step, at the end of a trainer epoch."""
-        piece, loader = plan.piece, plan.loader
-        passed_over = 0
-        if piece is not None and loader.passes is not None and self._trainer_epochs == 1:
-            passed_over = piece.start % loader.passes.length // (loader.micro_batch * loader.world_size)
+        passed_over = plan.loader.passed_over if self._trainer_epochs == 1 else 0
         steps: int = state.global_step + 1 - self._first_in_epoch
-        return max(self._batches_in_epoch - passed_over - steps * loader.accumulation, 0)
+        return max(self._batches_in_epoch - passed_over - steps * plan.loader.accumulation, 0)
 
     def _rewind(self, state: Any, dataloader: Any) -> None:
         """Each trainer epoch reads all of the data, as in a run that was never interrupted."""
@@ -320,8 +317,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def _record(self, first_step: int, loss: Any, state: Any) -> None:
         losses = self._losses_since(first_step, loss, state)
         if self._recorder is not None:
-            schedule = self._plan.schedule if self._plan is not None else None
-            surplus = 1.0 if schedule is None else schedule.surplus(first_step, state.global_step)
+            surplus = self._recorder.ledger.source.surplus(first_step, state.global_step)
             self._recorder.record(state.global_step, float(loss) / surplus, losses)
 
     @_shielded

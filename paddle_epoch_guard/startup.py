@@ -297,6 +297,8 @@ def _read(
     if loader.has_data:
         _refuse_to_unify(arguments, sidecar, loader, index)
     if index is None or loader.start is None:
+        if loader.has_data and sidecar is not None:
+            raise _unknown_from_here(sidecar, loader, index)
         return _Start(
             options, loader, index, (), (), None, (), skipped, step, state.max_steps, batch, 0, None, (), ()
         )  # fmt: skip
@@ -532,6 +534,19 @@ def _plan(start: _Start, index: SampleIndex | None) -> RunPlan:
         is_live=index is start.index,
         repaired=decision.reorders != written or index is not start.index or piece.start != loader.start,
         mismatches=start.mismatches,
+    )
+
+
+def _unknown_from_here(sidecar: Sidecar, loader: host.Loader, index: SampleIndex | None) -> ResumeMismatchError:
+    """A run whose positions were known so far goes on where they are not."""
+    why = f"the sampler {loader.sampler} is not one whose positions are known"
+    if index is None:
+        why = "the dataset has no sample index"
+    elif loader.unknown:
+        why = f"of the sampler {loader.sampler}, {loader.unknown}"
+    return ResumeMismatchError(
+        f"the run has drawn up to position {sidecar.position} of its order, and whether it goes on from there cannot "
+        f"be told: {why}. Resume with the dataset and the sampler of the interrupted run"
     )
 
 

@@ -49,6 +49,7 @@ def build_train(
     seed: int = 1,
     split: str = "100,0,0",
     cache: Path | None = None,
+    need_data: bool = True,
 ) -> Any:
     """Builds the host's train dataset, or loads it where its cache is there already.
 
@@ -59,6 +60,7 @@ def build_train(
         seed: of the shuffles.
         split: shares of train, valid and test.
         cache: ``data_cache_path``; None for ``index-cache`` beside the corpus.
+        need_data: False on a rank that reads none, and takes part all the same.
     """
     with contextlib.redirect_stdout(io.StringIO()):
         train, _, _ = build_train_valid_test_datasets(
@@ -70,6 +72,7 @@ def build_train(
             seed,
             skip_warmup=True,
             data_cache_path=None if cache is None else str(cache),
+            need_data=need_data,
         )
     return train
 

@@ -21,7 +21,9 @@ def launch(folder, prefix, cache_of_rank_1, *resume, **changes):
     command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo"]
     command += ["--log_dir", folder / "launch", TESTS / "distributed_run.py", folder, prefix, cache_of_rank_1]
     command += [json.dumps(changes), *resume]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "examples")])}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(str(folder) for folder in (TESTS.parent, TESTS, TESTS.parent / "examples"))
+    }
     environment.pop("PADDLE_TRAINERS_NUM", None)
     done = subprocess.run(
         [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=300, cwd=folder
@@ -145,3 +147,78 @@ def test_ranks_that_see_different_orders_are_stopped_together(tmp_path, corpus):
     assert "expected samples within [0, 101), for the last data epoch is shuffled apart" in output
     assert "rank 1 stopped" in output
     assert not (tmp_path / "logs").exists()
+
+
+def results(folder, name):
+    return [json.loads((folder / f"rank{rank}{name}.json").read_text()) for rank in (0, 1)]
+
+
+def tokens_followed(found, dataset):
+    """The first tokens of what the guard says a rank drew, in order."""
+    return [int(dataset[p]["text"][0]) for positions in found["followed"] for p in positions]
+
+
+def tokens_drawn(found):
+    return [token for batch in found["tokens"] for token in batch]
+
+
+def test_the_base_trainers_sampler_is_followed_on_two_ranks_with_an_uneven_tail(tmp_path, corpus):
+    """101 samples, made up to 102: 26 microbatches for each rank, the last of one sample; 6 steps and 2 left over."""
+    prefix, _ = corpus
+    dataset = build_train([prefix], 90, 8, cache=tmp_path / "cache")
+    assert len(dataset) == 101
+    options = {
+        "trainer": "base",
+        "samples": 90,
+        "max_steps": 15,
+        "gradient_accumulation_steps": 4,
+        "model": "KnownLosses",
+        "save_strategy": "steps",
+        "save_steps": 8,
+        "then": {"resume": 8},
+    }
+    status, output = launch(tmp_path, prefix, tmp_path / "cache", **options)
+    assert status == 0, output[-3000:]
+    whole, rest = results(tmp_path, ""), results(tmp_path, ".then")
+    for rank in (0, 1):
+        assert tokens_drawn(whole[rank]) == tokens_followed(whole[rank], dataset)
+        assert tokens_drawn(rest[rank]) == tokens_followed(rest[rank], dataset)
+        assert rest[rank]["followed"] == whole[rank]["followed"][8:]
+        assert len(tokens_drawn(whole[rank])) == 2 * 51 + 3 * 8
+    first_pass = sum((sum(found["followed"][:6], []) + found["followed"][6][:3] for found in whole), [])
+    assert sorted(first_pass) == [0, *range(101)]  # the first sample makes the last batch up
+    # Each trainer epoch's last step and its mixed first one, alike on both ranks.
+    assert whole[0]["losses"] == whole[1]["losses"]
+    assert [step for step, _ in whole[0]["losses"]] == [6, 7, 8, 10, 12, 13, 15]
+    assert "by share" not in output
+    assert output.count("shuffled already, once more") == 2  # the first rank, in both runs
+    lines = read_scalars(tmp_path / "logs" / "epoch_guard" / "boundary_1_to_2", "train/loss")
+    assert {step for step, _ in lines} == {7}
+
+
+def test_ranks_without_data_follow_those_that_have_it(tmp_path, corpus):
+    """Tensor parallelism with DistDataLoader: the second rank reads nothing."""
+    prefix, dataset = corpus
+    options = {
+        "tensor_parallel_degree": 2,
+        "distributed_dataloader": True,
+        "samples": 128,
+        "per_device_train_batch_size": 4,
+        "model": "KnownLosses",
+        "epoch_guard": "unified",
+        "save_strategy": "steps",
+        "save_steps": 10,
+        "then": {"resume": 10, "epoch_guard": "track"},
+    }
+    status, output = launch(tmp_path, prefix, tmp_path / "cache", **options)
+    assert status == 0, output[-3000:]
+    order = PositionMap([Reorder(0, 128, "uniform", (7, 1, 0))]).base(np.arange(128))
+    expected = [int(dataset[p]["text"][0]) for p in order]
+    whole, rest = results(tmp_path, ""), results(tmp_path, ".then")
+    assert [tokens_drawn(found) for found in whole] == [expected, expected]
+    assert [tokens_drawn(found) for found in rest] == [expected[40:]] * 2
+    assert [found["followed"] is None for found in whole] == [False, True]
+    assert whole[0]["losses"] == whole[1]["losses"]
+    assert rest[0]["losses"] == [loss for loss in whole[0]["losses"] if loss[0] > 10]
+    assert "by share" not in output
+    assert output.count("epoch guard: following text") == 2

@@ -25,13 +25,15 @@ def run(
 ) -> Program:
     """Runs a training script as it is, with the epoch guard in its Trainers.
 
-    Example: paddle-epoch-guard run run_pretrain.py config.json --epoch_guard unified
+    \b
+    Example:
+      paddle-epoch-guard run run_pretrain.py config.json --epoch_guard unified
 
     On several devices, either of these lines; the flags reach every rank:
 
-    paddle-epoch-guard run -m paddle.distributed.launch … run_pretrain.py …
-
-    python -m paddle.distributed.launch … $(which paddle-epoch-guard) run run_pretrain.py …
+    \b
+      paddle-epoch-guard run -m paddle.distributed.launch … run_pretrain.py …
+      python -m paddle.distributed.launch … $(which paddle-epoch-guard) run run_pretrain.py …
 
     The guard's flags (--epoch_guard, --epoch_guard_mix and so on: see README)
     may stand anywhere among the script's arguments, as --flag value or

@@ -17,7 +17,9 @@ def view(context: typer.Context, logdir: Logdir) -> None:
     VisualDL by itself lists folders as the file system does. All further options are VisualDL's own; without --host it
     is seen from this machine only.
 
-    Example: paddle-epoch-guard view output/logs --port 8040
+    \b
+    Example:
+      paddle-epoch-guard view output/logs --port 8040
     """
     from paddle_epoch_guard.report.board import serve
 

@@ -34,6 +34,8 @@ class Loader:
     """Batches of the loader in a step."""
     steps_per_epoch: int = 1
     """Steps in a trainer epoch, as the trainer counts them when it resumes; 0 where they are not known."""
+    passed_over: int = 0
+    """Batches that the trainer reads and throws away where it resumes."""
     passes: PassRule | None = None
     """How a sampler of ``paddle.io`` reads the dataset in each trainer epoch; None where another one does."""
     trainer_epochs: int = 1
@@ -75,8 +77,15 @@ def follow_loader(args: Any, loader: Any, state: Any) -> Loader:
     # A subclass of loader or sampler with a reading order of its own is another one.
     if type(loader) not in (paddle.io.DataLoader, DistDataLoader) or not found.has_data or sampler is None:
         return found
-    found = replace(found, steps_per_epoch=_steps_per_epoch(args, loader))
-    if getattr(args, "enable_auto_parallel", False):
+    is_auto = bool(getattr(args, "enable_auto_parallel", False))
+    if is_auto:  # a batch of its loader is a step
+        found = replace(found, micro_batch=found.micro_batch * found.accumulation, accumulation=1)
+    steps = _steps_per_epoch(args, loader)
+    passed_over = 0
+    if steps and not args.ignore_data_skip and (is_auto or not isinstance(sampler, DistributedBatchSampler)):
+        passed_over = state.global_step % steps * found.accumulation
+    found = replace(found, steps_per_epoch=steps, passed_over=passed_over)
+    if is_auto:
         return _sharded(found, args, sampler, state)
     if _is_pretraining(sampler):
         return replace(
@@ -111,7 +120,7 @@ def _by_passes(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
     if not known or getattr(sampler, "_acc_steps", 1) != 1:
         return found
     of_sampler = replace(found, micro_batch=int(sampler.batch_size), keeps_tail=not sampler.drop_last)
-    return _in_passes(of_sampler, args, state, PassRule.of(len(found.dataset), ranks, shuffled))
+    return _in_passes(of_sampler, state, PassRule.of(len(found.dataset), ranks, shuffled))
 
 
 def _sharded(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
@@ -126,12 +135,12 @@ def _sharded(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
     if isinstance(sampler, paddle.io.DistributedBatchSampler) or not isinstance(sampler, paddle.io.BatchSampler):
         return replace(found, unknown="AutoTrainer is followed with a sampler that it divides among the ranks itself")
     each = int(sampler.batch_size / ranks) * getattr(sampler, "_acc_steps", 1)
-    if each != args.per_device_train_batch_size * args.gradient_accumulation_steps:
+    if each != found.micro_batch:
         return replace(found, unknown=f"its batches, {each} samples for each rank, are not a step of AutoTrainer")
     if shuffled and state.global_step >= found.steps_per_epoch:
         return replace(found, unknown="after a resume AutoTrainer shuffles each epoch as it shuffled an earlier one")
-    of_sampler = replace(found, micro_batch=each, accumulation=1, keeps_tail=not sampler.drop_last)
-    return _in_passes(of_sampler, args, state, PassRule.of(len(found.dataset), ranks, shuffled))
+    of_sampler = replace(found, keeps_tail=not sampler.drop_last)
+    return _in_passes(of_sampler, state, PassRule.of(len(found.dataset), ranks, shuffled))
 
 
 def _steps_per_epoch(args: Any, loader: Any) -> int:
@@ -142,19 +151,19 @@ def _steps_per_epoch(args: Any, loader: Any) -> int:
         return 0
 
 
-def _in_passes(found: Loader, args: Any, state: Any, rule: PassRule) -> Loader:
+def _in_passes(found: Loader, state: Any, rule: PassRule) -> Loader:
     """Where the trainer begins: a resume passes over the epochs that are done, and reads on in the present one.
 
     What it passes over there is read and thrown away (`_inner_training_loop`), so that the rest is the same.
     """
     if not found.steps_per_epoch:
         return found
-    done, steps = divmod(state.global_step, found.steps_per_epoch)
+    done = state.global_step // found.steps_per_epoch
     epochs = done + 1 if found.reads_once else int(state.num_train_epochs)
     if epochs > MOST_PASSES:
         return replace(found, unknown=f"more than {MOST_PASSES} trainer epochs over a sample index are not followed")
-    passed_over = 0 if args.ignore_data_skip else steps * found.micro_batch * found.accumulation * found.world_size
     start = done * rule.length
+    passed_over = found.passed_over * found.micro_batch * found.world_size
     return replace(
         found, start=start + passed_over, stop=start + rule.length, passes=rule, trainer_epochs=max(epochs, done + 1)
     )

@@ -26,6 +26,9 @@ class EpochSource(Protocol):
     def counts(self, first_step: int, last_step: int) -> dict[EpochKey, int]:
         """Samples that the trained steps draw from each epoch; epochs drawn from by none are left out."""
 
+    def surplus(self, first_step: int, last_step: int) -> float:
+        """Microbatches that the trained steps draw, for each that the trainer's mean loss is taken over."""
+
 
 @dataclass
 class IndexEpochs:
@@ -42,6 +45,10 @@ class IndexEpochs:
         for draw in self.schedule.draws(first_step, last_step):
             self._count(draw, found)
         return dict(found)
+
+    def surplus(self, first_step: int, last_step: int) -> float:
+        """See :meth:`Schedule.surplus`."""
+        return self.schedule.surplus(first_step, last_step)
 
     def _count(self, draw: Draw, into: Counter[EpochKey]) -> None:
         stride = max(self.index.epochs) + 1
@@ -61,9 +68,15 @@ class TrainerEpochs:
     skipped: tuple[tuple[int, int], ...] = ()
     _first_steps: list[int] = field(default_factory=list)
     _epochs: list[int] = field(default_factory=list)
+    _left_over: dict[int, float] = field(default_factory=dict)
 
-    def begin(self, epoch: int, first_step: int) -> None:
-        """The trainer starts ``epoch`` (from 1); its first step will be ``first_step``."""
+    def begin(self, epoch: int, first_step: int, left_over: float = 0.0) -> None:
+        """The trainer starts ``epoch`` (from 1); its first step will be ``first_step``.
+
+        That step trains on what was left over at the end of the epoch before as well: ``left_over``, as a share of a
+        step.
+        """
+        self._left_over[first_step] = left_over
         if self._first_steps and self._first_steps[-1] >= first_step:
             self._first_steps.pop()  # an epoch that completed no step
             self._epochs.pop()
@@ -74,7 +87,15 @@ class TrainerEpochs:
         """Samples of the trained steps, a whole batch each, under the trainer epoch of each step."""
         found: Counter[EpochKey] = Counter()
         for step in range(first_step, last_step + 1):
-            if not any(first <= step <= last for first, last in self.skipped):
+            if self._trains(step):
                 at = bisect_right(self._first_steps, step) - 1
                 found[EpochKey(0, self._epochs[max(at, 0)])] += self.global_batch
         return dict(found)
+
+    def surplus(self, first_step: int, last_step: int) -> float:
+        """Steps' worth of microbatches that the trained steps draw, for each of these steps."""
+        steps = [step for step in range(first_step, last_step + 1) if self._trains(step)]
+        return 1 + sum(self._left_over.get(step, 0.0) for step in steps) / len(steps) if steps else 1.0
+
+    def _trains(self, step: int) -> bool:
+        return not any(first <= step <= last for first, last in self.skipped)

@@ -85,7 +85,7 @@ class Words:
         before = "data epoch 1" if crossing.from_epoch == 1 else f"data epochs 1 to {crossing.from_epoch}"
         return (
             f"Step {crossing.step} draws the first samples, from position {crossing.position} on, of data epoch "
-            f"{crossing.to_epoch}{of_dataset}, which is shuffled apart from {before}. From here on the model meets "
+            f"{crossing.to_epoch}{of_dataset}, which is drawn apart from {before}. From here on the model meets "
             "again, all at once, what it has seen: a fall of the training loss here is no progress by itself."
         )
 

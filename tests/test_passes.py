@@ -1,0 +1,106 @@
+import numpy as np
+import paddle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpora import JOINT, LENGTH, SEPARATED, SIZES, build_train, index_of, write_corpus
+from paddle_epoch_guard.errors import IndexMismatchError
+from paddle_epoch_guard.index import Boundary, PassesIndex, PassRule
+from paddle_epoch_guard.ledger import trace
+from paddle_epoch_guard.order import Piece, PositionMap, Schedule, passes_ahead
+
+
+@settings(deadline=None)
+@given(
+    samples=st.integers(1, 80),
+    batch=st.integers(1, 4),
+    accumulation=st.integers(1, 4),
+    ranks=st.integers(1, 5),
+    shuffled=st.booleans(),
+    drop_last=st.booleans(),
+    passes=st.integers(1, 4),
+)
+def test_every_rank_draws_what_the_real_sampler_gives_it(
+    samples, batch, accumulation, ranks, shuffled, drop_last, passes
+):
+    by_rank = []
+    for rank in range(ranks):
+        sampler = paddle.io.DistributedBatchSampler(range(samples), batch, ranks, rank, shuffled, drop_last)
+        by_rank.append([])
+        for epoch in range(passes):
+            sampler.set_epoch(epoch)
+            by_rank[-1].append(list(sampler))
+    if len(by_rank[0][0]) < accumulation:
+        return  # the trainer lowers it
+    rule = PassRule.of(samples, ranks, shuffled)
+    first = Piece(1, 0, batch, accumulation, ranks, stop=rule.length, keeps_tail=not drop_last, is_pass=True)
+    schedule = Schedule((first,))
+    for piece in passes_ahead(first, rule.length, passes, max_steps=10**9):
+        schedule = schedule.then(piece)
+    steps = len(by_rank[0][0]) // accumulation
+    assert [piece.first_step for piece in schedule.pieces] == [1 + number * steps for number in range(passes)]
+    for rank in range(ranks):
+        # The trainer draws on to the end of each pass but the last; a step holds what was drawn since the one before.
+        batches = [one for each in by_rank[rank][:-1] for one in each] + by_rank[rank][-1][: steps * accumulation]
+        drawn = [schedule.positions(step, rank) for step in range(1, passes * steps + 1)]
+        assert rule.place_of(np.concatenate(drawn)).tolist() == sum(batches, [])
+    for step in range(1, passes * steps + 1):
+        together = sorted(p for draw in schedule.draws(step, step) for p in range(draw.start, draw.stop))
+        assert together == sorted(np.concatenate([schedule.positions(step, rank) for rank in range(ranks)]).tolist())
+    ends = {number * steps: number * rule.length for number in range(1, passes + 1)}
+    assert {step: schedule.position_after(step) for step in ends} == ends
+
+
+@given(samples=st.integers(1, 60), ranks=st.integers(1, 7), shuffled=st.booleans(), number=st.integers(0, 3))
+def test_where_a_pass_draws_a_position_is_the_inverse_of_what_it_draws(samples, ranks, shuffled, number):
+    rule = PassRule.of(samples, ranks, shuffled)
+    wanted = np.repeat(np.arange(0, samples, 2), 2)  # some twice
+    which, at = rule.drawn_at(wanted, number)
+    assert (rule.place_of(at) == wanted[which]).all()
+    expected = [p for p in range(number * rule.length, (number + 1) * rule.length) for _ in range(2)]
+    drawn = rule.place_of(np.array(expected))
+    assert sorted(at.tolist()) == [p for p, place in zip(expected, drawn.tolist(), strict=True) if place % 2 == 0]
+
+
+@pytest.fixture(scope="module")
+def indices(tmp_path_factory):
+    prefix = write_corpus(tmp_path_factory.mktemp("corpus") / "text", SIZES)
+    datasets = {samples: build_train([prefix], samples, LENGTH) for samples in (SEPARATED, JOINT)}
+    yield {samples: index_of(dataset) for samples, dataset in datasets.items()}
+    datasets.clear()  # with a dataset goes the memory of its document sizes
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("samples", [SEPARATED, JOINT])
+def test_data_epochs_are_numbered_on_from_pass_to_pass(indices, samples, shuffled):
+    index = indices[samples]
+    rule = PassRule.of(len(index), 4, shuffled)
+    read = PassesIndex(index, rule, 3)
+    assert (len(read), read.names, read.epochs) == (3 * rule.length, index.names, (9,))
+    at = np.arange(len(read))
+    _, epochs = read.locate(at)
+    assert epochs.tolist() == (index.epoch_of(rule.place_of(at)) + at // rule.length * 3).tolist()
+    between = {Boundary(rule.length, 3), Boundary(2 * rule.length, 6)}
+    own = set()
+    if samples == SEPARATED and not shuffled:
+        own = {Boundary(index.boundaries[0].position + n * rule.length, 2 + 3 * n) for n in range(3)}
+    assert set(read.boundaries) == between | own
+
+
+def test_tokens_are_traced_through_all_passes(indices):
+    index = indices[JOINT]
+    read = PassesIndex(index, PassRule.of(len(index), 1, shuffled=True), 2)
+    inner, outer = trace(index, PositionMap(), tokens=50), trace(read, PositionMap(), tokens=50)
+    places = read.rule.place_of(outer.position)
+    for number in range(2):
+        chosen = outer.position // read.rule.length == number
+        assert sorted(zip(outer.token[chosen], places[chosen], strict=True)) == sorted(
+            zip(inner.token, inner.position, strict=True)
+        )
+    assert outer.cuts.tolist() == [read.rule.length]
+
+
+def test_a_rule_without_samples_is_refused():
+    with pytest.raises(IndexMismatchError):
+        PassRule(0, 0, False)
