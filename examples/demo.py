@@ -77,7 +77,9 @@ def main() -> None:
     console.print(result_table(summary))
     console.print("Written: summary.json and loss.png in", str(options.output), soft_wrap=True)
     console.print(
-        "Look at the log: ", f"{Path(sys.prefix).name}/bin/visualdl --logdir {options.output / 'logs'} --port 8040", soft_wrap=True
+        "Look at the log: ",
+        f"{Path(sys.prefix).name}/bin/visualdl --logdir {options.output / 'logs'} --port 8040",
+        soft_wrap=True,
     )
 
 

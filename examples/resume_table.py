@@ -17,7 +17,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")  # paddle's own start-up lines
 import numpy as np
 import paddle
 
-from hosts import CPU_ARGUMENTS, TrainerCallback, logger, make_builder
+from hosts import TrainerCallback, logger, make_builder
 from paddle_epoch_guard import EpochGuardCallback
 from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate, quiet
 

@@ -43,9 +43,11 @@ def test_of_two_the_one_whose_trainer_the_script_uses(machine, name):
 
 def test_without_either_it_says_what_to_install(machine):
     machine(installed=[])
-    with pytest.raises(ModuleNotFoundError, match=r"neither paddlenlp nor paddleformers .*paddle-epoch-guard\[paddleformers\]"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"neither paddlenlp nor paddleformers .*paddle-epoch-guard\[paddleformers\]"
+    ):
         library._pick()
 
 
 def test_the_library_of_these_tests_is_the_one_that_trains():
-    assert library.NAME == library.part("trainer").Trainer.__module__.split(".")[0]
+    assert library.part("trainer").Trainer.__module__.split(".")[0] == library.NAME

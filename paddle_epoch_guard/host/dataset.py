@@ -119,7 +119,7 @@ def build_index(dataset: Any, description: Description) -> None:
     """Lets the host build the index files of another description of a dataset's corpus.
 
     To be called on the first process of each machine; the others would wait for it without end
-    (`_build_index_mappings` in data/causal_dataset.py of paddlenlp and paddleformers). What the host prints is left out.
+    (`_build_index_mappings` in data/causal_dataset.py). What the host prints is left out.
 
     Args:
         dataset: the live ``GPTDataset``.

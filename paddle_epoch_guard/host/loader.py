@@ -30,7 +30,7 @@ class Loader:
 def follow_loader(args: Any, loader: Any) -> Loader:
     """How the training dataloader reads: exactly, for the sampler of ``run_pretrain.py``.
 
-    In paddleformers 1.2.0 that is the sampler of ``deepseek_v3_pretrain`` and, for GPT datasets, of ``ernie_pretrain``.
+    In paddleformers 1.2.0 it is the sampler of ``deepseek_v3_pretrain`` and ``ernie_pretrain``.
     The true start is the sampler's own ``consumed_samples``: the trainer's state is reset before ``on_train_begin``
     (trainer/trainer.py, `_inner_training_loop`).
 
@@ -53,6 +53,7 @@ def follow_loader(args: Any, loader: Any) -> Loader:
         dataset=getattr(loader, "dataset", None),
         sampler=f"{kind.__module__}.{kind.__qualname__}",
         start=int(sampler.consumed_samples) if known else None,
+        # paddlenlp 2.8.1 rounds up, to positions that the dataset does not have.
         stop=min(int(sampler.total_size), len(sampler.dataset) // nranks * nranks) if known else 0,
         micro_batch=int(sampler.batch_size) if known else int(args.train_batch_size),
         world_size=nranks,

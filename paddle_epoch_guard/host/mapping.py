@@ -57,9 +57,7 @@ class MappingRule:
             ``[length - start]``.
         """
         permutation = _permutation(self.seed + number, self.length) if self.shuffled else np.arange(self.length)
-        return mapped_places(
-            np.arange(start, self.length), permutation, self.micro_batch, self.world_size, start
-        )
+        return mapped_places(np.arange(start, self.length), permutation, self.micro_batch, self.world_size, start)
 
 
 def _permutation(seed: int, length: int) -> npt.NDArray[np.int64]:
