@@ -21,5 +21,11 @@ LlamaForCausalLM = library.part("transformers").LlamaForCausalLM
 CPU_ARGUMENTS = {}
 """Training arguments without which the library does not train, save and resume on a CPU."""
 if NAME == "paddleformers":
-    # 1.2.0: a master gradient is refused without mixed precision, and its own checkpoint format needs a GPU's groups.
-    CPU_ARGUMENTS = {"amp_master_grad": False, "save_checkpoint_format": None, "load_checkpoint_format": None}
+    # 1.2.0: a master gradient is refused without mixed precision; sharding, its way of data parallelism, asks for one;
+    # and its own checkpoint format for groups of processes.
+    CPU_ARGUMENTS = {
+        "amp_master_grad": False,
+        "sharding": "",
+        "save_checkpoint_format": None,
+        "load_checkpoint_format": None,
+    }

@@ -151,8 +151,7 @@ def build_index(dataset: Any, description: Description) -> None:
     """Lets the host build the index files of another description of a dataset's corpus.
 
     To be called on the first process of each machine; the others would wait for it without end
-    (`_build_index_mappings` in data/causal_dataset.py of paddlenlp and paddleformers). What the host prints is left
-    out.
+    (`_build_index_mappings` in data/causal_dataset.py). What the host prints is left out.
 
     The host writes under the files' own names, over files that another run may have mapped by now: that run would die
     of a bus error. So it builds in a folder beside them, from which they are moved.

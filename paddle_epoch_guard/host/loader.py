@@ -51,9 +51,9 @@ class Loader:
 def follow_loader(args: Any, loader: Any, state: Any) -> Loader:
     """How the training dataloader reads: exactly, where that follows from its sampler and the arguments.
 
-    In paddleformers 1.2.0 the pretraining sampler is that of ``deepseek_v3_pretrain`` and, for GPT datasets, of
-    ``ernie_pretrain``. Its true start is its own ``consumed_samples``: the trainer's state is reset before
-    ``on_train_begin`` (trainer/trainer.py, `_inner_training_loop`).
+    In paddleformers 1.2.0 the pretraining sampler is that of ``deepseek_v3_pretrain`` and ``ernie_pretrain``. Its true
+    start is its own ``consumed_samples``: the trainer's state is reset before ``on_train_begin`` (trainer/trainer.py,
+    `_inner_training_loop`).
 
     Args:
         args: the training arguments.
@@ -91,7 +91,8 @@ def follow_loader(args: Any, loader: Any, state: Any) -> Loader:
         return replace(
             found,
             start=int(sampler.consumed_samples),
-            stop=int(sampler.total_size),
+            # paddlenlp 2.8.1 rounds up, to positions that the dataset does not have.
+            stop=min(int(sampler.total_size), len(sampler.dataset) // int(sampler.nranks) * int(sampler.nranks)),
             micro_batch=int(sampler.batch_size),
             world_size=int(sampler.nranks),
             keeps_tail=not sampler.drop_last,

@@ -102,16 +102,16 @@ def _pickled_numbers(stream: IO[bytes]) -> dict[str, int]:
         ValueError: it is not a pickle.
     """
     found: dict[str, int] = {}
-    name = None
+    name = ""
     for instruction, value, _ in pickletools.genops(stream):
         if "UNICODE" in instruction.name:
-            name = value
+            name = str(value)
         elif instruction.name not in _REMEMBERS:
-            if name in _NUMBERS and instruction.name in _PUSHES_NUMBER:
+            if name in _NUMBERS and instruction.name in _PUSHES_NUMBER and isinstance(value, int):
                 found.setdefault(name, value)
                 if len(found) == len(_NUMBERS):
                     break
-            name = None
+            name = ""
     return found
 
 

@@ -1,9 +1,9 @@
 """The order in which PaddleFormers' ``Mapping…BatchSampler`` read a dataset: pass after pass, dealt out to the ranks.
 
-The rule is that of ``MappingBatchSampler`` and ``MappingDistributedBatchSampler`` (paddleformers/utils/batch_sampler.py,
-1.2.0): a pass has a permutation of its own; rank ``r`` of ``D`` takes its entries ``r, r + D, r + 2D, ...`` and cuts
-them into batches of ``b``. A *stream number* counts what all ranks draw, microbatch by microbatch and in each rank by
-rank, as positions do with the pretraining sampler.
+The rule is that of ``MappingBatchSampler`` and ``MappingDistributedBatchSampler`` (utils/batch_sampler.py of
+paddleformers 1.2.0): a pass has a permutation of its own; rank ``r`` of ``D`` takes its entries ``r``, ``r + D``,
+``r + 2D``, ... and cuts them into batches of ``b``. A *stream number* counts what all ranks draw, microbatch by
+microbatch and in each rank by rank, as positions do with the pretraining sampler.
 """
 
 import numpy as np
@@ -18,17 +18,17 @@ def mapped_length(samples: int, world_size: int) -> int:
 
 
 def mapped_places(
-    stream: npt.ArrayLike, permutation: npt.NDArray[np.integer], micro_batch: int, world_size: int, start: int = 0
+    stream: npt.ArrayLike, permutation: npt.NDArray[np.int64], micro_batch: int, world_size: int, start: int = 0
 ) -> npt.NDArray[np.int64]:
     """The dataset positions that stream numbers of one pass draw.
 
     Args:
         stream: ``[n]``, each from ``start`` to before ``len(permutation)``.
-        permutation: ``[mapped_length(samples, world_size)]``, of the pass; ``arange`` where the sampler does not shuffle.
+        permutation: ``[mapped_length(samples, world_size)]``, of the pass; ``arange`` where it is not shuffled.
         micro_batch: b, of one rank.
         world_size: D.
-        start: the stream number at which the sampler begins (its ``consumed_samples``), a multiple of D: batches are cut
-            from there on.
+        start: the stream number at which the sampler begins (its ``consumed_samples``), a multiple of D: batches are
+            cut from there on.
 
     Returns:
         ``[n]``.
@@ -50,5 +50,5 @@ def mapped_places(
     # The last microbatch of a pass holds fewer, as many for each rank.
     each = np.minimum(micro_batch, (length - start) // world_size - microbatch * micro_batch)
     rank, entry = np.divmod(within, each)
-    found = permutation[start + (microbatch * micro_batch + entry) * world_size + rank]
-    return found.astype(np.int64)
+    found: npt.NDArray[np.int64] = permutation[start + (microbatch * micro_batch + entry) * world_size + rank]
+    return found
