@@ -143,6 +143,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         assert plan is not None
         if plan.schedule is None:
             return
+        if not plan.loader.knows_ranks:
+            self._say_by_share("which rank draws which samples of a step is not known", state)
+            return
         source = plan.source if isinstance(plan.source, IndexEpochs) else None
         self._collector = LossCollector(model, source, args.dataset_rank, args.dataset_world_size)
         self._say_by_share(self._collector.agree(), state)
@@ -151,7 +154,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def _trace(self, state: Any) -> None:
         """Traces how often the data of each step was drawn before."""
         plan, collector, recorder = self._plan, self._collector, self._recorder
-        if plan is None or collector is None or not (collector.is_open or recorder):
+        if plan is None or not (recorder or (collector is not None and collector.is_open)):
             return
         if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
             return  # a rank that reads no data

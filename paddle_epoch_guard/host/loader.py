@@ -42,6 +42,8 @@ class Loader:
     """Whether nothing is left for a second trainer epoch: DistDataLoader (paddlenlp 3.0.0b4) keeps one iterator."""
     unknown: str = ""
     """Why the positions are not known, where there is a reason to tell."""
+    knows_ranks: bool = True
+    """Whether it is known which rank draws which samples of a step."""
     has_data: bool = True
     """Whether this process reads data: with DistDataLoader, only the first one of a model-parallel group does."""
 
@@ -136,7 +138,7 @@ def _sharded(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
         return replace(found, unknown=f"its batches, {each} samples for each rank, are not a step of AutoTrainer")
     if shuffled and state.global_step >= found.steps_per_epoch:
         return replace(found, unknown="after a resume AutoTrainer shuffles each epoch as it shuffled an earlier one")
-    of_sampler = replace(found, keeps_tail=not sampler.drop_last)
+    of_sampler = replace(found, keeps_tail=not sampler.drop_last, knows_ranks=ranks == 1)
     return _in_passes(of_sampler, state, PassRule.of(len(found.dataset), ranks, shuffled))
 
 
