@@ -109,7 +109,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._plan.install(dataloader)
         if self._plan.schedule is not None:
             host.write_stamp(state, self._plan.stamp)
-        self._epochs_before = state.global_step // max(self._plan.loader.steps_per_epoch, 1)
+        steps = self._plan.loader.steps_per_epoch
+        self._epochs_before = state.global_step // steps if steps else 0  # a stream has no length
         if state.global_step == 0 and args.ignore_load_lr_and_optim:
             self._warn_of_a_new_beginning(args, state)
         if state.is_world_process_zero:
@@ -249,9 +250,10 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._plan = begun = plan.begin_epoch(epoch, state.global_step, carried, state.max_steps)
         if begun is plan:
             return
-        if begun.index is not plan.index:
+        if begun.index is plan.index:
+            self._expose(begun, state)
+        else:  # more passes than planned
             self._trace(state)
-        self._expose(begun, state)
         if self._recorder is not None:
             self._recorder.expect(begun.crossings)
             if plan.piece is not None and plan.piece.steps and self._trainer_epochs == 2 and not plan.loader.passes:

@@ -418,3 +418,20 @@ def test_of_an_ordinary_dataset_what_is_left_over_does_not_count_twice(tmp_path,
     for epoch in (1, 2, 3) if resume is None else (2, 3):
         losses = [loss for _, loss in run.scalars("epoch_guard/loss_by_epoch", f"epoch_{epoch}")]
         assert losses == pytest.approx([4.5e-3] * len(losses), rel=1e-4)
+
+
+class Stream(paddle.io.IterableDataset):
+    """Without a length."""
+
+    def __iter__(self):
+        for start in range(40):
+            yield {"text": np.arange(start, start + 9)}
+
+
+def test_a_stream_is_followed_by_trainer_epochs_after_a_resume_too(tmp_path):
+    args = arguments(tmp_path, max_steps=16, save_strategy="steps", save_steps=4)
+    whole = train(args, Stream(), trainer=Trainer)
+    assert [epoch for _, epoch in whole.scalars("epoch_guard/trainer_epoch")] == [1] * 10 + [2] * 6
+    run = train(args, Stream(), trainer=Trainer, resume=str(tmp_path / "run" / "checkpoint-4"))
+    assert [epoch for _, epoch in run.scalars("epoch_guard/trainer_epoch")][16:] == [1] * 6 + [2] * 6
+    assert run.losses == {step: loss for step, loss in whole.losses.items() if step > 4}
