@@ -126,7 +126,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     @_shielded
     def _count_passes(self, state: Any) -> None:
         assert self._plan is not None
-        self._epochs_before = state.global_step // max(self._plan.loader.steps_per_epoch, 1)
+        steps = self._plan.loader.steps_per_epoch
+        self._epochs_before = state.global_step // steps if steps else 0  # a stream has no length
 
     @_shielded
     def _open_log(self, args: Any, state: Any) -> None:
@@ -155,6 +156,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         assert plan is not None
         if plan.schedule is None:
             return
+        if not plan.loader.knows_ranks:
+            self._say_by_share("which rank draws which samples of a step is not known", state)
+            return
         source = plan.source if isinstance(plan.source, IndexEpochs) else None
         self._collector = LossCollector(model, source, args.dataset_rank, args.dataset_world_size)
         self._say_by_share(self._collector.agree(), state)
@@ -163,7 +167,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def _trace(self, state: Any) -> None:
         """Traces how often the data of each step was drawn before."""
         plan, collector, recorder = self._plan, self._collector, self._recorder
-        if plan is None or collector is None or not (collector.is_open or recorder):
+        if plan is None or not (recorder or (collector is not None and collector.is_open)):
             return
         if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
             return  # a rank that reads no data
@@ -261,9 +265,10 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._plan = begun = plan.begin_epoch(epoch, state.global_step, carried, state.max_steps)
         if begun is plan:
             return
-        if begun.index is not plan.index:
+        if begun.index is plan.index:
+            self._expose(begun, state)
+        else:  # more passes than planned
             self._trace(state)
-        self._expose(begun, state)
         if self._recorder is not None:
             self._recorder.expect(begun.crossings)
             if plan.piece is not None and plan.piece.steps and self._trainer_epochs == 2 and not plan.loader.passes:

@@ -139,7 +139,8 @@ class RunPlan:
             if begun in self.schedule.pieces:
                 return self
             pieces = passes_ahead(begun, length, self.loader.trainer_epochs, max_steps)
-            index = replace(index, passes=max(index.passes, pieces[-1].stop // length))
+            if pieces[-1].stop > len(index):
+                index = replace(index, passes=pieces[-1].stop // length)
         schedule = self.schedule
         for piece in pieces:
             schedule = schedule.then(piece)

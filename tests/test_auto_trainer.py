@@ -7,7 +7,7 @@ weights here. The data is not touched by that.
 
 import importlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import paddle
 import pytest
@@ -105,6 +105,14 @@ def test_a_resume_that_auto_trainer_begins_elsewhere_is_refused(tmp_path, datase
         auto(tmp_path, dataset, trainer, **values)
         with pytest.raises(EpochGuardError, match=why):
             auto(tmp_path, dataset, trainer, resume=20, **values)
+
+
+def test_where_ranks_divide_a_step_in_their_own_way_losses_go_by_share(tmp_path, dataset, auto, host_log, monkeypatch):
+    follow = host.follow_loader
+    monkeypatch.setattr(host, "follow_loader", lambda *given: replace(follow(*given), knows_ranks=False))
+    _, run = auto(tmp_path, dataset, max_steps=5)
+    assert sum("by share, for which rank draws" in text for text in host_log.of_guard()) == 1
+    assert len(run.scalars("epoch_guard/exposure")) == 5
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

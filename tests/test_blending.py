@@ -1,6 +1,7 @@
 """A blend that the host has built for fewer positions than the run draws: the same order, and on by its weights."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardError
 from paddle_epoch_guard.order import PositionMap, Reorder
+from paddle_epoch_guard.resume import read_sidecar, write_sidecar
 from training import arguments, train
 
 SEQ_LENGTH = 8
@@ -127,10 +129,10 @@ def test_a_damaged_file_of_the_guard_is_refused_by_name(blend):
 
 def test_a_blend_that_cannot_be_built_again_is_refused_with_the_number_to_build_it_for(blend):
     blend.run(30)
-    path = blend.folder / "run" / "checkpoint-10" / "epoch_guard.json"
-    sidecar = json.loads(path.read_text())
-    sidecar["blend"]["digest"] = "0123456789abcdef-0123456789abcdef"
-    path.write_text(json.dumps(sidecar))
+    folder = blend.folder / "run" / "checkpoint-10"
+    sidecar = read_sidecar(folder, 10)
+    other = replace(sidecar.blend, digest="0123456789abcdef-0123456789abcdef")
+    write_sidecar(folder, replace(sidecar, blend=other))
     with pytest.raises(EpochGuardError, match="Build the blend for at least 120 samples"):
         blend.run(30, batch=2, resume=10)
     assert blend.built() == []

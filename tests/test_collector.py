@@ -214,16 +214,9 @@ def test_where_the_samples_losses_cannot_be_had_it_is_said_once(tmp_path, datase
     assert epoch_loss[1] == pytest.approx(np.mean([run.losses[step] for step in range(1, 26)]), rel=0.02)
 
 
-class Evaluated(PretrainingTrainer):
-    """Evaluates in the midst of training."""
-
-    def __init__(self, **options):
-        super().__init__(eval_dataset=[options["train_dataset"][p] for p in range(8)], **options)
-
-
 def test_evaluations_are_not_counted(tmp_path, dataset, windows):
     args = arguments(tmp_path, max_steps=STEPS, evaluation_strategy="steps", eval_steps=3, logging_steps=2)
-    train(args, dataset, model=KnownLosses, trainer=Evaluated)
+    train(args, dataset, model=KnownLosses, evaluation=[dataset[p] for p in range(8)])
     assert all(losses is not None for _, _, _, losses in windows)
 
 

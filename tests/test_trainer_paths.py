@@ -410,14 +410,28 @@ def test_of_an_ordinary_dataset_what_is_left_over_does_not_count_twice(tmp_path,
     """Of 40 samples, 10 microbatches: two steps of four, and two microbatches that the next step trains on as well."""
     samples = [{"text": np.arange(1, 10)} for _ in range(40)]  # each of one loss
     args = arguments(tmp_path, num_train_epochs=3, gradient_accumulation_steps=4, save_strategy="steps", save_steps=3)
-    train(args, samples, trainer=Trainer)
+    run = train(args, samples, trainer=Trainer)
     if resume is not None:
-        checkpoint = str(tmp_path / "run" / "checkpoint-3")
-        run = train(args, samples, trainer=Trainer, resume=checkpoint)
-    else:
-        run = train(args, samples, trainer=Trainer)
+        run = train(args, samples, trainer=Trainer, resume=str(tmp_path / "run" / "checkpoint-3"))
     # The trainer divides six microbatches by four.
     assert [step for step, loss in run.losses.items() if loss > 4.6e-3] == ([5] if resume else [3, 5])
     for epoch in (1, 2, 3) if resume is None else (2, 3):
         losses = [loss for _, loss in run.scalars("epoch_guard/loss_by_epoch", f"epoch_{epoch}")]
         assert losses == pytest.approx([4.5e-3] * len(losses), rel=1e-4)
+
+
+class Stream(paddle.io.IterableDataset):
+    """Without a length."""
+
+    def __iter__(self):
+        for start in range(40):
+            yield {"text": np.arange(start, start + 9)}
+
+
+def test_a_stream_is_followed_by_trainer_epochs_after_a_resume_too(tmp_path):
+    args = arguments(tmp_path, max_steps=16, save_strategy="steps", save_steps=4)
+    whole = train(args, Stream(), trainer=Trainer)
+    assert [epoch for _, epoch in whole.scalars("epoch_guard/trainer_epoch")] == [1] * 10 + [2] * 6
+    run = train(args, Stream(), trainer=Trainer, resume=str(tmp_path / "run" / "checkpoint-4"))
+    assert [epoch for _, epoch in run.scalars("epoch_guard/trainer_epoch")][16:] == [1] * 6 + [2] * 6
+    assert run.losses == {step: loss for step, loss in whole.losses.items() if step > 4}

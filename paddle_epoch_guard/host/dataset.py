@@ -15,7 +15,7 @@ import paddle
 
 from paddle_epoch_guard.errors import IndexFileError
 from paddle_epoch_guard.host import library
-from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
+from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, PassesIndex, SampleIndex
 from paddle_epoch_guard.index.blend import verify_blend
 from paddle_epoch_guard.index.cache import index_files
 from paddle_epoch_guard.index.chain import chained_arrays
@@ -206,6 +206,8 @@ def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...
         index: what to draw from: the dataset's own index, or a chain that begins with what was planned.
         reorders: oldest first.
     """
+    if isinstance(index, PassesIndex):
+        index = index.inner
     if isinstance(index, BlendIndex):
         for part, inner in zip(dataset.datasets, index.datasets, strict=True):
             install_order(part, inner, ())

@@ -32,7 +32,7 @@ class Loader:
     keeps_tail: bool
     accumulation: int = 1
     """Batches of the loader in a step."""
-    steps_per_epoch: int = 1
+    steps_per_epoch: int = 0
     """Steps in a trainer epoch, as the trainer counts them when it resumes; 0 where they are not known."""
     passed_over: int = 0
     """Batches that the trainer reads and throws away where it resumes."""
@@ -44,6 +44,8 @@ class Loader:
     """Whether nothing is left for a second trainer epoch: DistDataLoader (paddlenlp 3.0.0b4) keeps one iterator."""
     unknown: str = ""
     """Why the positions are not known, where there is a reason to tell."""
+    knows_ranks: bool = True
+    """Whether it is known which rank draws which samples of a step."""
     has_data: bool = True
     """Whether this process reads data: with DistDataLoader, only the first one of a model-parallel group does."""
 
@@ -74,17 +76,17 @@ def follow_loader(args: Any, loader: Any, state: Any) -> Loader:
         reads_once=isinstance(loader, DistDataLoader),
         has_data=bool(args.should_load_dataset),
     )
-    # A subclass of loader or sampler with a reading order of its own is another one.
-    if type(loader) not in (paddle.io.DataLoader, DistDataLoader) or not found.has_data or sampler is None:
-        return found
     is_auto = bool(getattr(args, "enable_auto_parallel", False))
     if is_auto:  # a batch of its loader is a step
         found = replace(found, micro_batch=found.micro_batch * found.accumulation, accumulation=1)
     steps = _steps_per_epoch(args, loader)
     passed_over = 0
-    if steps and not args.ignore_data_skip and (is_auto or not isinstance(sampler, DistributedBatchSampler)):
-        passed_over = state.global_step % steps * found.accumulation
+    if not args.ignore_data_skip and (is_auto or not isinstance(sampler, DistributedBatchSampler)):
+        passed_over = state.global_step % (steps or state.max_steps) * found.accumulation
     found = replace(found, steps_per_epoch=steps, passed_over=passed_over)
+    # A subclass of loader or sampler with a reading order of its own is another one.
+    if type(loader) not in (paddle.io.DataLoader, DistDataLoader) or not found.has_data or sampler is None:
+        return found
     if is_auto:
         return _sharded(found, args, sampler, state)
     if _is_pretraining(sampler):
@@ -140,7 +142,7 @@ def _sharded(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
         return replace(found, unknown=f"its batches, {each} samples for each rank, are not a step of AutoTrainer")
     if shuffled and state.global_step >= found.steps_per_epoch:
         return replace(found, unknown="after a resume AutoTrainer shuffles each epoch as it shuffled an earlier one")
-    of_sampler = replace(found, keeps_tail=not sampler.drop_last)
+    of_sampler = replace(found, keeps_tail=not sampler.drop_last, knows_ranks=ranks == 1)
     return _in_passes(of_sampler, state, PassRule.of(len(found.dataset), ranks, shuffled))
 
 

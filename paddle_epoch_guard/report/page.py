@@ -193,6 +193,9 @@ def stages(run: RunData) -> list[tuple[str, str]]:
     found = []
     seeds = [part.seed for dataset in state.datasets for part in dataset.parts[:1]]
     for at, piece in enumerate(state.schedule.pieces):
+        before = state.schedule.pieces[max(at - 1, 0)]
+        if at and piece.is_pass and _ranks_text(piece) == _ranks_text(before) and _sizes(piece) == _sizes(before):
+            continue  # the next trainer epoch of the same run
         begun = [one for one in state.reorders if one.start <= piece.start] or list(state.reorders[:1])
         arguments = {
             "seed": seeds[0] if seeds else None,
@@ -206,6 +209,10 @@ def stages(run: RunData) -> list[tuple[str, str]]:
         title = "From the start" if at == 0 else f"Resumed; from step {piece.first_step} on"
         found.append((f"{title}, on {_ranks_text(piece)}", flags_of(arguments)))
     return found
+
+
+def _sizes(piece: Piece) -> tuple[int, int]:
+    return piece.micro_batch, piece.accumulation
 
 
 def flags_of(arguments: dict[str, Any]) -> str:
