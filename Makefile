@@ -50,10 +50,10 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 test-paddleformers: $(FORMERS_READY)
-	.venv-paddleformers/bin/python -m pytest tests/paddleformers
+	.venv-paddleformers/bin/python -m pytest tests/other_hosts
 
 test-paddlenlp-2: $(NLP2_READY)
-	.venv-paddlenlp-2/bin/python -m pytest tests/paddlenlp_2
+	.venv-paddlenlp-2/bin/python -m pytest tests/other_hosts/test_runs.py
 
 test-megatron: $(READY) $(MEGATRON_READY)
 	$(BIN)/python -m pytest tests/test_megatron.py

@@ -4,8 +4,8 @@ separated  the host's order: the last data epoch is shuffled apart, and the loss
 unified    all planned samples in one order, from the start: no cliff
 resumed    separated, stopped at half of the first epoch, resumed unified: no cliff, and no jump at the resume
 
-Everything is real: English text from the standard library, a byte-pair tokenizer trained on it, PaddleNLP's
-corpus format, sample index, sampler and Trainer, and VisualDL. Nothing is downloaded.
+Everything is real: English text from the standard library, a byte-pair tokenizer trained on it, PaddleNLP's (or
+PaddleFormers') corpus format, sample index, sampler and Trainer, and VisualDL. Nothing is downloaded.
 """
 
 import argparse

@@ -16,8 +16,10 @@ os.environ.setdefault("GLOG_minloglevel", "2")  # paddle's own start-up lines
 
 import numpy as np
 import paddle
+from paddlenlp.data.indexed_dataset import make_builder
+from paddlenlp.trainer import TrainerCallback
+from paddlenlp.utils.log import logger
 
-from hosts import TrainerCallback, logger, make_builder
 from paddle_epoch_guard import EpochGuardCallback
 from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate, quiet
 

@@ -1,6 +1,6 @@
-"""Data epochs of a PaddleNLP pretraining run: tracked from the sample index, seen in VisualDL.
+"""Data epochs of a PaddleNLP or PaddleFormers pretraining run: tracked from the sample index, seen in VisualDL.
 
-The public names load on first use: importing this package imports neither paddle nor paddlenlp.
+The public names load on first use: importing this package imports neither paddle nor the library.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("paddle", "paddlenlp", "visualdl", "matplotlib")
+HEAVY = ("paddle", "paddlenlp", "paddleformers", "visualdl", "matplotlib")
 
 
 def loaded_after(statement):

@@ -1,6 +1,9 @@
 """What is PaddleFormers' own: ``make test-paddleformers``."""
 
 import argparse
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,16 @@ from hosts import Trainer
 from models import tiny_llama
 from runlog import read_scalar
 from training import arguments, read_scalars, read_texts, train
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_extra_is_satisfied_by_the_pinned_set():
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-build-isolation"]
+    dry = subprocess.run([*command, ".[paddleformers]"], cwd=ROOT, capture_output=True, text=True)
+    assert dry.returncode == 0, dry.stderr
+    would_install = [line for line in dry.stdout.splitlines() if line.startswith("Would install")]
+    assert would_install in ([], ["Would install paddle-epoch-guard-0.1.0"])
 
 
 def test_the_demos_run_falls_off_its_cliff_which_is_called_an_artefact(tmp_path):

@@ -4,6 +4,8 @@ Run in an environment of that host: ``make test-paddleformers``, ``make test-pad
 """
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -34,6 +36,11 @@ def in_batches(tokens, batch=BATCH):
 
 def first_tokens(dataset, positions):
     return [int(dataset[p]["text"][0]) for p in positions]
+
+
+def test_the_pinned_set_has_no_conflicts():
+    checked = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_the_index_is_the_one_that_the_guard_knows(corpus):
