@@ -8,13 +8,14 @@ MEGATRON_READY := .venv-megatron/.ready
 
 export PYTHON
 
-.PHONY: help demo test test-megatron lint format clean
+.PHONY: help demo test test-megatron faults lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    train a real PaddleNLP run with the guard on (MODEL=ngram or llama); results in $(OUTPUT)/"
 	@echo "make test    run the tests"
 	@echo "make test-megatron  run the tests that need megatron-core, in an environment of its own (1 GB)"
+	@echo "make faults  bring about every fault: kills, bad disks, damaged files, races; up to half an hour"
 	@echo "make lint    check style, types and the direction of imports"
 	@echo "make format  format the code"
 	@echo "make clean   remove .venv, caches and $(OUTPUT)/"
@@ -36,6 +37,11 @@ test: $(READY)
 test-megatron: $(READY) $(MEGATRON_READY)
 	$(BIN)/python -m pytest tests/test_megatron.py
 
+# atheris is an extra: without it, its row of the table says so.
+faults: $(READY)
+	-@scripts/make-atheris-venv
+	$(BIN)/python -m faults
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,4 +53,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-megatron $(OUTPUT) build *.egg-info .*_cache .hypothesis
+	rm -rf .venv .venv-megatron .venv-atheris $(OUTPUT) build *.egg-info .*_cache .hypothesis

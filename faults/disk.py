@@ -1,7 +1,7 @@
 """The disk: full, read-only, without permission, a folder that is gone, a name that cannot be given.
 
-A run is the same as one without the fault, to the last token and the last digit; what was lost is said; and where it is
-the sidecar that cannot be written, that is said at every save.
+A run is the same as one without the fault, to the last token and the last digit; what was lost is said; and where
+it is the sidecar that cannot be written, that is said at every save.
 """
 
 import contextlib
@@ -151,13 +151,13 @@ def train_on(folder: Path, name: str | None, what: str, mode: str = "unified", r
         mode: of the guard.
         report: whether a report is written at the end.
     """
-    from conftest import Messages
-    from corpora import build_train, write_corpus
     from paddlenlp.trainer import TrainerCallback
     from paddlenlp.utils.log import logger
-    from training import KnownLosses, arguments, train
 
+    from conftest import Messages
+    from corpora import build_train, write_corpus
     from paddle_epoch_guard import EpochGuardCallback
+    from training import KnownLosses, arguments, train
 
     disk = next((one for one in DISKS if one.name == name), None)
     messages = Messages()
@@ -199,7 +199,9 @@ def train_on(folder: Path, name: str | None, what: str, mode: str = "unified", r
     return Seen(run.first_tokens, run.losses, messages.warnings)
 
 
-def disk_faults(folder: Path, disks: tuple[Disk, ...] = DISKS, modes: tuple[str, ...] = ("track", "unified")) -> Iterator[Outcome]:
+def disk_faults(
+    folder: Path, disks: tuple[Disk, ...] = DISKS, modes: tuple[str, ...] = ("track", "unified")
+) -> Iterator[Outcome]:
     """Each disk, under the log and under the sidecar."""
     plain = {mode: in_child(train_on, folder / f"plain-{mode}", None, "sidecar", mode) for mode in modes}
     for disk in disks:
@@ -210,7 +212,14 @@ def disk_faults(folder: Path, disks: tuple[Disk, ...] = DISKS, modes: tuple[str,
             continue
         for mode in modes:
             for what in ("log", "log for a while", "sidecar"):
-                _try(outcome, folder / f"{disks.index(disk)}-{mode}-{what.replace(' ', '-')}", disk, what, mode, plain[mode])
+                _try(
+                    outcome,
+                    folder / f"{disks.index(disk)}-{mode}-{what.replace(' ', '-')}",
+                    disk,
+                    what,
+                    mode,
+                    plain[mode],
+                )
         yield outcome
 
 
@@ -238,9 +247,7 @@ def _try(outcome: Outcome, folder: Path, disk: Disk, what: str, mode: str, plain
     outcome.expect(seen.losses == plain.losses, f"{where}: other losses")
     if what == "sidecar":
         found = [text.split(",")[0] for text in seen.warnings]
-        expected = [
-            f"epoch guard: checkpoint {step} has no resume protection" for step in range(SAVE, STEPS, SAVE)
-        ]
+        expected = [f"epoch guard: checkpoint {step} has no resume protection" for step in range(SAVE, STEPS, SAVE)]
         outcome.expect(found == expected, f"{where}: said {seen.warnings}")
     elif disk.is_bad_for_log:
         said = [text for text in seen.warnings if "tracking switched off, training goes on" in text]
