@@ -13,7 +13,7 @@ MEGATRON_READY := .venv-megatron/.ready
 
 export PYTHON
 
-.PHONY: help demo test test-paddleformers test-paddlenlp-2 test-megatron lint format clean
+.PHONY: help demo test test-paddleformers test-paddlenlp-2 test-megatron faults lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make test-paddleformers  run the tests on PaddleFormers, in an environment of its own (2 GB)"
 	@echo "make test-paddlenlp-2  run the tests on PaddleNLP 2.8.1, in an environment of its own (2 GB)"
 	@echo "make test-megatron  run the tests that need megatron-core, in an environment of its own (1 GB)"
+	@echo "make faults  bring about every fault: kills, bad disks, damaged files, races; up to half an hour"
 	@echo "make lint    check style, types and the direction of imports"
 	@echo "make format  format the code"
 	@echo "make clean   remove the environments, caches and $(OUTPUT)/"
@@ -58,6 +59,11 @@ test-paddlenlp-2: $(NLP2_READY)
 test-megatron: $(READY) $(MEGATRON_READY)
 	$(BIN)/python -m pytest tests/test_megatron.py
 
+# atheris is an extra: without it, its row of the table says so.
+faults: $(READY)
+	-@scripts/make-atheris-venv
+	$(BIN)/python -m faults
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,4 +75,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-paddleformers .venv-paddlenlp-2 .venv-megatron $(OUTPUT) build *.egg-info .*_cache .hypothesis
+	rm -rf .venv .venv-* $(OUTPUT) build *.egg-info .*_cache .hypothesis

@@ -1,7 +1,7 @@
 """The disk: full, read-only, without permission, a folder that is gone, a name that cannot be given.
 
-A run is the same as one without the fault, to the last token and the last digit; what was lost is said; and where it is
-the sidecar that cannot be written, that is said at every save.
+A run is the same as one without the fault, to the last token and the last digit; what was lost is said; and where
+it is the sidecar that cannot be written, that is said at every save.
 """
 
 import contextlib

@@ -18,10 +18,12 @@ from faults.processes import ChildError, HungError, in_child
 from faults.table import Outcome
 
 STEPS = 24
+_PER_CHILD = 40
 _EVENTS = (
     "on_train_begin", "on_epoch_begin", "on_load_data_end", "on_step_end", "on_epoch_end", "on_log", "on_evaluate",
     "on_save", "on_train_end",
 )  # fmt: skip
+_SHIELDS = ("shielded", "harmless")
 _PACKAGE = "/paddle_epoch_guard/"
 
 Point = tuple[str, str, str]
@@ -147,9 +149,9 @@ def _watched(profiler: Profiler, event: str) -> Any:
 
 
 def points_of(folder: Path, mode: str, report: bool) -> list[Point]:
-    """All functions that a run calls, at each event, but the events themselves and the shield around them."""
+    """All functions that a run calls, at each event, but the events and the shields themselves."""
     seen = in_child(run, folder, True, mode, None, report)["seen"]
-    return [point for point in seen if point[2].rpartition(".")[2] not in (point[0], "shielded")]
+    return [point for point in seen if point[2].rpartition(".")[2] not in (point[0], *_SHIELDS)]
 
 
 def try_points(folder: Path, mode: str, report: bool, points: Sequence[Point]) -> Outcome:
@@ -178,20 +180,31 @@ def try_points(folder: Path, mode: str, report: bool, points: Sequence[Point]) -
     return outcome
 
 
-def injected_faults(folder: Path, every: int = 1, per_child: int = 40, report: bool = False) -> Iterator[Outcome]:
-    """All of it, or one point of ``every`` so many."""
+def injected_faults(folder: Path, every: int = 1) -> Iterator[Outcome]:
+    """A run for every point, or for one of so many; yields the outcome so far."""
     total = Outcome("a fault in any function, at any event")
     for mode in ("track", "unified"):
-        points = points_of(folder / mode, mode, report)
+        points = points_of(folder / mode, mode, report=False)
         total.note = f"{total.note} {len(points)} points in {mode}".strip()
-        chosen = points[:: every or 1]
-        for at in range(0, len(chosen), per_child):
-            some = chosen[at : at + per_child]
-            try:
-                total.add(in_child(try_points, folder / mode, mode, report, some, patience=600))
-            except HungError as cause:
-                total.hung += 1
-                total.broken.append(f"{some[0]} to {some[-1]}: {cause}")
-            except ChildError as cause:
-                total.broken.append(f"{some[0]} to {some[-1]}: {cause}")
-            yield total
+        yield from _tried(total, folder / mode, mode, False, points[::every])
+
+
+def report_faults(folder: Path, every: int = 1) -> Iterator[Outcome]:
+    """The same where a report is written at the end, which takes seconds; of its points, one of so many."""
+    total = Outcome("a fault in any function, as the report is written")
+    points = [point for point in points_of(folder, "track", report=True) if point[0] == "on_train_end"]
+    total.note = f"1 of {every} of {len(points)} points"
+    yield from _tried(total, folder, "track", True, points[::every])
+
+
+def _tried(total: Outcome, folder: Path, mode: str, report: bool, points: list[Point]) -> Iterator[Outcome]:
+    for at in range(0, len(points), _PER_CHILD):
+        some = points[at : at + _PER_CHILD]
+        try:
+            total.add(in_child(try_points, folder, mode, report, some, patience=900))
+        except HungError as cause:
+            total.hung += 1
+            total.broken.append(f"{some[0]} to {some[-1]}: {cause}")
+        except ChildError as cause:
+            total.broken.append(f"{some[0]} to {some[-1]}: {cause}")
+        yield total

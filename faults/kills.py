@@ -121,24 +121,9 @@ def part(
         place: rank and endpoints of a process of several.
     """
     silence(str(folder / "said.log"))
-    rank = 0
-    if place is not None:
-        rank, endpoints = place
-        os.environ |= {
-            "PADDLE_TRAINER_ID": str(rank),
-            "PADDLE_TRAINERS_NUM": str(len(endpoints)),
-            "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
-            "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
-            "PADDLE_RANK_IN_NODE": str(rank),
-            "PADDLE_LOCAL_SIZE": str(len(endpoints)),
-            "PADDLE_GLOBAL_SIZE": str(len(endpoints)),
-            "PADDLE_GLOBAL_RANK": str(rank),
-            "PADDLE_LOCAL_RANK": str(rank),
-            "PADDLE_NNODES": "1",
-            "PADDLE_DISTRI_BACKEND": "gloo",
-        }
+    rank = become_rank(place)
     try:
-        found: dict[str, Any] = _train(folder, setting, number, resume, trip, rank)
+        found: dict[str, Any] = train_part(folder, setting, number, resume, trip, rank)
     except BaseException as cause:
         import traceback
 
@@ -153,9 +138,34 @@ def part(
     os._exit(0)
 
 
-def _train(
+def become_rank(place: tuple[int, list[str]] | None) -> int:
+    """Makes this process a rank of several, as ``paddle.distributed.launch`` (3.3.1) does by its environment."""
+    if place is None:
+        return 0
+    rank, endpoints = place
+    os.environ |= {
+        "PADDLE_TRAINER_ID": str(rank),
+        "PADDLE_TRAINERS_NUM": str(len(endpoints)),
+        "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
+        "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
+        "PADDLE_RANK_IN_NODE": str(rank),
+        "PADDLE_LOCAL_SIZE": str(len(endpoints)),
+        "PADDLE_GLOBAL_SIZE": str(len(endpoints)),
+        "PADDLE_GLOBAL_RANK": str(rank),
+        "PADDLE_LOCAL_RANK": str(rank),
+        "PADDLE_NNODES": "1",
+        "PADDLE_DISTRI_BACKEND": "gloo",
+    }
+    import paddle
+
+    paddle.distributed.parallel._global_parallel_env = None  # read once, in the process that this one is forked from
+    return rank
+
+
+def train_part(
     folder: Path, setting: Setting, number: int, resume: str | None, trip: Trip | None, rank: int
 ) -> dict[str, Any]:
+    """Trains, and keeps a record; see :func:`part`."""
     import paddle
     from paddlenlp.trainer import TrainerCallback
 
@@ -183,6 +193,7 @@ def _train(
         save_total_limit=setting.keeps,
         epoch_guard=setting.mode,
     )
+    assert number < 0 or args.dataset_world_size == setting.ranks
     samples = setting.steps * setting.batch * setting.accumulation * setting.ranks
     blend = [0.7, prefixes[0], 0.3, prefixes[-1]] if setting.blend else prefixes
     dataset = build_train(blend, samples, LENGTH, cache=folder / "cache")
@@ -283,7 +294,7 @@ class KillRun:
         self._folder = folder
         self._parts = 0
         whole = folder / "whole"
-        self._prepare(whole)
+        self.prepare(whole)
         began = time.monotonic()
         end_of = self._attempt(whole, self._newest(whole), None, None)
         self.seconds = time.monotonic() - began
@@ -292,7 +303,8 @@ class KillRun:
         self.counts: dict[str, int] = end_of["counts"]
         self.whole = self._records(whole)
 
-    def _prepare(self, folder: Path) -> None:
+    def prepare(self, folder: Path) -> None:
+        """Makes a folder ready for a run: its corpus and index, and, where it was begun, its beginning."""
         folder.mkdir(parents=True)
         if self.setting.begun is None:
             self._index(folder, self.setting)
@@ -321,7 +333,7 @@ class KillRun:
             at_most: parts, of any kind.
         """
         folder = self._folder / f"interrupted-{outcome.tried}"
-        self._prepare(folder)
+        self.prepare(folder)
         done, fell_back, where = 0, 0, f"{self.setting.told}, {folder.name}"
         for _ in range(at_most):
             resume = self._newest(folder)
@@ -378,7 +390,7 @@ class KillRun:
         number = self._parts = self._parts + 1
         places: list[Any] = [None]
         if setting.ranks > 1:
-            endpoints = _endpoints(setting.ranks)
+            endpoints = endpoints_for(setting.ranks)
             places = [(rank, endpoints) for rank in range(setting.ranks)]
         path = None if resume is None else str(resume)
         children = [
@@ -420,7 +432,8 @@ class KillRun:
         return next(reversed(self._checkpoints(folder)), None)
 
 
-def _endpoints(count: int) -> list[str]:
+def endpoints_for(count: int) -> list[str]:
+    """Free ports of this machine, one for each rank."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

@@ -1,4 +1,4 @@
-"""A model that learns, so that a wrong sample shows in every later loss, and that keeps the tokens that it was given."""
+"""A model that learns, so that a wrong sample shows in every later loss, and that keeps the tokens it was given."""
 
 from typing import Any
 

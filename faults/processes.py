@@ -41,6 +41,7 @@ def started(work: Callable[..., None], *args: Any) -> BaseProcess:
 
 def _alone(work: Callable[..., None], args: Sequence[Any]) -> None:
     os.setsid()
+    silence()
     multiprocessing.set_start_method("fork", force=True)  # a loader's workers, as without a server
     work(*args)
 
@@ -85,7 +86,6 @@ def in_child(work: Callable[..., Any], *args: Any, patience: float = PATIENCE, m
 
 
 def _kept(work: Callable[..., Any], args: Sequence[Any], path: str, memory: int | None) -> None:
-    silence()
     if memory is not None:
         limit_memory(memory)
     try:

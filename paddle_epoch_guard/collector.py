@@ -98,6 +98,10 @@ class LossCollector:
         except Exception as cause:
             self.close()
             return None, _said(cause)
+        faults = [one.fault for one in shares if one.fault]
+        if faults:
+            self.close()
+            return None, None if told else faults[0]
         try:
             found, why = self._merge(shares, logged)
         except Exception as cause:
@@ -105,7 +109,7 @@ class LossCollector:
             return None, self._fault
         if why is not None:
             self.close()
-        return found, None if told else why
+        return found, why
 
     def _sums(self, first_step: int, last_step: int) -> tuple[WindowLosses, ...] | None:
         assert self._hook is not None
@@ -135,9 +139,6 @@ class LossCollector:
         )
 
     def _merge(self, shares: list[_Share], logged: float) -> tuple[WindowLosses | None, str | None]:
-        faults = [share.fault for share in shares if share.fault]
-        if faults:
-            return None, faults[0]
         by_rank = {share.rank: share.windows for share in shares if share.windows is not None}
         if len(by_rank) < self._ranks:
             return None, f"{self._ranks - len(by_rank)} data ranks have no token-loss layer"

@@ -160,8 +160,8 @@ def _refuse_half_a_checkpoint(args: Any, candidates: Sequence[Any]) -> None:
     if folder is not None and host.find_checkpoint([folder]) is None:
         raise ResumeMismatchError(
             f"{folder}: no record of the trainer's state in it: saving it was interrupted. Resumed from it, the "
-            "trainer begins at step 0 with the weights in it, and draws what these have seen again. Resume from an earlier "
-            "checkpoint. If the run is to begin anew, move this folder away, or set --overwrite_output_dir"
+            "trainer begins at step 0 with the weights in it, and draws what these have seen again. Resume from an "
+            "earlier checkpoint. If the run is to begin anew, move this folder away, or set --overwrite_output_dir"
         )
 
 

@@ -14,7 +14,7 @@ from corpora import build_train, write_corpus
 from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.collector import LossCollector
-from pretraining import PretrainingTrainer, collate
+from pretraining import collate
 from test_distributed import launch
 from training import KnownLosses, arguments, read_scalars, train
 
