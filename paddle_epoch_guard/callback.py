@@ -148,20 +148,32 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._collector = LossCollector(model, plan.source, args.dataset_rank, plan.loader.world_size)
         self._say_by_share(self._collector.agree(), state)
 
-    @_shielded
     def _trace(self, state: Any) -> None:
-        """Traces how often the data of each step was drawn before."""
+        """Traces how often the data of each step was drawn before. Collective where losses are collected.
+
+        It reads whole arrays, so the first rank does it for all: what it finds is small.
+        """
         plan, collector, recorder = self._plan, self._collector, self._recorder
         if plan is None or collector is None or not (collector.is_open or recorder):
             return
+        traced = self._traced_of(plan) if host.process() == 0 else None
+        self._traced = host.told_by(0, traced) if collector.is_open else traced
+        self._expose(plan, state)
+
+    def _traced_of(self, plan: RunPlan) -> Trace | None:
+        """The trace; None where it fails, which has then been said."""
         assert plan.index is not None
         assert isinstance(plan.source, IndexEpochs)
-        with progress_bar("epoch guard: tracing tokens", quiet=recorder is None) as tell:
-            self._traced = trace(plan.index, plan.source.positions, progress=tell)
-        self._expose(plan, state)
-        if recorder is not None:
-            host.logger.info(f"epoch guard: {words.traced(self._traced)}")
+        try:
+            with progress_bar("epoch guard: tracing tokens", quiet=self._recorder is None) as tell:
+                traced = trace(plan.index, plan.source.positions, progress=tell)
+            host.logger.info(f"epoch guard: {words.traced(traced)}")
+            return traced
+        except Exception as cause:
+            self._switch_off("_trace", cause)
+            return None
 
+    @_shielded
     def _expose(self, plan: RunPlan, state: Any) -> None:
         if self._traced is None or plan.schedule is None:
             return

@@ -1,25 +1,23 @@
 """The losses of the samples of each log window, attributed by position and added up over all ranks."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.ledger import Exposure, IndexEpochs
-from paddle_epoch_guard.ledger.losses import RULES, WindowLosses, add_up, merge, rule_in_force, sample_losses
-
-
-@dataclass(frozen=True)
-class _Share:
-    """What a rank has to show at the end of a window."""
-
-    rank: int
-    """The data rank: ranks of one number draw the same samples."""
-    windows: tuple[WindowLosses, ...] | None
-    """Under each rule; None where this rank has no token-loss layer."""
-    fault: str = ""
+from paddle_epoch_guard.ledger.losses import (
+    RULES,
+    EpochPlaces,
+    Float64Array,
+    WindowLosses,
+    rule_in_force,
+    sample_losses,
+    sums_of,
+    window_of,
+)
 
 
 class LossCollector:
@@ -38,6 +36,8 @@ class LossCollector:
         self._rank = rank
         self._ranks = ranks
         self._rule = 0
+        self._places = EpochPlaces(source.index.epochs)
+        self._speaks = False
         self._hook: host.TokenLosses | None
         try:
             self._hook = host.TokenLosses(model)
@@ -50,12 +50,19 @@ class LossCollector:
         Returns:
             None; or why not.
         """
-        gathered = host.gather((self._rank, self._hook.layers if self._hook else 0))
-        with_layer = {rank for rank, layers in gathered if layers}
-        if len(with_layer) == self._ranks:
+        gathered = host.gather_numbers([self._rank, self._hook is not None and self._hook.layers > 0])
+        with_layer = [rank for rank, has_layer in gathered.tolist() if has_layer]
+        # Processes of one data rank (under tensor parallelism) draw the same samples: the first of them adds them in.
+        self._speaks = self._first_of(gathered) == host.process()
+        if len(set(with_layer)) == self._ranks:
             return None
         self.close()
         return "the model has no unreduced token-loss layer, as PaddleNLP's criterions have it"
+
+    def _first_of(self, gathered: npt.NDArray[np.int64]) -> int | None:
+        """The first process that has the token losses of this data rank."""
+        found = np.flatnonzero((gathered[:, 0] == self._rank) & (gathered[:, 1] > 0))
+        return int(found[0]) if found.size else None
 
     @property
     def is_open(self) -> bool:
@@ -79,52 +86,57 @@ class LossCollector:
         Returns:
             The sums over all ranks, and None; or None and why they cannot be had.
         """
+        fault = None
+        sums = np.zeros(len(RULES) * (3 * self._places.count + 4))
         try:
-            share = _Share(self._rank, self._sums(first_step, last_step))
+            found = self._sums(first_step, last_step)
+            if self._speaks:
+                sums = found
         except Exception as cause:
-            share = _Share(self._rank, None, f"{type(cause).__name__}: {cause}")
-        shares: list[_Share] = host.gather(share)
-        found, why = self._merge(shares, logged)
+            fault = f"{type(cause).__name__}: {cause}"
+        added = host.add_up(np.append(sums, fault is not None))
+        losses, why = (None, self._fault(fault)) if added[-1] else self._chosen(added[:-1], logged)
         if why is not None:
             self.close()
-        return found, why
+        return losses, why
 
-    def _sums(self, first_step: int, last_step: int) -> tuple[WindowLosses, ...] | None:
+    def _fault(self, fault: str | None) -> str | None:
+        """What the first rank that has one says of its fault. Collective."""
+        ranks = host.gather_numbers([fault is not None])[:, 0]
+        return host.told_by(int(np.argmax(ranks)), fault)
+
+    def _sums(self, first_step: int, last_step: int) -> Float64Array:
+        """Under each rule, one after the other; nothing but zeros where this rank has no token-loss layer."""
         assert self._hook is not None
-        if not self._hook.layers:
-            return None
-        microbatches = self._hook.take()
         schedule = self.source.schedule
+        rows, sizes = self._hook.take()
         steps = [step for step in range(first_step, last_step + 1) if schedule.trains(step)]
-        if not steps:
-            return tuple(WindowLosses() for _ in RULES)
+        if not self._hook.layers or not steps:
+            return np.zeros(len(RULES) * (3 * self._places.count + 4))
         positions = [schedule.positions(step, self._rank) for step in steps]
         drawn = np.concatenate(positions)
-        if sum(len(rows) for rows in microbatches) != len(drawn):
+        if len(rows) != len(drawn):
             raise ValueError(
-                f"{sum(len(rows) for rows in microbatches)} sample losses in {len(microbatches)} microbatches, where "
-                f"{len(drawn)} samples were drawn"
+                f"{len(rows)} sample losses in {len(sizes)} microbatches, where {len(drawn)} samples were drawn"
             )
-        datasets, epochs = self.source.index.locate(self.source.positions.base(drawn))
+        place = self._places.of(*self.source.index.locate(self.source.positions.base(drawn)))
         fresh, known = np.zeros(len(drawn)), np.zeros(len(drawn), dtype=bool)
         if self.exposure is not None:
             found = [self.exposure.of_positions(step, each) for step, each in zip(steps, positions, strict=True)]
             fresh, known = (np.concatenate(each) for each in zip(*found, strict=True))
         micro_batch = schedule.pieces[-1].micro_batch
-        return tuple(
-            add_up(*sample_losses(microbatches, micro_batch, rule), datasets, epochs, fresh, known)
-            for rule in range(len(RULES))
+        return np.concatenate(
+            [
+                sums_of(*sample_losses(rows, sizes, micro_batch, rule), place, self._places, fresh, known)
+                for rule in range(len(RULES))
+            ]
         )
 
-    def _merge(self, shares: list[_Share], logged: float) -> tuple[WindowLosses | None, str | None]:
-        faults = [share.fault for share in shares if share.fault]
-        if faults:
-            return None, faults[0]
-        by_rank = {share.rank: share.windows for share in shares if share.windows is not None}
-        if len(by_rank) < self._ranks:
-            return None, f"{self._ranks - len(by_rank)} data ranks have no token-loss layer"
+    def _chosen(self, added: Float64Array, logged: float) -> tuple[WindowLosses | None, str | None]:
+        """The window under the rule in force; or why there is none."""
+        by_rule = added.reshape(len(RULES), -1)
         order = [self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)]
-        together = {rule: merge([windows[rule] for windows in by_rank.values()]) for rule in order}
+        together = {rule: window_of(by_rule[rule], self._places) for rule in order}
         if not math.isfinite(logged) or not together[self._rule].by_epoch:
             return None, None  # the trainer logs 0 where all steps were skipped
         rule = rule_in_force(together, logged)

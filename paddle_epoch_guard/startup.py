@@ -74,27 +74,20 @@ def prepare(
     sidecar = None
     try:
         if state.global_step > 0:
-            _, found = together(lambda: find_sidecar(state.global_step, candidates), must_succeed=True)
-            sidecar = the_one(found)
+            sidecar = the_one(together(lambda: find_sidecar(state.global_step, candidates), must_succeed=True))
             _check_stamp(stamp, state.global_step, sidecar, candidates)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
         at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
-        read, _ = together(
-            lambda: _read(arguments, args, state, dataloader, sidecar, candidates),
-            must_succeed=at_stake,
-            share=_nothing,
-        )
+        read = together(lambda: _read(arguments, args, state, dataloader, sidecar, candidates), must_succeed=at_stake)
         # The first process of each machine builds what is not there; then all of them read it. Every rank takes part,
         # wanted or not: they must all count the same rounds.
-        together(lambda: _build_blend(read), must_succeed=True, share=_nothing)
-        start, _ = together(lambda: _extended(read), must_succeed=at_stake, share=_nothing)
+        together(lambda: _build_blend(read), must_succeed=True)
+        start = together(lambda: _extended(read), must_succeed=at_stake)
         wanted = start.parts_wanted()
-        together(lambda: _build_missing(start, wanted), must_succeed=True, share=_nothing)
-        plan, agreed = together(
-            lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake, share=lambda plan: plan.agreed
-        )
-        compare(agreed)
-        part = host.gather(uuid.uuid4().hex)[0]
+        together(lambda: _build_missing(start, wanted), must_succeed=True)
+        plan = together(lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake)
+        compare(plan.agreed)
+        part = host.told_by(0, uuid.uuid4().hex)
         repaired = plan.repaired or (stamp is not None and stamp.repaired)
         return replace(plan, run=part if stamp is None else stamp.run, part=part, repaired=repaired)
     except ArgumentsError:
@@ -142,10 +135,6 @@ def _check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, c
             "the checkpoint was written by a part of the run in which the guard was off, or was interrupted before "
             f"its own was written. {name_it}. Or resume from an earlier checkpoint"
         )
-
-
-def _nothing(_: Any) -> None:
-    """Shares nothing of a result but that it is there."""
 
 
 def _constituents(index: SampleIndex | None) -> tuple[GPTIndex | ChainIndex, ...]:

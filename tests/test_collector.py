@@ -218,7 +218,7 @@ class Evaluated(PretrainingTrainer):
     """Evaluates in the midst of training."""
 
     def __init__(self, **options):
-        super().__init__(eval_dataset=[options["train_dataset"][p] for p in range(8)], **options)
+        super().__init__(**{**options, "eval_dataset": [options["train_dataset"][p] for p in range(8)]})
 
 
 def test_evaluations_are_not_counted(tmp_path, dataset, windows):
