@@ -10,15 +10,18 @@ FORMERS_READY := .venv-paddleformers/.ready
 NLP2_READY := .venv-paddlenlp-2/.ready
 DEMO_VENV := $(if $(filter paddlenlp,$(HOST)),.venv,.venv-$(HOST))
 MEGATRON_READY := .venv-megatron/.ready
+BENCH_READY := .venv-bench/.ready
+BENCH ?=
 
 export PYTHON
 
-.PHONY: help demo test test-paddleformers test-paddlenlp-2 test-megatron faults lint format clean
+.PHONY: help demo bench test test-paddleformers test-paddlenlp-2 test-megatron faults lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    train a real PaddleNLP run with the guard on (MODEL=ngram or llama); results in $(OUTPUT)/"
 	@echo "             HOST=paddleformers: the same on PaddleFormers"
+	@echo "make bench   measure the guard beside its peers, half an hour (BENCH='--quick', BENCH='--only plan start')"
 	@echo "make test    run the tests"
 	@echo "make test-paddleformers  run the tests on PaddleFormers, in an environment of its own (2 GB)"
 	@echo "make test-paddlenlp-2  run the tests on PaddleNLP 2.8.1, in an environment of its own (2 GB)"
@@ -44,8 +47,15 @@ $(MEGATRON_READY): constraints/megatron.txt scripts/make-megatron-venv
 	@scripts/make-megatron-venv
 	@touch $@
 
+# Without the package the rows that need it say so.
+$(BENCH_READY): scripts/make-bench-venv
+	@scripts/make-bench-venv && touch $@ || true
+
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/python examples/demo.py --model $(MODEL) --output $(OUTPUT)
+
+bench: $(READY) $(BENCH_READY)
+	$(BIN)/python benchmarks/run.py $(BENCH)
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -9,15 +9,14 @@ would take. The worst error of all windows is in units of the error that each wa
 """
 
 import argparse
-import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import in_own_process, resident
 from rich.console import Console
 from rich.table import Table
 
@@ -63,12 +62,6 @@ def main() -> None:
             counted, worst,
         )  # fmt: skip
     Console().print(table)
-
-
-def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Runs it in a fresh process, whose memory is its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
 
 
 def write(folder: Path, samples: int, blended: bool) -> int:
@@ -159,12 +152,6 @@ def measure(folder: Path, blended: bool) -> tuple[float, float, int, Any, Any]:
     assert all(one is not None for one in found)
     means, errors = np.array([(one.mean, one.error) for one in found if one is not None]).T
     return traced, asked, memory, means, errors
-
-
-def resident(which: str) -> int:
-    """Bytes of memory of this process, mapped files among them: now (``VmRSS``), or at most until now (``VmHWM``)."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(lines[which].split()[0]) * 1024
 
 
 def count(folder: Path) -> tuple[float, Any]:

@@ -26,6 +26,18 @@ SAMPLES, SEQ_LENGTH, PIECE = 100_000, 512, 5_000
 def main() -> None:
     """Prints microseconds a sample, what an order adds, and the ratio."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    samples, lookups = measure()
+    print("             whole sample                       its lookup alone")
+    for name in samples:
+        cells = []
+        for times in (samples, lookups):
+            host, found = statistics.median(times["host"]), statistics.median(times[name])
+            cells.append(f"{found:6.2f} us, {found - host:+5.2f} us, {found / host:5.2f} x")
+        print(f"{name:>8}: {cells[0]}      {cells[1]}")
+
+
+def measure() -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Microseconds of a whole sample, and of its lookup alone, piece by piece, for each order."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as _:
         prefix = Path(folder) / "text"
         builder = make_builder(f"{prefix}.bin", "mmap", np.uint16)
@@ -51,21 +63,15 @@ def main() -> None:
                 dataset.shuffle_idx = order
                 samples[name].append(timed(dataset, start))
                 lookups[name].append(timed(order, start))
-    print("             whole sample                       its lookup alone")
-    for name in orders:
-        cells = []
-        for times in (samples, lookups):
-            host, found = statistics.median(times["host"]), statistics.median(times[name])
-            cells.append(f"{found:6.2f} us, {found - host:+5.2f} us, {found / host:5.2f} x")
-        print(f"{name:>8}: {cells[0]}      {cells[1]}")
+    return samples, lookups
 
 
 def timed(array: Any, start: int) -> float:
-    """Microseconds for each of the positions of one piece."""
-    began = time.perf_counter()
+    """Microseconds of the processor for each of the positions of one piece."""
+    began = time.process_time()
     for position in range(start, start + PIECE):
         array[position]
-    return (time.perf_counter() - began) / PIECE * 1e6
+    return (time.process_time() - began) / PIECE * 1e6
 
 
 if __name__ == "__main__":

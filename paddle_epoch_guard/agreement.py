@@ -1,94 +1,131 @@
 """How all ranks of a run reach one decision before any of them trains.
 
 Closing a log window is collective in the trainer: ranks of different opinion would wait for each other for ever.
+
+What a rank found is not sent about but its digest, in a few numbers: so ten thousand ranks agree on a plan of any
+size. Only where they do not is the one that stands out heard.
 """
 
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError
 
 _T = TypeVar("_T")
 
+_FINE, _FAULT, _DOUBT, _WRONG_CALL = range(4)
+
 
 class TrackingError(Exception):
     """Something of ours failed that does not touch the order."""
 
 
-def together(
-    work: Callable[[], _T], must_succeed: bool, share: Callable[[_T], Any] = lambda result: result
-) -> tuple[_T, list[Any]]:
+def together(work: Callable[[], _T], must_succeed: bool) -> _T:
     """Does the work on every rank, and raises on all of them what any of them raised. Collective.
 
     Args:
         work: what to do.
         must_succeed: whether an unexpected exception is an error, rather than a fault to be passed over.
-        share: what of the result to show the other ranks.
 
     Returns:
-        This rank's result, and what each rank shared, by rank.
+        This rank's result.
 
     Raises:
         EpochGuardError: of this rank, or of another; an ArgumentsError of any rank takes precedence on all.
         TrackingError: anything else, where it may be passed over.
     """
     result: Any = None
-    shared: Any = None
     doubt: EpochGuardError | None = None
-    fault: str | None = None
+    said: tuple[type[Exception], str] | None = None
+    outcome = _FINE
     try:
         result = work()
-        shared = share(result)
     except EpochGuardError as found:
-        doubt = found
+        doubt, said = found, (type(found), str(found))
+        outcome = _WRONG_CALL if isinstance(found, ArgumentsError) else _DOUBT
     except Exception as found:
-        fault = f"{type(found).__name__}: {found}"
-    gathered = host.gather((shared, None if doubt is None else (type(doubt), str(doubt)), fault))
-    doubts = [(rank, *found) for rank, (_, found, _) in enumerate(gathered) if found is not None]
-    doubts.sort(key=lambda one: not issubclass(one[1], ArgumentsError))  # the same first one on every rank
-    if doubts:
-        rank, kind, why = doubts[0]
-        if doubt is not None and (type(doubt), str(doubt)) == (kind, why):
-            raise doubt
-        error = ArgumentsError if issubclass(kind, ArgumentsError) else RankMismatchError
-        raise error(f"rank {rank} stopped: {why}")
-    for rank, (_, _, why) in enumerate(gathered):
-        if why is not None:
-            where = f"rank {rank}: " if len(gathered) > 1 else ""
-            if not must_succeed:
-                raise TrackingError(f"{where}{why}")
-            raise EpochGuardError(
-                f"the guard failed before the first step, while the order of the data depends on it: {where}{why}. "
-                "This is a fault of paddle-epoch-guard; please report it. --epoch_guard off trains without it"
-            )
-    return result, [found for found, _, _ in gathered]
+        said, outcome = (Exception, f"{type(found).__name__}: {found}"), _FAULT
+    outcomes = host.gather_numbers([outcome])[:, 0]
+    worst = int(outcomes.max())
+    if worst == _FINE:
+        return result  # type: ignore[no-any-return]
+    rank = int(np.argmax(outcomes == worst))  # the same first one on every rank
+    told = host.told_by(rank, said)
+    assert told is not None
+    kind, why = told
+    if worst == _FAULT:
+        where = f"rank {rank}: " if len(outcomes) > 1 else ""
+        if not must_succeed:
+            raise TrackingError(f"{where}{why}")
+        raise EpochGuardError(
+            f"the guard failed before the first step, while the order of the data depends on it: {where}{why}. "
+            "This is a fault of paddle-epoch-guard; please report it. --epoch_guard off trains without it"
+        )
+    if doubt is not None and said == told:
+        raise doubt
+    error = ArgumentsError if issubclass(kind, ArgumentsError) else RankMismatchError
+    raise error(f"rank {rank} stopped: {why}")
 
 
-def the_one(by_rank: list[_T | None]) -> _T | None:
-    """The sidecar that the ranks read; machines that share no disk may have none.
+def the_one(found: _T | None) -> _T | None:
+    """The sidecar that the ranks read; machines that share no disk may have none. Collective.
+
+    Args:
+        found: by this rank.
 
     Raises:
         RankMismatchError: they read different ones.
     """
-    found = [one for one in by_rank if one is not None]
-    if any(one != found[0] for one in found):
+    rows = host.gather_numbers(digest_of(found) if found is not None else [0, 0])
+    holders = np.flatnonzero(rows.any(axis=1))
+    if not holders.size:
+        return None
+    if (rows[holders] != rows[holders[0]]).any():
         raise RankMismatchError("the ranks read different sidecars. Give all of them the same checkpoint")
-    return found[0] if found else None
+    return found if len(holders) == len(rows) else host.told_by(int(holders[0]), found)
 
 
-def compare(agreed: list[_T | None]) -> _T:
-    """What all ranks that read data would follow; None stands for those that read none.
+def compare(found: _T | None) -> _T:
+    """What all ranks that read data would act by. Collective.
+
+    Args:
+        found: what this rank would act by: anything whose ``repr`` says all; None on a rank that reads no data.
+
+    Returns:
+        The same on every rank.
 
     Raises:
-        RankMismatchError: they would follow different things.
+        RankMismatchError: they would act by different things.
     """
-    by_rank = {rank: found for rank, found in enumerate(agreed) if found is not None}
-    first, expected = next(iter(by_rank.items()))
-    for rank, found in by_rank.items():
-        if found != expected:
-            raise RankMismatchError(
-                f"rank {rank} would follow another data order than rank {first}: {found} instead of {expected}. "
-                "Point all ranks to the same corpus and the same index cache"
-            )
-    return expected
+    rows = host.gather_numbers(digest_of(found) if found is not None else [0, 0])
+    readers = np.flatnonzero(rows.any(axis=1))
+    if not readers.size:
+        raise RankMismatchError("no rank reads data. Give at least one of them the training dataset")
+    first = int(readers[0])
+    other = other_than_first(rows[readers])
+    if other is not None:
+        rank, own = int(readers[other]), repr(found)
+        theirs, expected = host.told_by(rank, own), host.told_by(first, own)
+        raise RankMismatchError(
+            f"rank {rank} would follow another data order than rank {first}: {theirs} instead of {expected}. "
+            "Point all ranks to the same corpus and the same index cache"
+        )
+    agreed = found if len(readers) == len(rows) else host.told_by(first, found)
+    assert agreed is not None
+    return agreed
+
+
+def other_than_first(rows: npt.NDArray[np.int64]) -> int | None:
+    """The first row of ``[ranks, n]`` numbers that are not those of the first one; None where all are."""
+    differs = (rows != rows[0]).any(axis=1)
+    return int(np.argmax(differs)) if differs.any() else None
+
+
+def digest_of(found: Any) -> npt.NDArray[np.int64]:
+    """Two numbers, never both zero in practice, that say what a value is."""
+    return np.frombuffer(blake2b(repr(found).encode(), digest_size=16).digest(), dtype="<i8")

@@ -163,20 +163,33 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self._collector = LossCollector(model, source, args.dataset_rank, args.dataset_world_size)
         self._say_by_share(self._collector.agree(), state)
 
-    @_shielded
     def _trace(self, state: Any) -> None:
-        """Traces how often the data of each step was drawn before."""
-        plan, collector, recorder = self._plan, self._collector, self._recorder
-        if plan is None or not (recorder or (collector is not None and collector.is_open)):
-            return
-        if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
-            return  # a rank that reads no data
-        with progress_bar("epoch guard: tracing tokens", quiet=recorder is None) as tell:
-            self._traced = trace(plan.traced_index, plan.source.positions, progress=tell)
-        self._expose(plan, state)
-        if recorder is not None:
-            host.logger.info(f"epoch guard: {words.traced(self._traced)}")
+        """Traces how often the data of each step was drawn before. Collective where losses are collected.
 
+        It reads whole arrays, so the first rank does it for all: what it finds is small.
+        """
+        plan, collector, recorder = self._plan, self._collector, self._recorder
+        collects = collector is not None and collector.is_open
+        if plan is None or not (recorder or collects):
+            return
+        traced = self._traced_of(plan) if host.process() == 0 else None
+        self._traced = host.told_by(0, traced) if collects else traced
+        self._expose(plan, state)
+
+    def _traced_of(self, plan: RunPlan) -> Trace | None:
+        """The trace; None where it fails, which has then been said, and on a rank that reads no data."""
+        if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
+            return None
+        try:
+            with progress_bar("epoch guard: tracing tokens", quiet=self._recorder is None) as tell:
+                traced = trace(plan.traced_index, plan.source.positions, progress=tell)
+            host.logger.info(f"epoch guard: {words.traced(traced)}")
+            return traced
+        except Exception as cause:
+            self._switch_off("_trace", cause)
+            return None
+
+    @_shielded
     def _expose(self, plan: RunPlan, state: Any) -> None:
         if self._traced is None or plan.schedule is None:
             return

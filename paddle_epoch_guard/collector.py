@@ -1,27 +1,23 @@
 """The losses of the samples of each log window, attributed by position and added up over all ranks."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.ledger import Exposure, IndexEpochs
-from paddle_epoch_guard.ledger.losses import RULES, WindowLosses, add_up, merge, rule_in_force, sample_losses
-
-
-@dataclass(frozen=True)
-class _Share:
-    """What a rank has to show at the end of a window."""
-
-    rank: int
-    """The data rank: ranks of one number draw the same samples."""
-    windows: tuple[WindowLosses, ...] | None
-    """Under each rule; None where this rank has no token-loss layer, or reads no data."""
-    fault: str = ""
-    surplus: float = 1.0
-    """Microbatches drawn, for each of those that the trainer's mean is taken over."""
+from paddle_epoch_guard.ledger.losses import (
+    RULES,
+    EpochPlaces,
+    Float64Array,
+    WindowLosses,
+    rule_in_force,
+    sample_losses,
+    sums_of,
+    window_of,
+)
 
 
 class LossCollector:
@@ -40,6 +36,8 @@ class LossCollector:
         self._rank = rank
         self._ranks = ranks
         self._rule = 0
+        self._places = EpochPlaces(() if source is None else source.index.epochs)
+        self._speaks = self._leads = False
         self._fault = ""
         """What failed on this rank; the others are told with the next window, and all give up together."""
         self._hook: host.TokenLosses | None
@@ -54,14 +52,23 @@ class LossCollector:
         Returns:
             None; or why not.
         """
-        gathered = host.gather((self._rank, self._hook.layers if self._hook else 0, self._fault))
-        with_layer = {rank for rank, layers, _ in gathered if layers}
-        if len(with_layer) == self._ranks:
+        reads, layers = self.source is not None, 0 if self._hook is None else self._hook.layers
+        gathered = host.gather_numbers([self._rank, reads, layers, self._places.count, bool(self._fault)])
+        ranks, readers, with_layer, counts, faulty = gathered.T
+        can = (readers > 0) & (with_layer > 0)
+        if self.source is None:
+            self._places = EpochPlaces((int(counts.max()),))
+        # Processes of one data rank (under tensor parallelism) draw the same samples: the first of them adds them in.
+        self._speaks = _first(can & (ranks == self._rank)) == host.process()
+        self._leads = _first(readers > 0) == host.process()
+        missing = self._ranks - len(np.unique(ranks[can]))
+        if not missing and not faulty.any():
             return None
         self.close()
-        faults: list[str] = [fault for _, _, fault in gathered if fault]
-        if faults:
-            return faults[0]
+        if faulty.any():
+            return host.told_by(int(np.argmax(faulty)), self._fault)
+        if with_layer.any():
+            return f"{missing} data ranks have no token-loss layer"
         return "the model has no unreduced token-loss layer, as PaddleNLP's criterions have it"
 
     @property
@@ -86,68 +93,79 @@ class LossCollector:
         Returns:
             The sums over all ranks, and None; or None and why they cannot be had.
         """
-        told = self._fault
+        told = fault = self._fault
+        sums, surplus = self._nothing(), 0.0
+        if not told:
+            try:
+                found = self._sums(first_step, last_step)
+                sums = found if self._speaks else sums
+                if self._leads and self.source is not None:
+                    surplus = self.source.schedule.surplus(first_step, last_step)
+            except Exception as cause:
+                fault = _said(cause)
         try:
-            surplus = 1.0 if self.source is None else self.source.schedule.surplus(first_step, last_step)
-            windows = None if told else self._sums(first_step, last_step)
-            share = _Share(self._rank, windows, told, surplus)
-        except Exception as cause:
-            share = _Share(self._rank, None, _said(cause))
-        try:
-            shares: list[_Share] = host.gather(share)
+            added = host.add_up(np.append(sums, [surplus, bool(fault)]))
+            why = self._told(fault) if added[-1] else None
         except Exception as cause:
             self.close()
             return None, _said(cause)
-        faults = [one.fault for one in shares if one.fault]
-        if faults:
+        if why is not None:
             self.close()
-            return None, None if told else faults[0]
+            return None, None if told else why
         try:
-            found, why = self._merge(shares, logged)
+            # Where some were left over, the trainer divides the sum of all losses by too few microbatches.
+            losses, why = self._chosen(added[:-2], logged / added[-2])
         except Exception as cause:
             self._fault = _said(cause)
             return None, self._fault
         if why is not None:
             self.close()
-        return found, why
+        return losses, why
 
-    def _sums(self, first_step: int, last_step: int) -> tuple[WindowLosses, ...] | None:
+    def _told(self, fault: str) -> str:
+        """What the first rank that has a fault says of it. Collective."""
+        ranks = host.gather_numbers([bool(fault)])[:, 0]
+        return host.told_by(int(np.argmax(ranks)), fault)
+
+    def _nothing(self) -> Float64Array:
+        return np.zeros(len(RULES) * (3 * self._places.count + 4))
+
+    def _sums(self, first_step: int, last_step: int) -> Float64Array:
+        """Under each rule, one after the other; zeros where this rank has no token-loss layer, or reads no data."""
         assert self._hook is not None
-        microbatches = self._hook.take()
+        rows, sizes = self._hook.take()
         if not self._hook.layers or self.source is None:
-            return None
+            return self._nothing()
         schedule = self.source.schedule
         steps = [step for step in range(first_step, last_step + 1) if schedule.trains(step)]
         if not steps:
-            return tuple(WindowLosses() for _ in RULES)
+            return self._nothing()
         positions = [schedule.positions(step, self._rank) for step in steps]
         drawn = np.concatenate(positions)
-        if sum(len(rows) for rows in microbatches) != len(drawn):
+        if len(rows) != len(drawn):
             raise ValueError(
-                f"{sum(len(rows) for rows in microbatches)} sample losses in {len(microbatches)} microbatches, where "
-                f"{len(drawn)} samples were drawn"
+                f"{len(rows)} sample losses in {len(sizes)} microbatches, where {len(drawn)} samples were drawn"
             )
-        datasets, epochs = self.source.index.locate(self.source.positions.base(drawn))
+        place = self._places.of(*self.source.index.locate(self.source.positions.base(drawn)))
         fresh, known = np.zeros(len(drawn)), np.zeros(len(drawn), dtype=bool)
         if self.exposure is not None:
             found = [self.exposure.of_positions(step, each) for step, each in zip(steps, positions, strict=True)]
             fresh, known = (np.concatenate(each) for each in zip(*found, strict=True))
         micro_batch = schedule.pieces[-1].micro_batch
-        return tuple(
-            add_up(*sample_losses(microbatches, micro_batch, rule), datasets, epochs, fresh, known)
-            for rule in range(len(RULES))
+        return np.concatenate(
+            [
+                sums_of(*sample_losses(rows, sizes, micro_batch, rule), place, self._places, fresh, known)
+                for rule in range(len(RULES))
+            ]
         )
 
-    def _merge(self, shares: list[_Share], logged: float) -> tuple[WindowLosses | None, str | None]:
-        by_rank = {share.rank: share.windows for share in shares if share.windows is not None}
-        if len(by_rank) < self._ranks:
-            return None, f"{self._ranks - len(by_rank)} data ranks have no token-loss layer"
+    def _chosen(self, added: Float64Array, logged: float) -> tuple[WindowLosses | None, str | None]:
+        """The window under the rule in force; or why there is none."""
+        by_rule = added.reshape(len(RULES), -1)
         order = [self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)]
-        together = {rule: merge([windows[rule] for windows in by_rank.values()]) for rule in order}
+        together = {rule: window_of(by_rule[rule], self._places) for rule in order}
         if not math.isfinite(logged) or not together[self._rule].by_epoch:
             return None, None  # the trainer logs 0 where all steps were skipped
-        # Where some were left over, the trainer divides the sum of all losses by too few microbatches.
-        logged /= max(share.surplus for share in shares)
         rule = rule_in_force(together, logged)
         if rule is None:
             return None, (
@@ -156,6 +174,12 @@ class LossCollector:
             )
         self._rule = rule
         return together[rule], None
+
+
+def _first(chosen: npt.NDArray[np.bool_]) -> int | None:
+    """The first process that is chosen."""
+    found = np.flatnonzero(chosen)
+    return int(found[0]) if found.size else None
 
 
 def _said(cause: Exception) -> str:

@@ -80,22 +80,16 @@ def prepare(
             _check_stamp(stamp, state.global_step, sidecar, candidates)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
         at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
-        read, _ = together(
-            lambda: _read(arguments, args, state, dataloader, sidecar, candidates),
-            must_succeed=at_stake,
-            share=_nothing,
-        )
+        read = together(lambda: _read(arguments, args, state, dataloader, sidecar, candidates), must_succeed=at_stake)
         # The first process of each machine builds what is not there; then all of them read it. Every rank takes part,
         # wanted or not: they must all count the same rounds.
-        together(lambda: _build_blend(read), must_succeed=True, share=_nothing)
-        start, _ = together(lambda: _extended(read), must_succeed=at_stake, share=_nothing)
+        together(lambda: _build_blend(read), must_succeed=True)
+        start = together(lambda: _extended(read), must_succeed=at_stake)
         wanted = start.parts_wanted()
-        together(lambda: _build_missing(start, wanted), must_succeed=True, share=_nothing)
-        plan, agreed = together(
-            lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake, share=lambda plan: plan.agreed
-        )
-        plan = plan.follow(compare(agreed))
-        part = host.gather(uuid.uuid4().hex)[0]
+        together(lambda: _build_missing(start, wanted), must_succeed=True)
+        plan = together(lambda: _plan(start, _open_parts(start, wanted)), must_succeed=at_stake)
+        plan = plan.follow(compare(plan.agreed))
+        part = host.told_by(0, uuid.uuid4().hex)
         repaired = plan.repaired or (stamp is not None and stamp.repaired)
         return replace(plan, run=part if stamp is None else stamp.run, part=part, repaired=repaired)
     except ArgumentsError:
@@ -121,24 +115,25 @@ def _agreed_sidecar(args: Any, state: Any, stamp: host.Stamp | None, candidates:
         SidecarError: the sidecar found is damaged, of an unknown version, or of another step.
     """
     step = state.global_step
-    is_needed = stamp is not None and stamp.repaired
+    is_needed = step > 0 and stamp is not None and stamp.repaired
 
-    def look() -> tuple[int, bool, Sidecar | None]:
+    def look() -> Sidecar | None:
         if step == 0:
             _refuse_half_a_checkpoint(args, candidates)
-            return step, False, None
+            return None
         checkpoint = host.find_checkpoint(candidates)
-        return step, is_needed, None if checkpoint is None else read_sidecar(checkpoint, step)
+        return None if checkpoint is None else read_sidecar(checkpoint, step)
 
     def look_together() -> tuple[Sidecar | None] | None:
-        _, found = together(look, must_succeed=True)
-        steps = sorted({one for one, _, _ in found})
+        found = together(look, must_succeed=True)
+        by_rank = host.gather_numbers([step, is_needed])
+        steps = sorted(set(by_rank[:, 0].tolist()))
         if len(steps) > 1:
             raise RankMismatchError(
                 f"the ranks resume at different steps: {', '.join(map(str, steps))}. Give all the same checkpoint"
             )
-        sidecar = the_one([one for _, _, one in found])
-        return None if sidecar is None and any(needed for _, needed, _ in found) else (sidecar,)
+        sidecar = the_one(found)
+        return None if sidecar is None and by_rank[:, 1].any() else (sidecar,)
 
     found = waited_for(look_together)
     return None if found is None else found[0]
@@ -198,10 +193,6 @@ def _check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, c
             "the checkpoint was written by a part of the run in which the guard was off, or was interrupted before "
             f"its own was written. {name_it}. Or resume from an earlier checkpoint"
         )
-
-
-def _nothing(_: Any) -> None:
-    """Shares nothing of a result but that it is there."""
 
 
 def _constituents(index: SampleIndex | None) -> tuple[GPTIndex | ChainIndex, ...]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddle_epoch_guard.ledger import EpochKey, EpochLedger, Weighted, WindowLosses
-from paddle_epoch_guard.ledger.losses import RULES, add_up, merge, rule_in_force, sample_losses
+from paddle_epoch_guard.ledger.losses import RULES, EpochPlaces, rule_in_force, sample_losses, sums_of, window_of
 
 LABELLED = RULES.index("tokens with a label")
 ALL = RULES.index("all tokens")
@@ -17,8 +17,13 @@ def microbatch(*samples):
     return np.array([[loss_sum, tokens, tokens, tokens] for loss_sum, tokens in samples], dtype=np.float64)
 
 
+def losses_of(microbatches, micro_batch=2):
+    rows = np.concatenate([np.empty((0, 4)), *microbatches])
+    return sample_losses(rows, [len(one) for one in microbatches], micro_batch, ALL)
+
+
 def test_a_microbatch_counts_by_its_size_and_its_samples_by_their_tokens():
-    losses, weights = sample_losses([microbatch((6.0, 2), (6.0, 6)), microbatch((8.0, 8), (0.0, 0))], 2, ALL)
+    losses, weights = losses_of([microbatch((6.0, 2), (6.0, 6)), microbatch((8.0, 8), (0.0, 0))])
     assert losses.tolist() == [3.0, 1.0, 1.0, 0.0]
     assert weights.tolist() == [0.5, 1.5, 2.0, 0.0]
     # The trainer's loss: the mean over microbatches of the mean over tokens.
@@ -26,25 +31,28 @@ def test_a_microbatch_counts_by_its_size_and_its_samples_by_their_tokens():
 
 
 def test_where_every_token_is_masked_the_loss_is_zero_as_the_criterions_own():
-    losses, weights = sample_losses([microbatch((0.0, 0), (0.0, 0)), microbatch((4.0, 2), (4.0, 2))], 2, ALL)
+    losses, weights = losses_of([microbatch((0.0, 0), (0.0, 0)), microbatch((4.0, 2), (4.0, 2))])
     assert np.average(losses, weights=weights) == 1.0
-    assert sample_losses([], 2, ALL)[0].size == 0
+    assert losses_of([])[0].size == 0
 
 
 def test_an_incomplete_last_microbatch_counts_as_much_as_a_full_one():
-    losses, weights = sample_losses([microbatch((2.0, 2), (2.0, 2)), microbatch((6.0, 2))], 2, ALL)
+    losses, weights = losses_of([microbatch((2.0, 2), (2.0, 2)), microbatch((6.0, 2))])
     assert np.average(losses, weights=weights) == 2.0
 
 
 def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
-    found = add_up(
+    places = EpochPlaces([2, 1])
+    sums = sums_of(
         losses=np.array([1.0, 2.0, 4.0, 8.0]),
         weights=np.array([1.0, 1.0, 1.0, 2.0]),
-        datasets=np.array([0, 0, 1, 1]),
-        epochs=np.array([1, 2, 1, 1]),
+        place=places.of(np.array([0, 0, 1, 1]), np.array([1, 2, 1, 1])),
+        places=places,
         fresh=np.array([1.0, 0.0, 0.25, 0.0]),
         known=np.array([True, True, True, False]),
     )
+    found = window_of(sums, places)
+    assert found.counts == {EpochKey(0, 1): 1, EpochKey(0, 2): 1, EpochKey(1, 1): 2}
     assert found.by_epoch == {
         EpochKey(0, 1): Weighted(1.0, 1.0),
         EpochKey(0, 2): Weighted(1.0, 2.0),
@@ -64,12 +72,16 @@ def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
 def test_several_ranks_add_up_to_what_one_would(samples, ranks):
     datasets, epochs, losses, weights = (np.array(each) for each in zip(*samples, strict=True))
     fresh, known = np.full(len(samples), 0.5), np.ones(len(samples), dtype=bool)
-    whole = add_up(losses, weights, datasets, epochs, fresh, known)
-    parts = [
-        add_up(*(each[rank::ranks] for each in (losses, weights, datasets, epochs, fresh, known)))
-        for rank in range(ranks)
-    ]
-    together = merge(parts)
+    places = EpochPlaces([3, 3, 3])
+    values = losses, weights, places.of(datasets, epochs), fresh, known
+
+    def sums(*mine):
+        return sums_of(*mine[:3], places, *mine[3:])
+
+    whole = window_of(sums(*values), places)
+    together = window_of(sum(sums(*(each[rank::ranks] for each in values)) for rank in range(ranks)), places)
+    assert together.counts == whole.counts
+    assert sum(whole.counts.values()) == len(samples)
     assert together.by_epoch.keys() == whole.by_epoch.keys()
     for key, one in whole.by_epoch.items():
         assert together.by_epoch[key].weight == pytest.approx(one.weight)

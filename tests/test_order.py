@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from paddle_epoch_guard.errors import OrderError
 from paddle_epoch_guard.order import Order, PositionMap, Reorder
+from paddle_epoch_guard.order.mixes import MIXES
 
 SAMPLES = 500
 PLANNED = 430
@@ -488,3 +489,41 @@ def test_its_text_is_short_and_says_what_it_is():
 def test_it_is_read_only():
     with pytest.raises(TypeError):
         operator.setitem(Order(shuffled(), ()), 3, 4)
+
+
+def test_a_hundred_reorders_that_lie_behind_cost_next_to_nothing():
+    """A run that was extended a hundred times at its end: each position is moved by one of them."""
+    reorders = [Reorder(at * 50, at * 50 + 50, "uniform", (1, 1, at)) for at in range(100)]
+    positions = PositionMap(reorders)
+    moved = []
+    for at, (_, mix) in enumerate(positions._mixes):
+        source = mix.source
+        mix.source = lambda found, at=at, source=source: moved.append(at) or source(found)
+    found = positions.base(np.arange(4_950, 5_000))
+    assert moved == [99]
+    assert found.tolist() == PositionMap(reorders[-1:]).base(np.arange(4_950, 5_000)).tolist()
+
+
+@given(st.lists(st.tuples(st.integers(0, 299), st.integers(1, 300)), min_size=1, max_size=8), st.data())
+def test_positions_are_moved_one_reorder_after_the_other(ranges, data):
+    """Whatever the ranges: in blocks, and by whatever way a block is moved."""
+    reorders = [Reorder(low, low + size, "uniform", (at,)) for at, (low, size) in enumerate(ranges)]
+    asked = np.array(data.draw(st.lists(st.integers(0, 700), min_size=1, max_size=60)))
+    expected = asked.tolist()
+    for reorder in reversed(reorders):
+        mix = MIXES["uniform"](reorder)
+        expected = [
+            int(mix.source(np.array([one]))[0]) if reorder.start <= one < reorder.stop else one for one in expected
+        ]
+    found = PositionMap(reorders)
+    assert found.base(asked).tolist() == expected
+    assert found.drawn(found.base(asked)).tolist() == asked.tolist()
+
+
+def test_more_positions_than_are_moved_at_a_time():
+    found = PositionMap([Reorder(10, 90_000, "ramp", (1,), 50_000), Reorder(500, 70_000, "uniform", (2,))])
+    asked = np.arange(100_000).reshape(100, 1_000)[:, ::-1]
+    whole = found.base(asked)
+    assert whole.shape == asked.shape
+    assert [int(found.base([one])[0]) for one in asked[60, ::250]] == whole[60, ::250].tolist()
+    assert sorted(whole.ravel().tolist()) == list(range(100_000))

@@ -25,7 +25,7 @@ from paddle_epoch_guard.host.loader import (
     start_sampler,
 )
 from paddle_epoch_guard.host.losses import TokenLosses
-from paddle_epoch_guard.host.ranks import gather
+from paddle_epoch_guard.host.ranks import add_up, gather_numbers, process, told_by
 from paddle_epoch_guard.host.state import (
     Stamp,
     checkpoint_folder,
@@ -45,12 +45,13 @@ __all__ = [
     "Stamp",
     "TokenLosses",
     "TrainerCallback",
+    "add_up",
     "build_index",
     "checkpoint_folder",
     "constituents",
     "find_checkpoint",
     "follow_loader",
-    "gather",
+    "gather_numbers",
     "index_folders",
     "install_order",
     "is_first_on_its_machine",
@@ -59,6 +60,7 @@ __all__ = [
     "newest_checkpoint",
     "pick_datasets",
     "pieces_ahead",
+    "process",
     "read_dataset",
     "read_stamp",
     "restore_dataset",
@@ -66,6 +68,7 @@ __all__ = [
     "skipped_steps",
     "stamp_step",
     "start_sampler",
+    "told_by",
     "trainer_record",
     "write_stamp",
 ]

@@ -73,13 +73,13 @@ class TokenLosses:
             hook.remove()
         self._hooks, self._rows, self._microbatches = [], [], []
 
-    def take(self) -> list[npt.NDArray[np.float64]]:
+    def take(self) -> tuple[npt.NDArray[np.float64], list[int]]:
         """What was collected since the last time, brought over from the device at once.
 
         Returns:
-            For each microbatch, in order, ``[samples, 4]``: the sum of the token losses, and how many tokens have a
-            loss above zero, a label that is not ignored, and any loss at all. A microbatch whose losses are not one
-            row for each sample has no rows.
+            ``[samples, 4]``: the sum of the token losses, and how many tokens have a loss above zero, a label that is
+            not ignored, and any loss at all; and how many samples each microbatch has, in order. A microbatch whose
+            losses are not one row for each sample has none.
 
         Raises:
             RuntimeError: they could not be collected.
@@ -88,10 +88,8 @@ class TokenLosses:
             raise RuntimeError(self.fault)
         rows, sizes = self._rows, self._microbatches
         self._rows, self._microbatches = [], []
-        if not sizes:
-            return []
         values = paddle.concat(rows).numpy().astype(np.float64) if rows else np.empty((0, 4))
-        return np.split(values, np.cumsum(sizes)[:-1])
+        return values, sizes
 
     @_harmless
     def _begin(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

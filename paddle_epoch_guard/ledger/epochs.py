@@ -100,7 +100,8 @@ class EpochLedger:
         first_step = self.last_step + 1
         if last_step < first_step:
             return None
-        counts = self.source.counts(first_step, last_step)
+        # The ranks have looked up what they drew; only where they could not is the whole window looked up here.
+        counts = (losses.counts if losses is not None else None) or self.source.counts(first_step, last_step)
         self.last_step = last_step
         if not counts or not math.isfinite(loss):
             return None

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from paddle_epoch_guard.ledger.sources import EpochKey
 
 Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
 
 RULES = ("tokens with a loss", "tokens with a label", "all tokens")
 """Which tokens a criterion takes the mean over: PaddleNLP's leave out those whose loss is 0, others those whose label
@@ -55,6 +56,8 @@ class WindowLosses:
     fresh: Weighted = field(default_factory=Weighted)
     """Of samples, or shares of samples, that were never drawn before."""
     repeat: Weighted = field(default_factory=Weighted)
+    counts: dict[EpochKey, int] = field(default_factory=dict)
+    """How many samples each epoch has here."""
 
     @property
     def mean(self) -> float:
@@ -63,7 +66,7 @@ class WindowLosses:
 
 
 def sample_losses(
-    microbatches: Sequence[npt.NDArray[Any]], micro_batch: int, rule: int
+    rows: npt.NDArray[Any], sizes: Sequence[int], micro_batch: int, rule: int
 ) -> tuple[Float64Array, Float64Array]:
     """The mean loss of each sample, and the weight with which it counts.
 
@@ -71,62 +74,83 @@ def sample_losses(
     of a microbatch's samples are in the ratio of their tokens, and sum to the microbatch's size, whatever is masked.
 
     Args:
-        microbatches: ``[samples, 4]`` each: sum of token losses, and token counts under each of :data:`RULES`.
+        rows: ``[n, 4]``: sum of token losses, and token counts under each of :data:`RULES`.
+        sizes: samples of each microbatch; they sum to n.
         micro_batch: b; an incomplete last microbatch counts as much as a full one, for the trainer as well.
         rule: which of :data:`RULES`.
 
     Returns:
-        Two arrays ``[samples of all microbatches]``: nats per token, and samples.
+        Two arrays ``[n]``: nats per token, and samples.
     """
-    losses, weights = [], []
-    for rows in microbatches:
-        tokens = rows[:, 1 + rule]
-        total = float(tokens.sum())
-        # Where every token is masked, the criterion's loss is zero, and the trainer counts it.
-        shares = tokens / total if total else np.full(len(rows), 1 / max(len(rows), 1))
-        weights.append(micro_batch * shares)
-        losses.append(rows[:, 0] / np.maximum(tokens, 1))
-    if not losses:
-        return np.empty(0), np.empty(0)
-    return np.concatenate(losses), np.concatenate(weights)
+    tokens = rows[:, 1 + rule]
+    count = np.asarray(sizes, dtype=np.int64)
+    microbatch = np.repeat(np.arange(len(count)), count)
+    total = np.bincount(microbatch, tokens, len(count))[microbatch]
+    # Where every token is masked, the criterion's loss is zero, and the trainer counts it.
+    shares = np.where(total > 0, tokens / np.where(total > 0, total, 1.0), 1 / count[microbatch])
+    losses: Float64Array = rows[:, 0] / np.maximum(tokens, 1)
+    weights: Float64Array = np.asarray(micro_batch * shares, dtype=np.float64)
+    return losses, weights
 
 
-def add_up(
+class EpochPlaces:
+    """A place in an array for each data epoch of each dataset, so that the sums of many ranks can be added up.
+
+    Args:
+        epochs: how many each dataset has.
+    """
+
+    def __init__(self, epochs: Sequence[int]) -> None:
+        self._starts = np.cumsum([0, *epochs], dtype=np.int64)
+        self.count = int(self._starts[-1])
+
+    def of(self, datasets: Int64Array, epochs: Int64Array) -> Int64Array:
+        """The place of each sample, ``[n]``, from its dataset (from 0) and its data epoch (from 1)."""
+        return self._starts[datasets] + epochs - 1
+
+    def key(self, place: int) -> EpochKey:
+        """The data epoch that has a place."""
+        dataset = int(np.searchsorted(self._starts, place, side="right")) - 1
+        return EpochKey(dataset, place - int(self._starts[dataset]) + 1)
+
+
+def sums_of(
     losses: Float64Array,
     weights: Float64Array,
-    datasets: npt.NDArray[np.int64],
-    epochs: npt.NDArray[np.int64],
+    place: Int64Array,
+    places: EpochPlaces,
     fresh: Float64Array,
     known: npt.NDArray[np.bool_],
-) -> WindowLosses:
-    """Adds the samples of a window up.
+) -> Float64Array:
+    """Adds the samples of a window up, into as many numbers whatever the samples.
 
     Args:
         losses: ``[n]``, nats per token.
         weights: ``[n]``.
-        datasets: ``[n]``, from 0.
-        epochs: ``[n]``, the data epoch of each sample, from 1.
+        place: ``[n]``, that of the sample's data epoch.
+        places: of all data epochs.
         fresh: ``[n]``, the share of each sample that was never drawn before.
         known: ``[n]``, whether that share is known.
+
+    Returns:
+        float64 ``[3 * places + 4]``: samples, weight and loss times weight of each data epoch; then the latter two of
+        what is fresh and of what is repeated. Sums of several ranks are the element-wise sums of theirs.
     """
-    found = WindowLosses()
-    stride = int(epochs.max(initial=0)) + 1
-    codes, place = np.unique(datasets * stride + epochs, return_inverse=True)
-    weight, loss_sum = (np.bincount(place, each, minlength=len(codes)) for each in (weights, weights * losses))
-    for code, one_weight, one_sum in zip(codes.tolist(), weight.tolist(), loss_sum.tolist(), strict=True):
-        found.by_epoch[EpochKey(*divmod(code, stride))] = Weighted(one_weight, one_sum)
-    for into, share in ((found.fresh, fresh), (found.repeat, 1.0 - fresh)):
-        counted = np.where(known, share * weights, 0.0)
-        into.add(Weighted(float(counted.sum()), float((counted * losses).sum())))
-    return found
+    weighted = weights * losses
+    each = [np.bincount(place, values, places.count) for values in (None, weights, weighted)]
+    chosen, repeated = np.where(known, fresh, 0.0), np.where(known, 1.0 - fresh, 0.0)
+    kinds = [float(share @ values) for share in (chosen, repeated) for values in (weights, weighted)]
+    return np.concatenate((*each, kinds), dtype=np.float64)
 
 
-def merge(parts: Sequence[WindowLosses]) -> WindowLosses:
-    """The sums of several ranks, together."""
-    found = WindowLosses(fresh=total(part.fresh for part in parts), repeat=total(part.repeat for part in parts))
-    for part in parts:
-        for key, one in part.by_epoch.items():
-            found.by_epoch.setdefault(key, Weighted()).add(one)
+def window_of(sums: Float64Array, places: EpochPlaces) -> WindowLosses:
+    """What :func:`sums_of` has added up."""
+    counts, weights, losses = sums[:-4].reshape(3, places.count)
+    found = WindowLosses(fresh=Weighted(*sums[-4:-2].tolist()), repeat=Weighted(*sums[-2:].tolist()))
+    for place in np.flatnonzero(counts).tolist():
+        key = places.key(place)
+        found.by_epoch[key] = Weighted(float(weights[place]), float(losses[place]))
+        found.counts[key] = round(float(counts[place]))
     return found
 
 

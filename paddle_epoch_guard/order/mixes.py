@@ -94,6 +94,7 @@ class RampMix:
         self._permutation = Permutation(late, reorder.key)
         steps = min(KNOTS, size)
         at = [size * knot // steps for knot in range(steps + 1)]
+        self._whole = size
         self._at: Int64Array = np.array(at, np.int64)
         self._late_before: Int64Array = np.array([_late_among(j, early, late) for j in at], np.int64)
         self._early_before: Int64Array = self._at - self._late_before
@@ -104,11 +105,14 @@ class RampMix:
     def source(self, positions: Int64Array) -> Int64Array:
         """See :class:`Mix`."""
         place: Int64Array = positions - self._start
-        knot = np.searchsorted(self._at, place, side="right") - 1
+        # The last knot at or before the place: the largest k with k * R // steps <= place.
+        knot = ((place + 1) * len(self._size) - 1) // self._whole
         inside = place - self._at[knot]
         late, size = self._late[knot], self._size[knot]
-        before = self._late_before[knot] + inside * late // size
-        is_late = self._late_before[knot] + (inside + 1) * late // size > before
+        product = inside * late
+        drawn = product // size
+        before = self._late_before[knot] + drawn
+        is_late = product - drawn * size + late >= size  # one more is drawn at this place
         found: Int64Array = self._start + place - before
         found[is_late] = self._boundary + self._permutation(before[is_late])
         return found

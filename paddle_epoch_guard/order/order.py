@@ -1,6 +1,6 @@
 """An order: a base order and a list of reorders, in the shape of an array."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,10 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import OrderError
 from paddle_epoch_guard.order.lookahead import Lookahead
 from paddle_epoch_guard.order.mixes import MIXES, Int64Array, Mix, Reorder
+
+Move = Callable[[Int64Array], Int64Array]
+_CHUNK = 1 << 14
+"""Positions moved at a time: what is computed on the way stays in the cache of a core."""
 
 
 class PositionMap:
@@ -24,17 +28,11 @@ class PositionMap:
 
     def base(self, positions: npt.ArrayLike) -> Int64Array:
         """The positions of the base order whose samples are drawn at ``positions`` (``[n]``, both)."""
-        found = np.array(positions, dtype=np.int64)
-        for reorder, mix in reversed(self._mixes):
-            _within(found, reorder, mix.source)
-        return found
+        return _moved(positions, [(reorder, mix.source) for reorder, mix in reversed(self._mixes)])
 
     def drawn(self, base_positions: npt.ArrayLike) -> Int64Array:
         """The inverse of :meth:`base`: at which positions the samples of the base order are drawn."""
-        found = np.array(base_positions, dtype=np.int64)
-        for reorder, mix in self._mixes:
-            _within(found, reorder, mix.target)
-        return found
+        return _moved(base_positions, [(reorder, mix.target) for reorder, mix in self._mixes])
 
     def dissolves(self, boundary: int) -> bool:
         """Whether a reorder mixes the samples on both sides of a boundary of the base order.
@@ -44,13 +42,35 @@ class PositionMap:
         return any(reorder.start < boundary < reorder.stop for reorder in self.reorders)
 
 
-def _within(positions: Int64Array, reorder: Reorder, move: Any) -> None:
-    """Moves, in place, the positions that lie in the reorder's range."""
-    inside = (positions >= reorder.start) & (positions < reorder.stop)
-    if inside.all():
-        positions[...] = move(positions)
-    else:
-        positions[inside] = move(positions[inside])
+def _moved(positions: npt.ArrayLike, moves: Sequence[tuple[Reorder, Move]]) -> Int64Array:
+    """Positions moved, one after the other, by what acts on the range of each reorder."""
+    found = np.array(positions, dtype=np.int64, order="C")
+    flat = found.reshape(-1)
+    for start in range(0, flat.size, _CHUNK):
+        _move(flat[start : start + _CHUNK], moves)
+    return found
+
+
+def _move(positions: Int64Array, moves: Sequence[tuple[Reorder, Move]]) -> None:
+    """Moves them in place; there is at least one."""
+    # All positions lie in [low, high]. A run that was extended a hundred times has a hundred reorders, most of which
+    # lie behind: these cost a comparison of two numbers.
+    low, high = int(positions.min()), int(positions.max())
+    for reorder, move in moves:
+        if high < reorder.start or low >= reorder.stop:
+            continue
+        if reorder.start <= low and high < reorder.stop:
+            positions[...] = move(positions)
+            low, high = int(positions.min()), int(positions.max())
+            continue
+        inside = (positions >= reorder.start) & (positions < reorder.stop)
+        count = int(np.count_nonzero(inside))
+        if 2 * count > len(positions):  # to move some more in vain costs less than to pick them out
+            moved = move(np.clip(positions, reorder.start, reorder.stop - 1))
+            np.copyto(positions, moved, where=inside)
+        elif count:
+            positions[inside] = move(positions[inside])
+        low, high = min(low, reorder.start), max(high, reorder.stop - 1)
 
 
 class Order:

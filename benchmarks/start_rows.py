@@ -1,0 +1,296 @@
+"""Rows on what is done once: planning, starting, tracing, rebuilding. On an index that the host itself has built."""
+
+import contextlib
+import functools
+import io
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import exposure
+import numpy as np
+from measuring import CPU, MIB, WALL, Row, growth, has_room, in_own_process, in_turn, resident, seconds, size_of, times
+
+from paddle_epoch_guard.files import written_whole
+from paddle_epoch_guard.index import Description, IndexLayout
+from paddle_epoch_guard.index.cache import index_files, load_index
+from paddle_epoch_guard.index.corpus import read_sizes
+from paddle_epoch_guard.index.fingerprint import digest_array
+from paddle_epoch_guard.ledger import Exposure, trace
+from paddle_epoch_guard.order import Order, Reorder
+from paddle_epoch_guard.order.materialise import blocks_of, write_header
+from paddle_epoch_guard.resume import DatasetRecord
+
+LENGTH, SAMPLES_IN_DOCUMENT, STEPS = 1024, 5, 100_000
+SPLIT = "100,0,0"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A corpus, and the index of one and a half data epochs that the host has built of it."""
+
+    prefix: str
+    cache: Path
+    description: Description
+    documents: int
+    host_seconds: float
+    """That the host's build took, of the processor's time."""
+    import_seconds: float
+    """That the import of the host took before it."""
+
+
+def sizes_of(quick: bool) -> list[int]:
+    """Samples of the indices, about."""
+    return [10**4, 10**5, 10**6] if quick else [10**6, 10**7, 10**8]
+
+
+_folders: list[Any] = []
+
+
+@functools.cache
+def prepared(samples: int) -> Prepared:
+    """The index of a size; its files stay until the process ends. A corpus has a document for ten samples."""
+    folder = tempfile.TemporaryDirectory(prefix="epoch-guard-bench-")
+    _folders.append(folder)
+    if not has_room(Path(folder.name), 16 * samples):
+        raise OSError(f"{folder.name}: not enough room for an index of {samples:,} samples")
+    return in_own_process(_prepare, folder.name, samples)  # type: ignore[no-any-return]
+
+
+def _prepare(folder: str, samples: int) -> Prepared:
+    prefix = f"{folder}/text"
+    documents = samples // 2 // SAMPLES_IN_DOCUMENT
+    sizes = np.random.default_rng(0).geometric(1 / (SAMPLES_IN_DOCUMENT * LENGTH), documents).astype(np.int32)
+    _write_corpus(prefix, sizes)
+    tokens = int(sizes.sum(dtype=np.int64))
+    asked = IndexLayout.of(tokens, LENGTH, tokens * 3 // 2 // LENGTH).samples_requested
+    start = CPU()
+    from paddlenlp.data.causal_dataset import _build_index_mappings
+
+    imported = CPU() - start
+    start = CPU()
+    with contextlib.redirect_stdout(io.StringIO()):
+        _build_index_mappings(
+            "train", prefix, np.arange(documents, dtype=np.int32), read_sizes(prefix), SPLIT, asked, LENGTH, 1, False,
+            data_cache_path=f"{folder}/index-cache",
+        )  # fmt: skip
+    built = CPU() - start
+    described = Description(prefix, "train", asked, LENGTH, 1, SPLIT)
+    return Prepared(prefix, Path(folder) / "index-cache", described, documents, built, imported)
+
+
+def _write_corpus(prefix: str, sizes: Any) -> None:
+    """The index file of a corpus of two-byte tokens, and a data file that takes no room on the disk."""
+    pointers = (np.cumsum(sizes, dtype=np.int64) - sizes) * 2
+    with open(f"{prefix}.idx", "wb") as stream:
+        stream.write(b"MMIDIDX\x00\x00" + (1).to_bytes(8, "little") + bytes([8]))
+        stream.write(len(sizes).to_bytes(8, "little") + (len(sizes) + 1).to_bytes(8, "little"))
+        for array in (sizes, pointers, np.arange(len(sizes) + 1, dtype=np.int64)):
+            array.tofile(stream)
+    with open(f"{prefix}.bin", "wb") as stream:
+        stream.truncate(int(sizes.sum(dtype=np.int64)) * 2)
+
+
+def _opened(one: Prepared) -> Any:
+    return load_index(one.cache, one.description, read_sizes(one.prefix))
+
+
+def _start(one: Prepared, rounds: int) -> tuple[dict[str, float], int]:
+    from paddlenlp.data.causal_dataset import _build_index_mappings
+
+    sizes = read_sizes(one.prefix)
+
+    def host() -> None:
+        described = one.description
+        with contextlib.redirect_stdout(io.StringIO()):
+            _build_index_mappings(
+                "train", one.prefix, np.arange(one.documents, dtype=np.int32), sizes, SPLIT,
+                described.samples_requested, LENGTH, described.seed, False, data_cache_path=str(one.cache),
+            )  # fmt: skip
+        for path in index_files(one.cache, described).values():
+            np.load(path, mmap_mode="r")
+
+    before = resident("VmRSS")
+    _record(one)
+    memory = resident("VmHWM") - before
+    return in_turn({"guard": lambda: _record(one), "host": host}, rounds), memory
+
+
+def _record(one: Prepared) -> Any:
+    index = _opened(one)
+    return DatasetRecord.of(index), digest_array(index.shuffle_idx)
+
+
+def start_up(quick: bool) -> list[Row]:
+    """Index and corpus opened, verified against each other, and fingerprinted."""
+    sizes = sizes_of(quick)
+    found = [in_own_process(_start, prepared(size), 3) for size in sizes]
+    taken, memory = found[-1]
+    return [
+        Row(
+            f"start-up at {sizes[-1]:.0e} samples", "the host's load of the same index",
+            f"{seconds(taken['guard'])}, {size_of(memory)}", seconds(taken["host"]),
+            times(taken["guard"] / taken["host"]), "<= 1 s, 256 MiB", taken["guard"] <= 1 and memory <= 256 * MIB,
+            growth(sizes, [each["guard"] for each, _ in found]),
+            "the token count reads every document size once; the rest are 64 blocks of each array",
+        )
+    ]  # fmt: skip
+
+
+def _exposure(one: Prepared) -> tuple[float, int]:
+    index = _opened(one)
+    positions, schedule, windows = exposure.plan(index)
+    before = resident("VmRSS")
+    start = CPU()
+    followed = trace(index, positions)
+    found = Exposure(followed, schedule, windows[-1][1])
+    for window in windows:
+        found.of_steps(*window)
+    return CPU() - start, resident("VmHWM") - before
+
+
+def whole_exposure(quick: bool) -> list[Row]:
+    """The exposure of the whole run, known before its first step."""
+    sizes = sizes_of(quick)
+    found = [in_own_process(_exposure, prepared(size)) for size in sizes]
+    with tempfile.TemporaryDirectory() as folder:
+        in_own_process(exposure.write, Path(folder), sizes[0], False)
+        counted, _ = in_own_process(exposure.count, Path(folder))
+    taken, memory = found[-1]
+    theirs = counted * sizes[-1] / sizes[0]
+    one = prepared(sizes[-1])
+    entries = one.documents * 3 + len(np.load(index_files(one.cache, one.description)["shuffle_idx"], mmap_mode="r"))
+    limit = entries * 4 / 2e9
+    return [
+        Row(
+            f"exposure of a run of {sizes[-1]:.0e} samples", f"every token counted at {sizes[0]:.0e}, extrapolated",
+            f"{seconds(taken)}, {size_of(memory)}", seconds(theirs), times(theirs / taken), "<= 5 s, 1 GiB",
+            taken <= 5 and memory <= 1 << 30, growth(sizes, [each for each, _ in found]),
+            f"{size_of(entries * 4)} to be read, {seconds(limit)} at 2 GB/s: {taken / limit:.0f} x away",
+        )
+    ]  # fmt: skip
+
+
+def _command(*words: str) -> float:
+    """The processor's seconds of a command of the guard, from its start to its end."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "paddle_epoch_guard", *words], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def plan(quick: bool) -> list[Row]:
+    """What a run will draw, from the corpus alone, by the command line."""
+    sizes = sizes_of(quick)
+    taken = []
+    for size in sizes:
+        one = prepared(size)
+        batch = max(one.description.samples_requested // STEPS, 1)
+        steps = str(one.description.samples_requested // batch)
+        words = ("plan", one.prefix, "--seq-length", str(LENGTH), "--global-batch", str(batch), "--max-steps", steps)
+        taken.append(min(_command(*words, "--split", SPLIT, "--json") for _ in range(3)))
+    one = prepared(sizes[-1])
+    host = one.host_seconds + one.import_seconds
+    reads = one.documents * 4
+    return [
+        Row(
+            f"plan of {one.documents:.0e} documents",
+            f"the host builds the index ({seconds(one.import_seconds)} of it its import)",
+            seconds(taken[-1]), seconds(host), times(host / taken[-1]), "<= 2 s, >= 20 x",
+            taken[-1] <= 2 and host / taken[-1] >= 20, growth([size // 10 for size in sizes], taken),
+            f"Python and numpy start in 0.15 s; {size_of(reads)} of sizes to be read",
+        )
+    ]  # fmt: skip
+
+
+def _rebuild(size: int, folder: str) -> dict[str, float]:
+    """Wall seconds, and those of the processor, of the guard, the host's shuffle and the bytes alone."""
+    from order_rows import host_shuffle, sparse_base
+
+    base = sparse_base(Path(folder), size)
+    order = Order(base, [Reorder(0, size, "uniform", (1, 1, 0))])
+    target = Path(folder) / "written.npy"
+
+    def guard() -> None:
+        with written_whole(target) as stream:
+            write_header(stream, order)
+            for block in blocks_of(order):
+                stream.write(block.tobytes())
+
+    def host() -> None:
+        with target.open("wb") as stream:
+            np.save(stream, host_shuffle(size))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    block = np.zeros(1 << 20, dtype=np.uint32)
+
+    def plain() -> None:
+        with written_whole(target) as stream:
+            for start in range(0, size, len(block)):
+                stream.write(block[: min(len(block), size - start)].tobytes())
+
+    ways: dict[str, Callable[[], None]] = {"guard": guard, "host": host, "bytes": plain}
+    found = {f"{name} wall": taken for name, taken in in_turn(ways, 1, WALL).items()}
+    before = resident("VmHWM")
+    found |= in_turn({name: ways[name] for name in ("guard", "bytes")}, 1)
+    found["memory"] = resident("VmHWM") - before
+    found |= in_turn({"host": host}, 1)
+    return found
+
+
+def _rebuild_memory(size: int, folder: str) -> int:
+    from order_rows import sparse_base
+
+    order = Order(sparse_base(Path(folder), size), [Reorder(0, size, "uniform", (1, 1, 0))])
+    before = _anonymous()
+    most = 0
+    for at, _ in enumerate(blocks_of(order)):
+        if at % 16 == 0:
+            most = max(most, _anonymous())
+    return most - before
+
+
+def _anonymous() -> int:
+    """Bytes that this process has to itself: without the pages of mapped files."""
+    return resident("RssAnon")
+
+
+def rebuild(quick: bool) -> list[Row]:
+    """An order written out."""
+    sizes = sizes_of(quick)
+    found, memories = [], []
+    with tempfile.TemporaryDirectory(prefix="epoch-guard-bench-") as folder:
+        for size in sizes:
+            if not has_room(Path(folder), 8 * size):
+                raise OSError(f"{folder}: not enough room for {size:,} samples")
+            found.append(in_own_process(_rebuild, size, folder))
+            memories.append(in_own_process(_rebuild_memory, size, folder))
+    last = found[-1]
+    by_bytes = last["guard wall"] / last["bytes wall"]
+    slope = growth(sizes, [each["guard"] for each in found])
+    return [
+        Row(
+            f"rebuild at {sizes[-1]:.0e}", "the host's shuffle, written",
+            f"{seconds(last['guard wall'])} ({seconds(last['guard'])} of the processor)",
+            f"{seconds(last['host wall'])} ({seconds(last['host'])})", times(last["host wall"] / last["guard wall"]),
+            "faster", last["guard wall"] < last["host wall"], slope,
+            "8 rounds x 11 passes for each position, 20 ns in numpy",
+        ),
+        Row(
+            f"rebuild at {sizes[-1]:.0e}", "the bytes written",
+            f"{seconds(last['guard wall'])}, {size_of(memories[-1])}",
+            seconds(last["bytes wall"]), times(by_bytes), "<= 3 x, memory constant",
+            by_bytes <= 3 and memories[-1] <= 2 * max(memories[0], 16 * MIB), slope,
+            f"memory grows by {growth(sizes, [max(one, 1) for one in memories])}",
+        ),
+    ]  # fmt: skip
+
+
+ROWS = {"start": start_up, "exposure": whole_exposure, "plan": plan, "rebuild": rebuild}

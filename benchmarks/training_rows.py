@@ -1,0 +1,231 @@
+"""Rows on training itself: what the callback costs a step, and a whole run with it."""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from measuring import CPU, Row, growth, in_own_process, seconds, times
+
+EXAMPLES = str(Path(__file__).parents[1] / "examples")
+LENGTH, WINDOWS = 8, 12
+SHARE = 64
+"""Samples of a step that one rank has, where the batch is spread over ranks."""
+
+
+def _callback(batch: int, spread: bool, every: int, windows: int) -> dict[str, float]:
+    """The processor's seconds a step of the guard's events, of VisualDL's, and of a callback that does nothing.
+
+    The trainer's events are made in its order, on its own dataset, loader and state, without a forward: what the hook
+    on the model would have collected is put into its place. Of a batch that is spread over ranks this is one rank, and
+    what others would add to its sums is left out.
+    """
+    sys.path.insert(0, EXAMPLES)
+    import paddle
+    from paddlenlp.trainer import TrainerCallback, TrainerControl, TrainerState
+    from paddlenlp.trainer.integrations import VisualDLCallback
+    from paddlenlp.utils.batch_sampler import DistributedBatchSampler
+    from paddlenlp.utils.log import logger
+
+    from models import HashedNgramLM
+    from paddle_epoch_guard import EpochGuardCallback
+    from paddle_epoch_guard.collector import LossCollector
+    from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets
+
+    logger.set_level("ERROR")
+    ranks = max(batch // SHARE, 1) if spread else 1
+    micro = batch // ranks if spread else min(batch, 256)
+    accumulation = batch // ranks // micro
+    steps = every * windows
+
+    class Spread(PretrainingTrainer):
+        def _get_train_sampler(self) -> Any:
+            return DistributedBatchSampler(self.train_dataset, micro, num_replicas=ranks, rank=0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        args = PreTrainingArguments(
+            output_dir=folder, logging_dir=f"{folder}/logs", max_steps=steps, per_device_train_batch_size=micro,
+            gradient_accumulation_steps=accumulation, logging_steps=every, save_strategy="no", report_to=[],
+            disable_tqdm=True, epoch_guard="unified", epoch_guard_report=False, seed=1,
+        )  # fmt: skip
+        prefix = _corpus(Path(folder), steps * batch * LENGTH * 2 // 3)
+        dataset, _ = build_datasets([prefix], _Asked(args, batch), LENGTH, split="100,0,0")
+        guard = EpochGuardCallback()
+        model = HashedNgramLM(16, width=4, table_size=16)
+        trainer = Spread(model=model, args=args, train_dataset=dataset, callbacks=[guard])
+        visualdl = VisualDLCallback()
+        state, control = TrainerState(), TrainerControl()
+        state.max_steps, state.is_world_process_zero, state.is_local_process_zero = steps, True, True
+        # The other ranks are not there to say that they have the layer as well.
+        LossCollector.agree = lambda self: setattr(self, "_speaks", True)  # type: ignore[assignment, method-assign, func-returns-value]
+        given = {"model": model, "train_dataloader": trainer.get_train_dataloader()}
+        callbacks = {"guard": guard, "visualdl": visualdl, "bare": TrainerCallback()}
+        for one in callbacks.values():
+            one.on_train_begin(args, state, control, **given)
+            one.on_epoch_begin(args, state, control, **given)
+        collector = guard._collector
+        assert collector is not None
+        assert collector.is_open
+        row = paddle.full([micro, 4], LENGTH, dtype="float32")  # a loss of one nat for each token
+        taken: dict[str, list[float]] = {name: [] for name in callbacks}
+        for window in range(windows):
+            for name, one in callbacks.items():
+                spent = 0.0
+                for step in range(window * every + 1, (window + 1) * every + 1):
+                    state.global_step = step
+                    if name == "guard":
+                        assert collector._hook is not None
+                        collector._hook._rows += [row] * accumulation
+                        collector._hook._microbatches += [micro] * accumulation
+                    start = CPU()
+                    one.on_step_begin(args, state, control, **given)
+                    for _ in range(accumulation):
+                        one.on_load_data_end(args, state, control, **given)
+                        one.on_substep_end(args, state, control, **given)
+                    one.on_step_end(args, state, control, **given)
+                    if step % every == 0:
+                        logs = {"loss": 1.0, "learning_rate": 1e-3, "global_step": step, "interval_runtime": 1.0}
+                        one.on_log(args, state, control, logs=logs, **given)
+                    spent += CPU() - start
+                taken[name].append(spent / every)
+        assert collector.is_open, "the collector was closed: what was measured is not what it does"
+        return {name: statistics.median(each) for name, each in taken.items()}
+
+
+class _Asked:
+    """Training arguments, as far as building a dataset goes, for a batch that other ranks share."""
+
+    def __init__(self, args: Any, batch: int) -> None:
+        self.max_steps, self.seed = args.max_steps, args.seed
+        self.per_device_train_batch_size, self.gradient_accumulation_steps, self.dataset_world_size = batch, 1, 1
+
+
+def _corpus(folder: Path, tokens: int) -> str:
+    import numpy as np
+    from paddlenlp.data.indexed_dataset import make_builder
+
+    from pretraining import quiet
+
+    prefix = folder / "text"
+    builder = make_builder(f"{prefix}.bin", "mmap", np.uint16)
+    document = np.arange(1000) % 16
+    for _ in range(max(tokens // 1000, 2)):
+        builder.add_item(document)
+        builder.end_document()
+    with quiet():
+        builder.finalize(f"{prefix}.idx")
+    return str(prefix)
+
+
+def callback(quick: bool) -> list[Row]:
+    """The callback's events, a step."""
+    batches = [256, 4096] if quick else [256, 4096, 65536]
+    rows = []
+    for spread, every, where in (
+        (True, 10, f"{SHARE} samples a rank, logged every 10 steps"),
+        (True, 1, f"{SHARE} samples a rank, logged every step"),
+        (False, 10, "all on one rank, logged every 10 steps"),
+    ):
+        found = {
+            one: in_own_process(_callback, one, spread, every, 4 if every > 1 and one > 4096 else WINDOWS)
+            for one in batches
+        }
+        ours = [found[one]["guard"] for one in batches]
+        at = found[4096]
+        figures = ", ".join(f"{one:,}: {seconds(found[one]['guard'])}" for one in batches)
+        rows.append(
+            Row(
+                f"callback a step, {where}", f"VisualDLCallback ({seconds(at['visualdl'])}); one that does nothing",
+                figures, seconds(at["bare"]), times(at["guard"] / at["visualdl"]),
+                "<= 100 us at 4,096, 1 ms at any", at["guard"] <= 100e-6 and max(ours) <= 1e-3,
+                growth(batches, ours), "an epoch for each sample of the rank, about 0.1 us in numpy; the log's points",
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _train(options: dict[str, Any], pairs: int, steps: int) -> list[tuple[float, float]]:
+    """The processor's seconds a step, with the guard and without, in turn; those of loader workers are added."""
+    sys.path.insert(0, EXAMPLES)
+    import paddle
+    from paddlenlp.trainer import TrainerCallback, TrainingArguments
+    from paddlenlp.utils.log import logger
+
+    from corpus import write_corpus
+    from models import HashedNgramLM, tiny_llama
+    from paddle_epoch_guard import EpochGuardCallback
+    from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
+
+    logger.set_level("ERROR")
+    warm = steps // 5
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == warm:
+                self.begun = CPU()
+            if state.global_step == steps:
+                self.taken = CPU() - self.begun
+
+    def run(folder: Path, corpus: Any, guarded: bool) -> float:
+        values = {
+            "output_dir": str(folder / "run"), "logging_dir": str(folder / "logs"), "max_steps": steps,
+            "per_device_train_batch_size": options["batch"], "learning_rate": 1e-3, "logging_steps": options["every"],
+            "save_strategy": "no", "report_to": ["visualdl"], "disable_tqdm": True, "seed": 42,
+            "dataloader_num_workers": options["workers"],
+        }  # fmt: skip
+        kind: Any = PreTrainingArguments if guarded else TrainingArguments
+        args = kind(**values, **({"epoch_guard": "unified", "epoch_guard_report": False} if guarded else {}))
+        dataset, _ = build_datasets([corpus.prefix], args, options["length"], split="100,0,0")
+        clock = Clock()
+        with paddle.utils.unique_name.guard():
+            paddle.seed(42)
+            ngram = options["model"] == "ngram"
+            model = HashedNgramLM(corpus.vocab_size) if ngram else tiny_llama(corpus.vocab_size, options["length"])
+            trainer = PretrainingTrainer(
+                model=model, args=args, train_dataset=dataset, data_collator=collate,
+                callbacks=[clock, *([EpochGuardCallback()] if guarded else [])],
+            )  # fmt: skip
+            before = os.times()
+            trainer.train()
+            after = os.times()
+        workers = after.children_user + after.children_system - before.children_user - before.children_system
+        return (clock.taken + workers * (steps - warm) / steps) / (steps - warm)
+
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = write_corpus(Path(folder) / "data")
+        run(Path(folder) / "first", corpus, True)
+        found = []
+        for pair in range(pairs):
+            order = (True, False) if pair % 2 else (False, True)
+            taken = {guarded: run(Path(folder) / f"{pair}{guarded}", corpus, guarded) for guarded in order}
+            found.append((taken[True], taken[False]))
+        return found
+
+
+def training(quick: bool) -> list[Row]:
+    """A whole run of the demo's models with the guard, its hook on, and without."""
+    rows = []
+    pairs, steps = (2, 40) if quick else (5, 120)
+    for model in ("ngram", "llama"):
+        for workers in (0, 2):
+            # Samples of 256 tokens: a step of the demo's own, of 256 tokens in all, is over in milliseconds.
+            options = {"model": model, "workers": workers, "batch": 8, "length": 256, "every": 10}
+            start = time.monotonic()
+            found = in_own_process(_train, options, pairs, steps)
+            ratio = statistics.median(with_ / without for with_, without in found)
+            ours, theirs = (statistics.median(each) for each in zip(*found, strict=True))
+            spread = max(one / other for one, other in found) - min(one / other for one, other in found)
+            rows.append(
+                Row(
+                    f"training {model}, {workers} workers", "PaddleNLP alone", f"{seconds(ours)} a step",
+                    f"{seconds(theirs)} a step", f"{ratio - 1:+.2%}", "<= 1 %", ratio <= 1.01, "",
+                    f"{len(found)} pairs, which spread over {spread:.1%}; {time.monotonic() - start:.0f} s",
+                )
+            )  # fmt: skip
+    return rows
+
+
+ROWS = {"callback": callback, "training": training}
