@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-Logdir = Annotated[Path, typer.Argument(help="A folder with logs in it or below.", exists=True, file_okay=False)]
+from paddle_epoch_guard.errors import ArgumentsError
+
+Logdir = Annotated[Path, typer.Argument(help="A folder with logs in it or below.", metavar="LOGDIR")]
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 """What the command does not know is VisualDL's."""
@@ -21,6 +23,8 @@ def view(context: typer.Context, logdir: Logdir) -> None:
     Example:
       paddle-epoch-guard view output/logs --port 8040
     """
+    if not logdir.is_dir():
+        raise ArgumentsError(f"{logdir}: no such folder. Name the run's logging_dir, or a folder above it")
     from paddle_epoch_guard.report.board import serve
 
     options = list(context.args)
