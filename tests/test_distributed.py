@@ -21,9 +21,8 @@ def launch(folder, prefix, cache_of_rank_1, *resume, **changes):
     command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo"]
     command += ["--log_dir", folder / "launch", TESTS / "distributed_run.py", folder, prefix, cache_of_rank_1]
     command += [json.dumps(changes), *resume]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(str(folder) for folder in (TESTS.parent, TESTS, TESTS.parent / "examples"))
-    }
+    paths = [TESTS, TESTS.parent / "examples", TESTS.parent]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
     environment.pop("PADDLE_TRAINERS_NUM", None)
     done = subprocess.run(
         [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=300, cwd=folder
