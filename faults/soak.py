@@ -16,17 +16,18 @@ from faults.processes import ChildError, HungError, in_child
 from faults.table import Outcome
 
 MIB = 1 << 20
+_POINTS = 24
 _SIDECAR_BYTES = 64 << 10
 _LOG_BYTES = 600
 """Of a log window: three points and, now and then, a longer boundary line."""
 
 
 def soak(folder: Path, steps: int, guarded: bool, traced: bool = False) -> dict[str, Any]:
-    """A run of so many steps, measured at a hundred of them. In a child.
+    """A run of so many steps, measured at 24 of them. In a child.
 
     Args:
         folder: of the run.
-        steps: at least 100.
+        steps: at least 24.
         guarded: whether the guard is there.
         traced: whether to trace what the guard's own lines have allocated.
     """
@@ -51,9 +52,9 @@ def soak(folder: Path, steps: int, guarded: bool, traced: bool = False) -> dict[
             state.log_history.clear()  # it grows with every log, with and without the guard
             for history in histories:
                 history.clear()
-            if state.global_step % (steps // 100):
+            if state.global_step % (steps // _POINTS):
                 return
-            gc.collect()
+            gc.collect()  # with paddle loaded, a quarter of a second
             trim(0)
             status = Path("/proc/self/status").read_text()
             anonymous = int(status.partition("RssAnon:")[2].split()[0]) << 10
@@ -92,9 +93,9 @@ def soak(folder: Path, steps: int, guarded: bool, traced: bool = False) -> dict[
 
 
 def growth(values: list[int]) -> float:
-    """How much the last tenth is above the tenth after the first third, as medians."""
-    third, tenth = len(values) // 3, max(len(values) // 10, 1)
-    return statistics.median(values[-tenth:]) - statistics.median(values[third : third + tenth])
+    """How much the last fifth is above the fifth after the first third, as medians."""
+    third, some = len(values) // 3, max(len(values) // 5, 1)
+    return statistics.median(values[-some:]) - statistics.median(values[third : third + some])
 
 
 def soaked(folder: Path, steps: int, traced_steps: int, judged: bool = True) -> Iterator[Outcome]:

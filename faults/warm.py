@@ -1,5 +1,7 @@
 """What every child needs, imported once in the server from which they are forked: the Trainer alone takes 8 s."""
 
+import hypothesis  # noqa: F401
+
 import corpora  # noqa: F401
 import paddle_epoch_guard.report.page
 import paddle_epoch_guard.startup  # noqa: F401

@@ -46,8 +46,8 @@ def test_damaged_files_are_refused(tmp_path):
 
 
 def test_random_inputs_are_refused_or_taken(tmp_path):
-    *_, outcome = kept(fuzz(tmp_path, 750))
-    assert outcome.tried >= 750
+    *_, outcome = kept(fuzz(tmp_path, 450))
+    assert outcome.tried >= 450
 
 
 def test_races_end(tmp_path):
@@ -55,12 +55,12 @@ def test_races_end(tmp_path):
 
 
 def test_a_fault_in_any_function_changes_nothing(tmp_path):
-    (outcome,) = kept(injected_faults(tmp_path, every=29))
-    assert outcome.tried >= 20
+    (outcome,) = kept(injected_faults(tmp_path, every=37))
+    assert outcome.tried >= 15
 
 
 def test_memory_and_files_stay_as_they_are(tmp_path):
-    kept(soaked(tmp_path, 400, 200, judged=False))
+    kept(soaked(tmp_path, 240, 120, judged=False))
 
 
 def test_a_broken_promise_shows_in_the_table():

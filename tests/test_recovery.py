@@ -1,0 +1,140 @@
+"""What interruptions and bad disks leave behind, and what the next start makes of it."""
+
+import json
+import math
+import shutil
+
+import pytest
+
+import paddle_epoch_guard.host.dataset
+import paddle_epoch_guard.host.losses
+from corpora import build_train, write_corpus
+from paddle_epoch_guard import EpochGuardError, files
+from paddle_epoch_guard.errors import SidecarError
+from paddle_epoch_guard.order import Piece, Schedule
+from paddle_epoch_guard.report import EpochGuardLog, Words
+from paddle_epoch_guard.report.cuts import CutRecorder
+from paddle_epoch_guard.report.logfile import read_log_file, sound_length
+from paddle_epoch_guard.report.visualdl import FILE_NAME
+from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar, write_sidecar
+from training import KnownLosses, arguments, read_scalars, train
+
+SCHEDULE = Schedule((Piece(1, 0, 4, 1, 1, stop=128),))
+SAVES = {"save_strategy": "steps", "save_steps": 10}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return build_train([write_corpus(tmp_path / "corpus" / "text", (100, 7, 230, 1, 58, 190, 23, 200))], 128, 8)
+
+
+def sidecar(**changes):
+    return Sidecar(2, "run", "part", 10, 40, 128, 32, (), SCHEDULE, (), **changes)
+
+
+def test_a_digit_that_changed_is_noticed_though_it_still_is_a_number(tmp_path):
+    write_sidecar(tmp_path, sidecar())
+    assert read_sidecar(tmp_path, 10) == sidecar()
+    path = tmp_path / SIDECAR_NAME
+    path.write_text(path.read_text().replace('"position": 40', '"position": 41'))
+    with pytest.raises(SidecarError, match="does not have the digest that it names"):
+        read_sidecar(tmp_path, 10)
+
+
+def test_a_sidecar_of_version_1_is_still_read(tmp_path):
+    write_sidecar(tmp_path, sidecar())
+    path = tmp_path / SIDECAR_NAME
+    old = json.loads(path.read_text()) | {"version": 1}
+    del old["digest"]
+    path.write_text(json.dumps(old))
+    assert read_sidecar(tmp_path, 10).position == 40
+
+
+def test_what_could_not_be_read_back_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="null"):
+        write_sidecar(tmp_path, sidecar(evaluations=((5, math.nan),)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_an_evaluation_that_is_no_number_is_not_kept(tmp_path, loss):
+    cuts = CutRecorder(EpochGuardLog(tmp_path), Words(), say=lambda _: None)
+    cuts.evaluate(5, loss)
+    cuts.evaluate(6, 1.0)
+    write_sidecar(tmp_path, sidecar(evaluations=tuple(cuts.evaluations)))
+    assert read_sidecar(tmp_path, 10).evaluations == ((6, 1.0),)
+
+
+def test_half_a_record_does_not_hide_what_follows(tmp_path):
+    for part in (1, 2, 3):
+        log = EpochGuardLog(tmp_path)
+        log.scalar("a", part, part)
+        log.close()
+        path = tmp_path / "epoch_guard" / FILE_NAME
+        with path.open("ab") as stream:
+            stream.write((100).to_bytes(8, "little") + b"cut"[: part % 3 * 2])
+    assert read_log_file(path).scalars["a"] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert sound_length(path)[0] < path.stat().st_size
+
+
+def test_a_damaged_log_is_set_aside_and_a_new_one_begun(tmp_path):
+    path = tmp_path / "epoch_guard" / FILE_NAME
+    path.parent.mkdir()
+    path.write_bytes(b"\xff" * 50)
+    log = EpochGuardLog(tmp_path)
+    log.scalar("a", 1.0, 1)
+    log.close()
+    assert (path.parent / "kept-1.epoch_guard.log").read_bytes() == b"\xff" * 50
+    assert read_scalars(path.parent, "a") == [(1, 1.0)]
+
+
+def test_a_fault_in_a_hook_on_the_model_stops_nothing(tmp_path, dataset, host_log, monkeypatch):
+    plain = train(arguments(tmp_path, max_steps=8), dataset, model=KnownLosses)
+
+    def broken(*_args):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(paddle_epoch_guard.host.losses, "_sums", broken)
+    run = train(arguments(tmp_path, max_steps=8), dataset, model=KnownLosses)
+    assert (run.losses, run.first_tokens) == (plain.losses, plain.first_tokens)
+    assert len([text for text in host_log.of_guard() if "by share, for RuntimeError: TypeError: a bug" in text]) == 1
+    assert not run.model._forward_post_hooks
+
+
+@pytest.mark.parametrize("mode", ["track", "unified"])
+def test_half_a_checkpoint_is_not_begun_anew_from(tmp_path, dataset, mode):
+    """Without a trainer_state.json the host starts at step 0, with weights that have seen data."""
+    args = arguments(tmp_path, max_steps=12, epoch_guard=mode, **SAVES)
+    train(args, dataset)
+    checkpoint = tmp_path / "run" / "checkpoint-10"
+    (checkpoint / "trainer_state.json").unlink()
+    with pytest.raises(EpochGuardError, match=r"no trainer_state\.json in it: saving it was interrupted"):
+        train(args, dataset, resume=str(checkpoint))
+    shutil.rmtree(checkpoint)
+    assert train(args, dataset).steps == 12
+
+
+def test_a_sidecar_that_shows_late_is_waited_for(tmp_path, dataset, monkeypatch):
+    args = arguments(tmp_path, max_steps=12, epoch_guard="unified", **SAVES)
+    whole = train(args, dataset)
+    checkpoint = tmp_path / "run" / "checkpoint-10"
+    hidden = (checkpoint / SIDECAR_NAME).rename(checkpoint / "hidden")
+
+    def shown(_seconds):
+        if hidden.exists():
+            hidden.rename(checkpoint / SIDECAR_NAME)
+
+    monkeypatch.setattr(files.time, "sleep", shown)
+    assert train(args, dataset, resume=str(checkpoint)).first_tokens == whole.first_tokens[10:]
+
+
+def test_an_index_that_the_host_could_not_write_is_said(tmp_path, dataset, monkeypatch):
+    """The host prints an OSError and goes on."""
+    train(arguments(tmp_path, max_steps=32, **SAVES), dataset)
+    prefix = tmp_path / "corpus" / "text"
+    longer = build_train([prefix], 400, 8)
+    monkeypatch.setattr(paddle_epoch_guard.host.dataset, "_build_index_mappings", lambda *_args, **_options: None)
+    args = arguments(tmp_path, max_steps=100, epoch_guard="unified", **SAVES)
+    with pytest.raises(EpochGuardError, match="the host could not build the index for"):
+        train(args, longer, resume=str(tmp_path / "run" / "checkpoint-10"))
+    assert not list((tmp_path / "corpus" / "index-cache").glob(".epoch_guard_build*"))
