@@ -7,6 +7,8 @@ always uses one file name, to which a resumed run appends.
 
 import contextlib
 import io
+import math
+import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "vdlrecords.epoch_guard.log"
 _OPEN_AT_MOST = 16  # each open writer holds a file and a thread
+_FLUSHED_EVERY = 1.0  # seconds
 
 
 class Sink(Protocol):
@@ -53,6 +56,7 @@ class EpochGuardLog:
         self.root = Path(logging_dir) / "epoch_guard"
         self._also = also
         self._writers: OrderedDict[str, LogWriter] = OrderedDict()
+        self._flushed = -math.inf
 
     def exists(self, directory: str) -> bool:
         """Whether a log was ever written in ``directory``, by this run or an earlier one."""
@@ -106,10 +110,18 @@ class EpochGuardLog:
         """
         self._writer(directory).add_figure(tag=_tag(tag), figure=figure, step=int(step))
 
-    def flush(self) -> None:
-        """Hands everything to the file system, so that a reader sees it."""
-        for writer in self._writers.values():
-            writer.flush()
+    def flush(self, at_once: bool = True) -> None:
+        """Hands everything to the file system, so that a reader sees it.
+
+        Args:
+            at_once: otherwise only where the last time is a second ago: each file's writer is waited for, which steps
+                that are over in milliseconds would feel.
+        """
+        now = time.monotonic()
+        if at_once or now >= self._flushed + _FLUSHED_EVERY:
+            self._flushed = now
+            for writer in self._writers.values():
+                writer.flush()
         if self._also is not None:
             self._also.flush()
 
