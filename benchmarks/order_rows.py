@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sequential_lookup
 from measuring import MIB, Row, growth, in_own_process, in_turn, peak_memory, seconds, size_of, times
 
 from paddle_epoch_guard.order import Order, Reorder
@@ -52,11 +51,17 @@ def _ready(size: int, with_peers: bool, rounds: int) -> tuple[dict[str, float], 
         return in_turn(ways, rounds), memory
 
 
+def _all_ready(sizes: list[int]) -> list[tuple[dict[str, float], int]]:
+    """At each size beside the peers, and at 10^9 alone."""
+    import paddlenlp.data.causal_dataset  # noqa: F401 - before anything is timed
+
+    return [*(_ready(size, True, 3) for size in sizes), _ready(10**9, False, 9)]
+
+
 def order_ready(quick: bool) -> list[Row]:
     """An order, from its numbers to its first lookup."""
     sizes = [10**5, 10**6, 10**7] if quick else [10**6, 10**7, 10**8]
-    found = [in_own_process(_ready, size, True, 3 if size >= 10**8 else 5) for size in sizes]
-    alone, memory = in_own_process(_ready, 10**9, False, 9)
+    *found, (alone, memory) = in_own_process(_all_ready, sizes)
     ours = [times_["order"] for times_, _ in found]
     most_memory = max(memory, *(one for _, one in found))
     slope = growth([*sizes, 10**9], [*ours, alone["order"]])
@@ -95,14 +100,20 @@ def _alone(size: int, rounds: int, count: int = 20_000) -> tuple[float, float]:
         return found["order"] / count, found["base"] / count
 
 
+def _live() -> Any:
+    import sequential_lookup  # here, for it imports the host, which takes seconds
+
+    return sequential_lookup.measure()
+
+
 def sequence(quick: bool) -> list[Row]:
     """Lookups one after the other, as a loader makes them, through the live dataset."""
-    samples, lookups = in_own_process(sequential_lookup.measure)
+    samples, lookups = in_own_process(_live)
     host = statistics.median(samples["host"])
     added = {name: statistics.median(lookups[name]) - statistics.median(lookups["host"]) for name in lookups}
     worst = max(added["uniform"], added["ramp"])
     sizes = [10**5, 10**6, 10**7] if quick else [10**6, 10**7, 10**8]
-    alone = [in_own_process(_alone, size, 3 if quick else 7)[0] for size in sizes]
+    alone = [_alone(size, 3 if quick else 7)[0] for size in sizes]
     return [
         Row(
             "lookup in sequence", "mapped shuffle_idx", f"+{worst:.2f} us a sample", f"{host:.1f} us a sample",
@@ -140,7 +151,7 @@ def random_array(quick: bool) -> list[Row]:
     """4,096 random positions at once."""
     sizes = [10**5, 10**6, 10**7] if quick else [10**6, 10**7, 10**8]
     rounds = 9 if quick else 31
-    found = [in_own_process(_array, size, rounds) for size in sizes]
+    found = [_array(size, rounds) for size in sizes]
     ours, numpy = found[-1]["order"], found[-1]["numpy"]
     grain = _grain(sizes[-1], rounds)
     slope = growth(sizes, [one["order"] for one in found])
@@ -203,7 +214,7 @@ def resumes(quick: bool) -> list[Row]:
     """Lookups of a run that was extended, and reordered, a hundred times."""
     size, rounds = 10**7, 2 if quick else 3
     counts = [4, 20, 100]
-    found = {count: in_own_process(_resumed, size, count, rounds) for count in counts}
+    found = {count: _resumed(size, count, rounds) for count in counts}
     return [
         Row(
             f"lookups after {counts[-1]} reorders, extended {name}", "after one",

@@ -48,7 +48,10 @@ def main() -> None:
     for name in given.only or ROWS:
         progress.print(f"[{time.monotonic() - start:5.0f} s] {name} ...")
         try:
-            found += ROWS[name](given.quick)
+            rows = ROWS[name](given.quick)
+            found += rows
+            for row in rows:
+                progress.print(f"    {row.what}: {row.figure}; {row.peer}: {row.theirs}; {row.ratio}", soft_wrap=True)
         except Exception:
             progress.print_exception()
             failed.append(name)

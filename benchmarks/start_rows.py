@@ -45,35 +45,42 @@ class Prepared:
     """That the import of the host took before it."""
 
 
-def sizes_of(quick: bool) -> list[int]:
+def sizes_of(quick: bool) -> tuple[int, ...]:
     """Samples of the indices, about."""
-    return [10**4, 10**5, 10**6] if quick else [10**6, 10**7, 10**8]
+    return (10**4, 10**5, 10**6) if quick else (10**6, 10**7, 10**8)
 
 
 _folders: list[Any] = []
 
 
 @functools.cache
-def prepared(samples: int) -> Prepared:
-    """The index of a size; its files stay until the process ends. A corpus has a document for ten samples."""
-    folder = tempfile.TemporaryDirectory(prefix="epoch-guard-bench-")
-    _folders.append(folder)
-    if not has_room(Path(folder.name), 16 * samples):
-        raise OSError(f"{folder.name}: not enough room for an index of {samples:,} samples")
-    return in_own_process(_prepare, folder.name, samples)  # type: ignore[no-any-return]
+def prepared(sizes: tuple[int, ...]) -> list[Prepared]:
+    """Indices of some sizes; their files stay until the process ends. A corpus has a document for ten samples."""
+    folders = [tempfile.TemporaryDirectory(prefix="epoch-guard-bench-") for _ in sizes]
+    _folders.extend(folders)
+    if not has_room(Path(folders[0].name), 16 * sum(sizes)):
+        raise OSError(f"{folders[0].name}: not enough room for indices of {max(sizes):,} samples")
+    found: list[Prepared] = in_own_process(_prepare_all, [one.name for one in folders], sizes)
+    return found
 
 
-def _prepare(folder: str, samples: int) -> Prepared:
+def _prepare_all(folders: list[str], sizes: tuple[int, ...]) -> list[Prepared]:
+    start = CPU()
+    import paddlenlp.data.causal_dataset  # noqa: F401
+
+    imported = CPU() - start
+    return [_prepare(folder, size, imported) for folder, size in zip(folders, sizes, strict=True)]
+
+
+def _prepare(folder: str, samples: int, imported: float) -> Prepared:
+    from paddlenlp.data.causal_dataset import _build_index_mappings
+
     prefix = f"{folder}/text"
     documents = samples // 2 // SAMPLES_IN_DOCUMENT
     sizes = np.random.default_rng(0).geometric(1 / (SAMPLES_IN_DOCUMENT * LENGTH), documents).astype(np.int32)
     _write_corpus(prefix, sizes)
     tokens = int(sizes.sum(dtype=np.int64))
     asked = IndexLayout.of(tokens, LENGTH, tokens * 3 // 2 // LENGTH).samples_requested
-    start = CPU()
-    from paddlenlp.data.causal_dataset import _build_index_mappings
-
-    imported = CPU() - start
     start = CPU()
     with contextlib.redirect_stdout(io.StringIO()):
         _build_index_mappings(
@@ -101,25 +108,28 @@ def _opened(one: Prepared) -> Any:
     return load_index(one.cache, one.description, read_sizes(one.prefix))
 
 
-def _start(one: Prepared, rounds: int) -> tuple[dict[str, float], int]:
+def _start(one: Prepared) -> tuple[float, int]:
+    before = resident("VmRSS")
+    _record(one)
+    memory = resident("VmHWM") - before
+    return in_turn({"guard": lambda: _record(one)}, 3)["guard"], memory
+
+
+def _host_starts(one: Prepared) -> float:
     from paddlenlp.data.causal_dataset import _build_index_mappings
 
-    sizes = read_sizes(one.prefix)
+    described = one.description
 
     def host() -> None:
-        described = one.description
         with contextlib.redirect_stdout(io.StringIO()):
             _build_index_mappings(
-                "train", one.prefix, np.arange(one.documents, dtype=np.int32), sizes, SPLIT,
+                "train", one.prefix, np.arange(one.documents, dtype=np.int32), read_sizes(one.prefix), SPLIT,
                 described.samples_requested, LENGTH, described.seed, False, data_cache_path=str(one.cache),
             )  # fmt: skip
         for path in index_files(one.cache, described).values():
             np.load(path, mmap_mode="r")
 
-    before = resident("VmRSS")
-    _record(one)
-    memory = resident("VmHWM") - before
-    return in_turn({"guard": lambda: _record(one), "host": host}, rounds), memory
+    return in_turn({"host": host}, 3)["host"]
 
 
 def _record(one: Prepared) -> Any:
@@ -130,14 +140,14 @@ def _record(one: Prepared) -> Any:
 def start_up(quick: bool) -> list[Row]:
     """Index and corpus opened, verified against each other, and fingerprinted."""
     sizes = sizes_of(quick)
-    found = [in_own_process(_start, prepared(size), 3) for size in sizes]
+    found = [in_own_process(_start, one) for one in prepared(sizes)]
+    host = in_own_process(_host_starts, prepared(sizes)[-1])
     taken, memory = found[-1]
     return [
         Row(
             f"start-up at {sizes[-1]:.0e} samples", "the host's load of the same index",
-            f"{seconds(taken['guard'])}, {size_of(memory)}", seconds(taken["host"]),
-            times(taken["guard"] / taken["host"]), "<= 1 s, 256 MiB", taken["guard"] <= 1 and memory <= 256 * MIB,
-            growth(sizes, [each["guard"] for each, _ in found]),
+            f"{seconds(taken)}, {size_of(memory)}", seconds(host), times(taken / host),
+            "<= 1 s, 256 MiB", taken <= 1 and memory <= 256 * MIB, growth(sizes, [each for each, _ in found]),
             "the token count reads every document size once; the rest are 64 blocks of each array",
         )
     ]  # fmt: skip
@@ -158,13 +168,13 @@ def _exposure(one: Prepared) -> tuple[float, int]:
 def whole_exposure(quick: bool) -> list[Row]:
     """The exposure of the whole run, known before its first step."""
     sizes = sizes_of(quick)
-    found = [in_own_process(_exposure, prepared(size)) for size in sizes]
+    found = [in_own_process(_exposure, one) for one in prepared(sizes)]
     with tempfile.TemporaryDirectory() as folder:
         in_own_process(exposure.write, Path(folder), sizes[0], False)
         counted, _ = in_own_process(exposure.count, Path(folder))
     taken, memory = found[-1]
     theirs = counted * sizes[-1] / sizes[0]
-    one = prepared(sizes[-1])
+    one = prepared(sizes)[-1]
     entries = one.documents * 3 + len(np.load(index_files(one.cache, one.description)["shuffle_idx"], mmap_mode="r"))
     limit = entries * 4 / 2e9
     return [
@@ -189,13 +199,12 @@ def plan(quick: bool) -> list[Row]:
     """What a run will draw, from the corpus alone, by the command line."""
     sizes = sizes_of(quick)
     taken = []
-    for size in sizes:
-        one = prepared(size)
+    for one in prepared(sizes):
         batch = max(one.description.samples_requested // STEPS, 1)
         steps = str(one.description.samples_requested // batch)
         words = ("plan", one.prefix, "--seq-length", str(LENGTH), "--global-batch", str(batch), "--max-steps", steps)
         taken.append(min(_command(*words, "--split", SPLIT, "--json") for _ in range(3)))
-    one = prepared(sizes[-1])
+    one = prepared(sizes)[-1]
     host = one.host_seconds + one.import_seconds
     reads = one.documents * 4
     return [
@@ -237,12 +246,18 @@ def _rebuild(size: int, folder: str) -> dict[str, float]:
                 stream.write(block[: min(len(block), size - start)].tobytes())
 
     ways: dict[str, Callable[[], None]] = {"guard": guard, "host": host, "bytes": plain}
-    found = {f"{name} wall": taken for name, taken in in_turn(ways, 1, WALL).items()}
-    before = resident("VmHWM")
-    found |= in_turn({name: ways[name] for name in ("guard", "bytes")}, 1)
-    found["memory"] = resident("VmHWM") - before
-    found |= in_turn({"host": host}, 1)
+    found = {}
+    for name, way in ways.items():
+        wall, cpu = WALL(), CPU()
+        way()
+        found[f"{name} wall"], found[name] = WALL() - wall, CPU() - cpu
     return found
+
+
+def _rebuild_all(sizes: tuple[int, ...], folder: str) -> list[dict[str, float]]:
+    import paddlenlp.data.causal_dataset  # noqa: F401 - before anything is timed
+
+    return [_rebuild(size, folder) for size in sizes]
 
 
 def _rebuild_memory(size: int, folder: str) -> int:
@@ -265,13 +280,11 @@ def _anonymous() -> int:
 def rebuild(quick: bool) -> list[Row]:
     """An order written out."""
     sizes = sizes_of(quick)
-    found, memories = [], []
     with tempfile.TemporaryDirectory(prefix="epoch-guard-bench-") as folder:
-        for size in sizes:
-            if not has_room(Path(folder), 8 * size):
-                raise OSError(f"{folder}: not enough room for {size:,} samples")
-            found.append(in_own_process(_rebuild, size, folder))
-            memories.append(in_own_process(_rebuild_memory, size, folder))
+        if not has_room(Path(folder), 8 * sizes[-1]):
+            raise OSError(f"{folder}: not enough room for {sizes[-1]:,} samples")
+        found = in_own_process(_rebuild_all, sizes, folder)
+        memories = [in_own_process(_rebuild_memory, size, folder) for size in sizes]
     last = found[-1]
     by_bytes = last["guard wall"] / last["bytes wall"]
     slope = growth(sizes, [each["guard"] for each in found])

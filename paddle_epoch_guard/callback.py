@@ -348,6 +348,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """Writes the sidecar into the checkpoint. Where it cannot be, the checkpoint stays, and training goes on."""
         if self._plan is None or self._plan.schedule is None or not state.is_world_process_zero:
             return
+        self._flush_log()
         try:
             folder = host.checkpoint_folder(args, state.global_step)
             (folder / SIDECAR_NAME).unlink(missing_ok=True)  # of an earlier part, which wrote this checkpoint before
@@ -357,6 +358,11 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
                 f"checkpoint {state.global_step} has no resume protection, its "
                 f"epoch_guard.json could not be written: {type(cause).__name__}: {cause}"
             )
+
+    @_shielded
+    def _flush_log(self) -> None:
+        if self._recorder is not None:
+            self._recorder.flush()
 
     @_shielded
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -125,6 +125,10 @@ class EpochRecorder:
         while self._ahead and self._ahead[0].step <= step:
             self._cross(self._ahead.popleft())
         self.cuts.take(window)
+        self._log.flush(at_once=False)
+
+    def flush(self) -> None:
+        """Hands what was recorded to the file system, as a checkpoint is saved that goes on from it."""
         self._log.flush()
 
     def evaluate(self, step: int, loss: float) -> None:

@@ -10,6 +10,7 @@ whereafter nothing that follows can be read.
 """
 
 import contextlib
+import math
 import os
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE_NAME = "vdlrecords.epoch_guard.log"
+_FLUSHED_EVERY = 1.0  # seconds
 
 
 class Sink(Protocol):
@@ -61,6 +63,7 @@ class EpochGuardLog:
         """By directory: records that are not in its file yet."""
         self._checked: set[str] = set()
         """Directories whose file was found to end with a whole record."""
+        self._flushed = -math.inf
 
     def exists(self, directory: str) -> bool:
         """Whether a log was ever written in ``directory``, by this run or an earlier one."""
@@ -109,13 +112,20 @@ class EpochGuardLog:
         """
         self._add(directory, components.image(_tag(tag), figure_to_image(figure), int(step), _now()))
 
-    def flush(self) -> None:
+    def flush(self, at_once: bool = True) -> None:
         """Hands everything to the file system, so that a reader sees it.
+
+        Args:
+            at_once: otherwise only where the last time is a second ago: steps that are over in milliseconds would feel
+                it.
 
         Raises:
             OSError: a folder cannot be written. What it was to hold is given up.
         """
-        self._write()
+        now = time.monotonic()
+        if at_once or now >= self._flushed + _FLUSHED_EVERY:
+            self._flushed = now
+            self._write()
         if self._also is not None:
             self._also.flush()
 
