@@ -76,8 +76,9 @@ def main() -> None:
     (options.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     console.print(result_table(summary))
     console.print("Written: summary.json and loss.png in", str(options.output), soft_wrap=True)
+    console.print(f"Reports: {options.output / 'runs'}/*/epoch_guard_report.html", soft_wrap=True)
     console.print(
-        "Look at the log: ", f".venv/bin/visualdl --logdir {options.output / 'logs'} --port 8040", soft_wrap=True
+        f"Look at the log: .venv/bin/paddle-epoch-guard view {options.output / 'logs'} --port 8040", soft_wrap=True
     )
 
 

@@ -1,14 +1,13 @@
 """The demo's picture."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 
+from paddle_epoch_guard.report.smoothing import trend
 from runlog import Series
 
 # Told apart by lightness and dash as well as by colour.
@@ -17,7 +16,6 @@ LOOKS = {
     "unified": {"color": "tab:blue", "linestyle": "--"},
     "resumed": {"color": "tab:orange", "linestyle": "-."},
 }
-_HALF_WIDTH = 7  # steps on each side that a trend averages over
 
 
 def draw_runs(
@@ -39,9 +37,9 @@ def draw_runs(
         look = LOOKS[run]
         cuts = [boundary] if run == "separated" else [resumed] if run == "resumed" else []
         above.plot(loss.steps, loss.values, color=look["color"], linewidth=0.6, alpha=0.25)
-        above.plot(loss.steps, trend(loss, cuts), label=run, linewidth=1.8, **look)
+        above.plot(loss.steps, trend(loss.steps, loss.values, cuts), label=run, linewidth=1.8, **look)
         epoch = data_epochs[run]
-        beneath.plot(epoch.steps, trend(epoch, cuts), linewidth=1.8, **look)
+        beneath.plot(epoch.steps, trend(epoch.steps, epoch.values, cuts), linewidth=1.8, **look)
     marks = {"boundary 1 to 2\n(separated)": boundary, "unified from here\n(resumed)": resumed}
     for label, step in marks.items():
         for axes in (above, beneath):
@@ -65,15 +63,3 @@ def draw_runs(
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
     plt.close(figure)
-
-
-def trend(series: Series, cuts: list[int]) -> np.ndarray:
-    """A moving average over 15 steps that never averages across one of the ``cuts``."""
-    found = np.empty(len(series.steps))
-    edges = [0, *np.searchsorted(series.steps, cuts), len(series.steps)]
-    for start, stop in pairwise(edges):
-        piece = np.concatenate(([0.0], np.cumsum(series.values[start:stop])))
-        low = np.maximum(np.arange(stop - start) - _HALF_WIDTH, 0)
-        high = np.minimum(np.arange(stop - start) + _HALF_WIDTH + 1, stop - start)
-        found[start:stop] = (piece[high] - piece[low]) / (high - low)
-    return found

@@ -63,6 +63,10 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         arguments: the flags, where they were parsed beside the training arguments rather than mixed in.
         resume_from_checkpoint: the folder that ``Trainer.train`` is told to resume from, where it is neither in
             ``args.resume_from_checkpoint`` nor in the output folder: the trainer does not tell its callbacks.
+
+    Attributes:
+        arguments: as above; read when training begins.
+        resume_from_checkpoint: as above; read when training begins.
     """
 
     def __init__(
@@ -70,8 +74,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         arguments: EpochGuardArguments | None = None,
         resume_from_checkpoint: str | Path | None = None,
     ) -> None:
-        self._arguments = arguments
-        self._checkpoint = resume_from_checkpoint
+        self.arguments = arguments
+        self.resume_from_checkpoint = resume_from_checkpoint
         self._collector: LossCollector | None = None
         self._reset()
 
@@ -99,12 +103,12 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         dataloader = kwargs.get("train_dataloader")
         # A run that ended in an exception could not give the dataset back.
         host.restore_dataset(getattr(dataloader, "dataset", None))
-        arguments = self._arguments or from_training_arguments(args)
+        arguments = self.arguments or from_training_arguments(args)
         if arguments.epoch_guard == "off":
             self._leave_order_behind(state)
             return
         self._last_logged = state.global_step
-        self._plan = prepare(arguments, args, state, dataloader, self._checkpoint)
+        self._plan = prepare(arguments, args, state, dataloader, self.resume_from_checkpoint)
         if self._plan is None:
             self._leave_order_behind(state)
             return
@@ -182,7 +186,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     @_shielded
     def _warn_of_a_new_beginning(self, args: Any, state: Any) -> None:
         """The trainer loads a checkpoint's weights but starts from step 0: its data is drawn again."""
-        checkpoint = self._checkpoint or args.resume_from_checkpoint
+        checkpoint = self.resume_from_checkpoint or args.resume_from_checkpoint
         begins_anew = state.global_step == 0 and args.ignore_load_lr_and_optim
         if begins_anew and checkpoint and state.is_world_process_zero:
             self._warn(
@@ -320,7 +324,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
 
     def _report(self, args: Any, state: Any) -> None:
         """Writes figures and the report page. Where they cannot be, the logs stay, and make them at any time."""
-        plan, arguments = self._plan, self._arguments or from_training_arguments(args)
+        plan, arguments = self._plan, self.arguments or from_training_arguments(args)
         assert plan is not None
         if not arguments.epoch_guard_report:
             return

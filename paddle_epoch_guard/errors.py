@@ -39,3 +39,7 @@ class ResumeMismatchError(EpochGuardError):
 
 class RankMismatchError(EpochGuardError):
     """The processes of one run see different data orders."""
+
+
+class TrainerError(EpochGuardError):
+    """A Trainer does not take the guard."""

@@ -99,6 +99,7 @@ def chromium(width=1480, height=1100):
         options.add_argument(f"--{switch}")
     # Two pixels for one: lines are wider than the blur of their edges.
     options.add_argument("--force-device-scale-factor=2")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     options.add_experimental_option("prefs", {"webkit.webprefs.fonts.standard.Zyyy": "Liberation Sans"})
     try:
         page = webdriver.Chrome(options=options, service=Service(executable_path=driver))
@@ -164,6 +165,70 @@ class Scalars:
     """The run list, from top to bottom."""
     smoothing: float
     """What the slider says."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A page from disk, as it is laid out on a screen."""
+
+    text: str
+    width: int
+    """Of all that there is to scroll over, in CSS pixels."""
+    pictures: list[dict]
+    """Of each: whether it is drawn, its natural width, its address, and where it ends on the right."""
+    cut_off: list[str]
+    """Texts that reach beyond their own box, or beyond the screen."""
+    loaded: list[str]
+    """Addresses of all that was fetched beside the page itself."""
+    complaints: list[str]
+    """What the browser's console says."""
+
+
+_DOCUMENT = """
+const seen = element => element.getClientRects().length > 0;
+const leaves = [...document.querySelectorAll('main *')].filter(one => seen(one) && !one.children.length);
+return {
+    text: document.body.innerText,
+    width: document.documentElement.scrollWidth,
+    pictures: [...document.images].map(one => ({
+        drawn: one.complete && one.naturalWidth > 0,
+        natural: one.naturalWidth,
+        address: one.currentSrc.slice(0, 30),
+        digest: one.currentSrc.length,
+        right: one.getBoundingClientRect().right,
+    })),
+    cutOff: leaves.filter(one => one.tagName !== 'PRE' && !one.closest('pre') &&
+        one.getBoundingClientRect().right > window.innerWidth + 1).map(one => one.textContent),
+    loaded: performance.getEntriesByType('resource').map(one => one.name).filter(name => !name.startsWith('data:')),
+};
+"""
+
+
+def open_document(driver, path, width, height, screenshot=None, is_phone=False):
+    """Opens a file as a screen of some size shows it.
+
+    Args:
+        driver: the browser's.
+        path: of the file.
+        width: of the screen, in CSS pixels.
+        height: of the screen.
+        screenshot: where to keep a picture of the whole page.
+        is_phone: whether the page's own word on its width counts, as on a phone.
+    """
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": is_phone}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        driver.get_log("browser")  # what earlier pages said
+        driver.get(path.resolve().as_uri())
+        found = driver.execute_script(_DOCUMENT)
+        if screenshot is not None:
+            screenshot.parent.mkdir(parents=True, exist_ok=True)
+            taken = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+            screenshot.write_bytes(base64.b64decode(taken["data"]))
+        complaints = [one["message"] for one in driver.get_log("browser")]
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    return Document(found["text"], found["width"], found["pictures"], found["cutOff"], found["loaded"], complaints)
 
 
 class Page:

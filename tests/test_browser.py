@@ -7,9 +7,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from browser import NoBrowserError, Page, chromium, find_browser
+from browser import NoBrowserError, Page, chromium, find_browser, open_document
 from long_run import write_long_run
 from paddle_epoch_guard.report import markers
+from paddle_epoch_guard.report.page import PAGE_NAME
 from servers import visualdl_server
 from training import read_texts
 
@@ -71,6 +72,18 @@ def demo_texts(demo_page, demo_scalars):
 @pytest.fixture(scope="module")
 def demo_summary(demo):
     return json.loads((demo[0] / "demo-output" / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def viewed_runs(browser, long_run, demo):
+    """The run lists that ``paddle-epoch-guard view`` shows."""
+    found = []
+    for logs, cwd in (("long", long_run.folder.parent), (LOGS, demo[0])):
+        with visualdl_server(logs, cwd=cwd, command=("paddle-epoch-guard", "view")) as server:
+            page = Page(browser, server)
+            found.append(page.scalars(SEEN).runs)
+            page.screenshot(SCREENSHOTS / f"view-{Path(logs).name}.png")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +204,21 @@ def test_the_run_list_names_every_folder_and_a_run_before_what_the_guard_adds_to
     assert sorted(long_scalars.runs) == sorted(["long", "long/epoch_guard", *epochs, *boundaries])
 
 
+def test_view_lists_a_run_then_its_epochs_then_its_boundaries(viewed_runs):
+    epochs = [f"long/epoch_guard/epoch_{epoch}" for epoch in range(1, 13)]
+    boundaries = [f"long/epoch_guard/boundary_{epoch}_to_{epoch + 1}" for epoch in range(1, 12)]
+    long, demos = viewed_runs
+    assert long == ["long", "long/epoch_guard", *epochs, *boundaries]
+    assert [run.split("/")[2:] for run in demos if run.startswith(f"{LOGS}/separated")] == [
+        ["separated"],
+        ["separated", "epoch_guard"],
+        ["separated", "epoch_guard", "epoch_1"],
+        ["separated", "epoch_guard", "epoch_2"],
+        ["separated", "epoch_guard", "boundary_1_to_2"],
+    ]
+    assert [run.split("/")[2] for run in demos] == sorted(run.split("/")[2] for run in demos)
+
+
 def test_every_boundary_of_100_000_steps_stands_over_the_whole_loss_curve(long_run, long_scalars):
     chart = long_scalars.charts["train/loss"]
     assert len(long_run.crossings) == 11
@@ -220,6 +248,41 @@ def test_the_texts_of_11_boundaries_can_be_read(long_run, long_page, long_scalar
         told, verdict = texts[f"long/epoch_guard/{name}", f"epoch_guard/{name}"]
         assert told.startswith(f"Step {crossing.step} draws the first samples")
         assert verdict.startswith(f"Verdict at the start of data epoch {crossing.to_epoch} (step {crossing.step})")
+
+
+@pytest.mark.parametrize("run", ["separated", "unified", "resumed"])
+def test_the_report_page_fits_a_phone_and_a_desk(browser, demo, run):
+    page = demo[0] / "demo-output" / "runs" / run / PAGE_NAME
+    phone = open_document(browser, page, 390, 844, SCREENSHOTS / f"report-{run}-phone.png", is_phone=True)
+    desk = open_document(browser, page, 1280, 900, SCREENSHOTS / f"report-{run}-desk.png")
+    for found, width in ((phone, 390), (desk, 1280)):
+        assert found.width <= width
+        assert found.cut_off == []
+        assert len(found.pictures) == 3
+        assert all(one["drawn"] and one["right"] <= width for one in found.pictures)
+        assert found.loaded == []
+        assert found.complaints == []
+    # A phone gets figures of its own, with letters as large.
+    assert all(one["natural"] < other["natural"] for one, other in zip(phone.pictures, desk.pictures, strict=True))
+    for needed in ("Training loss by epoch", "Fresh against repeated samples", "--epoch_guard"):
+        assert needed in desk.text
+    verdicts = {
+        "separated": "is an artefact of the data",
+        "resumed": "At step",
+        "unified": "no boundary makes",
+    }
+    assert verdicts[run] in desk.text
+
+
+def test_a_page_that_is_wider_than_the_screen_is_noticed(browser, tmp_path):
+    """So the test above can fail."""
+    page = tmp_path / "wide.html"
+    page.write_text("<main><p style='width: 3000px'>wide</p><img src='http://127.0.0.1:9/none.png'></main>")
+    found = open_document(browser, page, 390, 844)
+    assert found.width > 390
+    assert found.cut_off == ["wide", ""] or found.cut_off == ["wide"]
+    assert found.loaded == ["http://127.0.0.1:9/none.png"]
+    assert found.complaints != []
 
 
 def test_a_line_whose_far_point_is_not_repeated_falls_short(browser, tmp_path):

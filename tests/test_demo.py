@@ -127,7 +127,8 @@ def test_the_screen_shows_progress_a_table_and_how_to_look(demo):
         "after",
         "jump",
         "At the resume",
-        "visualdl --logdir demo-output/logs",
+        "paddle-epoch-guard view demo-output/logs",
+        "epoch_guard_report.html",
     ):
         assert word in printed
 

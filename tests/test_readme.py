@@ -1,12 +1,18 @@
-"""The README's snippets are run as they stand."""
+"""The snippets of the README, and of the page on why the loss drops, are run as they stand.
+
+Those of the Chinese pages are not run again: tests/test_languages.py holds them equal to these, letter by letter.
+"""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 
+from caches import cli
 from corpora import build_train, write_corpus
 from pretraining import PretrainingTrainer, collate
 from servers import visualdl_server
@@ -14,10 +20,12 @@ from training import TokenModel
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+WHY = (ROOT / "docs" / "why-the-loss-drops.md").read_text()
+PAGES = ("README.md", "README.zh-CN.md", "docs/why-the-loss-drops.md", "docs/why-the-loss-drops.zh-CN.md")
 
 
-def snippets(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def snippets(language, page=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 
 def test_the_callback_snippet_trains(tmp_path, monkeypatch):
@@ -59,8 +67,8 @@ def test_every_command_works(command, demo):
         assert dry.returncode == 0
         started = {"demo": "python examples/demo.py", "test": "python -m pytest"}[words[1]]
         assert started in dry.stdout
-    elif words[0] == ".venv/bin/visualdl":
-        with visualdl_server(folder / words[words.index("--logdir") + 1]) as server:
+    elif words[:2] == [".venv/bin/paddle-epoch-guard", "view"]:
+        with visualdl_server(folder / words[2], command=("paddle-epoch-guard", "view")) as server:
             assert "train/loss" in sum(server.get("scalar/tags")["tags"], [])
     elif words[:2] == ["pip", "install"]:
         flags = ["--dry-run", "--no-index", "--no-build-isolation"]  # all of it is installed here
@@ -82,9 +90,72 @@ def test_the_table_of_resumes_is_what_its_script_prints(tmp_path):
     assert all(int(doubled) == 0 and int(lost) <= 16 for doubled, lost in guarded)
 
 
-def test_every_picture_and_link_is_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.fixture(scope="module")
+def billion(tmp_path_factory):
+    """A folder with the corpus of the page's example: its size is real, its tokens are a hole in the file."""
+    folder = tmp_path_factory.mktemp("why")
+    (folder / "data").mkdir()
+    documents, of_train, tokens = 1000, 949, 1_000_000_000
+    sizes = np.full(documents, tokens // of_train, np.int32)
+    sizes[0] += tokens % of_train
+    ends = 2 * np.cumsum(sizes, dtype=np.int64)  # bytes of uint16
+    counts = np.array([documents, documents + 1], np.int64)
+    header = b"MMIDIDX\x00\x00" + np.int64(1).tobytes() + np.uint8(8).tobytes() + counts.tobytes()
+    arrays = sizes, np.concatenate([[0], ends[:-1]]), np.arange(documents + 1)
+    (folder / "data" / "text.idx").write_bytes(header + b"".join(one.tobytes() for one in arrays))
+    with (folder / "data" / "text.bin").open("wb") as stream:
+        stream.truncate(int(ends[-1]))
+    return folder
+
+
+def test_the_example_by_hand_gives_what_it_says(capsys):
+    (example,) = snippets("python", WHY)
+    exec(compile(example, "why-the-loss-drops.md", "exec"), {"__name__": "why"})
+    assert capsys.readouterr().out.strip() == example.rsplit("# ", 1)[1].strip()
+
+
+def test_the_host_logs_what_the_page_says(billion, monkeypatch, capfd):
+    monkeypatch.chdir(billion)
+    train, _, _ = build_train_valid_test_datasets(
+        ["data/text"], "mmap", "949,50,1", [2766 * 256, 1, 0], 2048, 42, skip_warmup=True
+    )
+    assert len(train) == 976562
+    logged = capfd.readouterr().out.splitlines()
+    assert set(snippets("text", WHY)[0].splitlines()) <= set(logged)
+
+
+def test_plan_prints_what_the_page_says(billion, monkeypatch):
+    monkeypatch.chdir(billion)
+    monkeypatch.setenv("COLUMNS", "100")
+    (command,) = snippets("bash", WHY)
+    name, *words = command.split()
+    assert name == "paddle-epoch-guard"
+    status, printed, _ = cli(*words)
+    assert status == 0
+    lines = iter([line.rstrip() for line in printed.splitlines()])
+    for said in snippets("text", WHY)[1].splitlines():  # some of the lines, in their order
+        assert said in lines
+
+
+def test_the_page_counts_what_is_never_drawn():
+    drawn = 2766 * 256 / 976562
+    for share in ((1 - drawn) ** 2, 2 * drawn * (1 - drawn), drawn**2, (1 - 1.5 / 2) ** 2):
+        assert f" {100 * share:.1f} %" in WHY
+    assert " 1 %" in WHY
+    assert round((1 - 1.8 / 2) ** 2, 6) == 0.01
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_picture_and_link_is_there(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+        assert target.startswith("https://") or ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_page_tells_the_demos_figures_as_the_readme_does():
+    (caption,) = re.findall(r"^\*The demo.*?\*$", WHY, re.DOTALL | re.MULTILINE)
+    figures = re.findall(r"[+-]?\d\.\d\d", caption)
+    assert len(figures) == 3
+    assert all(figure in README for figure in figures)
 
 
 def test_every_flag_is_in_the_table():

@@ -10,7 +10,11 @@ from paddle_epoch_guard.cli.doctor import doctor
 from paddle_epoch_guard.cli.inspect import inspect
 from paddle_epoch_guard.cli.plan import plan
 from paddle_epoch_guard.cli.rebuild import rebuild
+from paddle_epoch_guard.cli.run import SETTINGS
+from paddle_epoch_guard.cli.run import run as run_script
+from paddle_epoch_guard.cli.view import view
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError
+from paddle_epoch_guard.inject import Program, execute
 
 NAME = "paddle-epoch-guard"
 WRONG_CALL = 2
@@ -30,6 +34,8 @@ app.command()(plan)
 app.command()(inspect)
 app.command()(rebuild)
 app.command()(doctor)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(view)
+app.command("run", context_settings=SETTINGS)(run_script)
 
 
 @app.callback()
@@ -52,7 +58,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     try:
-        status = app(arguments, standalone_mode=False, prog_name=NAME)
+        found = app(arguments, standalone_mode=False, prog_name=NAME)
     except _CallError as wrong:
         if type(wrong).__name__ == "NoArgsIsHelpError":
             typer.echo(wrong.format_message())
@@ -68,7 +74,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(refused), REFUSED)
     except OSError as cause:
         return _fail(f"{cause.filename or 'a file'}: {cause.strerror or cause}", REFUSED)
-    return status if isinstance(status, int) else 0
+    if isinstance(found, Program):  # its errors are its own
+        execute(found)
+    return found if isinstance(found, int) else 0
 
 
 def _fail(why: str, status: int) -> int:

@@ -108,10 +108,11 @@ def pictures(run: RunData, width: float = WIDE) -> list[Picture]:
     found = []
     if len(run.loss):
         title = "Training loss, and how often the data was seen before"
+        lines = any(cut.step > 1 for cut in run.cuts)
         text = (
             "Thin: the training loss of each log window. Thick: its trend, each side of every cut by itself"
             + ("; dashed: the evaluation loss" if len(run.evaluation) else "")
-            + (". Vertical lines: the cuts, by their numbers in the table" if run.cuts else "")
+            + (". Vertical lines: the cuts, by their numbers in the table" if lines else "")
             + (". Beneath: how often the tokens drawn had been drawn before." if len(run.exposure) else ".")
         )
         found.append(Picture("loss", title, text, loss_figure(run, width)))

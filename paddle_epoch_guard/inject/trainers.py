@@ -1,0 +1,132 @@
+"""The guard in every Trainer, last of its callbacks."""
+
+import functools
+import os
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from paddle_epoch_guard.arguments import from_training_arguments
+from paddle_epoch_guard.errors import TrainerError
+from paddle_epoch_guard.inject.flags import as_tokens, typed
+from paddle_epoch_guard.inject.injection import Injection
+
+
+def hook_trainers(injection: Injection, module: ModuleType) -> None:
+    """Gives every ``Trainer`` that is built the guard, and tells it the checkpoint that the trainer resumes from.
+
+    Args:
+        injection: what is injected.
+        module: the host's ``trainer.trainer``, just imported.
+    """
+    trainer: Any = module.Trainer
+    initialise, train = trainer.__init__, trainer.train
+
+    @functools.wraps(initialise)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        initialise(self, *args, **kwargs)
+        if hasattr(self, "callback_handler"):  # without a model the trainer has none, and cannot train
+            _guard(injection, self)
+
+    @functools.wraps(train)
+    def train_guarded(self: Any, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if not hasattr(self, "callback_handler"):
+            return train(self, resume_from_checkpoint, *args, **kwargs)
+        # Once more: a subclass may have put another handler, or arguments, in their place.
+        guard = _guard(injection, self)
+        named = guard.resume_from_checkpoint
+        if isinstance(resume_from_checkpoint, (str, os.PathLike)):
+            guard.resume_from_checkpoint = resume_from_checkpoint
+        try:
+            return train(self, resume_from_checkpoint, *args, **kwargs)
+        finally:
+            guard.resume_from_checkpoint = named
+
+    trainer.__init__, trainer.train = __init__, train_guarded
+    _hook_handler(module.CallbackHandler)
+
+
+def _hook_handler(handler: Any) -> None:
+    """Keeps the guard last, whatever is added behind it: it must see whether a checkpoint is about to be saved."""
+    add = handler.add_callback
+
+    @functools.wraps(add)
+    def add_callback(self: Any, callback: Any) -> None:
+        if _is_guard(callback):  # the script's own: it takes the place of the one that was added to it
+            for ours in [one for one in _guards(self) if getattr(one, _ADDED, False)]:
+                self.callbacks.remove(ours)
+        add(self, callback)
+        # In place: a callback may add another one while the list is gone through.
+        for guard in _guards(self):
+            self.callbacks.remove(guard)
+            self.callbacks.append(guard)
+
+    handler.add_callback = add_callback
+
+
+_ADDED = "_epoch_guard_added_by_run"
+
+
+def _guard(injection: Injection, trainer: Any) -> Any:
+    """Sees to it that a trainer has the guard, with the flags that were given.
+
+    Returns:
+        The ``EpochGuardCallback``.
+
+    Raises:
+        TrainerError: the trainer does not take it.
+    """
+    guards = _guards(trainer.callback_handler)
+    if not guards:
+        guards = [_add(trainer)]
+    injection.guarded = True
+    for guard in guards:
+        if injection.flags:
+            given = guard.arguments or from_training_arguments(trainer.args)
+            guard.arguments = replace(given, **typed(injection.flags))
+    _announce(injection, trainer, guards[-1])
+    return guards[-1]
+
+
+def _add(trainer: Any) -> Any:
+    from paddle_epoch_guard.callback import EpochGuardCallback
+
+    guard = EpochGuardCallback()
+    setattr(guard, _ADDED, True)
+    kind = f"{type(trainer).__module__}.{type(trainer).__qualname__}"
+    refused = f"{kind} takes no EpochGuardCallback: its add_callback {{}}. Train without 'paddle-epoch-guard run'"
+    try:
+        trainer.add_callback(guard)
+    except Exception as cause:
+        raise TrainerError(refused.format(f"fails with {type(cause).__name__}: {cause}")) from cause
+    if guard not in trainer.callback_handler.callbacks:
+        raise TrainerError(refused.format("leaves it out"))
+    return guard
+
+
+def _announce(injection: Injection, trainer: Any, guard: Any) -> None:
+    if injection.announced:
+        return
+    injection.announced = True
+    if not trainer.is_world_process_zero():
+        return
+    from paddle_epoch_guard import host
+
+    arguments = guard.arguments or from_training_arguments(trainer.args)
+    shown = " ".join(as_tokens({"epoch_guard": arguments.epoch_guard, **injection.flags}))
+    kind = type(trainer).__name__
+    what = f"added to {kind}" if getattr(guard, _ADDED, False) else f"the script's own in {kind} is kept"
+    host.logger.info(f"epoch guard: {what} by 'paddle-epoch-guard run', with {shown}")
+
+
+def _guards(handler: Any) -> list[Any]:
+    return [callback for callback in handler.callbacks if _is_guard(callback)]
+
+
+def _is_guard(callback: Any) -> bool:
+    # Imported here: the trainer's module is complete only now.
+    from paddle_epoch_guard.callback import EpochGuardCallback
+
+    return isinstance(callback, EpochGuardCallback) or (
+        isinstance(callback, type) and issubclass(callback, EpochGuardCallback)
+    )
