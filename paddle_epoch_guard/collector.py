@@ -57,7 +57,7 @@ class LossCollector:
         if len(with_layer) == self._ranks:
             return None
         self.close()
-        faults = [fault for _, _, fault in gathered if fault]
+        faults: list[str] = [fault for _, _, fault in gathered if fault]
         if faults:
             return faults[0]
         return "the model has no unreduced token-loss layer, as PaddleNLP's criterions have it"
