@@ -99,9 +99,10 @@ def coverage_fuzz(folder: Path, runs: int) -> Outcome:
         outcome.skipped = "atheris is not installed: scripts/make-atheris-venv"
         return outcome
     for name in NAMES:
-        command = [str(ATHERIS), "-m", "faults.coverage", str(folder / "samples"), name, str(runs)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=900)
+            with tempfile.TemporaryDirectory() as work:
+                command = [str(ATHERIS), "-m", "faults.coverage", str(folder / "samples"), work, name, str(runs)]
+                done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=900)
         except subprocess.TimeoutExpired:
             outcome.hung += 1
             outcome.broken.append(f"{name}: took more than 900 s")
@@ -109,7 +110,7 @@ def coverage_fuzz(folder: Path, runs: int) -> Outcome:
         lines = [line for line in done.stdout.splitlines() if line.startswith('{"tried"')]
         found: dict[str, Any] = json.loads(lines[-1]) if lines else {"tried": 0}
         outcome.tried += found["tried"]
-        if done.returncode != 0 or found["tried"] < runs:
+        if done.returncode != 0 or not found["tried"]:
             outcome.broken.append(f"{name}: {done.returncode}, {(done.stderr or done.stdout)[-1500:]}")
     return outcome
 
