@@ -13,7 +13,7 @@ from paddle_epoch_guard.ledger.losses import (
     EpochPlaces,
     Float64Array,
     WindowLosses,
-    rule_in_force,
+    agrees,
     sample_losses,
     sums_of,
     window_of,
@@ -162,18 +162,18 @@ class LossCollector:
     def _chosen(self, added: Float64Array, logged: float) -> tuple[WindowLosses | None, str | None]:
         """The window under the rule in force; or why there is none."""
         by_rule = added.reshape(len(RULES), -1)
-        order = [self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)]
-        together = {rule: window_of(by_rule[rule], self._places) for rule in order}
-        if not math.isfinite(logged) or not together[self._rule].by_epoch:
+        first = window_of(by_rule[self._rule], self._places)
+        if not math.isfinite(logged) or not first.by_epoch:
             return None, None  # the trainer logs 0 where all steps were skipped
-        rule = rule_in_force(together, logged)
-        if rule is None:
-            return None, (
-                f"the mean of the tokens' losses, {together[self._rule].mean:.6g}, is not the loss that the trainer "
-                f"logs, {logged:.6g}, which holds something else as well"
-            )
-        self._rule = rule
-        return together[rule], None
+        for rule in (self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)):
+            window = first if rule == self._rule else window_of(by_rule[rule], self._places)
+            if agrees(window, logged):
+                self._rule = rule
+                return window, None
+        return None, (
+            f"the mean of the tokens' losses, {first.mean:.6g}, is not the loss that the trainer logs, {logged:.6g}, "
+            "which holds something else as well"
+        )
 
 
 def _first(chosen: npt.NDArray[np.bool_]) -> int | None:

@@ -10,10 +10,12 @@ from paddle.distributed.fleet.utils import recompute
 from paddlenlp.trainer import TrainerCallback
 from paddlenlp.transformers import GPTConfig, GPTForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from corpora import build_train, write_corpus
+from corpora import build_train, index_of, write_corpus
 from models import tiny_llama
-from paddle_epoch_guard import EpochGuardCallback
+from paddle_epoch_guard import EpochGuardCallback, host
 from paddle_epoch_guard.collector import LossCollector
+from paddle_epoch_guard.ledger import IndexEpochs
+from paddle_epoch_guard.order import Piece, Schedule
 from pretraining import collate
 from test_distributed import launch
 from training import KnownLosses, arguments, read_scalars, train
@@ -306,6 +308,33 @@ def test_two_ranks_fall_back_together(tmp_path, dataset):
     status, output = launch(tmp_path, prefix, tmp_path / "cache", model="FaultOnRank1")
     assert status == 0, output[-3000:]
     assert output.count("by share") == 1
+
+
+@pytest.mark.parametrize(("process", "adds"), [(0, True), (1, False), (2, True), (3, False)])
+def test_of_the_processes_that_draw_the_same_samples_one_adds_its_losses(monkeypatch, dataset, process, adds):
+    """Two data ranks of two processes each, as under tensor parallelism."""
+    rows = np.array([[0, 1], [0, 1], [1, 1], [1, 1]])
+    sent = []
+    monkeypatch.setattr(host, "gather_numbers", lambda own: rows)
+    monkeypatch.setattr(host, "process", lambda: process)
+    monkeypatch.setattr(host, "add_up", lambda values: sent.append(values) or values)
+    source = IndexEpochs(index_of(dataset), Schedule((Piece(1, 0, 2, 1, 2, stop=100),)))
+    model = KnownLosses()
+    collector = LossCollector(model, source, rank=int(rows[process, 0]), ranks=2)
+    assert collector.agree() is None
+    samples = collate([dataset[p] for p in (0, 1)])
+    loss, _ = model(*(paddle.to_tensor(samples[name].astype("int64")) for name in ("input_ids", "labels")))
+    collector.window(1, 1, float(loss))
+    assert bool(sent[0].any()) == adds
+    collector.close()
+
+
+def test_where_one_process_has_no_hooks_no_losses_are_collected(monkeypatch, dataset):
+    monkeypatch.setattr(host, "gather_numbers", lambda own: np.array([own, [0, -1]]))
+    source = IndexEpochs(index_of(dataset), Schedule((Piece(1, 0, 2, 1, 1, stop=100),)))
+    collector = LossCollector(KnownLosses(), source, rank=0, ranks=1)
+    assert "no unreduced token-loss layer" in collector.agree()
+    assert not collector.is_open
 
 
 def test_the_losses_of_the_known_model_are_what_they_are_said_to_be():

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.errors import IndexMismatchError
+from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.layout import IndexLayout
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -97,18 +98,29 @@ def _blocks(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
         yield start + block * size, min(start + (block + 1) * size, stop)
 
 
+def _read(array: IntArray, start: int, stop: int) -> npt.NDArray[np.int64]:
+    return read_rows(array, start, stop).reshape(-1, *array.shape[1:]).astype(np.int64)
+
+
 def _check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
     low, high = documents
     at = 0
     for epochs in layout.epoch_groups:
         stop = at + epochs * (high - low)
-        counts = np.zeros(high - low, dtype=np.int64)
-        for first, last in _blocks(at, stop, _BLOCK):
-            block = np.asarray(arrays.doc_idx[first:last], dtype=np.int64)
+        whole = stop - at <= WHOLE_UP_TO
+        # A histogram is as long as there are documents, so it is taken of as many entries at once. Of one epoch it is
+        # enough that every document stands there: there are no more entries than documents.
+        seen = np.zeros(high - low if whole and epochs == 1 else 0, dtype=bool)
+        counts = np.zeros(high - low if whole and epochs > 1 else 0, dtype=np.int64)
+        for first, last in _blocks(at, stop, max(_BLOCK, len(counts))):
+            block = _read(arrays.doc_idx, first, last)
             _check_ids(arrays, block, documents)
-            if stop - at <= WHOLE_UP_TO:
+            if seen.size:
+                seen[block - low] = True
+            elif counts.size:
                 counts += np.bincount(block - low, minlength=high - low)
-        if stop - at <= WHOLE_UP_TO and (counts != epochs).any():
+        if not seen.all() or (counts != epochs).any():
+            counts = np.bincount(np.asarray(arrays.doc_idx[at:stop], dtype=np.int64) - low, minlength=high - low)
             odd = int(np.argmax(counts != epochs))
             _fail(
                 arrays,
@@ -132,7 +144,7 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[in
         _fail(arrays, "sample_idx", f"first row {arrays.sample_idx[0].tolist()}", "[0, 0]")
     for first, last in _blocks(0, rows, _ROWS):
         # One row of overlap, so that the step from block to block is checked too.
-        block = np.asarray(arrays.sample_idx[max(first - 1, 0) : last], dtype=np.int64)
+        block = _read(arrays.sample_idx, max(first - 1, 0), last)
         entry, offset = block[:, 0], block[:, 1]
         if int(entry.min()) < 0 or int(entry.max()) >= len(arrays.doc_idx) or (np.diff(entry) < 0).any():
             _fail(
@@ -141,7 +153,7 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[in
                 f"rows {first} to {last} point to entries {entry.min()} to {entry.max()} of doc_idx",
                 f"ascending entries within [0, {len(arrays.doc_idx)})",
             )
-        ids = np.asarray(arrays.doc_idx[entry[0] : entry[-1] + 1], dtype=np.int64)
+        ids = _read(arrays.doc_idx, int(entry[0]), int(entry[-1]) + 1)
         _check_ids(arrays, ids, documents)
         spanned = arrays.sizes[ids].astype(np.int64)
         starts = np.concatenate(([0], np.cumsum(spanned)))
@@ -163,7 +175,7 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[in
                 f"{layout.seq_length}",
             )
     last_entry, last_offset = (int(value) for value in arrays.sample_idx[-1])
-    ids = np.asarray(arrays.doc_idx[last_entry:], dtype=np.int64)
+    ids = _read(arrays.doc_idx, last_entry, len(arrays.doc_idx))
     _check_ids(arrays, ids, documents)
     left = int(arrays.sizes[ids].sum(dtype=np.int64)) - last_offset
     expected = layout.num_epochs * layout.tokens_per_epoch - layout.samples_built * layout.seq_length
@@ -175,7 +187,7 @@ def _check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
     cut = layout.samples_requested - layout.last_epoch_samples
     # With 64 samples on either side, one joint shuffle keeps them apart by chance less than once in 2^100.
     if layout.num_epochs > 1 and not layout.separated and min(cut, layout.samples_built - cut) >= 64:
-        highest = max(int(np.max(arrays.shuffle_idx[first:last])) for first, last in _blocks(0, cut, _BLOCK))
+        highest = max(int(_read(arrays.shuffle_idx, first, last).max()) for first, last in _blocks(0, cut, _BLOCK))
         if highest < cut:
             _fail(
                 arrays,
@@ -187,7 +199,7 @@ def _check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
         whole = high - low <= WHOLE_UP_TO
         seen = np.zeros(high - low if whole else 0, dtype=bool)
         for first, last in _blocks(low, high, _BLOCK):
-            block = np.asarray(arrays.shuffle_idx[first:last], dtype=np.int64)
+            block = _read(arrays.shuffle_idx, first, last)
             if int(block.min()) < low or int(block.max()) >= high:
                 _fail(
                     arrays,

@@ -1,7 +1,7 @@
 """Whose loss is it: the losses of the samples of a log window, added up by data epoch, and by fresh and repeated."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,17 +154,11 @@ def window_of(sums: Float64Array, places: EpochPlaces) -> WindowLosses:
     return found
 
 
-def rule_in_force(candidates: Mapping[int, WindowLosses], logged: float) -> int | None:
-    """The first rule under which the mean of the samples' losses is the loss that the trainer logged.
+def agrees(window: WindowLosses, logged: float) -> bool:
+    """Whether the mean of the samples' losses is the loss that the trainer logged.
 
     Args:
-        candidates: the window under each rule that is still possible, the one in force so far first.
-        logged: the trainer's loss of the window.
-
-    Returns:
-        The rule; None where the trainer's loss holds something else than these tokens.
+        window: under one of :data:`RULES`.
+        logged: the trainer's loss of the window, which may hold something else than these tokens.
     """
-    for rule, window in candidates.items():
-        if abs(window.mean - logged) <= _AGREES * max(abs(logged), 1e-3):
-            return rule
-    return None
+    return abs(window.mean - logged) <= _AGREES * max(abs(logged), 1e-3)
