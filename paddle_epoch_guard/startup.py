@@ -222,7 +222,7 @@ class _Start:
     piece: Piece | None
     """The steps that begin, from the true position on."""
     later: tuple[Piece, ...]
-    """Those of later trainer epochs, where a sampler of ``paddle.io`` reads."""
+    """Those of later trainer epochs, where the sampler reads in passes."""
     skipped: tuple[tuple[int, int], ...]
     step: int
     max_steps: int

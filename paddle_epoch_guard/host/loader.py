@@ -6,6 +6,7 @@ from typing import Any
 import paddle
 
 from paddle_epoch_guard.host import library
+from paddle_epoch_guard.host.mapping import is_mapping, rule_of
 from paddle_epoch_guard.index import PassRule
 from paddle_epoch_guard.index.passes import MOST_PASSES
 from paddle_epoch_guard.order import Piece, passes_ahead
@@ -37,7 +38,7 @@ class Loader:
     passed_over: int = 0
     """Batches that the trainer reads and throws away where it resumes."""
     passes: PassRule | None = None
-    """How a sampler of ``paddle.io`` reads the dataset in each trainer epoch; None where another one does."""
+    """How the sampler reads the dataset in each trainer epoch; None where it is not one that knows them."""
     trainer_epochs: int = 1
     """The trainer epoch, from 1, with which such a run ends."""
     reads_once: bool = False
@@ -80,10 +81,11 @@ def follow_loader(args: Any, loader: Any, state: Any) -> Loader:
     if is_auto:  # a batch of its loader is a step
         found = replace(found, micro_batch=found.micro_batch * found.accumulation, accumulation=1)
     steps = _steps_per_epoch(args, loader)
-    passed_over = 0
-    if not args.ignore_data_skip and (is_auto or not isinstance(sampler, DistributedBatchSampler)):
-        passed_over = state.global_step % (steps or state.max_steps) * found.accumulation
-    found = replace(found, steps_per_epoch=steps, passed_over=passed_over)
+    done_in_epoch = 0  # batches
+    if not args.ignore_data_skip:
+        done_in_epoch = state.global_step % (steps or state.max_steps) * found.accumulation
+    is_set = not is_auto and (isinstance(sampler, DistributedBatchSampler) or is_mapping(sampler))
+    found = replace(found, steps_per_epoch=steps, passed_over=0 if is_set else done_in_epoch)
     # A subclass of loader or sampler with a reading order of its own is another one.
     if type(loader) not in (paddle.io.DataLoader, DistDataLoader) or not found.has_data or sampler is None:
         return found
@@ -99,6 +101,8 @@ def follow_loader(args: Any, loader: Any, state: Any) -> Loader:
             world_size=int(sampler.nranks),
             keeps_tail=not sampler.drop_last,
         )
+    if is_mapping(sampler):
+        return _dealt(found, args, sampler, state, done_in_epoch)
     return _by_passes(found, args, sampler, state)
 
 
@@ -109,21 +113,62 @@ def _by_passes(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
         own = paddle.io.DistributedBatchSampler
         known = kind.__iter__ is own.__iter__ and kind.set_epoch is own.set_epoch
         ranks, shuffled = int(sampler.nranks), bool(sampler.shuffle)
-        if known and (ranks, sampler.local_rank) != (args.dataset_world_size, args.dataset_rank):
-            why = f"it takes this process for rank {sampler.local_rank} of {ranks}, and it is rank {args.dataset_rank}"
-            return replace(found, unknown=f"{why} of {args.dataset_world_size}")
     else:
         known = isinstance(sampler, paddle.io.BatchSampler) and kind.__iter__ is paddle.io.BatchSampler.__iter__
         if known and isinstance(sampler.sampler, paddle.io.RandomSampler):
             return replace(found, unknown=NOT_REPRODUCIBLE)
         known = known and type(sampler.sampler) is paddle.io.SequenceSampler
         known = known and len(sampler.sampler) == len(found.dataset)
-        if known and args.dataset_world_size > 1:
-            return replace(found, unknown=f"each of the {args.dataset_world_size} ranks reads all of the data")
     if not known or getattr(sampler, "_acc_steps", 1) != 1:
         return found
+    why = _of_other_ranks(args, sampler)
+    if why:
+        return replace(found, unknown=why)
     of_sampler = replace(found, micro_batch=int(sampler.batch_size), keeps_tail=not sampler.drop_last)
     return _in_passes(of_sampler, state, PassRule.of(len(found.dataset), ranks, shuffled))
+
+
+def _of_other_ranks(args: Any, sampler: Any) -> str:
+    """Why the sampler is one for other ranks than the run has; empty where it is not."""
+    if not isinstance(sampler, paddle.io.DistributedBatchSampler):
+        each = args.dataset_world_size
+        return f"each of the {each} ranks reads all of the data" if each > 1 else ""
+    rank, ranks = sampler.local_rank, sampler.nranks
+    if (ranks, rank) == (args.dataset_world_size, args.dataset_rank):
+        return ""
+    return (
+        f"it takes this process for rank {rank} of {ranks}, and it is rank {args.dataset_rank} of "
+        f"{args.dataset_world_size}"
+    )
+
+
+def _dealt(found: Loader, args: Any, sampler: Any, state: Any, done_in_epoch: int) -> Loader:
+    """A loader whose sampler is one of PaddleFormers' base Trainer: each trainer epoch is a pass of it.
+
+    The trainer tells it the epoch, and lets it begin a resumed one behind ``done_in_epoch`` batches: none of these are
+    read again (trainer/trainer.py, ``_inner_training_loop``, 1.2.0).
+    """
+    samples, ranks = len(found.dataset), int(args.dataset_world_size)
+    why = _of_other_ranks(args, sampler)
+    if not why and samples < ranks:
+        why = f"it reads nothing: the dataset has {samples} samples for {ranks} ranks"
+    if why:
+        return replace(found, unknown=why)
+    rule = rule_of(sampler, samples)
+    if rule is None:
+        return found
+    read = replace(
+        _in_passes(replace(found, passed_over=done_in_epoch), state, rule),
+        passed_over=0,
+        micro_batch=int(sampler.batch_size),
+        keeps_tail=not sampler.drop_last,
+    )
+    # The sampler's length counts the samples that it leaves out: then the trainer counts a step too many.
+    whole = Piece(1, 0, read.micro_batch, read.accumulation, ranks, rule.length, read.keeps_tail, is_pass=True)
+    if whole.steps < found.steps_per_epoch and state.global_step >= max(whole.steps, 1) and not args.ignore_data_skip:
+        why = f"the trainer counts {found.steps_per_epoch} steps in a trainer epoch, which has {whole.steps}"
+        return replace(found, unknown=f"{why}: it resumes elsewhere")
+    return read
 
 
 def _sharded(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
@@ -190,6 +235,7 @@ def pieces_ahead(loader: Loader, step: int, max_steps: int) -> tuple[Piece, ...]
         stop=loader.stop,
         keeps_tail=loader.keeps_tail,
         is_pass=loader.passes is not None,
+        deals=loader.passes is not None and loader.passes.deals,
     )
     if loader.passes is None:
         return (first,)

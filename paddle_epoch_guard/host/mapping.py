@@ -1,74 +1,61 @@
-"""PaddleFormers' ``Mapping…BatchSampler``: what one says of its passes.
+"""The samplers of PaddleFormers' base Trainer (1.2.0): ``MappingBatchSampler``, ``MappingDistributedBatchSampler``."""
 
-Not followed yet: the loader takes them for samplers whose positions are not known.
-"""
-
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import paddle
 
-from paddle_epoch_guard.order.mapping import mapped_length, mapped_places
+from paddle_epoch_guard.host import library
+from paddle_epoch_guard.index.passes import PERMUTATIONS, PassRule
+
+_SAMPLERS = library.part("utils.batch_sampler")
+# PaddleNLP has none of them.
+_DISTRIBUTED: Any = getattr(_SAMPLERS, "MappingDistributedBatchSampler", ())
+_ON_ONE_RANK: Any = getattr(_SAMPLERS, "MappingBatchSampler", ())
+_SEEDED: Any = getattr(_SAMPLERS, "RandomSamplerWithSeed", ())
 
 
-@dataclass(frozen=True)
-class MappingRule:
-    """How such a sampler reads a dataset in each trainer epoch."""
-
-    samples: int
-    """n: positions of the dataset."""
-    length: int
-    """Samples that a pass draws over all ranks, counted as if none were left out by ``drop_last``."""
-    micro_batch: int
-    world_size: int
-    seed: int
-    shuffled: bool
-
-    @classmethod
-    def of(cls, sampler: Any, samples: int) -> "MappingRule":
-        """The rule of a live sampler.
-
-        Args:
-            sampler: ``MappingBatchSampler`` or ``MappingDistributedBatchSampler`` (paddleformers 1.2.0).
-            samples: ``len(dataset)``.
-        """
-        ranks = int(getattr(sampler, "nranks", 1))
-        # The distributed one shuffles itself; the other one has a RandomSamplerWithSeed, or a SequenceSampler.
-        seeded = sampler if hasattr(sampler, "base_seed") else sampler.sampler
-        return cls(
-            samples=samples,
-            length=mapped_length(samples, ranks),
-            micro_batch=int(sampler.batch_size * sampler._acc_steps),
-            world_size=ranks,
-            seed=int(getattr(seeded, "base_seed", 0)),
-            shuffled=bool(getattr(seeded, "shuffle", hasattr(seeded, "base_seed"))),
-        )
-
-    def places(self, number: int, start: int = 0) -> npt.NDArray[np.int64]:
-        """The dataset positions of a pass in the order in which all ranks draw them.
-
-        Args:
-            number: of the pass: the trainer's epoch, from 0.
-            start: the sampler's ``consumed_samples`` in this pass.
-
-        Returns:
-            ``[length - start]``.
-        """
-        permutation = _permutation(self.seed + number, self.length) if self.shuffled else np.arange(self.length)
-        return mapped_places(np.arange(start, self.length), permutation, self.micro_batch, self.world_size, start)
+def is_mapping(sampler: Any) -> bool:
+    """Whether the trainer tells the sampler each trainer epoch, and where to begin in it, as it does with these."""
+    return isinstance(sampler, (_DISTRIBUTED, _ON_ONE_RANK))
 
 
-def _permutation(seed: int, length: int) -> npt.NDArray[np.int64]:
-    """``paddle.randperm`` under a seed, on the device that the sampler uses; the run's random state stays as it is."""
+def rule_of(sampler: Any, samples: int) -> PassRule | None:
+    """The rule of such a sampler; None where a subclass, or another sampler within it, has an order of its own.
+
+    Args:
+        sampler: one that :func:`is_mapping`.
+        samples: ``len(dataset)``, as many as there are ranks or more.
+    """
+    is_distributed, kind = isinstance(sampler, _DISTRIBUTED), type(sampler)
+    own = _DISTRIBUTED if is_distributed else _ON_ONE_RANK
+    if kind.__iter__ is not own.__iter__ or kind.set_epoch is not own.set_epoch or sampler._acc_steps != 1:
+        return None
+    if is_distributed:
+        return PassRule.dealt(samples, int(sampler.nranks), bool(sampler.shuffle), int(sampler.base_seed))
+    inner = sampler.sampler
+    if type(inner) not in (_SEEDED, paddle.io.SequenceSampler) or len(inner) != samples:
+        return None
+    return PassRule.dealt(samples, 1, type(inner) is _SEEDED, int(getattr(inner, "base_seed", 0)))
+
+
+def _permutation(seed: int, length: int) -> npt.NDArray[Any]:
+    """``paddle.randperm`` under a seed, on the device that the sampler uses; the run's random state stays as it is.
+
+    A loader shuffles in a thread of its own, but is done when the first batch of a trainer epoch is there: this is
+    called before it starts, and afterwards.
+    """
     device_state = paddle.get_rng_state()
     cpu = paddle.framework.core.default_cpu_generator()
     cpu_state = cpu.get_state()
     try:
         paddle.seed(seed)
-        found: npt.NDArray[np.int64] = paddle.randperm(length).numpy()
+        found: npt.NDArray[Any] = paddle.randperm(length).numpy()
     finally:
         paddle.set_rng_state(device_state)
         cpu.set_state(cpu_state)
-    return found
+    return found.astype(np.uint32) if length < 1 << 32 else found
+
+
+PERMUTATIONS["paddleformers"] = _permutation

@@ -1,15 +1,22 @@
-"""An index as the samplers of ``paddle.io`` read it: pass after pass, each in an order of its own where they shuffle.
+"""An index as a sampler that knows trainer epochs reads it: pass after pass, each in an order of its own if shuffled.
 
-The rule is that of ``BatchSampler`` and ``DistributedBatchSampler`` (paddle/io/dataloader/batch_sampler.py,
-paddlepaddle 3.3.1). Positions of the index are listed once, and the first ones once more, so that all ranks have as
+The rule of ``paddle.io``'s ``BatchSampler`` and ``DistributedBatchSampler`` (paddle/io/dataloader/batch_sampler.py,
+paddlepaddle 3.3.1): positions of the index are listed once, and the first ones once more, so that all ranks have as
 many; the list is shuffled with ``numpy.random.RandomState(epoch)``, where ``epoch`` is the trainer's, from 0. Batches
-are cut from the list one after the other, rank by rank. Positions of the run number the entries of all lists, one
-after the other: position ``p`` is entry ``p % length`` of pass ``p // length``.
+are cut from the list one after the other, rank by rank.
+
+The rule of ``MappingBatchSampler`` and ``MappingDistributedBatchSampler`` (utils/batch_sampler.py, paddleformers
+1.2.0): the last positions are left out, so that all ranks have as many; the others are put in the order of
+``paddle.randperm`` under ``seed + epoch``. Of ``D`` ranks each takes every ``D``-th entry of the list.
+
+By either rule a microbatch of all ranks is a run of the list. Positions of the run number the entries of all lists,
+one after the other: position ``p`` is entry ``p % length`` of pass ``p // length``.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,24 +28,61 @@ MOST_PASSES = 1_000
 """More passes over a sample index are not followed."""
 
 
+SamplerKind = Literal["paddle.io", "paddleformers"]
+"""Whose sampler it is."""
+
+
+def _in_order(length: int) -> npt.NDArray[Any]:
+    return np.arange(length, dtype=np.uint32 if length < 1 << 32 else np.int64)
+
+
+def _numpy_permutation(seed: int, length: int) -> npt.NDArray[Any]:
+    listed = _in_order(length)
+    # The host shuffles a list; an array is shuffled alike.
+    np.random.RandomState(seed).shuffle(listed)
+    return listed
+
+
+PERMUTATIONS: dict[SamplerKind, Callable[[int, int], npt.NDArray[Any]]] = {"paddle.io": _numpy_permutation}
+"""How each kind shuffles: seed and length -> ``[length]``. That of PaddleFormers is paddle's, which this room does not
+know: the host's room puts it in here."""
+
+
 @dataclass(frozen=True)
 class PassRule:
-    """How a sampler of ``paddle.io`` lists the positions of an index in each pass."""
+    """How a sampler lists the positions of an index in each pass."""
 
     samples: int
     """n: positions of the index, ``len(dataset)``."""
     length: int
-    """Entries of the list: n, made up to a multiple of the world size."""
+    """Entries of the list: n, made up to a multiple of the world size, or cut down to one."""
     shuffled: bool
+    kind: SamplerKind = "paddle.io"
+    seed: int = 0
+    """A pass is shuffled under this and its number."""
 
     @classmethod
     def of(cls, samples: int, world_size: int, shuffled: bool) -> "PassRule":
-        """The rule of a sampler that divides ``samples`` among ``world_size`` ranks."""
+        """The rule of a sampler of ``paddle.io`` that divides ``samples`` among ``world_size`` ranks."""
         return cls(samples, -(-samples // world_size) * world_size, shuffled)
 
+    @classmethod
+    def dealt(cls, samples: int, world_size: int, shuffled: bool, seed: int) -> "PassRule":
+        """The rule of a sampler of PaddleFormers that deals ``samples`` out to ``world_size`` ranks.
+
+        Raises:
+            IndexMismatchError: there are fewer samples than ranks, so that it reads nothing.
+        """
+        return cls(samples, samples // world_size * world_size, shuffled, "paddleformers", seed if shuffled else 0)
+
     def __post_init__(self) -> None:
-        if not 0 < self.samples <= self.length:
-            raise IndexMismatchError(f"{self}: expected 0 < samples <= length")
+        if min(self.samples, self.length) < 1:
+            raise IndexMismatchError(f"{self}: expected one sample or more, and as many ranks at most")
+
+    @property
+    def deals(self) -> bool:
+        """Whether of D ranks each takes every D-th entry of a microbatch, rather than a run of them."""
+        return self.kind == "paddleformers"
 
     def places(self, number: int) -> npt.NDArray[Any]:
         """``[length]``: the positions of the index in the order of a pass, counted from 0."""
@@ -79,11 +123,9 @@ class PassRule:
 
 @functools.lru_cache(maxsize=2)  # a log window seldom reaches from one pass into a third
 def _places(rule: PassRule, number: int) -> npt.NDArray[Any]:
-    listed: npt.NDArray[Any] = np.arange(rule.length, dtype=np.uint32 if rule.length < 1 << 32 else np.int64)
+    shuffled = rule.shuffled
+    listed = PERMUTATIONS[rule.kind](rule.seed + number, rule.length) if shuffled else _in_order(rule.length)
     listed %= rule.samples
-    if rule.shuffled:
-        # The host shuffles a list; an array is shuffled alike.
-        np.random.RandomState(number).shuffle(listed)
     listed.flags.writeable = False
     return listed
 
@@ -125,7 +167,9 @@ class PassesIndex:
             if number:
                 found += [Boundary(start, epochs, dataset) for dataset, epochs in enumerate(before)]
             found += [
-                Boundary(start + one.position, before[one.dataset] + one.from_epoch, one.dataset) for one in inner
+                Boundary(start + one.position, before[one.dataset] + one.from_epoch, one.dataset)
+                for one in inner
+                if one.position < self.rule.length  # the last positions may never be drawn
             ]
         return tuple(found)
 

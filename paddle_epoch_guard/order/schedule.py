@@ -4,7 +4,8 @@ Microbatch ``m``, counted from where the sampler starts, gives rank ``r`` the po
 ``start + m*b*D + r*b + [0, b)``. What is left over at the end goes, where ``drop_last`` is off, to *every* rank with
 ``paddlenlp.utils.batch_sampler.DistributedBatchSampler`` (3.0.0b4), and is divided among the ranks with the samplers
 of ``paddle.io`` (3.3.1), whose positions are numbered on from one pass to the next: see
-:mod:`paddle_epoch_guard.index.passes`.
+:mod:`paddle_epoch_guard.index.passes`. Those of PaddleFormers' base Trainer (1.2.0) do the same, but deal them out:
+rank ``r`` draws ``start + m*b*D + r + D * [0, b)``.
 
 Microbatches for which no whole step is left at the end of a trainer epoch are drawn all the same: their gradients go
 into the next step, the first of the next trainer epoch, and so do their positions here (paddlenlp/trainer/trainer.py,
@@ -56,8 +57,10 @@ class Piece:
     keeps_tail: bool = False
     """Whether an incomplete last microbatch is drawn (``drop_last`` off): by every rank whole."""
     is_pass: bool = False
-    """Whether this is one pass of a sampler of ``paddle.io``, which divides an incomplete last microbatch among the
-    ranks, and after whose last whole step the next pass follows."""
+    """Whether this is one pass of a sampler that divides an incomplete last microbatch among the ranks, and after
+    whose last whole step the next pass follows."""
+    deals: bool = False
+    """Whether each rank takes every D-th position of a microbatch, rather than a run of them."""
     carries: int = 0
     """Microbatches left over by the piece before, which the first step of this one draws before its own."""
 
@@ -102,6 +105,8 @@ class Piece:
             if not self.is_pass:
                 return np.arange(start, self.stop, dtype=np.int64)
             each = (self.stop - start) // self.world_size
+        if self.deals:
+            return np.arange(start + rank, start + each * self.world_size, self.world_size, dtype=np.int64)
         return np.arange(start + rank * each, start + (rank + 1) * each, dtype=np.int64)
 
 

@@ -32,7 +32,7 @@ class Now:
     starts_anew: bool
     """Whether the user asked for the data to be read from its beginning (``ignore_data_skip``)."""
     passes: PassRule | None = None
-    """How a sampler of ``paddle.io`` reads; None where the pretraining sampler does."""
+    """How the sampler reads in passes; None where the pretraining sampler does."""
     written: tuple[Reorder, ...] = ()
     """In which 'rebuild' wrote the live index; none where the live index is not the one that was drawn from."""
 
@@ -89,13 +89,13 @@ def audit(then: Sidecar, now: Now) -> tuple[Finding, ...]:
 
 
 def _pass_findings(then: Sidecar, now: Now) -> list[Finding]:
-    """A sampler of ``paddle.io`` cannot be set to a position: the run goes on where the trainer does, or not."""
+    """A sampler that reads in passes begins where the trainer does: the run goes on there, or not."""
     old, new = then.passes, now.passes
     if old is None and new is None:
         return []
     why = "samples would be drawn in another order: some twice, and others not at all"
-    if old is None or new is None:
-        said = ["pretraining" if one is None else "paddle.io" for one in (old, new)]
+    if old is None or new is None or old.kind != new.kind:
+        said = ["pretraining" if one is None else one.kind for one in (old, new)]
         return [Finding("kind of sampler", said[0], said[1], "refuse", why)]
     found = [
         Finding(what, str(before), str(after), "refuse", why)
@@ -103,6 +103,7 @@ def _pass_findings(then: Sidecar, now: Now) -> list[Finding]:
             ("samples of the index", old.samples, new.samples),
             ("samples that all ranks draw in a trainer epoch", old.length, new.length),
             ("shuffle of the sampler", old.shuffled, new.shuffled),
+            ("seed of the sampler", old.seed, new.seed),
         )
         if before != after
     ]

@@ -147,7 +147,7 @@ class Sidecar:
     datasets: tuple[DatasetRecord, ...]
     blend: BlendRecord | None = None
     passes: PassRule | None = None
-    """How a sampler of ``paddle.io`` reads; None where the pretraining sampler does."""
+    """How the sampler reads in passes; None where the pretraining sampler does."""
     epoch_losses: tuple[EpochLoss, ...] = ()
     windows: tuple[Window, ...] = ()
     """The latest, for a boundary whose two sides lie on both sides of an interruption."""
