@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import paddle
 from paddle.distributed.fleet.meta_parallel import tensor_parallel
-from paddlenlp.data import dist_dataloader
-from paddlenlp.trainer import Trainer
 
 import training
 from corpora import build_train
+from hosts import NAME, Trainer
 from paddle_epoch_guard import EpochGuardCallback
+from paddle_epoch_guard.host import library
 from paddle_epoch_guard.index import PassesIndex
 from pretraining import PretrainingTrainer
 from training import arguments, train
@@ -38,6 +38,7 @@ def data_loader(dataset, feed_list, places, return_list, *others):
 
 def mend_tensor_parallelism():
     """What stands in the way of DistDataLoader with this paddlepaddle, and of tensor parallelism on a CPU."""
+    dist_dataloader = library.part("data.dist_dataloader")
     # Its check refuses a CPU; DistDataLoader has already given all ranks their inputs.
     tensor_parallel.broadcast_input_data = lambda hcg, *inputs, **named: (inputs, named)
     dist_dataloader.paddle = SimpleNamespace(
@@ -58,7 +59,10 @@ def followed(guard, rank, first_step, last_step):
 
 def main(folder, prefix, cache_of_rank_1, changes, resume=None):
     place = paddle.distributed.ParallelEnv()
-    mend_tensor_parallelism()
+    if NAME == "paddlenlp":
+        mend_tensor_parallelism()
+    else:  # waits for a device before a step of several microbatches, which a CPU is not taken for
+        paddle.device.synchronize = lambda: None
     cache = folder / "cache" if place.rank == 0 else Path(cache_of_rank_1)
     changes = json.loads(changes)
     then = changes.pop("then", None)

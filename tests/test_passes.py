@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import paddle
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from corpora import JOINT, LENGTH, SEPARATED, SIZES, build_train, index_of, write_corpus
 from paddle_epoch_guard.errors import IndexMismatchError
-from paddle_epoch_guard.index import Boundary, PassesIndex, PassRule
+from paddle_epoch_guard.index import Boundary, PassesIndex, PassRule, passes
 from paddle_epoch_guard.ledger import trace
 from paddle_epoch_guard.order import Piece, PositionMap, Schedule, passes_ahead
 
@@ -52,9 +53,63 @@ def test_every_rank_draws_what_the_real_sampler_gives_it(
     assert {step: schedule.position_after(step) for step in ends} == ends
 
 
-@given(samples=st.integers(1, 60), ranks=st.integers(1, 7), shuffled=st.booleans(), number=st.integers(0, 3))
-def test_where_a_pass_draws_a_position_is_the_inverse_of_what_it_draws(samples, ranks, shuffled, number):
-    rule = PassRule.of(samples, ranks, shuffled)
+@pytest.fixture(scope="module", autouse=True)
+def another_permutation():
+    """In the place of paddle's: the room knows none, and takes any."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(passes.PERMUTATIONS, "paddleformers", permuted)
+        passes._places.cache_clear()
+        yield
+    passes._places.cache_clear()
+
+
+def permuted(seed, length):
+    return np.random.default_rng(seed).permutation(length)
+
+
+def dealt(permutation, micro_batch, ranks, start, drop_last):
+    """What each rank draws of a pass, batch by batch, by the words of the rule."""
+    by_rank = [permutation[rank::ranks][start // ranks :] for rank in range(ranks)]
+    stop = len(by_rank[0]) // micro_batch * micro_batch if drop_last else len(by_rank[0])
+    return [[own[at : at + micro_batch] for at in range(0, stop, micro_batch)] for own in by_rank]
+
+
+@given(st.data())
+def test_every_rank_draws_what_a_sampler_that_deals_gives_it(data):
+    ranks, micro_batch = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))
+    samples, accumulation = data.draw(st.integers(ranks, 80)), data.draw(st.integers(1, 3))
+    shuffled, drop_last = data.draw(st.booleans()), data.draw(st.booleans())
+    rule = PassRule.dealt(samples, ranks, shuffled, seed=11)
+    assert rule.length == samples - samples % ranks
+    start = data.draw(st.integers(0, rule.length // ranks)) * ranks  # where a resume begins in the first pass
+    orders = [permuted(11 + number, rule.length).tolist() for number in range(2)]
+    if not shuffled:
+        orders = [list(range(rule.length))] * 2
+    by_rank = [dealt(order, micro_batch, ranks, at, drop_last) for order, at in zip(orders, (start, 0), strict=True)]
+    first = Piece(
+        1, start, micro_batch, accumulation, ranks, rule.length, keeps_tail=not drop_last, is_pass=True, deals=True
+    )
+    schedule = Schedule((first,))
+    for piece in passes_ahead(first, rule.length, 2, max_steps=10**9):
+        schedule = schedule.then(piece)
+    last = sum(piece.steps for piece in schedule.pieces)
+    for rank in range(ranks):
+        drawn = [rule.place_of(schedule.positions(step, rank)).tolist() for step in range(1, last + 1)]
+        batches = [one for each in by_rank for one in each[rank]]
+        assert sum(drawn, []) == sum(batches, [])[: len(sum(drawn, []))]
+    for step in range(1, last + 1):
+        together = sorted(p for draw in schedule.draws(step, step) for p in range(draw.start, draw.stop))
+        assert together == sorted(np.concatenate([schedule.positions(step, rank) for rank in range(ranks)]).tolist())
+
+
+RULES = st.builds(PassRule.of, st.integers(1, 60), st.integers(1, 7), st.booleans()) | st.builds(
+    PassRule.dealt, st.integers(7, 60), st.integers(1, 7), st.booleans(), st.integers(0, 3)
+)
+
+
+@given(rule=RULES, number=st.integers(0, 3))
+def test_where_a_pass_draws_a_position_is_the_inverse_of_what_it_draws(rule, number):
+    samples = rule.samples
     wanted = np.repeat(np.arange(0, samples, 2), 2)  # some twice
     which, at = rule.drawn_at(wanted, number)
     assert (rule.place_of(at) == wanted[which]).all()
@@ -101,6 +156,26 @@ def test_tokens_are_traced_through_all_passes(indices):
     assert outer.cuts.tolist() == [read.rule.length]
 
 
+def test_a_boundary_among_the_samples_that_are_left_out_is_none(indices):
+    index = indices[SEPARATED]
+    (own,) = index.boundaries
+    ranks = next(n for n in range(2, len(index)) if len(index) // n * n <= own.position)
+    read = PassesIndex(index, PassRule.dealt(len(index), ranks, False, 7), 2)
+    assert read.boundaries == (Boundary(read.rule.length, 3),)
+
+
+def test_a_rule_that_was_recorded_is_the_same_rule():
+    rule = PassRule.dealt(101, 4, True, 7)
+    assert msgspec.json.decode(msgspec.json.encode(rule), type=PassRule) == rule
+    # Of a release that knew the samplers of paddle.io only.
+    old = b'{"samples": 101, "length": 104, "shuffled": true}'
+    assert msgspec.json.decode(old, type=PassRule) == PassRule.of(101, 4, True)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(b'{"samples": 1, "length": 1, "shuffled": true, "kind": "other"}', type=PassRule)
+
+
 def test_a_rule_without_samples_is_refused():
     with pytest.raises(IndexMismatchError):
         PassRule(0, 0, False)
+    with pytest.raises(IndexMismatchError):
+        PassRule.dealt(3, 4, False, 7)

@@ -1,4 +1,4 @@
-"""PaddleFormers' own samplers against the rule that is to follow them."""
+"""PaddleFormers' own samplers against the rule that follows them."""
 
 import itertools
 
@@ -10,7 +10,8 @@ pytest.importorskip("paddleformers")
 
 from paddleformers.utils.batch_sampler import MappingBatchSampler, MappingDistributedBatchSampler
 
-from paddle_epoch_guard.host.mapping import MappingRule
+from paddle_epoch_guard.host.mapping import rule_of
+from paddle_epoch_guard.order import Piece
 
 
 class Numbers(paddle.io.Dataset):
@@ -24,12 +25,7 @@ class Numbers(paddle.io.Dataset):
         return position
 
 
-def of_all_ranks(samplers):
-    """What all ranks draw, microbatch by microbatch."""
-    return [place for batches in zip(*samplers, strict=True) for batch in batches for place in batch]
-
-
-CASES = list(itertools.product((1, 7, 24, 61), (1, 4, 5), (False, True), (False, True), (0, 3), (0, 0.4)))
+CASES = list(itertools.product((3, 7, 24, 61), (1, 4, 5), (False, True), (False, True), (0, 3), (0, 0.4)))
 
 
 @pytest.mark.parametrize("world_size", [0, 1, 2, 3])
@@ -46,13 +42,31 @@ def test_the_rule_is_that_of_the_real_samplers(world_size):
             ]
         else:
             samplers = [MappingBatchSampler(Numbers(samples), **options)]
-        rule = MappingRule.of(samplers[0], samples)
-        found = rule.places(epoch, consumed)
-        if drop_last:
-            found = found[: len(found) // (batch * ranks) * batch * ranks]
-        for sampler in samplers:
+        rule = rule_of(samplers[0], samples)
+        begin = epoch * rule.length
+        piece = Piece(
+            1, begin + consumed, batch, 1, ranks, begin + rule.length, not drop_last, is_pass=True, deals=rule.deals
+        )
+        for rank, sampler in enumerate(samplers):
             sampler.set_epoch(epoch, consumed)
-        assert of_all_ranks([list(sampler) for sampler in samplers]) == found.tolist()
+            found = [rule.place_of(piece.share(number, rank)).tolist() for number in range(piece.microbatches)]
+            assert list(sampler) == found
+
+
+class Reversed(MappingBatchSampler):
+    def __iter__(self):
+        return reversed(list(super().__iter__()))
+
+
+def test_an_order_of_its_own_is_not_taken_for_the_known_one():
+    data = Numbers(8)
+    assert rule_of(Reversed(data, batch_size=4), 8) is None
+    another = MappingBatchSampler(data, batch_size=4)
+    another.sampler = paddle.io.RandomSampler(data)
+    assert rule_of(another, 8) is None
+    several = MappingDistributedBatchSampler(data, batch_size=4, num_replicas=1, rank=0)
+    several._acc_steps = 2
+    assert rule_of(several, 8) is None
 
 
 def test_the_random_state_of_the_run_stays_as_it_is():
@@ -62,5 +76,5 @@ def test_the_random_state_of_the_run_stays_as_it_is():
     expected = paddle.rand([5]).numpy()
     paddle.seed(11)
     paddle.rand([3])
-    assert sorted(MappingRule.of(sampler, 50).places(2)) == list(range(50))
+    assert sorted(rule_of(sampler, 50).places(2)) == list(range(50))
     assert np.array_equal(paddle.rand([5]).numpy(), expected)

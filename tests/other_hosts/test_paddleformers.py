@@ -12,7 +12,6 @@ pytest.importorskip("paddleformers")
 
 import demo
 from corpora import LENGTH, SEPARATED, SIZES, build_train, index_of, write_corpus
-from hosts import Trainer
 from models import tiny_llama
 from runlog import read_scalar
 from training import arguments, read_scalars, read_texts, train
@@ -65,12 +64,3 @@ def test_a_prefix_may_be_marked_for_continued_pretraining(tmp_path):
     assert set(marked[0]) == {"text", "position_ids"}
     run = train(arguments(tmp_path, max_steps=4), marked)
     assert run.first_tokens == [[int(plain[p]["text"][0]) for p in range(at, at + 4)] for at in range(0, 16, 4)]
-
-
-def test_the_samplers_of_its_base_trainer_are_named_and_not_followed(tmp_path, host_log):
-    dataset = build_train([write_corpus(tmp_path / "corpus" / "text", SIZES)], SEPARATED, LENGTH)
-    run = train(arguments(tmp_path, max_steps=8), dataset, trainer=Trainer)
-    (told,) = host_log.warnings
-    assert "paddleformers.utils.batch_sampler.MappingBatchSampler is not one whose positions are followed" in told
-    assert read_scalars(tmp_path / "logs" / "epoch_guard", "epoch_guard/trainer_epoch")
-    assert len(run.first_tokens) == 8
