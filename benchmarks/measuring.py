@@ -5,13 +5,16 @@ both. What runs in one thread and waits for nothing is timed by the processor's 
 another process has the core.
 """
 
+import contextlib
 import math
 import multiprocessing
+import os
 import shutil
 import statistics
+import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +71,21 @@ def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """Runs it in a fresh process, whose memory is its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what the host's builders print, some of it from C++, off the screen."""
+    sys.stdout.flush()
+    screen, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+        sys.stdout.flush()
+    finally:
+        os.dup2(screen, 1)
+        os.close(screen)
+        os.close(nowhere)
 
 
 def resident(which: str) -> int:

@@ -1,7 +1,5 @@
 """Rows on the order itself: made, looked up, written, resumed."""
 
-import contextlib
-import io
 import statistics
 import subprocess
 import tempfile
@@ -9,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import MIB, Row, growth, in_own_process, in_turn, peak_memory, seconds, size_of, times
+from measuring import MIB, Row, growth, in_own_process, in_turn, peak_memory, quiet, seconds, size_of, times
 
 from paddle_epoch_guard.order import Order, Reorder
 from paddle_epoch_guard.order.permutation import ROUNDS
@@ -35,7 +33,7 @@ def host_shuffle(size: int) -> Any:
     """The host's own."""
     from paddlenlp.data.causal_dataset import _build_shuffle_idx
 
-    with contextlib.redirect_stdout(io.StringIO()):
+    with quiet():
         return _build_shuffle_idx(size, size, np.random.RandomState(1))
 
 
@@ -103,7 +101,8 @@ def _alone(size: int, rounds: int, count: int = 20_000) -> tuple[float, float]:
 def _live() -> Any:
     import sequential_lookup  # here, for it imports the host, which takes seconds
 
-    return sequential_lookup.measure()
+    with quiet():
+        return sequential_lookup.measure()
 
 
 def sequence(quick: bool) -> list[Row]:

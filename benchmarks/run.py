@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core for each, so that two 
 from measuring import Row
 from order_rows import ROWS as ORDER_ROWS
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from start_rows import ROWS as START_ROWS
 from training_rows import ROWS as TRAINING_ROWS
@@ -33,7 +34,7 @@ def table_of(rows: list[Row]) -> Table:
     for row in rows:
         met = "" if row.met is None else "[green]yes[/green]" if row.met else "[red]no[/red]"
         cells = (row.what, row.peer, row.figure, row.theirs, row.ratio, row.target, met, row.growth, row.limit)
-        table.add_row(*cells)
+        table.add_row(*(cell if cell is met else escape(cell) for cell in cells))
     return table
 
 
@@ -51,7 +52,11 @@ def main() -> None:
             rows = ROWS[name](given.quick)
             found += rows
             for row in rows:
-                progress.print(f"    {row.what}: {row.figure}; {row.peer}: {row.theirs}; {row.ratio}", soft_wrap=True)
+                progress.print(
+                    f"    {row.what}: {row.figure}; {row.peer}: {row.theirs}; {row.ratio}",
+                    soft_wrap=True,
+                    markup=False,
+                )
         except Exception:
             progress.print_exception()
             failed.append(name)

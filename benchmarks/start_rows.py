@@ -1,8 +1,6 @@
 """Rows on what is done once: planning, starting, tracing, rebuilding. On an index that the host itself has built."""
 
-import contextlib
 import functools
-import io
 import os
 import resource
 import subprocess
@@ -15,7 +13,21 @@ from typing import Any
 
 import exposure
 import numpy as np
-from measuring import CPU, MIB, WALL, Row, growth, has_room, in_own_process, in_turn, resident, seconds, size_of, times
+from measuring import (
+    CPU,
+    MIB,
+    WALL,
+    Row,
+    growth,
+    has_room,
+    in_own_process,
+    in_turn,
+    quiet,
+    resident,
+    seconds,
+    size_of,
+    times,
+)
 
 from paddle_epoch_guard.files import written_whole
 from paddle_epoch_guard.index import Description, IndexLayout
@@ -82,7 +94,7 @@ def _prepare(folder: str, samples: int, imported: float) -> Prepared:
     tokens = int(sizes.sum(dtype=np.int64))
     asked = IndexLayout.of(tokens, LENGTH, tokens * 3 // 2 // LENGTH).samples_requested
     start = CPU()
-    with contextlib.redirect_stdout(io.StringIO()):
+    with quiet():
         _build_index_mappings(
             "train", prefix, np.arange(documents, dtype=np.int32), read_sizes(prefix), SPLIT, asked, LENGTH, 1, False,
             data_cache_path=f"{folder}/index-cache",
@@ -121,7 +133,7 @@ def _host_starts(one: Prepared) -> float:
     described = one.description
 
     def host() -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with quiet():
             _build_index_mappings(
                 "train", one.prefix, np.arange(one.documents, dtype=np.int32), read_sizes(one.prefix), SPLIT,
                 described.samples_requested, LENGTH, described.seed, False, data_cache_path=str(one.cache),
