@@ -154,7 +154,7 @@ def callback(quick: bool) -> list[Row]:
 
 
 def _trained(cases: list[dict[str, Any]], pairs: int, steps: int) -> list[list[tuple[float, float]]]:
-    # As in a script: a process that was spawned would spawn its loader's workers too, and the host's data do not pickle.
+    # As in a script: a spawned process would spawn its loader's workers too, and the host's data do not pickle.
     multiprocessing.set_start_method("fork", force=True)
     return [_train(options, pairs, steps) for options in cases]
 

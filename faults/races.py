@@ -254,26 +254,27 @@ def _rank(folder: Path, looks: int, place: tuple[int, list[str]]) -> None:
     rank = become_rank(place)
     import paddle
 
-    from paddle_epoch_guard import files, host, startup
+    from paddle_epoch_guard import checkpoint, files, host
     from paddle_epoch_guard.errors import EpochGuardError
 
     paddle.distributed.init_parallel_env()
     files.PATIENCE = 5.0
     left = looks
 
-    def look(step: int, candidates: Any) -> Any:
+    def look(checkpoint: Path, step: int) -> Any:
         nonlocal left
         left -= 1
         return None if rank == 1 and left >= 0 else "a sidecar"
 
-    startup.find_sidecar = look  # type: ignore[assignment]
+    host.find_checkpoint = lambda candidates: folder  # type: ignore[assignment]
+    checkpoint.read_sidecar = look  # type: ignore[assignment]
 
     class State:
         global_step = 10
 
     stamp = host.Stamp("run", "part", 10, unified_from=0, repaired=True)
     try:
-        found = "found" if startup._agreed_sidecar(None, State, stamp, ()) == "a sidecar" else "lost"
+        found = "found" if checkpoint.agreed_sidecar(None, State, stamp, ()) == "a sidecar" else "lost"
     except EpochGuardError as refused:
         found = str(refused)
     (folder / f"said-{rank}").write_text(found)

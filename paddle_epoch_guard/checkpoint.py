@@ -1,0 +1,132 @@
+"""The checkpoint that a run resumes from: its sidecar, and whether it is the one that the trainer loaded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from paddle_epoch_guard import host
+from paddle_epoch_guard.agreement import the_one, together
+from paddle_epoch_guard.errors import (
+    EpochGuardError,
+    RankMismatchError,
+    ResumeMismatchError,
+    SidecarError,
+)
+from paddle_epoch_guard.files import waited_for
+from paddle_epoch_guard.resume import (
+    DatasetRecord,
+    Sidecar,
+    read_sidecar,
+)
+
+
+def agreed_sidecar(args: Any, state: Any, stamp: host.Stamp | None, candidates: Sequence[Any]) -> Sidecar | None:
+    """The sidecar of the checkpoint that all ranks resume from; None where there is none. Collective.
+
+    Where the run cannot go on without one it is waited for: a file system may show it late.
+
+    Raises:
+        RankMismatchError: the ranks resume at different steps, or from different sidecars.
+        ResumeMismatchError: the trainer may begin anew from the weights of half a checkpoint.
+        SidecarError: the sidecar found is damaged, of an unknown version, or of another step.
+    """
+    step = state.global_step
+    is_needed = step > 0 and stamp is not None and stamp.repaired
+
+    def look() -> Sidecar | None:
+        if step == 0:
+            _refuse_half_a_checkpoint(args, candidates)
+            return None
+        checkpoint = host.find_checkpoint(candidates)
+        return None if checkpoint is None else read_sidecar(checkpoint, step)
+
+    def look_together() -> tuple[Sidecar | None] | None:
+        found = together(look, must_succeed=True)
+        by_rank = host.gather_numbers([step, is_needed])
+        steps = sorted(set(by_rank[:, 0].tolist()))
+        if len(steps) > 1:
+            raise RankMismatchError(
+                f"the ranks resume at different steps: {', '.join(map(str, steps))}. Give all the same checkpoint"
+            )
+        sidecar = the_one(found)
+        return None if sidecar is None and by_rank[:, 1].any() else (sidecar,)
+
+    found = waited_for(look_together)
+    return None if found is None else found[0]
+
+
+def _refuse_half_a_checkpoint(args: Any, candidates: Sequence[Any]) -> None:
+    """Whether the trainer may have loaded weights that have seen data, and begin at step 0 all the same.
+
+    It does so where a checkpoint has no record of the trainer's state (`_inner_training_loop` in
+    paddlenlp/trainer/trainer.py, 3.0.0b4): saving it was interrupted.
+
+    Raises:
+        ResumeMismatchError: there is such a checkpoint, and it is the one that would be resumed from.
+    """
+    if args.ignore_load_lr_and_optim:
+        return
+    named = next((Path(one) for one in candidates[:2] if isinstance(one, (str, Path)) and Path(one).is_dir()), None)
+    folder = named or (None if args.overwrite_output_dir else host.newest_checkpoint(args))
+    if folder is not None and host.find_checkpoint([folder]) is None:
+        raise ResumeMismatchError(
+            f"{folder}: no record of the trainer's state in it: saving it was interrupted. Resumed from it, the "
+            "trainer begins at step 0 with the weights in it, and draws what these have seen again. Resume from an "
+            "earlier checkpoint. If the run is to begin anew, move this folder away, or set --overwrite_output_dir"
+        )
+
+
+def check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, candidates: Sequence[Any]) -> None:
+    """Whether the sidecar that was found belongs to the checkpoint that the trainer loaded.
+
+    Raises:
+        SidecarError: it is of another run, part or checkpoint, or the run cannot go on without one.
+    """
+    looked = ", ".join(str(one) for one in candidates if one)
+    name_it = (
+        f"It was looked for in: {looked}. Name the checkpoint that the trainer loads: "
+        "EpochGuardCallback(resume_from_checkpoint=...)"
+    )
+    if sidecar is None:
+        if stamp is not None and stamp.repaired:
+            what = "has drawn otherwise than the host would by itself"
+            if stamp.unified_from is not None:
+                what = f"began a unified order at position {stamp.unified_from}"
+            raise SidecarError(
+                f"the run {what}, and no epoch_guard.json of its checkpoint was found: without it samples would be "
+                f"drawn twice and others lost. {name_it}"
+            )
+    elif stamp is None:
+        raise SidecarError(
+            "the trainer loaded a checkpoint that was saved without the guard; the epoch_guard.json that was found "
+            f"is another's. {name_it}"
+        )
+    elif stamp.run != sidecar.run:
+        raise SidecarError(f"the epoch_guard.json that was found is not of the run that the trainer loaded. {name_it}")
+    elif (stamp.part, stamp.step) != (sidecar.part, step):
+        raise SidecarError(
+            "the epoch_guard.json that was found is older than the checkpoint that the trainer loaded, or of another: "
+            "the checkpoint was written by a part of the run in which the guard was off, or was interrupted before "
+            f"its own was written. {name_it}. Or resume from an earlier checkpoint"
+        )
+
+
+def trainer_record(candidates: tuple[Any, ...]) -> dict[str, Any] | None:
+    """What the trainer itself wrote of the checkpoint; None where it is not to be had."""
+    checkpoint = host.find_checkpoint(candidates)
+    return None if checkpoint is None else host.trainer_record(checkpoint)
+
+
+def earlier(live: tuple[DatasetRecord, ...], loader: host.Loader, candidates: tuple[Any, ...]) -> Sidecar | None:
+    """The record of the run whose weights are taken; None where it is not known, or drew from another index."""
+    checkpoint = host.find_checkpoint(candidates)
+    if checkpoint is None:
+        return None
+    record = host.trainer_record(checkpoint) or {}
+    try:
+        found = read_sidecar(checkpoint, int(record.get("global_step", -1)))
+    except EpochGuardError:
+        return None  # nothing but the exposure rests on it
+    if found is None or (found.datasets, found.passes) != (live, loader.passes) or found.reorders:
+        return None
+    return found
