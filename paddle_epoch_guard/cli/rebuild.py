@@ -1,10 +1,10 @@
 """``rebuild``: a unified order written out as a plain index, for hosts without the guard."""
 
 import contextlib
+import functools
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -21,6 +21,7 @@ from paddle_epoch_guard.index.folder import IndexFiles, choose
 from paddle_epoch_guard.index.opened import Opened, open_index
 from paddle_epoch_guard.order import Order, Reorder
 from paddle_epoch_guard.order.materialise import blocks_of, host_order, note_of, read_note, write_header
+from paddle_epoch_guard.progress import Tell, progress_bar
 
 Advance = Callable[[int], None]
 """Told the bytes written since the last time."""
@@ -68,8 +69,8 @@ def rebuild(
     sources = (files, *opened.parts)
     refuse_inside(output, sources)
     begun = begin(opened, from_position, stop, mix.value, seed)
-    with _progress(as_json) as started:
-        written = write_cache(opened, begun, output, started)
+    with progress_bar("writing", quiet=as_json) as tell:
+        written = write_cache(opened, begun, output, functools.partial(_counted, tell))
     found = {
         "output": str(output),
         "format": files.kind.format,
@@ -227,23 +228,16 @@ def _write(order: Order, stream: BinaryIO, advance: Advance) -> None:
         advance(block.nbytes)
 
 
-@contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int], Advance]]:
-    """A bar on a terminal, and nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _: lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+def _counted(tell: Tell, total: int) -> Advance:
+    """Takes bytes as they are written, and tells the share that is done."""
+    done = 0
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        tell(done / max(total, 1))
 
-        def started(total: int) -> Advance:
-            task = bar.add_task("writing", total=total)
-            return lambda count: bar.advance(task, count)
-
-        yield started
+    return advance
 
 
 def _shadow(opened: Opened, output: Path) -> str | None:
