@@ -77,7 +77,7 @@ class PassRule:
 
     def __post_init__(self) -> None:
         if min(self.samples, self.length) < 1:
-            raise IndexMismatchError(f"{self}: expected one sample or more, and as many ranks at most")
+            raise IndexMismatchError(f"{self}: expected at least one sample for each rank")
 
     @property
     def deals(self) -> bool:

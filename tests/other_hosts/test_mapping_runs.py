@@ -287,13 +287,14 @@ def test_an_order_of_its_own_is_not_taken_for_the_known_one(tmp_path, dataset, h
 
 
 @pytest.mark.parametrize("resume", [None, 3])
-def test_of_an_ordinary_dataset_what_is_left_over_does_not_count_twice(tmp_path, resume):
+@pytest.mark.parametrize("trainer", [Trainer, OrderOfItsOwn])
+def test_of_an_ordinary_dataset_what_is_left_over_does_not_count_twice(tmp_path, trainer, resume):
     """Two steps of four microbatches, and two over. At a resume none is read that was done: none is passed over."""
     samples = [{"text": np.arange(1, 10)} for _ in range(40)]  # each of one loss
     args = arguments(tmp_path, num_train_epochs=3, gradient_accumulation_steps=4, save_strategy="steps", save_steps=3)
-    run = train(args, samples, trainer=Trainer)
+    run = train(args, samples, trainer=trainer)
     if resume is not None:
-        run = train(args, samples, trainer=Trainer, resume=str(tmp_path / "run" / "checkpoint-3"))
+        run = train(args, samples, trainer=trainer, resume=str(tmp_path / "run" / "checkpoint-3"))
     # The trainer divides six microbatches by four.
     assert [step for step, loss in run.losses.items() if loss > 4.6e-3] == ([5] if resume else [3, 5])
     for epoch in (1, 2, 3) if resume is None else (2, 3):
