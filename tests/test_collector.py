@@ -313,7 +313,7 @@ def test_two_ranks_fall_back_together(tmp_path, dataset):
 @pytest.mark.parametrize(("process", "adds"), [(0, True), (1, False), (2, True), (3, False)])
 def test_of_the_processes_that_draw_the_same_samples_one_adds_its_losses(monkeypatch, dataset, process, adds):
     """Two data ranks of two processes each, as under tensor parallelism."""
-    rows = np.array([[0, 1], [0, 1], [1, 1], [1, 1]])
+    rows = np.array([[rank, 1, 1, 2, 0] for rank in (0, 0, 1, 1)])  # each reads data, has one layer, and no fault
     sent = []
     monkeypatch.setattr(host, "gather_numbers", lambda own: rows)
     monkeypatch.setattr(host, "process", lambda: process)
@@ -325,15 +325,18 @@ def test_of_the_processes_that_draw_the_same_samples_one_adds_its_losses(monkeyp
     samples = collate([dataset[p] for p in (0, 1)])
     loss, _ = model(*(paddle.to_tensor(samples[name].astype("int64")) for name in ("input_ids", "labels")))
     collector.window(1, 1, float(loss))
-    assert bool(sent[0].any()) == adds
+    *sums, surplus, fault = sent[0].tolist()
+    assert any(sums) == adds
+    assert (surplus, fault) == (float(process == 0), 0.0)
     collector.close()
 
 
 def test_where_one_process_has_no_hooks_no_losses_are_collected(monkeypatch, dataset):
-    monkeypatch.setattr(host, "gather_numbers", lambda own: np.array([own, [0, -1]]))
+    monkeypatch.setattr(host, "gather_numbers", lambda own: np.array([own, [0, 1, 0, own[3], 1]]))
+    monkeypatch.setattr(host, "told_by", lambda rank, own: f"a fault on rank {rank}")
     source = IndexEpochs(index_of(dataset), Schedule((Piece(1, 0, 2, 1, 1, stop=100),)))
     collector = LossCollector(KnownLosses(), source, rank=0, ranks=1)
-    assert "no unreduced token-loss layer" in collector.agree()
+    assert collector.agree() == "a fault on rank 1"
     assert not collector.is_open
 
 
