@@ -4,6 +4,7 @@ PYTHON ?= python3
 MODEL ?= ngram
 OUTPUT ?= demo-output
 HOST ?= paddlenlp
+WORKERS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 FORMERS_READY := .venv-paddleformers/.ready
@@ -58,7 +59,7 @@ bench: $(READY) $(BENCH_READY)
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-paddleformers: $(FORMERS_READY)
 	.venv-paddleformers/bin/python -m pytest tests/other_hosts

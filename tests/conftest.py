@@ -52,3 +52,10 @@ def demo(tmp_path_factory):
     done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder, done.stdout
+
+
+def pytest_collection_modifyitems(items):
+    """Tests of a file run one after the other in one process; so do all that look at the demo, which runs once."""
+    for item in items:
+        group = "demo" if "demo" in getattr(item, "fixturenames", ()) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
