@@ -38,8 +38,8 @@ class Loader:
     passed_over: int = 0
     """Batches that the trainer reads and throws away where it resumes."""
     passes: PassRule | None = None
-    """How the sampler reads the dataset in each trainer epoch, where it is one of ``paddle.io`` or of PaddleFormers' base
-    Trainer; None where another one does."""
+    """How the sampler reads the dataset in each trainer epoch; None where it is neither one of ``paddle.io`` nor of
+    PaddleFormers' base Trainer."""
     trainer_epochs: int = 1
     """The trainer epoch, from 1, with which such a run ends."""
     reads_once: bool = False

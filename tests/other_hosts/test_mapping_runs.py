@@ -133,6 +133,23 @@ def test_the_base_trainer_is_followed_through_three_trainer_epochs(
         assert host_log.warnings == []
 
 
+def test_accumulation_that_the_trainer_lowers_is_the_one_that_is_followed(tmp_path, dataset):
+    guard = EpochGuardCallback()
+    args = arguments(tmp_path, num_train_epochs=2, gradient_accumulation_steps=80)
+    run = train(args, dataset, trainer=Trainer, callbacks=[guard])
+    assert (run.steps, args.gradient_accumulation_steps) == (2, 51)  # a step is a trainer epoch
+    assert len(drawn(run)) == 2 * SAMPLES
+    assert followed(guard, dataset, 1, 2) == drawn(run)
+
+
+def test_skipped_steps_pass_over_what_was_left_over_too(tmp_path, dataset):
+    guard = EpochGuardCallback()
+    args = arguments(tmp_path, num_train_epochs=2, gradient_accumulation_steps=4, skip_data_intervals=[[11, 13]])
+    run = train(args, dataset, trainer=Trainer, callbacks=[guard])
+    trained = [step for step in range(1, 25) if not 11 <= step <= 13]
+    assert drawn(run) == sum((followed(guard, dataset, step, step) for step in trained), [])
+
+
 @pytest.mark.parametrize("accumulation", [1, 4])
 def test_the_exposure_of_three_trainer_epochs_is_exact(tmp_path, dataset, accumulation):
     guard = EpochGuardCallback()
