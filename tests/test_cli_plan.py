@@ -358,7 +358,7 @@ def test_a_wrong_call_says_so_in_one_line_and_writes_nothing(corpus, monkeypatch
         (lambda raw: raw[:18] + bytes(8) + raw[26:], "has no documents"),
         (None, "no such file"),
     ],
-    ids=str,
+    ids=lambda one: one if isinstance(one, str) else "file",
 )
 def test_a_corpus_that_is_none_is_refused_by_name(tmp_path, broken, said):
     prefix = corpora.write_corpus(tmp_path / "text", corpora.SIZES)
