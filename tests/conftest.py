@@ -54,6 +54,7 @@ def demo(tmp_path_factory):
     return folder, done.stdout
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own reads the mark
 def pytest_collection_modifyitems(items):
     """Tests of a file run one after the other in one process; so do all that look at the demo, which runs once."""
     for item in items:
