@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from paddle_epoch_guard import files
 
@@ -45,18 +46,19 @@ def host_log():
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory):
-    """A folder in which the demo was run, as ``make demo`` runs it, and what it printed."""
-    folder = tmp_path_factory.mktemp("demo")
+def demo(tmp_path_factory, worker_id):
+    """A folder in which the demo was run, as ``make demo`` runs it, and what it printed.
+
+    It runs once, whichever of the processes that share the tests comes first; the others wait for it.
+    """
+    alone = worker_id == "master"
+    folder = tmp_path_factory.mktemp("demo") if alone else tmp_path_factory.getbasetemp().parent / "demo"
+    folder.mkdir(exist_ok=True)
+    printed = folder / "printed.txt"
     script = Path(__file__).parent.parent / "examples" / "demo.py"
-    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder, done.stdout
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist's own reads the mark
-def pytest_collection_modifyitems(items):
-    """Tests of a file run one after the other in one process; so do all that look at the demo, which runs once."""
-    for item in items:
-        group = "demo" if "demo" in getattr(item, "fixturenames", ()) else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+    with FileLock(folder / "lock"):
+        if not printed.exists():
+            done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr[-4000:]
+            printed.write_text(done.stdout)
+    return folder, printed.read_text()
