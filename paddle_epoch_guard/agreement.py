@@ -50,6 +50,12 @@ def together(work: Callable[[], _T], must_succeed: bool) -> _T:
         outcome = _WRONG_CALL if isinstance(found, ArgumentsError) else _DOUBT
     except Exception as found:
         said, outcome = (Exception, f"{type(found).__name__}: {found}"), _FAULT
+        if must_succeed and isinstance(found, OSError):  # of the user's disk, not of this package
+            why = (
+                f"{found.filename or 'a file'}: {found.strerror or found}. Free the disk, or make the folder writable"
+            )
+            doubt, outcome = EpochGuardError(why), _DOUBT
+            said = EpochGuardError, why
     outcomes = host.gather_numbers([outcome])[:, 0]
     worst = int(outcomes.max())
     if worst == _FINE:

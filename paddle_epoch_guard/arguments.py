@@ -69,7 +69,8 @@ class EpochGuardArguments:
         default="error",
         metadata={
             "help": "When the sample index contradicts its description or its corpus, or a resumed run is not the "
-            "one that was interrupted. error: stop before the first step. warn: say so and train without the guard.",
+            "one that was interrupted. error: stop before the first step. warn: say so; a resumed run goes on in the "
+            "host's present order, one whose index is in doubt without the guard.",
             "choices": ON_MISMATCH,
         },
     )

@@ -93,6 +93,8 @@ class LossCollector:
         Returns:
             The sums over all ranks, and None; or None and why they cannot be had.
         """
+        if self.source is not None:  # passes may have been added
+            self._places = EpochPlaces(self.source.index.epochs)
         told = fault = self._fault
         sums, surplus = self._nothing(), 0.0
         if not told:

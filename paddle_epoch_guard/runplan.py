@@ -24,6 +24,7 @@ class Agreed:
     blend: BlendRecord | None = None
     passes: PassRule | None = None
     repaired: bool = False
+    knows_ranks: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class RunPlan:
             return Agreed()
         return Agreed(
             self.schedule, self.crossings, tuple(sorted(self.closing)), self.decision.reorders, self.datasets,
-            self.blend, self.loader.passes, self.repaired,
+            self.blend, self.loader.passes, self.repaired, self.loader.knows_ranks,
         )  # fmt: skip
 
     def follow(self, agreed: Agreed) -> "RunPlan":
@@ -90,6 +91,7 @@ class RunPlan:
             return self
         return replace(
             self,
+            loader=replace(self.loader, knows_ranks=agreed.knows_ranks),
             schedule=agreed.schedule,
             crossings=agreed.crossings,
             closing=frozenset(agreed.closing),

@@ -75,7 +75,8 @@ def prepare(
     try:
         sidecar = agreed_sidecar(args, state, stamp, candidates)
         if state.global_step > 0:
-            check_stamp(stamp, state.global_step, sidecar, candidates)
+            # Machines that share no disk may have records of different parts of the run.
+            together(lambda: check_stamp(stamp, state.global_step, sidecar, candidates), must_succeed=True)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
         at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
         read = together(lambda: _read(arguments, args, state, dataloader, sidecar, candidates), must_succeed=at_stake)
@@ -88,8 +89,10 @@ def prepare(
         plan = together(lambda: _plan(start, open_parts(start, wanted)), must_succeed=at_stake)
         plan = plan.follow(compare(plan.agreed))
         part = host.told_by(0, uuid.uuid4().hex)
+        earlier_run = host.told_by(0, plan.earlier)  # its sidecar may lie on the first rank's disk alone
         repaired = plan.repaired or (stamp is not None and stamp.repaired)
-        return replace(plan, run=part if stamp is None else stamp.run, part=part, repaired=repaired)
+        run = part if stamp is None else stamp.run
+        return replace(plan, run=run, part=part, repaired=repaired, earlier=earlier_run)
     except ArgumentsError:
         raise
     except EpochGuardError as doubt:
@@ -286,7 +289,8 @@ def _refuse_to_unify(
     if index is None:
         why = "the dataset has no sample index, so there are no data epochs to unify"
     elif loader.start is None:
-        why = f"the sampler {loader.sampler} is not one whose positions are known"
+        unknown = f" ({loader.unknown})" if loader.unknown else ""
+        why = f"the sampler {loader.sampler} is not one whose positions are known{unknown}"
     elif loader.passes is None:
         return
     elif loader.passes.shuffled:
@@ -294,7 +298,7 @@ def _refuse_to_unify(
     else:
         why = f"the sampler {loader.sampler} begins at position 0 in each trainer epoch, and cannot be set to another"
     if index is not None:
-        why += ". Use paddlenlp.utils.batch_sampler.DistributedBatchSampler, as PaddleNLP's run_pretrain.py does"
+        why += f". Use {host.library.NAME}.utils.batch_sampler.DistributedBatchSampler, as its pretraining scripts do"
     if arguments.epoch_guard == "unified":
         raise ArgumentsError(f"--epoch_guard unified cannot be: {why}. Set --epoch_guard track")
     if sidecar is not None and sidecar.reorders:

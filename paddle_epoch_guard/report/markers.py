@@ -4,7 +4,6 @@ from paddle_epoch_guard.report.visualdl import EpochGuardLog
 
 LOSS_TAG, EVALUATION_TAG = "train/loss", "eval/loss"
 """Of the trainer's own curves, as PaddleNLP's VisualDLCallback (3.0.0b4) names them."""
-"""The tag under which PaddleNLP's VisualDLCallback writes the training loss."""
 
 # VisualDL smooths with 0.6 by default: each repeat of a point brings the smoothed line 40 % nearer, so that
 # after 12 it is within 0.3 % of the full height.

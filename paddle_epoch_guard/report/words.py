@@ -21,7 +21,7 @@ FRESH_TAG = "epoch_guard/loss_fresh"
 REPEAT_TAG = "epoch_guard/loss_repeat"
 """Loss of samples that were."""
 
-_USE = "Use paddlenlp.utils.batch_sampler.DistributedBatchSampler, as PaddleNLP's run_pretrain.py does"
+_USE = "Use the pretraining sampler, utils.batch_sampler.DistributedBatchSampler of the library that trains"
 _BUILD_MORE = "Build the dataset for at least max_steps x global batch samples"
 
 
