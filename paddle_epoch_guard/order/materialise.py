@@ -4,10 +4,7 @@ Written and read in blocks: memory does not grow with the number of positions.
 """
 
 import json
-import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,22 +18,14 @@ from paddle_epoch_guard.order.order import Order, PositionMap
 
 BLOCK = 1 << 18
 """Positions computed at a time."""
-_WORKERS = 4  # numpy computes without the interpreter's lock
 _NOTE_BYTES = 1 << 16
 _VERSION = 1
 
 
 def blocks_of(order: Order, size: int = BLOCK) -> Iterator[npt.NDArray[Any]]:
-    """The values of an order, ``size`` at a time; computed ahead, on a few cores."""
-    workers = min(os.cpu_count() or 1, _WORKERS)
-    ahead: deque[Future[npt.NDArray[Any]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(order), size):
-            ahead.append(pool.submit(order.__getitem__, slice(start, start + size)))
-            if len(ahead) > workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    """The values of an order, ``size`` at a time."""
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def write_header(stream: BinaryIO, order: Order) -> None:

@@ -11,7 +11,7 @@ from paddle_epoch_guard.order.lookahead import Lookahead
 from paddle_epoch_guard.order.mixes import MIXES, Int64Array, Mix, Reorder
 
 Move = Callable[[Int64Array], Int64Array]
-_CHUNK = 1 << 14
+_CHUNK = 1 << 16
 """Positions moved at a time: what is computed on the way stays in the cache of a core."""
 
 
