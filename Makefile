@@ -59,7 +59,7 @@ bench: $(READY) $(BENCH_READY)
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-paddleformers: $(FORMERS_READY)
 	.venv-paddleformers/bin/python -m pytest tests/other_hosts
