@@ -220,7 +220,7 @@ def test_where_the_trainer_logs_elsewhere_a_sidecars_windows_stand_for_its_losse
     read = read_run(tmp_path / "logs", state=run.sidecar(200))
     assert read.loss.steps.tolist() == list(range(81, 201))
     assert len(read.evaluation) == 20
-    assert "name visualdl in report_to" in read.faults[0]
+    assert "in no VisualDL log" in read.faults[0]
     assert read.cuts[0].verdict == "artefact"
 
 
