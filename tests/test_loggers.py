@@ -152,6 +152,8 @@ def points_of(run):
     for directory in run.directories():
         tags = read_log(run.args.logging_dir + f"/epoch_guard/{directory}").get_tags().get("scalar", [])
         for tag in tags:
+            if directory == "." and tag in ("train/loss", "eval/loss"):
+                continue  # kept in VisualDL alone, for the other loggers have them from the trainer
             points = run.scalars(tag, directory)
             if tag == "train/loss":
                 (step,) = {step for step, _ in points}
