@@ -60,7 +60,7 @@ def _callback(batch: int, spread: bool, every: int, windows: int) -> dict[str, f
         state, control = TrainerState(), TrainerControl()
         state.max_steps, state.is_world_process_zero, state.is_local_process_zero = steps, True, True
         # The other ranks are not there to say that they have the layer as well.
-        LossCollector.agree = lambda self: setattr(self, "_speaks", True)  # type: ignore[assignment, method-assign, func-returns-value]
+        LossCollector.agree = lambda self: self.__dict__.update(_speaks=True, _leads=True)  # type: ignore[assignment, method-assign, func-returns-value]
         given = {"model": model, "train_dataloader": trainer.get_train_dataloader()}
         callbacks = {"guard": guard, "visualdl": visualdl, "bare": TrainerCallback()}
         for one in callbacks.values():

@@ -94,6 +94,14 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             self._collector.close()
         self._collector = None
 
+    def flags(self, args: Any) -> EpochGuardArguments:
+        """The flags in force: those that it was given, or those of the training arguments.
+
+        Raises:
+            ArgumentsError: a flag has a value that it does not take.
+        """
+        return self.arguments or from_training_arguments(args)
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Derives what each step will draw, lets all ranks agree, and installs the order, before workers fork.
 
@@ -104,7 +112,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         dataloader = kwargs.get("train_dataloader")
         # A run that ended in an exception could not give the dataset back.
         host.restore_dataset(getattr(dataloader, "dataset", None))
-        arguments = self.arguments or from_training_arguments(args)
+        arguments = self.flags(args)
         if arguments.epoch_guard == "off":
             self._leave_order_behind(state)
             return
@@ -382,9 +390,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
 
     def _report(self, args: Any, state: Any) -> None:
         """Writes figures and the report page. Where they cannot be, the logs stay, and make them at any time."""
-        plan, arguments = self._plan, self.arguments or from_training_arguments(args)
+        plan = self._plan
         assert plan is not None
-        if not arguments.epoch_guard_report:
+        if not self.flags(args).epoch_guard_report:
             return
         log = EpochGuardLog(args.logging_dir)
         try:

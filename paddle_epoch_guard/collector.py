@@ -36,7 +36,8 @@ class LossCollector:
         self._rank = rank
         self._ranks = ranks
         self._rule = 0
-        self._places = EpochPlaces(() if source is None else source.index.epochs)
+        self._told_places = 0
+        """Data epochs that the ranks with data have, where this one has none."""
         self._speaks = self._leads = False
         self._fault = ""
         """What failed on this rank; the others are told with the next window, and all give up together."""
@@ -45,6 +46,11 @@ class LossCollector:
             self._hook = host.TokenLosses(model)
         except Exception as cause:  # a model like no other; the ranks go on to agree that no losses are to be had
             self._hook, self._fault = None, _said(cause)
+
+    @property
+    def _places(self) -> EpochPlaces:
+        """Of all data epochs; a run may begin more passes than were planned."""
+        return EpochPlaces((self._told_places,) if self.source is None else self.source.index.epochs)
 
     def agree(self) -> str | None:
         """Whether the losses of all samples can be had. Collective; it closes the collector where not.
@@ -56,8 +62,7 @@ class LossCollector:
         gathered = host.gather_numbers([self._rank, reads, layers, self._places.count, bool(self._fault)])
         ranks, readers, with_layer, counts, faulty = gathered.T
         can = (readers > 0) & (with_layer > 0)
-        if self.source is None:
-            self._places = EpochPlaces((int(counts.max()),))
+        self._told_places = int(counts.max())
         # Processes of one data rank (under tensor parallelism) draw the same samples: the first of them adds them in.
         self._speaks = _first(can & (ranks == self._rank)) == host.process()
         self._leads = _first(readers > 0) == host.process()
@@ -93,8 +98,6 @@ class LossCollector:
         Returns:
             The sums over all ranks, and None; or None and why they cannot be had.
         """
-        if self.source is not None:  # passes may have been added
-            self._places = EpochPlaces(self.source.index.epochs)
         told = fault = self._fault
         sums, surplus = self._nothing(), 0.0
         if not told:
@@ -148,7 +151,8 @@ class LossCollector:
             raise ValueError(
                 f"{len(rows)} sample losses in {len(sizes)} microbatches, where {len(drawn)} samples were drawn"
             )
-        place = self._places.of(*self.source.index.locate(self.source.positions.base(drawn)))
+        places = self._places
+        place = places.of(*self.source.index.locate(self.source.positions.base(drawn)))
         fresh, known = np.zeros(len(drawn)), np.zeros(len(drawn), dtype=bool)
         if self.exposure is not None:
             found = [self.exposure.of_positions(step, each) for step, each in zip(steps, positions, strict=True)]
@@ -156,7 +160,7 @@ class LossCollector:
         micro_batch = schedule.pieces[-1].micro_batch
         return np.concatenate(
             [
-                sums_of(*sample_losses(rows, sizes, micro_batch, rule), place, self._places, fresh, known)
+                sums_of(*sample_losses(rows, sizes, micro_batch, rule), place, places, fresh, known)
                 for rule in range(len(RULES))
             ]
         )
@@ -164,11 +168,12 @@ class LossCollector:
     def _chosen(self, added: Float64Array, logged: float) -> tuple[WindowLosses | None, str | None]:
         """The window under the rule in force; or why there is none."""
         by_rule = added.reshape(len(RULES), -1)
-        first = window_of(by_rule[self._rule], self._places)
+        places = self._places
+        first = window_of(by_rule[self._rule], places)
         if not math.isfinite(logged) or not first.by_epoch:
             return None, None  # the trainer logs 0 where all steps were skipped
         for rule in (self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)):
-            window = first if rule == self._rule else window_of(by_rule[rule], self._places)
+            window = first if rule == self._rule else window_of(by_rule[rule], places)
             if agrees(window, logged):
                 self._rule = rule
                 return window, None

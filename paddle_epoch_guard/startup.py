@@ -88,8 +88,8 @@ def prepare(
         together(lambda: build_missing(start, wanted), must_succeed=True)
         plan = together(lambda: _plan(start, open_parts(start, wanted)), must_succeed=at_stake)
         plan = plan.follow(compare(plan.agreed))
-        part = host.told_by(0, uuid.uuid4().hex)
-        earlier_run = host.told_by(0, plan.earlier)  # its sidecar may lie on the first rank's disk alone
+        # The sidecar of an earlier run may lie on the first rank's disk alone.
+        part, earlier_run = host.told_by(0, (uuid.uuid4().hex, plan.earlier))
         repaired = plan.repaired or (stamp is not None and stamp.repaired)
         run = part if stamp is None else stamp.run
         return replace(plan, run=run, part=part, repaired=repaired, earlier=earlier_run)
@@ -265,13 +265,14 @@ def _plan(start: Start, index: SampleIndex | None) -> RunPlan:
     )
 
 
+def _unknown_positions(loader: host.Loader) -> str:
+    why = f" ({loader.unknown})" if loader.unknown else ""
+    return f"the sampler {loader.sampler} is not one whose positions are known{why}"
+
+
 def _unknown_from_here(sidecar: Sidecar, loader: host.Loader, index: SampleIndex | None) -> ResumeMismatchError:
     """A run whose positions were known so far goes on where they are not."""
-    why = f"the sampler {loader.sampler} is not one whose positions are known"
-    if index is None:
-        why = "the dataset has no sample index"
-    elif loader.unknown:
-        why = f"of the sampler {loader.sampler}, {loader.unknown}"
+    why = "the dataset has no sample index" if index is None else _unknown_positions(loader)
     return ResumeMismatchError(
         f"the run has drawn up to position {sidecar.position} of its order, and whether it goes on from there cannot "
         f"be told: {why}. Resume with the dataset and the sampler of the interrupted run"
@@ -289,8 +290,7 @@ def _refuse_to_unify(
     if index is None:
         why = "the dataset has no sample index, so there are no data epochs to unify"
     elif loader.start is None:
-        unknown = f" ({loader.unknown})" if loader.unknown else ""
-        why = f"the sampler {loader.sampler} is not one whose positions are known{unknown}"
+        why = _unknown_positions(loader)
     elif loader.passes is None:
         return
     elif loader.passes.shuffled:

@@ -12,7 +12,18 @@ import typer
 from caches import cli
 from paddle_epoch_guard.cli.app import COMMANDS, NAME, app
 
-HEAVY = ("paddle", "paddlenlp", "visualdl", "matplotlib", "plotext", "jinja2", "pandas", "scipy", "rich.markdown")
+HEAVY = (
+    "numpy",
+    "paddle",
+    "paddlenlp",
+    "visualdl",
+    "matplotlib",
+    "plotext",
+    "jinja2",
+    "pandas",
+    "scipy",
+    "rich.markdown",
+)
 
 
 def parses(line):

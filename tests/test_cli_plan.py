@@ -17,8 +17,8 @@ from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 
 import corpora
 from caches import cli, contents, refused, told
-from paddle_epoch_guard.cli.plan import Part, Run, facts_of_run
 from paddle_epoch_guard.cli.plan_picture import exposures
+from paddle_epoch_guard.cli.planning import Part, Run, facts_of_run
 from paddle_epoch_guard.index.turns import turn_of
 from paddle_epoch_guard.order import PositionMap, Reorder
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import corpora
 from caches import as_megatron, as_megatron_blend, cli, contents, refused, told
 from paddle_epoch_guard import files
-from paddle_epoch_guard.cli import rebuild as command
+from paddle_epoch_guard.cli import rewriting
 from paddle_epoch_guard.order import Order, PositionMap, Reorder, materialise
 from rebuilding import build, build_blend, drawn, first_tokens
 from training import arguments, train
@@ -274,12 +274,12 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, prefix, monkeypatc
     (tmp_path / "file").write_text("")
     call = ("rebuild", tmp_path / "cache", "--from-position", 0, "--output")
     assert "cannot be made (Not a directory)" in refused(*call, tmp_path / "file" / "new")
-    monkeypatch.setattr(command.os, "access", lambda _, mode: mode == os.R_OK)  # root may write everywhere
+    monkeypatch.setattr(rewriting.os, "access", lambda _, mode: mode == os.R_OK)  # root may write everywhere
     assert f"--output {tmp_path / 'ours'}: cannot be written" in refused(*call, tmp_path / "ours")
     assert "cannot be written" in refused(*call, tmp_path / "new" / "er")
     assert not (tmp_path / "new").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(command.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    monkeypatch.setattr(rewriting.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     assert "1 bytes are free" in refused(*call, tmp_path / "new")
     assert list((tmp_path / "ours").iterdir()) == []
 

@@ -161,29 +161,43 @@ def tokens_drawn(found):
     return [token for batch in found["tokens"] for token in batch]
 
 
+TWO_RANKS_IN_PASSES = {
+    "trainer": "base",
+    "samples": 90,
+    "max_steps": 15,
+    "gradient_accumulation_steps": 4,
+    "model": "KnownLosses",
+    "save_strategy": "steps",
+    "save_steps": 8,
+}
+"""Two steps and a half of passes of six steps, on each of two ranks, with a checkpoint in the second pass."""
+
+
+def ranks_that_are_followed(folder, dataset, of_a_pass):
+    """What both ranks tell of such a run, whole and resumed, once it is what the model saw.
+
+    Args:
+        folder: the run's.
+        dataset: the index.
+        of_a_pass: samples that a rank draws in each pass.
+    """
+    whole, rest = results(folder, ""), results(folder, ".then")
+    for rank in (0, 1):
+        assert tokens_drawn(whole[rank]) == tokens_followed(whole[rank], dataset)
+        assert tokens_drawn(rest[rank]) == tokens_followed(rest[rank], dataset)
+        assert rest[rank]["followed"] == whole[rank]["followed"][8:]
+        assert len(tokens_drawn(whole[rank])) == 2 * of_a_pass + 3 * 8
+    return whole, rest
+
+
 def test_the_base_trainers_sampler_is_followed_on_two_ranks_with_an_uneven_tail(tmp_path, corpus):
     """101 samples, made up to 102: 26 microbatches for each rank, the last of one sample; 6 steps and 2 left over."""
     prefix, _ = corpus
     dataset = build_train([prefix], 90, 8, cache=tmp_path / "cache")
     assert len(dataset) == 101
-    options = {
-        "trainer": "base",
-        "samples": 90,
-        "max_steps": 15,
-        "gradient_accumulation_steps": 4,
-        "model": "KnownLosses",
-        "save_strategy": "steps",
-        "save_steps": 8,
-        "then": {"resume": 8},
-    }
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", **options)
+    status, output = launch(tmp_path, prefix, tmp_path / "cache", **TWO_RANKS_IN_PASSES, then={"resume": 8})
     assert status == 0, output[-3000:]
-    whole, rest = results(tmp_path, ""), results(tmp_path, ".then")
-    for rank in (0, 1):
-        assert tokens_drawn(whole[rank]) == tokens_followed(whole[rank], dataset)
-        assert tokens_drawn(rest[rank]) == tokens_followed(rest[rank], dataset)
-        assert rest[rank]["followed"] == whole[rank]["followed"][8:]
-        assert len(tokens_drawn(whole[rank])) == 2 * 51 + 3 * 8
+    whole, _ = ranks_that_are_followed(tmp_path, dataset, of_a_pass=51)
     first_pass = sum((sum(found["followed"][:6], []) + found["followed"][6][:3] for found in whole), [])
     assert sorted(first_pass) == [0, *range(101)]  # the first sample makes the last batch up
     # Each trainer epoch's last step and its mixed first one, alike on both ranks.

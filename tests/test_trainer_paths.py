@@ -6,8 +6,8 @@ import pytest
 from paddlenlp.trainer import Trainer, TrainerCallback
 
 from corpora import build_train, write_corpus
+from followed import assert_left_over_counts_once, data_epochs, drawn, first_token, followed
 from paddle_epoch_guard import EpochGuardCallback, EpochGuardError
-from paddle_epoch_guard.index import PassesIndex
 from pretraining import PretrainingTrainer
 from training import KnownLosses, arguments, train
 
@@ -66,8 +66,8 @@ class ShufflingTrainer(DividingTrainer):
 TRAINERS = [InOrderTrainer, DividingTrainer, ShufflingTrainer]
 
 
-def first_token(dataset, position):
-    return int(dataset[int(position)]["text"][0])
+def epochs_of(dataset, positions):
+    return data_epochs(dataset, positions, SEQ_LENGTH, sum(SIZES))
 
 
 def delivered(trainer, dataset, drop_last, epoch):
@@ -77,26 +77,6 @@ def delivered(trainer, dataset, drop_last, epoch):
     )
     sampler.set_epoch(epoch)
     return list(sampler)
-
-
-def drawn(run):
-    return [token for batch in run.first_tokens for token in batch]
-
-
-def followed(guard, dataset, first_step, last_step):
-    """The first tokens of what the guard says these steps drew, in order."""
-    plan = guard._plan
-    tokens = []
-    for step in range(first_step, last_step + 1):
-        positions = plan.schedule.positions(step, 0)
-        if isinstance(plan.index, PassesIndex):
-            positions = plan.index.rule.place_of(positions)
-        tokens += [first_token(dataset, p) for p in positions]
-    return tokens
-
-
-def epochs_of(dataset, positions):
-    return np.asarray(dataset.shuffle_idx, dtype=np.int64)[positions] * SEQ_LENGTH // sum(SIZES) + 1
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
@@ -407,17 +387,7 @@ def test_the_exposure_of_three_trainer_epochs_is_exact(tmp_path, dataset, accumu
 
 @pytest.mark.parametrize("resume", [None, 3])
 def test_of_an_ordinary_dataset_what_is_left_over_does_not_count_twice(tmp_path, resume):
-    """Of 40 samples, 10 microbatches: two steps of four, and two microbatches that the next step trains on as well."""
-    samples = [{"text": np.arange(1, 10)} for _ in range(40)]  # each of one loss
-    args = arguments(tmp_path, num_train_epochs=3, gradient_accumulation_steps=4, save_strategy="steps", save_steps=3)
-    run = train(args, samples, trainer=Trainer)
-    if resume is not None:
-        run = train(args, samples, trainer=Trainer, resume=str(tmp_path / "run" / "checkpoint-3"))
-    # The trainer divides six microbatches by four.
-    assert [step for step, loss in run.losses.items() if loss > 4.6e-3] == ([5] if resume else [3, 5])
-    for epoch in (1, 2, 3) if resume is None else (2, 3):
-        losses = [loss for _, loss in run.scalars("epoch_guard/loss_by_epoch", f"epoch_{epoch}")]
-        assert losses == pytest.approx([4.5e-3] * len(losses), rel=1e-4)
+    assert_left_over_counts_once(tmp_path, Trainer, resume)
 
 
 class Stream(paddle.io.IterableDataset):

@@ -3,15 +3,16 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paddle_epoch_guard.cli.examine import Examined, Ill, examine
-from paddle_epoch_guard.cli.inspect import CacheArgument
+from paddle_epoch_guard.cli.options import CacheArgument
 from paddle_epoch_guard.cli.output import JsonFlag, print_json
 from paddle_epoch_guard.errors import ArgumentsError, IndexFileError
-from paddle_epoch_guard.order.materialise import read_note
+
+if TYPE_CHECKING:
+    from paddle_epoch_guard.cli.examine import Examined, Ill
 
 BROKEN = 1
 _HOST_FOLDERS = ("index-cache", "GPTDataset_indices")  # where hosts look by themselves, beside a corpus
@@ -39,6 +40,9 @@ def doctor(
     Example:
       paddle-epoch-guard doctor data/index-cache --move-aside data/broken
     """
+    # What help does not need is imported here: numpy takes a quarter of a second.
+    from paddle_epoch_guard.cli.examine import examine
+
     found = examine(cache, prefix or ())
     moved = {} if move_aside is None else set_apart(found.ills, cache, move_aside)
     if as_json:
@@ -48,7 +52,7 @@ def doctor(
     return BROKEN if found.ills else 0
 
 
-def set_apart(ills: Sequence[Ill], cache: Path, aside: Path) -> dict[Path, Path]:
+def set_apart(ills: Sequence["Ill"], cache: Path, aside: Path) -> dict[Path, Path]:
     """Moves what is broken to another folder: by renaming, all of it or nothing, and nothing is replaced.
 
     Args:
@@ -102,7 +106,7 @@ def _refuse_read(cache: Path, aside: Path) -> None:
         raise ArgumentsError(f"--move-aside {aside}: is a file; expected a folder. Name another one")
 
 
-def _told(cache: Path, found: Examined, moved: dict[Path, Path]) -> dict[str, Any]:
+def _told(cache: Path, found: "Examined", moved: dict[Path, Path]) -> dict[str, Any]:
     return {
         "cache": str(cache),
         "sound": not found.ills,
@@ -123,7 +127,9 @@ def _told(cache: Path, found: Examined, moved: dict[Path, Path]) -> dict[str, An
     }
 
 
-def _show(cache: Path, found: Examined, moved: dict[Path, Path]) -> None:
+def _show(cache: Path, found: "Examined", moved: dict[Path, Path]) -> None:
+    from paddle_epoch_guard.order.materialise import read_note
+
     for ill in found.ills:
         typer.echo(f"{ill.kind}: {ill.index}: {ill.what}")
         typer.echo(f"  what it does: {ill.effect}")

@@ -70,3 +70,20 @@ def number(value: float | None, unit: str = "") -> str:
         return "-"
     shown = f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
     return f"{shown} {unit}".rstrip()
+
+
+def layout_rows(one: dict[str, Any]) -> list[tuple[str, str]]:
+    """The rows of a dataset's layout, from the facts that ``plan`` and ``inspect`` share."""
+    return [
+        ("tokens per data epoch", number(one["tokens_per_epoch"])),
+        ("samples per data epoch", number(one["samples_per_epoch"])),
+        ("samples asked for", number(one["samples_requested"])),
+        ("samples built", number(one["samples_built"])),
+        ("data epochs", number(one["num_epochs"])),
+    ]
+
+
+def exposure_row(one: dict[str, Any]) -> tuple[str, str]:
+    """The row of a dataset's exposure at its boundary."""
+    before, after = one["exposure"]["before"], one["exposure"]["after"]
+    return "exposure there", f"{before:.2f} before, {after:.2f} after"

@@ -10,7 +10,7 @@ from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import written_whole
 
 if TYPE_CHECKING:
-    from paddle_epoch_guard.cli.plan import Run
+    from paddle_epoch_guard.cli.planning import Run
 
 Curve = tuple[list[float], list[float]]
 

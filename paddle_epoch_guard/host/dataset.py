@@ -140,10 +140,8 @@ def pick_datasets(weights: Any, positions: int, dtype: Any) -> tuple[Any, Any]:
     Returns:
         Dataset, and position in it, ``[n]`` each.
     """
-    helpers = _index_helpers()
-
     which, inner = np.zeros(positions, dtype=dtype), np.zeros(positions, dtype=np.int64)
-    helpers.build_blending_indices(which, inner, weights, len(weights), positions, False)
+    _index_helpers().build_blending_indices(which, inner, weights, len(weights), positions, False)
     return which, inner
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index.chain import ChainIndex
 from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, Int64Array
-from paddle_epoch_guard.index.verify import _blocks
+from paddle_epoch_guard.index.verify import blocks
 
 _BLOCK = 1 << 20
 _ANEW = (
@@ -154,7 +154,7 @@ def verify_blend(blend: BlendIndex, size: int, source: str) -> None:
     lengths: Int64Array = np.array([len(one) for one in blend.datasets], dtype=np.int64)
     drawn = np.zeros(len(lengths), dtype=np.int64)
     checked = 0
-    for start, stop in _blocks(0, size, _BLOCK):
+    for start, stop in blocks(0, size, _BLOCK):
         which = np.asarray(blend.dataset_index[start:stop], dtype=np.int64)
         inner = np.asarray(blend.dataset_sample_index[start:stop], dtype=np.int64)
         if int(which.min()) < 0 or int(which.max()) >= len(lengths):

@@ -64,11 +64,23 @@ def load_index(
         IndexFileError: a file is missing or unreadable.
         IndexMismatchError: description, arrays and corpus do not belong together.
     """
-    files = index_files(folder, description)
-    loaded = {which: load_array(file) for which, file in files.items()}
+    arrays = load_arrays(index_files(folder, description), base_of)
+    return GPTIndex.from_arrays(description, IndexArrays(**arrays, sizes=sizes))
+
+
+def load_arrays(files: dict[str, Path], base_of: Callable[[Any], Any]) -> dict[str, Any]:
+    """All of ``IndexArrays`` but the corpus.
+
+    Args:
+        files: of ``doc_idx``, ``sample_idx`` and ``shuffle_idx``.
+        base_of: gives the host's own order back, where ``shuffle_idx`` was written in another one.
+
+    Raises:
+        IndexFileError: a file is missing or unreadable.
+    """
+    loaded: dict[str, Any] = {which: load_array(file) for which, file in files.items()}
     loaded["shuffle_idx"] = base_of(loaded["shuffle_idx"])
-    sources = {which: str(file) for which, file in files.items()}
-    return GPTIndex.from_arrays(description, IndexArrays(**loaded, sizes=sizes, sources=sources))
+    return {**loaded, "sources": {which: str(file) for which, file in files.items()}}
 
 
 def index_files(folder: Path, description: Description) -> dict[str, Path]:

@@ -34,16 +34,25 @@ class IndexLayout:
     """Whether the last epoch is shuffled apart from the ones before."""
 
     @classmethod
-    def of(cls, tokens_per_epoch: int, seq_length: int, samples_requested: int) -> "IndexLayout":
-        """The layout that the host builds for these three numbers.
+    def of(
+        cls,
+        tokens_per_epoch: int,
+        seq_length: int,
+        samples_requested: int,
+        extra: int = 1,
+        keeps_partial: bool = False,
+    ) -> "IndexLayout":
+        """The layout that the host builds for these numbers.
 
-        E is the smallest number of epochs with ``(E * T - 1) // L >= N``, in closed form; the separation
-        rule is the host's, ``last < int(0.80 * samples_per_epoch)`` for E > 1.
+        E is the smallest number of epochs, 1 or more, with ``(E * T - extra) // L >= N``, in closed form; the
+        separation rule is the host's, ``last < int(0.80 * samples_per_epoch)`` for E > 1.
 
         Args:
             tokens_per_epoch: T, at least 1.
             seq_length: L, at least 1.
             samples_requested: N, at least 0.
+            extra: tokens beyond L that a sample has, and shares with the next: 1, but with Megatron-core 0 or 1.
+            keeps_partial: whether what is left over at the end is a sample, too, as with Megatron-core it may be.
 
         Raises:
             IndexMismatchError: one of the numbers is out of its range.
@@ -53,16 +62,17 @@ class IndexLayout:
                 f"no sample index exists for {tokens_per_epoch} tokens per epoch, sequence length {seq_length} "
                 f"and {samples_requested} samples; expected at least 1 token, length 1 and 0 samples"
             )
-        num_epochs = -(-(samples_requested * seq_length + 1) // tokens_per_epoch)
-        before_last = ((num_epochs - 1) * tokens_per_epoch - 1) // seq_length if num_epochs > 1 else 0
-        per_epoch = (tokens_per_epoch - 1) // seq_length
+        num_epochs = max(-(-(samples_requested * seq_length + extra) // tokens_per_epoch), 1)
+        before_last = ((num_epochs - 1) * tokens_per_epoch - extra) // seq_length if num_epochs > 1 else 0
+        per_epoch = (tokens_per_epoch - extra) // seq_length
+        left = num_epochs * tokens_per_epoch - extra
         last = samples_requested - before_last
         return cls(
             tokens_per_epoch=tokens_per_epoch,
             seq_length=seq_length,
             samples_requested=samples_requested,
             num_epochs=num_epochs,
-            samples_built=(num_epochs * tokens_per_epoch - 1) // seq_length,
+            samples_built=-(-left // seq_length) if keeps_partial else left // seq_length,
             samples_per_epoch=per_epoch,
             last_epoch_samples=last,
             separated=num_epochs > 1 and last < int(SEPARATION_THRESHOLD * per_epoch),

@@ -12,7 +12,7 @@ its md5, the class and the split name the files. The three arrays are PaddleNLP'
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,16 +21,14 @@ from paddle_epoch_guard.errors import CorpusError, IndexFileError, IndexMismatch
 from paddle_epoch_guard.index.corpus import count_tokens
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.gpt import GPTIndex
-from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD, IndexLayout
+from paddle_epoch_guard.index.layout import IndexLayout
 from paddle_epoch_guard.index.verify import (
-    _ROWS,
     IndexArrays,
-    _blocks,
-    _check_documents,
-    _check_ids,
-    _check_shapes,
-    _check_shuffle,
-    _fail,
+    check_documents,
+    check_shapes,
+    check_shuffle,
+    fail,
+    rows_of_samples,
     verify,
 )
 
@@ -201,24 +199,10 @@ class _Rule:
         """The arithmetic of ``_build_document_sample_shuffle_indices`` in gpt_dataset.py (megatron-core 0.16.1)."""
         if tokens < 1:
             raise IndexMismatchError("the split's documents have no tokens; expected at least 1")
-        wanted = 0 if samples is None else samples
-        epochs = max(-(-(wanted * seq_length + self.extra) // tokens), 1)
-        left = epochs * tokens - self.extra
-        built = -(-left // seq_length) if self.keeps_partial else left // seq_length
-        wanted = built if samples is None else samples
-        per_epoch = (tokens - self.extra) // seq_length
-        before_last = ((epochs - 1) * tokens - self.extra) // seq_length if epochs > 1 else 0
-        last = wanted - before_last
-        return IndexLayout(
-            tokens_per_epoch=tokens,
-            seq_length=seq_length,
-            samples_requested=wanted,
-            num_epochs=epochs,
-            samples_built=built,
-            samples_per_epoch=per_epoch,
-            last_epoch_samples=last,
-            separated=epochs > 1 and last < int(SEPARATION_THRESHOLD * per_epoch),
-        )
+        found = IndexLayout.of(tokens, seq_length, samples or 0, self.extra, self.keeps_partial)
+        if samples is None:  # one data epoch, as it is
+            return replace(found, samples_requested=found.samples_built, last_epoch_samples=found.samples_built)
+        return found
 
 
 def read_megatron(description: MegatronDescription, arrays: IndexArrays) -> GPTIndex:
@@ -263,31 +247,19 @@ def _verify(rule: _Rule, arrays: IndexArrays, layout: IndexLayout, documents: tu
     if rule == _Rule():
         verify(arrays, layout, documents)
         return
-    _check_shapes(arrays, layout, documents)
-    _check_documents(arrays, layout, documents)
+    check_shapes(arrays, layout, documents)
+    check_documents(arrays, layout, documents)
     _check_rows(rule, arrays, layout, documents)
-    _check_shuffle(arrays, layout)
+    check_shuffle(arrays, layout)
 
 
 def _check_rows(rule: _Rule, arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
     """Each sample starts L tokens after the one before, at a document's very end too; the last row where it should."""
     rows = layout.samples_built + 1
     end = layout.num_epochs * layout.tokens_per_epoch - rule.extra
-    if np.asarray(arrays.sample_idx[0]).any():
-        _fail(arrays, "sample_idx", f"first row {arrays.sample_idx[0].tolist()}", "[0, 0]")
-    for first, last in _blocks(0, rows, _ROWS):
-        block = np.asarray(arrays.sample_idx[max(first - 1, 0) : last], dtype=np.int64)
-        entry, offset = block[:, 0], block[:, 1]
-        if int(entry.min()) < 0 or int(entry.max()) >= len(arrays.doc_idx) or (np.diff(entry) < 0).any():
-            _fail(arrays, "sample_idx", f"rows {first} to {last} leave doc_idx", "ascending entries within it")
-        ids = np.asarray(arrays.doc_idx[entry[0] : entry[-1] + 1], dtype=np.int64)
-        _check_ids(arrays, ids, documents)
-        spanned = arrays.sizes[ids].astype(np.int64)
-        starts = np.concatenate(([0], np.cumsum(spanned)))
-        here = entry - entry[0]
-        steps = np.diff(starts[here] + offset)
+    for first, last, offset, spanned, steps in rows_of_samples(arrays, layout, documents):
         expected = np.full(len(steps), layout.seq_length)
         if last == rows and len(steps):
             expected[-1] = min(layout.seq_length, end - (layout.samples_built - 1) * layout.seq_length)
-        if (offset < 0).any() or (offset > spanned[here]).any() or (steps != expected).any():
-            _fail(arrays, "sample_idx", f"rows {first} to {last} are not {layout.seq_length} tokens apart", "that")
+        if (offset < 0).any() or (offset > spanned).any() or (steps != expected).any():
+            fail(arrays, "sample_idx", f"rows {first} to {last} are not {layout.seq_length} tokens apart", "that")

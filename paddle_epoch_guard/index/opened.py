@@ -1,5 +1,6 @@
 """An index of a cache directory, of any host, read and verified against its corpora."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from paddle_epoch_guard.errors import ArgumentsError, CorpusError, IndexMismatchError
 from paddle_epoch_guard.index.blend import BlendIndex, verify_blend
-from paddle_epoch_guard.index.cache import load_array
+from paddle_epoch_guard.index.cache import load_array, load_arrays
 from paddle_epoch_guard.index.corpus import read_sizes
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.folder import MEGATRON, PADDLE, Described, IndexFiles, describe
@@ -101,11 +102,9 @@ def part_files(files: IndexFiles, description: Description | MegatronDescription
 def _open_gpt(
     files: IndexFiles, description: Description | MegatronDescription, prefix: str | None, base_of: BaseOf
 ) -> GPTIndex:
-    arrays = {which: load_array(file) for which, file in files.arrays.items()}
-    arrays["shuffle_idx"] = base_of(files, arrays["shuffle_idx"])
-    sources = {which: str(file) for which, file in files.arrays.items()}
+    arrays = load_arrays(files.arrays, functools.partial(base_of, files))
     sizes = read_sizes(corpus_of(files, description.prefix, prefix))
-    found = IndexArrays(**arrays, sizes=sizes, sources=sources)
+    found = IndexArrays(**arrays, sizes=sizes)
     if isinstance(description, MegatronDescription):
         return read_megatron(description, found)
     return GPTIndex.from_arrays(description, found)

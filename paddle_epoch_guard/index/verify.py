@@ -17,6 +17,7 @@ from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.layout import IndexLayout
 
 IntArray = npt.NDArray[np.integer[Any]]
+Int64Array = npt.NDArray[np.int64]
 
 WHOLE_UP_TO = 1 << 24
 """Entries up to which an array is read whole; above, blocks of it."""
@@ -56,17 +57,19 @@ def verify(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int])
     Raises:
         IndexMismatchError: something differs; the message names the file, the finding and the expectation.
     """
-    _check_shapes(arrays, layout, documents)
-    _check_documents(arrays, layout, documents)
+    check_shapes(arrays, layout, documents)
+    check_documents(arrays, layout, documents)
     _check_samples(arrays, layout, documents)
-    _check_shuffle(arrays, layout)
+    check_shuffle(arrays, layout)
 
 
-def _fail(arrays: IndexArrays, which: str, found: str, expected: str) -> None:
+def fail(arrays: IndexArrays, which: str, found: str, expected: str) -> None:
+    """Raises the IndexMismatchError of an array, with what was found, what was expected, and what to do."""
     raise IndexMismatchError(f"{arrays.sources[which]}: {found}; expected {expected}. {_REBUILD}")
 
 
-def _check_shapes(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
+def check_shapes(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
+    """Integers, as many as the layout has; raises IndexMismatchError."""
     expected = {
         "doc_idx": (layout.num_epochs * (documents[1] - documents[0]),),
         "sample_idx": (layout.samples_built + 1, 2),
@@ -75,9 +78,9 @@ def _check_shapes(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int
     for which, shape in expected.items():
         array: IntArray = getattr(arrays, which)
         if array.dtype.kind not in "iu":
-            _fail(arrays, which, f"dtype {array.dtype}", "integers")
+            fail(arrays, which, f"dtype {array.dtype}", "integers")
         if array.shape != shape:
-            _fail(
+            fail(
                 arrays,
                 which,
                 f"shape {list(array.shape)}",
@@ -87,7 +90,7 @@ def _check_shapes(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int
             )
 
 
-def _blocks(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+def blocks(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
     """Ranges that cover ``[start, stop)`` where it is small, else its ends and evenly spaced blocks."""
     count = -(-(stop - start) // size)
     if stop - start <= WHOLE_UP_TO:
@@ -102,7 +105,8 @@ def _read(array: IntArray, start: int, stop: int) -> npt.NDArray[np.int64]:
     return read_rows(array, start, stop).reshape(-1, *array.shape[1:]).astype(np.int64)
 
 
-def _check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
+def check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
+    """Each document once for each data epoch of a group; raises IndexMismatchError."""
     low, high = documents
     at = 0
     for epochs in layout.epoch_groups:
@@ -112,7 +116,7 @@ def _check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[
         # enough that every document stands there: there are no more entries than documents.
         seen = np.zeros(high - low if whole and epochs == 1 else 0, dtype=bool)
         counts = np.zeros(high - low if whole and epochs > 1 else 0, dtype=np.int64)
-        for first, last in _blocks(at, stop, max(_BLOCK, len(counts))):
+        for first, last in blocks(at, stop, max(_BLOCK, len(counts))):
             block = _read(arrays.doc_idx, first, last)
             _check_ids(arrays, block, documents)
             if seen.size:
@@ -122,7 +126,7 @@ def _check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[
         if not seen.all() or (counts != epochs).any():
             counts = np.bincount(np.asarray(arrays.doc_idx[at:stop], dtype=np.int64) - low, minlength=high - low)
             odd = int(np.argmax(counts != epochs))
-            _fail(
+            fail(
                 arrays,
                 "doc_idx",
                 f"document {low + odd} stands {counts[odd]} times in entries {at} to {stop}",
@@ -134,20 +138,30 @@ def _check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[
 def _check_ids(arrays: IndexArrays, ids: IntArray, documents: tuple[int, int]) -> None:
     low, high = documents
     if int(ids.min()) < low or int(ids.max()) >= high:
-        _fail(arrays, "doc_idx", f"document ids from {ids.min()} to {ids.max()}", f"[{low}, {high})")
+        fail(arrays, "doc_idx", f"document ids from {ids.min()} to {ids.max()}", f"[{low}, {high})")
 
 
-def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
-    """Each sample starts L tokens after the one before, and the last one where the corpus leaves off."""
+def rows_of_samples(
+    arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]
+) -> Iterator[tuple[int, int, Int64Array, Int64Array, Int64Array]]:
+    """Goes through ``sample_idx``, block by block, and through the documents that its rows point to.
+
+    Yields:
+        The first row and the one behind the last; for each of them, and the row before, its offset and the tokens of
+        its document; and from each of these rows to the next, the tokens.
+
+    Raises:
+        IndexMismatchError: it does not begin at 0, or a row points outside ``doc_idx`` or the split.
+    """
     rows = layout.samples_built + 1
     if np.asarray(arrays.sample_idx[0]).any():
-        _fail(arrays, "sample_idx", f"first row {arrays.sample_idx[0].tolist()}", "[0, 0]")
-    for first, last in _blocks(0, rows, _ROWS):
+        fail(arrays, "sample_idx", f"first row {arrays.sample_idx[0].tolist()}", "[0, 0]")
+    for first, last in blocks(0, rows, _ROWS):
         # One row of overlap, so that the step from block to block is checked too.
         block = _read(arrays.sample_idx, max(first - 1, 0), last)
         entry, offset = block[:, 0], block[:, 1]
         if int(entry.min()) < 0 or int(entry.max()) >= len(arrays.doc_idx) or (np.diff(entry) < 0).any():
-            _fail(
+            fail(
                 arrays,
                 "sample_idx",
                 f"rows {first} to {last} point to entries {entry.min()} to {entry.max()} of doc_idx",
@@ -158,17 +172,22 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[in
         spanned = arrays.sizes[ids].astype(np.int64)
         starts = np.concatenate(([0], np.cumsum(spanned)))
         here = entry - entry[0]
-        if (offset < 0).any() or (offset >= np.maximum(spanned[here], 1)).any():
-            _fail(
+        yield first, last, offset, spanned[here], np.diff(starts[here] + offset)
+
+
+def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
+    """Each sample starts L tokens after the one before, and the last one where the corpus leaves off."""
+    for first, last, offset, spanned, steps in rows_of_samples(arrays, layout, documents):
+        if (offset < 0).any() or (offset >= np.maximum(spanned, 1)).any():
+            fail(
                 arrays,
                 "sample_idx",
                 f"rows {first} to {last} start outside their documents",
                 "offsets within them",
             )
-        steps = np.diff(starts[here] + offset)
         if (steps != layout.seq_length).any():
             row = max(first - 1, 0) + int(np.argmax(steps != layout.seq_length))
-            _fail(
+            fail(
                 arrays,
                 "sample_idx",
                 f"sample {row} is {steps[row - max(first - 1, 0)]} tokens long with this corpus",
@@ -180,16 +199,17 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[in
     left = int(arrays.sizes[ids].sum(dtype=np.int64)) - last_offset
     expected = layout.num_epochs * layout.tokens_per_epoch - layout.samples_built * layout.seq_length
     if left != expected:
-        _fail(arrays, "sample_idx", f"{left} tokens follow the last row", f"{expected}")
+        fail(arrays, "sample_idx", f"{left} tokens follow the last row", f"{expected}")
 
 
-def _check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
+def check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
+    """Each group of samples shuffled by itself; raises IndexMismatchError."""
     cut = layout.samples_requested - layout.last_epoch_samples
     # With 64 samples on either side, one joint shuffle keeps them apart by chance less than once in 2^100.
     if layout.num_epochs > 1 and not layout.separated and min(cut, layout.samples_built - cut) >= 64:
-        highest = max(int(_read(arrays.shuffle_idx, first, last).max()) for first, last in _blocks(0, cut, _BLOCK))
+        highest = max(int(_read(arrays.shuffle_idx, first, last).max()) for first, last in blocks(0, cut, _BLOCK))
         if highest < cut:
-            _fail(
+            fail(
                 arrays,
                 "shuffle_idx",
                 f"positions 0 to {cut:,} draw no sample from {cut:,} on, for the last data epoch is shuffled apart",
@@ -198,10 +218,10 @@ def _check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
     for low, high in layout.sample_groups:
         whole = high - low <= WHOLE_UP_TO
         seen = np.zeros(high - low if whole else 0, dtype=bool)
-        for first, last in _blocks(low, high, _BLOCK):
+        for first, last in blocks(low, high, _BLOCK):
             block = _read(arrays.shuffle_idx, first, last)
             if int(block.min()) < low or int(block.max()) >= high:
-                _fail(
+                fail(
                     arrays,
                     "shuffle_idx",
                     f"positions {first:,} to {last:,} draw samples {block.min():,} to {block.max():,}",
@@ -211,7 +231,7 @@ def _check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
             if whole:
                 seen[block - low] = True
         if whole and not seen.all():
-            _fail(
+            fail(
                 arrays,
                 "shuffle_idx",
                 f"sample {low + int(np.argmin(seen)):,} is drawn at none of the positions {low:,} to {high:,}",

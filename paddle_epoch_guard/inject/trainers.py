@@ -6,7 +6,6 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from paddle_epoch_guard.arguments import from_training_arguments
 from paddle_epoch_guard.errors import TrainerError
 from paddle_epoch_guard.inject.flags import as_tokens, typed
 from paddle_epoch_guard.inject.injection import Injection
@@ -82,8 +81,7 @@ def _guard(injection: Injection, trainer: Any) -> Any:
     injection.guarded = True
     for guard in guards:
         if injection.flags:
-            given = guard.arguments or from_training_arguments(trainer.args)
-            guard.arguments = replace(given, **typed(injection.flags))
+            guard.arguments = replace(guard.flags(trainer.args), **typed(injection.flags))
     _announce(injection, trainer, guards[-1])
     return guards[-1]
 
@@ -112,8 +110,7 @@ def _announce(injection: Injection, trainer: Any, guard: Any) -> None:
         return
     from paddle_epoch_guard import host
 
-    arguments = guard.arguments or from_training_arguments(trainer.args)
-    shown = " ".join(as_tokens({"epoch_guard": arguments.epoch_guard, **injection.flags}))
+    shown = " ".join(as_tokens({"epoch_guard": guard.flags(trainer.args).epoch_guard, **injection.flags}))
     kind = type(trainer).__name__
     what = f"added to {kind}" if getattr(guard, _ADDED, False) else f"the script's own in {kind} is kept"
     host.logger.info(f"epoch guard: {what} by 'paddle-epoch-guard run', with {shown}")

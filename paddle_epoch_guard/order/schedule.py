@@ -187,16 +187,24 @@ class Schedule:
             ScheduleError: a step before the first piece, or past what the sampler can deliver.
         """
         found: list[Draw] = []
+        for piece, first, last in self._trained_in_pieces(first_step, last_step):
+            if first == piece.first_step:
+                found += self.carried(piece)
+            found += piece.draws(first, last)
+        return found
+
+    def _trained_in_pieces(self, first_step: int, last_step: int) -> Iterable[tuple[Piece, int, int]]:
+        """The runs of trained steps between two, each within one piece: the piece, first and last step.
+
+        Raises:
+            ScheduleError: the sampler cannot deliver one of them.
+        """
         for first, last in self._trained_runs(first_step, last_step):
             at = first
             while at <= last:
                 piece, end = self._piece_at(at)
-                upto = min(last, end)
-                if at == piece.first_step:
-                    found += self.carried(piece)
-                found += piece.draws(at, upto)
-                at = upto + 1
-        return found
+                yield piece, at, min(last, end)
+                at = end + 1
 
     def carried(self, piece: Piece) -> list[Draw]:
         """The positions of the microbatches that a piece's first step draws from the piece before."""
@@ -216,14 +224,9 @@ class Schedule:
         The trainer divides the sum of all their losses by those that belong to a step.
         """
         own = carried = 0
-        for first, last in self._trained_runs(first_step, last_step):
-            at = first
-            while at <= last:
-                piece, end = self._piece_at(at)
-                upto = min(last, end)
-                own += (upto - at + 1) * piece.accumulation
-                carried += piece.carries if at == piece.first_step else 0
-                at = upto + 1
+        for piece, first, last in self._trained_in_pieces(first_step, last_step):
+            own += (last - first + 1) * piece.accumulation
+            carried += piece.carries if first == piece.first_step else 0
         return 1 + carried / own if own else 1.0
 
     def samples(self, first_step: int, last_step: int) -> int:

@@ -9,7 +9,7 @@ from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.report.cuts import CutRecorder, cuts_of
 from paddle_epoch_guard.report.markers import EVALUATION_TAG, LOSS_TAG
 from paddle_epoch_guard.report.visualdl import EpochGuardLog
-from paddle_epoch_guard.report.words import EXPOSURE_TAG, FRESH_TAG, REPEAT_TAG, Words
+from paddle_epoch_guard.report.words import EXPOSURE_TAG, FRESH_TAG, NOTES_TAG, REPEAT_TAG, Words
 from paddle_epoch_guard.resume import VerdictRecord
 
 _FEWEST = 4.0  # samples that a point of fresh or repeated loss stands for, at least
@@ -156,7 +156,7 @@ class EpochRecorder:
 
     def note(self, text: str, step: int) -> None:
         """Keeps a sentence about the whole run in the log."""
-        self._log.text("epoch_guard/notes", text, step)
+        self._log.text(NOTES_TAG, text, step)
         self._log.flush()
 
     def _keep(self, tag: str, value: float, step: int) -> None:

@@ -20,10 +20,8 @@ from paddle_epoch_guard.report.logfile import LogFile, read_log_file
 from paddle_epoch_guard.report.markers import EVALUATION_TAG, LOSS_TAG
 from paddle_epoch_guard.report.told import CutTold, EpochTold, Note, Part, Series, is_verdict, judged, shown_arguments
 from paddle_epoch_guard.report.visualdl import FILE_NAME
-from paddle_epoch_guard.report.words import EXPOSURE_TAG, FRESH_TAG, REPEAT_TAG, Words
+from paddle_epoch_guard.report.words import EXPOSURE_TAG, FRESH_TAG, NOTES_TAG, REPEAT_TAG, Words
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar
-
-NOTES_TAG = "epoch_guard/notes"
 
 _WORDS, _TRAINER_WORDS = Words(), Words(trainer=True)
 _CUT = re.compile(r"(?:(trainer_)?boundary_(\d{1,9})_to_(\d{1,9})|unified_from_step_(\d{1,15}))")

@@ -14,6 +14,8 @@ from paddle_epoch_guard.report.discontinuity import Jump
 from paddle_epoch_guard.report.verdicts import CutReport
 from paddle_epoch_guard.resume import VerdictRecord
 
+NOTES_TAG = "epoch_guard/notes"
+"""Sentences on the run as a whole."""
 EXPOSURE_TAG = "epoch_guard/exposure"
 """Mean exposure of the tokens drawn."""
 FRESH_TAG = "epoch_guard/loss_fresh"

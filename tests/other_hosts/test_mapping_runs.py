@@ -11,9 +11,18 @@ pytest.importorskip("paddleformers")
 from paddleformers.utils.batch_sampler import MappingBatchSampler, MappingDistributedBatchSampler
 
 from corpora import build_train, write_corpus
+from followed import assert_left_over_counts_once, data_epochs, drawn, first_token, followed
 from hosts import Trainer
 from paddle_epoch_guard import EpochGuardCallback, EpochGuardError
-from test_distributed import SIZES, launch, results, tokens_drawn, tokens_followed
+from test_distributed import (
+    SIZES,
+    TWO_RANKS_IN_PASSES,
+    launch,
+    ranks_that_are_followed,
+    results,
+    tokens_drawn,
+    tokens_followed,
+)
 from training import KnownLosses, arguments, train
 
 # 809 tokens, 101 samples a data epoch. For 128 samples two of them are built, 202 samples; the boundary is at 101.
@@ -37,21 +46,6 @@ def dataset(prefix):
     return build_train([prefix], 128, LENGTH)
 
 
-def first_token(dataset, position):
-    return int(dataset[int(position)]["text"][0])
-
-
-def drawn(run):
-    return [token for batch in run.first_tokens for token in batch]
-
-
-def followed(guard, dataset, first_step, last_step):
-    """The first tokens of what the guard says these steps drew, in order."""
-    schedule, rule = guard._plan.schedule, guard._plan.index.rule
-    positions = [schedule.positions(step, 0) for step in range(first_step, last_step + 1)]
-    return [first_token(dataset, p) for p in rule.place_of(np.concatenate(positions))]
-
-
 def delivered(dataset, shuffle, drop_last, epoch, seed=7):
     """The microbatches of a trainer epoch, by the real sampler: positions of the index."""
     sampler = MappingBatchSampler(dataset, BATCH, shuffle, drop_last, data_seed=seed)
@@ -63,7 +57,7 @@ def delivered(dataset, shuffle, drop_last, epoch, seed=7):
 
 
 def epochs_of(dataset, positions):
-    return np.asarray(dataset.shuffle_idx, dtype=np.int64)[positions] * LENGTH // sum(SIZES) + 1
+    return data_epochs(dataset, positions, LENGTH, sum(SIZES))
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
@@ -306,41 +300,17 @@ def test_an_order_of_its_own_is_not_taken_for_the_known_one(tmp_path, dataset, h
 @pytest.mark.parametrize("resume", [None, 3])
 @pytest.mark.parametrize("trainer", [Trainer, OrderOfItsOwn])
 def test_of_an_ordinary_dataset_what_is_left_over_does_not_count_twice(tmp_path, trainer, resume):
-    """Two steps of four microbatches, and two over. At a resume none is read that was done: none is passed over."""
-    samples = [{"text": np.arange(1, 10)} for _ in range(40)]  # each of one loss
-    args = arguments(tmp_path, num_train_epochs=3, gradient_accumulation_steps=4, save_strategy="steps", save_steps=3)
-    run = train(args, samples, trainer=trainer)
-    if resume is not None:
-        run = train(args, samples, trainer=trainer, resume=str(tmp_path / "run" / "checkpoint-3"))
-    # The trainer divides six microbatches by four.
-    assert [step for step, loss in run.losses.items() if loss > 4.6e-3] == ([5] if resume else [3, 5])
-    for epoch in (1, 2, 3) if resume is None else (2, 3):
-        losses = [loss for _, loss in run.scalars("epoch_guard/loss_by_epoch", f"epoch_{epoch}")]
-        assert losses == pytest.approx([4.5e-3] * len(losses), rel=1e-4)
-
-
-TWO_RANKS = {
-    "trainer": "base",
-    "samples": 90,
-    "gradient_accumulation_steps": 4,
-    "model": "KnownLosses",
-    "save_strategy": "steps",
-}
+    """At a resume none is read that was done: none is passed over."""
+    assert_left_over_counts_once(tmp_path, trainer, resume)
 
 
 def test_two_ranks_are_dealt_one_order_with_an_uneven_tail_and_resume_in_it(tmp_path, prefix):
     """101 samples, of which 100 are read: 25 microbatches for each rank; 6 steps and one left over."""
     dataset = build_train([prefix], 90, LENGTH, cache=tmp_path / "cache")
     assert len(dataset) == 101
-    options = {**TWO_RANKS, "max_steps": 15, "save_steps": 8, "then": {"resume": 8}}
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", **options)
+    status, output = launch(tmp_path, prefix, tmp_path / "cache", **TWO_RANKS_IN_PASSES, then={"resume": 8})
     assert status == 0, output[-3000:]
-    whole, rest = results(tmp_path, ""), results(tmp_path, ".then")
-    for rank in (0, 1):
-        assert tokens_drawn(whole[rank]) == tokens_followed(whole[rank], dataset)
-        assert tokens_drawn(rest[rank]) == tokens_followed(rest[rank], dataset)
-        assert rest[rank]["followed"] == whole[rank]["followed"][8:]
-        assert len(tokens_drawn(whole[rank])) == 2 * 50 + 3 * 8
+    whole, rest = ranks_that_are_followed(tmp_path, dataset, of_a_pass=50)
     first_pass = sum((sum(found["followed"][:6], []) + found["followed"][6][:2] for found in whole), [])
     assert sorted(first_pass) == list(range(100))
     assert whole[0]["losses"] == whole[1]["losses"]
@@ -352,7 +322,7 @@ def test_two_ranks_are_dealt_one_order_with_an_uneven_tail_and_resume_in_it(tmp_
 def test_where_the_trainer_counts_a_step_that_there_is_none_for_a_later_resume_is_refused(tmp_path, prefix):
     """Of 101 samples each rank is dealt 50, five batches of ten; the trainer counts six."""
     dataset = build_train([prefix], 90, LENGTH, cache=tmp_path / "cache")
-    options = {**TWO_RANKS, "per_device_train_batch_size": 10, "gradient_accumulation_steps": 1}
+    options = {**TWO_RANKS_IN_PASSES, "per_device_train_batch_size": 10, "gradient_accumulation_steps": 1}
     options |= {"max_steps": 10, "save_steps": 3, "logging_steps": 1}
     status, output = launch(tmp_path, prefix, tmp_path / "cache", **options, then={"resume": 3})
     assert status == 0, output[-3000:]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import training
+from caches import told
 from corpora import build_train, index_of, write_corpus
 from hosts import NAME, Trainer
 from paddle_epoch_guard.errors import ResumeMismatchError
@@ -140,6 +141,25 @@ def test_the_base_trainers_own_sampler_is_not_followed_which_is_said_once(tmp_pa
     assert "is not one whose positions are followed" in told
     assert len(run.first_tokens) == 8
     assert run.directories() != []
+
+
+def test_a_cache_that_was_rebuilt_is_opened_without_the_guard(tmp_path):
+    """The host finds the files by itself, and draws what the guard would draw."""
+    prefix = write_corpus(tmp_path / "corpus" / "text", SIZES)
+    # Not beside the corpus, where the host looks first.
+    base = build_train([prefix], STEPS * BATCH, LENGTH, cache=tmp_path / "cache")
+    folder = next(path for path in tmp_path.rglob("*_shuffle_idx.npy")).parent
+    before = np.asarray(base.shuffle_idx).copy()
+    found = told("rebuild", folder, "--from-position", 0, "--output", tmp_path / "unified")
+    for path in folder.iterdir():
+        path.unlink()
+    rebuilt = build_train([prefix], STEPS * BATCH, LENGTH, cache=tmp_path / "unified")
+    order = Reorder(**{**found["reorder"], "key": tuple(found["reorder"]["key"])})
+    expected = before[PositionMap([order]).base(np.arange(len(before)))]
+    assert rebuilt.shuffle_idx.tolist() == expected.tolist()
+    assert not (folder / f"{found['hash']}_shuffle_idx.npy").exists()  # it was not built anew
+    run = train(arguments(tmp_path, max_steps=STEPS, epoch_guard="off"), rebuilt)
+    assert run.first_tokens == in_batches(first_tokens(rebuilt, range(STEPS * BATCH)))
 
 
 def test_two_ranks_draw_one_unified_order_and_resume_in_it(tmp_path, corpus):
