@@ -12,6 +12,7 @@ NLP2_READY := .venv-paddlenlp-2/.ready
 DEMO_VENV := $(if $(filter paddlenlp,$(HOST)),.venv,.venv-$(HOST))
 MEGATRON_READY := .venv-megatron/.ready
 BENCH_READY := .venv-bench/.ready
+COMPILED := paddle_epoch_guard/order/_network.c
 BENCH ?=
 
 export PYTHON
@@ -32,15 +33,15 @@ help:
 	@echo "make format  format the code"
 	@echo "make clean   remove the environments, caches and $(OUTPUT)/"
 
-$(READY): pyproject.toml constraints/paddlenlp-3.0.0b4.txt constraints/tools.txt scripts/make-venv
+$(READY): pyproject.toml $(COMPILED) constraints/paddlenlp-3.0.0b4.txt constraints/tools.txt scripts/make-venv
 	@scripts/make-venv
 	@touch $@
 
-$(FORMERS_READY): pyproject.toml constraints/paddleformers-1.2.0.txt constraints/tools.txt scripts/make-venv
+$(FORMERS_READY): pyproject.toml $(COMPILED) constraints/paddleformers-1.2.0.txt constraints/tools.txt scripts/make-venv
 	@scripts/make-venv paddleformers
 	@touch $@
 
-$(NLP2_READY): pyproject.toml constraints/paddlenlp-2.8.1.txt constraints/tools.txt scripts/make-venv
+$(NLP2_READY): pyproject.toml $(COMPILED) constraints/paddlenlp-2.8.1.txt constraints/tools.txt scripts/make-venv
 	@scripts/make-venv paddlenlp-2
 	@touch $@
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from faults.corruption import corruption
@@ -53,20 +53,36 @@ KINDS = {
 }
 
 
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for: all kinds, where it names none."""
+    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
+    # Not `choices`, against which Python 3.11 also holds the list that stands for no argument.
+    parser.add_argument(
+        "kinds", nargs="*", type=_kind, metavar="kind", help=f"{', '.join(KINDS)}; those to try, all by default"
+    )
+    parser.add_argument("--keep", type=Path, help="a folder for all files, which is kept")
+    options = parser.parse_args(arguments)
+    options.kinds = options.kinds or list(KINDS)
+    return options
+
+
+def _kind(name: str) -> str:
+    if name not in KINDS:
+        raise argparse.ArgumentTypeError(f"{name!r}; expected one of {', '.join(KINDS)}")
+    return name
+
+
 def main() -> int:
     """Tries everything, says how it goes on standard error, and prints the table.
 
     Returns:
         0 where every promise was kept.
     """
-    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("kinds", nargs="*", choices=list(KINDS), help="those to try; all by default")
-    parser.add_argument("--keep", type=Path, help="a folder for all files, which is kept")
-    options = parser.parse_args()
+    options = options_of()
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # paddle's, in every child
     folder = options.keep or Path(tempfile.mkdtemp(prefix="faults-"))
     began, outcomes = time.monotonic(), {}
-    for kind in options.kinds or KINDS:
+    for kind in options.kinds:
         for outcome in KINDS[kind](folder / kind):
             outcomes[outcome.fault] = outcome
             told = "all kept" if outcome.is_kept else f"{len(outcome.broken)} BROKEN"

@@ -12,12 +12,14 @@ from paddle_epoch_guard.ledger.losses import (
     RULES,
     EpochPlaces,
     Float64Array,
+    Int64Array,
     WindowLosses,
     agrees,
     sample_losses,
     sums_of,
     window_of,
 )
+from paddle_epoch_guard.order import Schedule
 
 
 class LossCollector:
@@ -99,10 +101,11 @@ class LossCollector:
             The sums over all ranks, and None; or None and why they cannot be had.
         """
         told = fault = self._fault
-        sums, surplus = self._nothing(), 0.0
+        places = self._places
+        sums, surplus = _nothing(places), 0.0
         if not told:
             try:
-                found = self._sums(first_step, last_step)
+                found = self._sums(first_step, last_step, places)
                 sums = found if self._speaks else sums
                 if self._leads and self.source is not None:
                     surplus = self.source.schedule.surplus(first_step, last_step)
@@ -119,7 +122,7 @@ class LossCollector:
             return None, None if told else why
         try:
             # Where some were left over, the trainer divides the sum of all losses by too few microbatches.
-            losses, why = self._chosen(added[:-2], logged / added[-2])
+            losses, why = self._chosen(added[:-2], logged / added[-2], places)
         except Exception as cause:
             self._fault = _said(cause)
             return None, self._fault
@@ -132,43 +135,47 @@ class LossCollector:
         ranks = host.gather_numbers([bool(fault)])[:, 0]
         return host.told_by(int(np.argmax(ranks)), fault)
 
-    def _nothing(self) -> Float64Array:
-        return np.zeros(len(RULES) * (3 * self._places.count + 4))
-
-    def _sums(self, first_step: int, last_step: int) -> Float64Array:
+    def _sums(self, first_step: int, last_step: int, places: EpochPlaces) -> Float64Array:
         """Under each rule, one after the other; zeros where this rank has no token-loss layer, or reads no data."""
         assert self._hook is not None
         rows, sizes = self._hook.take()
         if not self._hook.layers or self.source is None:
-            return self._nothing()
-        schedule = self.source.schedule
-        steps = [step for step in range(first_step, last_step + 1) if schedule.trains(step)]
-        if not steps:
-            return self._nothing()
-        positions = [schedule.positions(step, self._rank) for step in steps]
+            return _nothing(places)
+        runs = _runs(self.source.schedule, first_step, last_step)
+        if not runs:
+            return _nothing(places)
+        positions = [self._drawn_in(first, last) for first, last in runs]
         drawn = np.concatenate(positions)
         if len(rows) != len(drawn):
             raise ValueError(
                 f"{len(rows)} sample losses in {len(sizes)} microbatches, where {len(drawn)} samples were drawn"
             )
-        places = self._places
         place = places.of(*self.source.index.locate(self.source.positions.base(drawn)))
         fresh, known = np.zeros(len(drawn)), np.zeros(len(drawn), dtype=bool)
         if self.exposure is not None:
-            found = [self.exposure.of_positions(step, each) for step, each in zip(steps, positions, strict=True)]
+            found = [self.exposure.of_positions(run[0], each) for run, each in zip(runs, positions, strict=True)]
             fresh, known = (np.concatenate(each) for each in zip(*found, strict=True))
-        micro_batch = schedule.pieces[-1].micro_batch
-        return np.concatenate(
-            [
-                sums_of(*sample_losses(rows, sizes, micro_batch, rule), place, places, fresh, known)
-                for rule in range(len(RULES))
-            ]
-        )
+        micro_batch = self.source.schedule.pieces[-1].micro_batch
+        sums: list[Float64Array] = []
+        for rule in range(len(RULES)):
+            if rule and np.array_equal(rows[:, 1 + rule], rows[:, rule]):  # no label is ignored: the usual case
+                sums.append(sums[-1])
+                continue
+            losses, weights = sample_losses(rows, sizes, micro_batch, rule)
+            sums.append(sums_of(losses, weights, place, places, fresh, known))
+        return np.concatenate(sums)
 
-    def _chosen(self, added: Float64Array, logged: float) -> tuple[WindowLosses | None, str | None]:
+    def _drawn_in(self, first_step: int, last_step: int) -> Int64Array:
+        """The positions that this rank draws in a range of steps, in order."""
+        assert self.source is not None
+        steps = range(first_step, last_step + 1)
+        return np.concatenate([self.source.schedule.positions(step, self._rank) for step in steps])
+
+    def _chosen(
+        self, added: Float64Array, logged: float, places: EpochPlaces
+    ) -> tuple[WindowLosses | None, str | None]:
         """The window under the rule in force; or why there is none."""
         by_rule = added.reshape(len(RULES), -1)
-        places = self._places
         first = window_of(by_rule[self._rule], places)
         if not math.isfinite(logged) or not first.by_epoch:
             return None, None  # the trainer logs 0 where all steps were skipped
@@ -181,6 +188,25 @@ class LossCollector:
             f"the mean of the tokens' losses, {first.mean:.6g}, is not the loss that the trainer logs, {logged:.6g}, "
             "which holds something else as well"
         )
+
+
+def _nothing(places: EpochPlaces) -> Float64Array:
+    return np.zeros(len(RULES) * (3 * places.count + 4))
+
+
+def _runs(schedule: Schedule, first_step: int, last_step: int) -> list[tuple[int, int]]:
+    """Runs of trained steps, first and last, of which each draws a position at most once.
+
+    A step that draws what was left over is a run of its own: where the data is read anew, a later one draws that too.
+    """
+    found = []
+    for piece, first, last in schedule.trained(first_step, last_step):
+        if piece.carries and first == piece.first_step:
+            found.append((first, first))
+            first += 1
+        if first <= last:
+            found.append((first, last))
+    return found
 
 
 def _first(chosen: npt.NDArray[np.bool_]) -> int | None:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from faults.__main__ import KINDS, options_of
 from faults.corruption import corruption
 from faults.disk import DISKS, disk_faults
 from faults.fuzz import fuzz
@@ -61,6 +62,13 @@ def test_a_fault_in_any_function_changes_nothing(tmp_path):
 
 def test_memory_and_files_stay_as_they_are(tmp_path):
     kept(soaked(tmp_path, 240, 120, judged=False))
+
+
+def test_all_kinds_are_tried_where_none_is_named():
+    assert options_of([]).kinds == list(KINDS)
+    assert options_of(["disk", "soak"]).kinds == ["disk", "soak"]
+    with pytest.raises(SystemExit):
+        options_of(["flood"])
 
 
 def test_a_broken_promise_shows_in_the_table():

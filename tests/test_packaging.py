@@ -1,3 +1,5 @@
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +50,23 @@ def test_what_is_shipped_is_the_package_alone(tmp_path):
     assert "paddle_epoch_guard/index/gpt.py" in names
     assert "tests/" not in names
     assert "examples/" not in names
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "false"])
+def test_the_compiled_part_is_shipped_where_there_is_a_compiler_and_missed_by_nobody_else(tmp_path, compiler):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler}")
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT / "paddle_epoch_guard", copy / "paddle_epoch_guard", ignore=shutil.ignore_patterns("*.so"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", tmp_path]
+    built = run(*command, copy, env={**os.environ, "CC": compiler})
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = run(sys.executable, "-m", "zipfile", "-l", wheel).stdout
+    assert (".so" in names) == (compiler == "gcc")
+    assert "_network.c " not in names
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "lint"])

@@ -20,6 +20,17 @@ BESIDE_POWERS = sorted({2**k + by for k in range(21) for by in (-1, 0, 1)} - {0}
 WASTEFUL = [a * (a - 1) + 1 for a in (65, 66, 100, 257, 1000, 2**16, 2**20 + 1)]
 
 
+@pytest.fixture(autouse=True, scope="module", params=["compiled", "numpy"])
+def way(request):
+    """Everything holds for the compiled network and for numpy's."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(permutation, "COMPILED", False)
+        elif not permutation.COMPILED:
+            pytest.skip("the compiled network was not built: no C compiler was there")
+        yield request.param
+
+
 def whole(n, key=KEY):
     return Permutation(n, key)(np.arange(n))
 
@@ -285,7 +296,8 @@ def test_memory_does_not_grow_with_the_size(n):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """How many values each pass through the network took."""
+    """How many values each pass through numpy's network took."""
+    monkeypatch.setattr(permutation, "COMPILED", False)
     sizes = []
     once, once_int = Permutation._once, Permutation._once_int
 
@@ -457,3 +469,45 @@ def test_all_permutations_of_few_values_are_equally_likely(n):
 
 def test_its_text_names_size_and_key():
     assert repr(Permutation(7, [1, 2])) == "Permutation(7, (1, 2))"
+
+
+@pytest.mark.parametrize("n", [4097, 10**6, 2**31 + 5, 2**32 - 1, 2**32, *WASTEFUL[3:6]])
+def test_compiled_or_not_it_is_the_same_permutation(n, monkeypatch):
+    x = np.concatenate([np.random.default_rng(n).integers(0, n, 70_000), [0, n - 1]])
+    here = Permutation(n, KEY)
+    monkeypatch.setattr(permutation, "COMPILED", False)
+    in_numpy = Permutation(n, KEY)
+    assert np.array_equal(here(x), in_numpy(x))
+    assert np.array_equal(here.inverse(x), in_numpy.inverse(x))
+
+
+def test_where_nothing_was_compiled_numpy_computes():
+    code = (
+        "import sys; sys.modules['paddle_epoch_guard.order._network'] = None\n"
+        "from paddle_epoch_guard.order import permutation\n"
+        "import numpy as np\n"
+        "assert not permutation.COMPILED\n"
+        "print(permutation.Permutation(10**6, (7,))(np.arange(5)).tolist())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(told.stdout) == Permutation(10**6, (7,))(np.arange(5)).tolist()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"out": np.empty(4, np.int64)},
+        {"values": np.arange(5, dtype=np.int8)},
+        {"words": np.zeros(15, np.uint32)},
+        {"left": 2**16 + 1},
+        {"right": 0},
+        {"n": 0},
+        {"n": 10**6 + 1},
+    ],
+)
+def test_the_compiled_network_refuses_what_does_not_fit(changes):
+    network = pytest.importorskip("paddle_epoch_guard.order._network")
+    given = {"values": np.arange(5), "out": np.empty(5, np.int64), "words": np.ones(16, np.uint32)}
+    given |= {"left": 1000, "right": 1000, "n": 10**6, "inverse": False, **changes}
+    with pytest.raises(ValueError, match="do not fit"):
+        network.apply(*given.values())

@@ -110,7 +110,7 @@ class Exposure:
         """Of the samples that the piece in force at ``step`` draws at some positions, the share of new tokens.
 
         Args:
-            step: any step of the piece.
+            step: any step of the piece; its first one, where the positions are among those that it carries over.
             positions: ``[n]``, in any order.
 
         Returns:

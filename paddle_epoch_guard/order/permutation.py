@@ -9,6 +9,14 @@ import numpy.typing as npt
 
 from paddle_epoch_guard.errors import OrderError
 
+try:
+    from paddle_epoch_guard.order import _network
+except ImportError:  # not built, for want of a C compiler: numpy computes the same, some ten times more slowly
+    _network = None  # type: ignore[assignment]
+
+COMPILED = _network is not None
+"""Whether permutations of up to 2**32 values are computed by compiled code."""
+
 Words = npt.NDArray[np.unsignedinteger[Any]]
 
 ROUNDS = 8
@@ -25,8 +33,8 @@ class Permutation:
     with Arbitrary Finite Domains", CT-RSA 2002). Because ``a * b - n < a``, walking on from a value outside
     ``[0, n)`` happens to less than one value in root n. Small n are a table, sorted by a keyed hash.
 
-    The same ``n`` and ``key`` give the same permutation on every platform and with every release of numpy and of
-    this package.
+    The same ``n`` and ``key`` give the same permutation on every platform, with every release of numpy and of this
+    package, and whether or not its compiled part was built.
 
     Args:
         n: size of the domain, from 1 to 2**63.
@@ -64,6 +72,8 @@ class Permutation:
                 "half_mix": [self._half, self._mix],
             }.items()
         }
+        self._words = np.array(self._multipliers + self._offsets, self._dtype)
+        self._compiles = COMPILED and bits == 32
         self._tables = self._sorted_tables() if self.n <= _TABLE_UP_TO else None
 
     def __repr__(self) -> str:
@@ -97,8 +107,13 @@ class Permutation:
 
     def _apply(self, x: Any, inverse: bool) -> Any:
         if isinstance(x, np.ndarray):
+            if self._tables is None and self._compiles:
+                found = x.astype(np.int64, order="C")
+                if not _network.apply(found, found, self._words, self._left, self._right, self.n, inverse):
+                    raise self._outside(x)
+                return found
             if x.size and not (int(x.min()) >= 0 and int(x.max()) < self.n):
-                raise OrderError(f"values from {x.min()} to {x.max()}; the permutation has [0, {self.n})")
+                raise self._outside(x)
             if self._tables is not None:
                 return np.asarray(self._tables[inverse][x])
             return self._walk(x.astype(np.uint64).ravel(), inverse).reshape(x.shape)
@@ -111,6 +126,9 @@ class Permutation:
         while value >= self.n:
             value = self._once_int(value, inverse)
         return value
+
+    def _outside(self, x: npt.NDArray[Any]) -> OrderError:
+        return OrderError(f"values from {x.min()} to {x.max()}; the permutation has [0, {self.n})")
 
     def _walk(self, values: Any, inverse: bool) -> npt.NDArray[np.int64]:
         found = self._once(values, inverse)

@@ -187,13 +187,13 @@ class Schedule:
             ScheduleError: a step before the first piece, or past what the sampler can deliver.
         """
         found: list[Draw] = []
-        for piece, first, last in self._trained_in_pieces(first_step, last_step):
+        for piece, first, last in self.trained(first_step, last_step):
             if first == piece.first_step:
                 found += self.carried(piece)
             found += piece.draws(first, last)
         return found
 
-    def _trained_in_pieces(self, first_step: int, last_step: int) -> Iterable[tuple[Piece, int, int]]:
+    def trained(self, first_step: int, last_step: int) -> Iterable[tuple[Piece, int, int]]:
         """The runs of trained steps between two, each within one piece: the piece, first and last step.
 
         Raises:
@@ -224,7 +224,7 @@ class Schedule:
         The trainer divides the sum of all their losses by those that belong to a step.
         """
         own = carried = 0
-        for piece, first, last in self._trained_in_pieces(first_step, last_step):
+        for piece, first, last in self.trained(first_step, last_step):
             own += (last - first + 1) * piece.accumulation
             carried += piece.carries if first == piece.first_step else 0
         return 1 + carried / own if own else 1.0
