@@ -23,7 +23,7 @@ export PYTHON
 help:
 	@echo "make demo    train a real PaddleNLP run with the guard on (MODEL=ngram or llama); results in $(OUTPUT)/"
 	@echo "             HOST=paddleformers: the same on PaddleFormers"
-	@echo "make bench   measure the guard beside its peers, half an hour (BENCH='--quick', BENCH='--only plan start')"
+	@echo "make bench   measure the guard beside its peers, a quarter of an hour (BENCH='--quick', BENCH='--only plan start')"
 	@echo "make test    run the tests"
 	@echo "make test-paddleformers  run the tests on PaddleFormers, in an environment of its own (2 GB)"
 	@echo "make test-paddlenlp-2  run the tests on PaddleNLP 2.8.1, in an environment of its own (2 GB)"

@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/run.py [--only NAME ...] [--quick]
 
-Or ``make bench``. It takes up to 25 minutes and 4 GB on the disk; ``--quick`` is smaller by a hundred, to see that it
-works. How each row is measured, and the last table, are in benchmarks/README.md.
+Or ``make bench``. It takes a quarter of an hour and 4 GB on the disk; ``--quick`` is smaller by a hundred, to see that
+it works. How each row is measured, and the last table, are in benchmarks/README.md.
 """
 
 import argparse

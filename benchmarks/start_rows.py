@@ -306,7 +306,7 @@ def rebuild(quick: bool) -> list[Row]:
             f"{seconds(last['guard wall'])} ({seconds(last['guard'])} of the processor)",
             f"{seconds(last['host wall'])} ({seconds(last['host'])})", times(last["host wall"] / last["guard wall"]),
             "faster", last["guard wall"] < last["host wall"], slope,
-            "8 rounds x 11 passes for each position, 20 ns in numpy",
+            "reading the base at random, 19 ns a position; 3.4 ns to compute it",
         ),
         Row(
             f"rebuild at {sizes[-1]:.0e}", "the bytes written",

@@ -4,7 +4,10 @@ Written and read in blocks: memory does not grow with the number of positions.
 """
 
 import json
+import os
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,14 +21,22 @@ from paddle_epoch_guard.order.order import Order, PositionMap
 
 BLOCK = 1 << 18
 """Positions computed at a time."""
+_THREADS = 4  # they wait for memory, which more would not bring sooner
 _NOTE_BYTES = 1 << 16
 _VERSION = 1
 
 
 def blocks_of(order: Order, size: int = BLOCK) -> Iterator[npt.NDArray[Any]]:
-    """The values of an order, ``size`` at a time."""
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    """The values of an order, ``size`` at a time; the next ones are computed on other cores meanwhile."""
+    threads = min(os.cpu_count() or 1, _THREADS)
+    ahead: deque[Future[npt.NDArray[Any]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(order), size):
+            ahead.append(pool.submit(order.__getitem__, slice(start, start + size)))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def write_header(stream: BinaryIO, order: Order) -> None:
