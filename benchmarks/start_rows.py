@@ -36,7 +36,7 @@ from paddle_epoch_guard.index.corpus import read_sizes
 from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.ledger import Exposure, trace
 from paddle_epoch_guard.order import Order, Reorder
-from paddle_epoch_guard.order.materialise import blocks_of, write_header
+from paddle_epoch_guard.order.materialise import blocks_of, write_order
 from paddle_epoch_guard.resume import DatasetRecord
 
 LENGTH, SAMPLES_IN_DOCUMENT, STEPS = 1024, 5, 100_000
@@ -240,9 +240,7 @@ def _rebuild(size: int, folder: str) -> dict[str, float]:
 
     def guard() -> None:
         with written_whole(target) as stream:
-            write_header(stream, order)
-            for block in blocks_of(order):
-                stream.write(block.tobytes())
+            write_order(stream, order)
 
     def host() -> None:
         with target.open("wb") as stream:

@@ -13,7 +13,7 @@ from paddle_epoch_guard.index import GPTIndex
 from paddle_epoch_guard.index.folder import IndexFiles
 from paddle_epoch_guard.index.opened import Opened
 from paddle_epoch_guard.order import Order, Reorder
-from paddle_epoch_guard.order.materialise import blocks_of, note_of, read_note, write_header
+from paddle_epoch_guard.order.materialise import note_of, read_note, write_order
 
 Advance = Callable[[int], None]
 """Told the bytes written since the last time."""
@@ -108,7 +108,7 @@ def write_cache(opened: Opened, reorder: Reorder, output: Path, started: Callabl
                 _copy(file, stack.enter_context(written_whole(output / file.name)), advance)
             stack.enter_context(written_whole(note)).write(note_of((reorder,)).encode())
             for file, array in moved.items():
-                _write(Order(array, (reorder,)), stack.enter_context(written_whole(output / file.name)), advance)
+                write_order(stack.enter_context(written_whole(output / file.name)), Order(array, (reorder,)), advance)
     except BaseException:
         with contextlib.suppress(OSError):
             for target in targets:
@@ -155,13 +155,6 @@ def _copy(source: Path, stream: BinaryIO, advance: Advance) -> None:
         while block := found.read(_COPIED):
             stream.write(block)
             advance(len(block))
-
-
-def _write(order: Order, stream: BinaryIO, advance: Advance) -> None:
-    write_header(stream, order)
-    for block in blocks_of(order):
-        stream.write(block.tobytes())
-        advance(block.nbytes)
 
 
 def shadow(opened: Opened, output: Path) -> str | None:

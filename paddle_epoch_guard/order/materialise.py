@@ -6,7 +6,7 @@ Written and read in blocks: memory does not grow with the number of positions.
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,6 +43,21 @@ def write_header(stream: BinaryIO, order: Order) -> None:
     """Writes what precedes the values in a ``.npy`` file, as ``numpy.save`` does."""
     described = {"descr": order.dtype.str, "fortran_order": False, "shape": order.shape}
     np.lib.format.write_array_header_1_0(stream, described)  # type: ignore[no-untyped-call]
+
+
+def write_order(stream: BinaryIO, order: Order, advance: Callable[[int], None] | None = None) -> None:
+    """Writes an order as a ``.npy`` file.
+
+    Args:
+        stream: open for writing, at its beginning.
+        order: of any length.
+        advance: is told the bytes of values written since the last time.
+    """
+    write_header(stream, order)
+    for block in blocks_of(order):
+        stream.write(block.data)
+        if advance is not None:
+            advance(block.nbytes)
 
 
 class Undone:
