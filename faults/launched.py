@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from faults.kills import KillRun, Record, Setting, compare, train_part
-from faults.processes import waited
+from faults.processes import leave, waited
 from faults.table import Outcome
 
 _SETTING = Setting("unified", batch=2, ranks=2)
@@ -67,3 +67,4 @@ def main(folder: str, number: str, resume: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    leave()

@@ -10,6 +10,7 @@ from paddle.distributed.fleet.meta_parallel import tensor_parallel
 
 import training
 from corpora import build_train
+from faults.processes import leave
 from hosts import NAME, Trainer
 from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.host import library
@@ -91,3 +92,4 @@ def one_run(folder, prefix, cache, changes, resume, name):
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), *sys.argv[2:])
+    leave()

@@ -125,7 +125,9 @@ def main():
         found = f"first_tokens.{training_args.process_index}.json"
         with open(os.path.join(training_args.output_dir, found), "w") as stream:
             json.dump(model.first_tokens, stream)
-    print("arguments:", sys.argv[1:])
+    print("arguments:", sys.argv[1:], flush=True)
+    if training_args.world_size > 1:
+        os._exit(0)  # gloo's first rank sometimes aborts as the interpreter ends, without the guard as well
 
 
 if __name__ == "__main__":
