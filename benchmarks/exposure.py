@@ -25,7 +25,7 @@ from paddle_epoch_guard.index.cache import load_array
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.ledger.exposure import Exposure
 from paddle_epoch_guard.ledger.tracing import trace
-from paddle_epoch_guard.order import Permutation, Piece, PositionMap, Reorder, Schedule
+from paddle_epoch_guard.order import Permutation, PositionMap, Reorder, Schedule, Segment
 
 LENGTH = 1024
 SAMPLES_IN_DOCUMENT = 5
@@ -133,7 +133,7 @@ def plan(index: SampleIndex) -> tuple[PositionMap, Schedule, list[tuple[int, int
     reorder = Reorder(boundary // 2, planned, "ramp", (1, 1, 0), boundary)
     edges = np.linspace(0, steps, WINDOWS + 1).astype(int).tolist()
     windows = [(first + 1, last) for first, last in pairwise(edges)]
-    return PositionMap([reorder]), Schedule((Piece(1, 0, batch, 1, 1, len(index)),)), windows
+    return PositionMap([reorder]), Schedule((Segment(1, 0, batch, 1, 1, len(index)),)), windows
 
 
 def measure(folder: Path, blended: bool) -> tuple[float, float, int, Any, Any]:

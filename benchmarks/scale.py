@@ -1,6 +1,6 @@
 """What 10^9 samples, 10,000 ranks and blends of 1,000 datasets cost, as far as it can be simulated on one machine.
 
-    .venv/bin/python benchmarks/scale.py [--samples 1000000000] [--ranks 10000] [--datasets 1000] [--pieces 1000]
+    .venv/bin/python benchmarks/scale.py [--samples 1000000000] [--ranks 10000] [--datasets 1000] [--segments 1000]
 
 Arrays are sparse files: they take no room on the disk. Ranks are played one after the other; what each would send is
 weighed, and the comparison is made over as many answers as there are ranks. Times are of the processor. docs/scale.md
@@ -21,15 +21,15 @@ from measuring import CPU, peak_memory, resident, seconds, size_of
 from rich.console import Console
 from rich.table import Table
 
-from paddle_epoch_guard.agreement import digest_of, other_than_first
 from paddle_epoch_guard.index import BlendIndex, Description, GPTIndex, IndexLayout
 from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.index.verify import IndexArrays
-from paddle_epoch_guard.ledger import Exposure, IndexEpochs, Trace, closing_steps, crossings_of
-from paddle_epoch_guard.ledger.losses import RULES, EpochPlaces, sums_of, window_of
-from paddle_epoch_guard.order import Order, Piece, PositionMap, Reorder, Schedule
+from paddle_epoch_guard.ledger import Exposure, IndexEpochs, Trace, boundary_steps_of, closing_steps
+from paddle_epoch_guard.ledger.losses import RULES, EpochSlots, sums_of, window_of
+from paddle_epoch_guard.order import Order, PositionMap, Reorder, Schedule, Segment
 from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, Sidecar, read_sidecar, write_sidecar
 from paddle_epoch_guard.resume.sidecar import VERSION
+from paddle_epoch_guard.session.consensus import digest_of, other_than_first
 
 LENGTH = 1024
 Line = tuple[str, str]
@@ -58,9 +58,9 @@ def one_rank(samples: int, ranks: int) -> list[Line]:
         base = sparse(Path(folder), "shuffle_idx.npy", (samples,), np.uint32)
         reorder = Reorder(samples // 4, samples // 4 * 3, "ramp", (1, 1, 0), samples // 2)
         order = Order(base, [reorder])
-        piece = Piece(1, 0, micro, accumulation, ranks, samples)
-        schedule = Schedule((piece,))
-        steps = range(piece.steps // 2, piece.steps // 2 + 500)
+        segment = Segment(1, 0, micro, accumulation, ranks, samples)
+        schedule = Schedule((segment,))
+        steps = range(segment.steps // 2, segment.steps // 2 + 500)
         positions = np.concatenate([schedule.positions(step, ranks // 3) for step in steps]).tolist()
 
         def read() -> None:
@@ -85,15 +85,15 @@ def said_by_ranks(ranks: int, datasets: int) -> list[Line]:
     records = tuple(
         DatasetRecord(f"dataset-{at}", LENGTH, "949,50,1", 10**9 + at, f"{at:032x}", ()) for at in range(datasets)
     )
-    plan = (records, Schedule((Piece(1, 0, 1, 1, ranks, 10**9),)), tuple(range(3 * datasets)))
+    plan = (records, Schedule((Segment(1, 0, 1, 1, ranks, 10**9),)), tuple(range(3 * datasets)))
     rows = np.repeat(digest_of(plan)[None], ranks, axis=0)
-    places = EpochPlaces([3] * datasets)
+    places = EpochSlots([3] * datasets)
     rng = np.random.default_rng(0)
     count = 640
     values = rng.random(count), np.ones(count), rng.integers(0, places.count, count)
     sums = sums_of(*values, places, np.zeros(count), np.ones(count, dtype=bool))
     window = window_of(sums, places)
-    small = EpochPlaces([2])
+    small = EpochSlots([2])
     of_one = (len(RULES) * (3 * small.count + 4) + 1) * 8
     trace = Trace(np.zeros(60_000, np.int32), np.zeros(60_000, np.int64), (20_000,), (10**12,), np.zeros(2, np.int64))
     return [
@@ -132,7 +132,7 @@ def blend(datasets: int, samples: int = 10**7) -> list[Line]:
         boundaries = index.boundaries
         found = CPU() - start
         positions = PositionMap([Reorder(samples // 4, samples, "uniform", (1, 1, 0))])
-        schedule = Schedule((Piece(1, 0, 4, 1, 64, samples),))
+        schedule = Schedule((Segment(1, 0, 4, 1, 64, samples),))
         source = IndexEpochs(index, schedule)
         asked = np.arange(640) * 1000
         record = DatasetRecord("train", LENGTH, "100,0,0", tokens, "0" * 32, ())
@@ -140,11 +140,11 @@ def blend(datasets: int, samples: int = 10**7) -> list[Line]:
             VERSION, "run", "part", 100, 25_600, samples, 10**6, positions.reorders, schedule, (record,) * datasets,
             BlendRecord("", samples, "0" * 33),
         )  # fmt: skip
-        crossings = crossings_of(source)
+        crossings = boundary_steps_of(source)
         return [
             (f"boundaries of a blend of {datasets:,} datasets, {samples:,} positions", seconds(found)),
             ("of them", f"{len(boundaries):,}"),
-            ("as steps", seconds(timed(lambda: crossings_of(source), 1))),
+            ("as steps", seconds(timed(lambda: boundary_steps_of(source), 1))),
             ("steps at which a window is closed", f"{len(closing_steps(crossings, schedule, 10**6)):,}"),
             ("data epochs of the 640 samples of a window", seconds(timed(lambda: index.locate(asked)))),
             ("samples that each dataset gives", seconds(timed(lambda: index.drawn_of_each(samples), 1))),
@@ -161,13 +161,13 @@ def _sidecar(folder: Path, sidecar: Sidecar, what: str) -> list[Line]:
     ]
 
 
-def pieces(count: int) -> list[Line]:
+def segments(count: int) -> list[Line]:
     """A run that was resumed a thousand times, each time with another batch."""
     found, step, start = [], 1, 0
     for at in range(count):
-        piece = Piece(step, start, 1 + at % 2, 1, 64, 10**9)
-        found.append(piece)
-        step, start = step + 100, start + 100 * piece.global_batch
+        segment = Segment(step, start, 1 + at % 2, 1, 64, 10**9)
+        found.append(segment)
+        step, start = step + 100, start + 100 * segment.global_batch
     schedule = Schedule(tuple(found))
     trace = Trace(
         np.repeat(np.arange(20_000, dtype=np.int32), 2), np.sort(np.arange(40_000, dtype=np.int64) * start // 40_000),
@@ -180,7 +180,7 @@ def pieces(count: int) -> list[Line]:
     with tempfile.TemporaryDirectory() as folder:
         return [
             (
-                f"a schedule of {count:,} pieces: another one is added",
+                f"a schedule of {count:,} segments: another one is added",
                 seconds(timed(lambda: schedule.then(replace(found[-1], first_step=step)))),
             ),
             ("a step's positions", seconds(timed(lambda: schedule.positions(step - 50, 3)))),
@@ -189,7 +189,7 @@ def pieces(count: int) -> list[Line]:
             ("the run's exposure, prepared", seconds(timed(lambda: Exposure(trace, schedule, step - 1), 1))),
             ("a window's exposure", seconds(timed(lambda: exposure.of_steps(step - 60, step - 51)))),
             ("a rank's fresh samples in one step", seconds(timed(lambda: exposure.of_positions(step - 50, asked)))),
-            *_sidecar(Path(folder), sidecar, f"of {count:,} pieces"),
+            *_sidecar(Path(folder), sidecar, f"of {count:,} segments"),
         ]  # fmt: skip
 
 
@@ -199,14 +199,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10**9)
     parser.add_argument("--ranks", type=int, default=10_000)
     parser.add_argument("--datasets", type=int, default=1_000)
-    parser.add_argument("--pieces", type=int, default=1_000)
+    parser.add_argument("--segments", type=int, default=1_000)
     given = parser.parse_args()
     console = Console(width=110)
     for title, work, arguments in (
         ("One rank of many", one_rank, (given.samples, given.ranks)),
         ("What ranks say to each other", said_by_ranks, (given.ranks, given.datasets)),
         ("A blend", blend, (given.datasets,)),
-        ("A run resumed again and again", pieces, (given.pieces,)),
+        ("A run resumed again and again", segments, (given.segments,)),
     ):
         table = Table(title=title, title_justify="left")
         table.add_column("what")

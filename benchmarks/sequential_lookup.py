@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def measure() -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Microseconds of a whole sample, and of its lookup alone, piece by piece, for each order."""
+    """Microseconds of a whole sample, and of its lookup alone, segment by segment, for each order."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as _:
         prefix = Path(folder) / "text"
         builder = make_builder(f"{prefix}.bin", "mmap", np.uint16)
@@ -57,7 +57,7 @@ def measure() -> tuple[dict[str, list[float]], dict[str, list[float]]]:
         }
         samples: dict[str, list[float]] = {name: [] for name in orders}
         lookups: dict[str, list[float]] = {name: [] for name in orders}
-        # Short pieces in turn, so that a slow moment of the machine falls on all alike.
+        # Short segments in turn, so that a slow moment of the machine falls on all alike.
         for start in range(20_000, 70_000, PIECE):
             for name, order in orders.items():
                 dataset.shuffle_idx = order
@@ -67,7 +67,7 @@ def measure() -> tuple[dict[str, list[float]], dict[str, list[float]]]:
 
 
 def timed(array: Any, start: int) -> float:
-    """Microseconds of the processor for each of the positions of one piece."""
+    """Microseconds of the processor for each of the positions of one segment."""
     began = time.process_time()
     for position in range(start, start + PIECE):
         array[position]

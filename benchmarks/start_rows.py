@@ -29,7 +29,7 @@ from measuring import (
     times,
 )
 
-from paddle_epoch_guard.files import written_whole
+from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import Description, IndexLayout
 from paddle_epoch_guard.index.cache import index_files, load_index
 from paddle_epoch_guard.index.corpus import read_sizes
@@ -239,7 +239,7 @@ def _rebuild(size: int, folder: str) -> dict[str, float]:
     target = Path(folder) / "written.npy"
 
     def guard() -> None:
-        with written_whole(target) as stream:
+        with atomic_write(target) as stream:
             write_order(stream, order)
 
     def host() -> None:
@@ -251,7 +251,7 @@ def _rebuild(size: int, folder: str) -> dict[str, float]:
     block = np.zeros(1 << 20, dtype=np.uint32)
 
     def plain() -> None:
-        with written_whole(target) as stream:
+        with atomic_write(target) as stream:
             for start in range(0, size, len(block)):
                 stream.write(block[: min(len(block), size - start)].tobytes())
 

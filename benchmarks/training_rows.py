@@ -36,7 +36,7 @@ def _callback(batch: int, spread: bool, every: int, windows: int) -> dict[str, f
 
     from models import HashedNgramLM
     from paddle_epoch_guard import EpochGuardCallback
-    from paddle_epoch_guard.collector import LossCollector
+    from paddle_epoch_guard.session.loss_collector import LossCollector
     from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets
 
     logger.set_level("ERROR")

@@ -8,15 +8,15 @@ from paddle_epoch_guard.host import library
 NAME = library.NAME
 """``paddlenlp`` or ``paddleformers``."""
 
-Trainer = library.part("trainer").Trainer
-TrainerCallback = library.part("trainer").TrainerCallback
-TrainingArguments = library.part("trainer").TrainingArguments
-DistributedBatchSampler = library.part("utils.batch_sampler").DistributedBatchSampler
-build_train_valid_test_datasets = library.part("data.causal_dataset").build_train_valid_test_datasets
-make_builder = library.part("data.indexed_dataset").make_builder
-logger = library.part("utils.log").logger
-LlamaConfig = library.part("transformers").LlamaConfig
-LlamaForCausalLM = library.part("transformers").LlamaForCausalLM
+Trainer = library.import_host("trainer").Trainer
+TrainerCallback = library.import_host("trainer").TrainerCallback
+TrainingArguments = library.import_host("trainer").TrainingArguments
+DistributedBatchSampler = library.import_host("utils.batch_sampler").DistributedBatchSampler
+build_train_valid_test_datasets = library.import_host("data.causal_dataset").build_train_valid_test_datasets
+make_builder = library.import_host("data.indexed_dataset").make_builder
+logger = library.import_host("utils.log").logger
+LlamaConfig = library.import_host("transformers").LlamaConfig
+LlamaForCausalLM = library.import_host("transformers").LlamaForCausalLM
 
 CPU_ARGUMENTS = {}
 """Training arguments without which the library does not train, save and resume on a CPU."""

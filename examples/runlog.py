@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from visualdl import LogReader
 
-from paddle_epoch_guard.ledger.cuts import SIDE
+from paddle_epoch_guard.ledger.change_points import SIDE
 from paddle_epoch_guard.report.discontinuity import estimate_jump, judge
 
 

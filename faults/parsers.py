@@ -22,7 +22,7 @@ from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription
 from paddle_epoch_guard.order import PositionMap
 from paddle_epoch_guard.order.materialise import read_note
 from paddle_epoch_guard.report.logfile import read_log_file, sound_length
-from paddle_epoch_guard.report.told import CutTold, judged, shown_arguments
+from paddle_epoch_guard.report.run_summary import ChangeSummary, judged, shown_arguments
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar
 from paddle_epoch_guard.resume.sidecar import _HEAD, _digest
 
@@ -122,7 +122,7 @@ def parsers(samples: Path, work: Path) -> list[Parser]:
         return found
 
     def told(content: bytes) -> object:
-        return judged(CutTold("boundary_1_to_2", 15, "", (1, 2)), content.decode("utf-8", "replace"))
+        return judged(ChangeSummary("boundary_1_to_2", 15, "", (1, 2)), content.decode("utf-8", "replace"))
 
     def arguments(content: bytes) -> object:
         return shown_arguments(content.decode("utf-8", "replace"))

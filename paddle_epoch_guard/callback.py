@@ -9,14 +9,14 @@ from typing import Any, ParamSpec
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
-from paddle_epoch_guard.collector import LossCollector
-from paddle_epoch_guard.ledger import Crossing, Exposure, IndexEpochs, Trace, TrainerEpochs, WindowLosses, trace
+from paddle_epoch_guard.ledger import BoundaryStep, Exposure, IndexEpochs, Trace, TrainerEpochs, WindowLosses, trace
 from paddle_epoch_guard.progress import progress_bar
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, words
 from paddle_epoch_guard.resume import SIDECAR_NAME, table_of, write_sidecar
-from paddle_epoch_guard.runplan import RunPlan
-from paddle_epoch_guard.startup import prepare
-from paddle_epoch_guard.tracking import open_recorder, sidecar_of
+from paddle_epoch_guard.session.loss_collector import LossCollector
+from paddle_epoch_guard.session.run_plan import RunPlan
+from paddle_epoch_guard.session.startup import prepare
+from paddle_epoch_guard.session.tracking import open_recorder, sidecar_of
 
 _P = ParamSpec("_P")
 
@@ -181,7 +181,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if plan is None or not (recorder or collects):
             return
         traced = self._traced_of(plan) if host.process() == 0 else None
-        self._traced = host.told_by(0, traced) if collects else traced
+        self._traced = host.broadcast_from(0, traced) if collects else traced
         self._expose(plan, state)
 
     def _traced_of(self, plan: RunPlan) -> Trace | None:
@@ -261,7 +261,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             epoch = self._epochs_before + self._trainer_epochs
             plan.source.begin(epoch, state.global_step + 1, carried / plan.loader.accumulation)
             if self._trainer_epochs > 1 and self._recorder is not None:
-                self._recorder.expect([Crossing(state.global_step + 1, epoch - 1)])
+                self._recorder.expect([BoundaryStep(state.global_step + 1, epoch - 1)])
 
     def _left_over(self, plan: RunPlan, state: Any) -> int:
         """Microbatches that were drawn since the last step, at the end of a trainer epoch."""
@@ -292,8 +292,13 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             self._trace(state)
         if self._recorder is not None:
             self._recorder.expect(begun.crossings)
-            if plan.piece is not None and plan.piece.steps and self._trainer_epochs == 2 and not plan.loader.passes:
-                self._warn(words.read_again(plan.piece.stop, state.global_step, state.max_steps), state)
+            if (
+                plan.segment is not None
+                and plan.segment.steps
+                and self._trainer_epochs == 2
+                and not plan.loader.passes
+            ):
+                self._warn(words.read_again(plan.segment.stop, state.global_step, state.max_steps), state)
 
     def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Counts the batches that the loader delivered."""

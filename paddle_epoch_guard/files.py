@@ -15,7 +15,7 @@ PATIENCE = 10.0
 _EVERY = 0.25
 
 
-def waited_for(look: Callable[[], _T | None]) -> _T | None:
+def poll_until(look: Callable[[], _T | None]) -> _T | None:
     """What ``look`` finds, asked again for :data:`PATIENCE` seconds while it finds nothing.
 
     A file system that several machines share may show late what one of them has written. The looks are counted, not
@@ -31,7 +31,7 @@ def waited_for(look: Callable[[], _T | None]) -> _T | None:
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A stream into a temporary file, which takes the name ``path`` once it is written and on the disk.
 
     Args:

@@ -14,7 +14,7 @@ from faults.processes import leave
 from hosts import NAME, Trainer
 from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.host import library
-from paddle_epoch_guard.index import PassesIndex
+from paddle_epoch_guard.index import EpochSampledIndex
 from pretraining import PretrainingTrainer
 from training import arguments, train
 
@@ -39,7 +39,7 @@ def data_loader(dataset, feed_list, places, return_list, *others):
 
 def mend_tensor_parallelism():
     """What stands in the way of DistDataLoader with this paddlepaddle, and of tensor parallelism on a CPU."""
-    dist_dataloader = library.part("data.dist_dataloader")
+    dist_dataloader = library.import_host("data.dist_dataloader")
     # Its check refuses a CPU; DistDataLoader has already given all ranks their inputs.
     tensor_parallel.broadcast_input_data = lambda hcg, *inputs, **named: (inputs, named)
     dist_dataloader.paddle = SimpleNamespace(
@@ -53,7 +53,7 @@ def followed(guard, rank, first_step, last_step):
     if plan is None or plan.index is None or plan.schedule is None:
         return None
     drawn = [plan.schedule.positions(step, rank) for step in range(first_step, last_step + 1)]
-    if isinstance(plan.index, PassesIndex):
+    if isinstance(plan.index, EpochSampledIndex):
         drawn = [plan.index.rule.place_of(positions) for positions in drawn]
     return [positions.tolist() for positions in drawn]
 

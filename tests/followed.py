@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from paddle_epoch_guard.index import PassesIndex
+from paddle_epoch_guard.index import EpochSampledIndex
 from training import arguments, train
 
 
@@ -22,7 +22,7 @@ def followed(guard, dataset, first_step, last_step):
     tokens = []
     for step in range(first_step, last_step + 1):
         positions = plan.schedule.positions(step, 0)
-        if isinstance(plan.index, PassesIndex):
+        if isinstance(plan.index, EpochSampledIndex):
             positions = plan.index.rule.place_of(positions)
         tokens += [first_token(dataset, p) for p in positions]
     return tokens

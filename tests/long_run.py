@@ -7,8 +7,8 @@ import numpy as np
 from visualdl import LogWriter
 
 from paddle_epoch_guard.index import Boundary
-from paddle_epoch_guard.ledger import Crossing, EpochLedger, IndexEpochs, crossings_of
-from paddle_epoch_guard.order import Piece, Schedule
+from paddle_epoch_guard.ledger import BoundaryStep, EpochLedger, IndexEpochs, boundary_steps_of
+from paddle_epoch_guard.order import Schedule, Segment
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
 
 BATCH = 4
@@ -37,7 +37,7 @@ class LongRun:
     """What was written: a trainer's log with the guard's beside it."""
 
     folder: Path
-    crossings: tuple[Crossing, ...]
+    crossings: tuple[BoundaryStep, ...]
     curve: np.ndarray
     """The loss of each step, from step 1 on."""
 
@@ -51,8 +51,8 @@ def write_long_run(folder: Path, steps: int = 100_000, every: int = 10) -> LongR
         every: steps from one logged loss to the next.
     """
     index = ManyEpochs(per_epoch=steps * BATCH // 12)
-    source = IndexEpochs(index, Schedule((Piece(1, 0, BATCH, 1, 1, stop=len(index)),)))
-    crossings = crossings_of(source)
+    source = IndexEpochs(index, Schedule((Segment(1, 0, BATCH, 1, 1, stop=len(index)),)))
+    crossings = boundary_steps_of(source)
     recorder = EpochRecorder(EpochLedger(source), EpochGuardLog(folder), Words(index.names), say=lambda _: None)
     recorder.expect(crossings)
     curve = 3.0 + 8.0 * np.exp(-np.arange(1, steps + 1) * 5 / steps)

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from visualdl import LogWriter
 
-from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger, Weighted, WindowLosses
+from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger, Weighted, WindowLosses
 from paddle_epoch_guard.ledger.exposure import Estimate
-from paddle_epoch_guard.order import Piece, Reorder, Schedule
+from paddle_epoch_guard.order import Reorder, Schedule, Segment
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
+from paddle_epoch_guard.report.run_summary import ChangeSummary, EpochSummary, Series
 from paddle_epoch_guard.report.rundata import RunData
-from paddle_epoch_guard.report.told import CutTold, EpochTold, Series
-from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, EpochLoss, PartRecord, Sidecar, Window
+from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, EpochLoss, IndexRecord, Sidecar, Window
 
 BATCH = 4
 
@@ -38,7 +38,7 @@ class Plan:
 
     def crossings(self, after, upto):
         found = [
-            Crossing(step, (step - 1) // length, dataset, (step - 1) * BATCH)
+            BoundaryStep(step, (step - 1) // length, dataset, (step - 1) * BATCH)
             for dataset, length in enumerate(self.steps_in_epoch)
             for step in range(length + 1, upto + 1, length)
             if step > after
@@ -117,9 +117,9 @@ class Run:
             "planned": 400 * BATCH,
             "max_steps": 400,
             "reorders": (Reorder(100 * BATCH, 400 * BATCH, "ramp", (7, 1, 0), 200 * BATCH),),
-            "schedule": Schedule((Piece(1, 0, BATCH, 1, 1, 500 * BATCH), Piece(101, 400, 1, 2, 2, 500 * BATCH))),
+            "schedule": Schedule((Segment(1, 0, BATCH, 1, 1, 500 * BATCH), Segment(101, 400, 1, 2, 2, 500 * BATCH))),
             "datasets": tuple(
-                DatasetRecord("train", 32, "95,5,0", 12_345 + at, f"c{at}" * 8, (PartRecord(1600, 7, "d" * 16),))
+                DatasetRecord("train", 32, "95,5,0", 12_345 + at, f"c{at}" * 8, (IndexRecord(1600, 7, "d" * 16),))
                 for at in range(len(self.plan.names))
             ),
             "blend": BlendRecord("[0.5 0.5]", 1600, "e" * 16) if len(self.plan.names) > 1 else None,
@@ -157,11 +157,11 @@ def long_run(steps=100_000, epochs=12):
         loss_fresh=Series(at[epoch == 0], loss.values[epoch == 0]),
         loss_repeat=Series(at[epoch > 0], loss.values[epoch > 0]),
         epochs=tuple(
-            EpochTold("", one + 1, loss=Series(np.arange(1, (epoch == one).sum() + 1), loss.values[epoch == one]))
+            EpochSummary("", one + 1, loss=Series(np.arange(1, (epoch == one).sum() + 1), loss.values[epoch == one]))
             for one in range(epochs)
         ),
         cuts=tuple(
-            CutTold(f"boundary_{one}_to_{one + 1}", first, "", (one, one + 1), verdict="artefact")
+            ChangeSummary(f"boundary_{one}_to_{one + 1}", first, "", (one, one + 1), verdict="artefact")
             for one, first in enumerate(firsts, start=1)
         ),
     )

@@ -3,25 +3,25 @@ from dataclasses import replace
 import pytest
 
 from paddle_epoch_guard.errors import ResumeMismatchError
-from paddle_epoch_guard.order import Piece, Reorder, Schedule
+from paddle_epoch_guard.order import Reorder, Schedule, Segment
 from paddle_epoch_guard.resume import (
     BlendRecord,
+    CurrentSetup,
     DatasetRecord,
-    Now,
-    PartRecord,
+    IndexRecord,
     Sidecar,
     audit,
-    extend_parts,
+    extend_indices,
     first_guarded_position,
     needed_positions,
     refuse,
     table_of,
 )
 
-RECORD = DatasetRecord("train", 8, "100,0,0", 809, "c0", (PartRecord(128, 1, "d0"),))
-PIECE = Piece(11, 40, 4, 1, 1, stop=202)
+RECORD = DatasetRecord("train", 8, "100,0,0", 809, "c0", (IndexRecord(128, 1, "d0"),))
+PIECE = Segment(11, 40, 4, 1, 1, stop=202)
 THEN = Sidecar(1, "run", "part", 10, 40, 128, 32, (), Schedule((replace(PIECE, first_step=1, start=0),)), (RECORD,))
-NOW = Now((RECORD,), None, PIECE, 32, unified=False, starts_anew=False)
+NOW = CurrentSetup((RECORD,), None, PIECE, 32, unified=False, starts_anew=False)
 
 
 def found(then=THEN, now=NOW, **changes):
@@ -36,10 +36,10 @@ def test_nothing_differs():
 @pytest.mark.parametrize(
     ("changes", "what", "action"),
     [
-        ({"piece": replace(PIECE, micro_batch=8)}, "batch size per device", "repair"),
-        ({"piece": replace(PIECE, accumulation=2)}, "gradient accumulation steps", "repair"),
-        ({"piece": replace(PIECE, world_size=2)}, "data-parallel world size", "repair"),
-        ({"piece": replace(PIECE, start=80)}, "start of the sampler", "repair"),
+        ({"segment": replace(PIECE, micro_batch=8)}, "batch size per device", "repair"),
+        ({"segment": replace(PIECE, accumulation=2)}, "gradient accumulation steps", "repair"),
+        ({"segment": replace(PIECE, world_size=2)}, "data-parallel world size", "repair"),
+        ({"segment": replace(PIECE, start=80)}, "start of the sampler", "repair"),
         ({"max_steps": 40}, "max_steps", "repair"),
         ({"max_steps": 20}, "max_steps", "repair"),
         ({"starts_anew": True}, "start of the data", "warn"),
@@ -50,9 +50,9 @@ def test_nothing_differs():
         ({"datasets": (replace(RECORD, name="valid"),)}, "dataset name", "refuse"),
         ({"datasets": (replace(RECORD, tokens_per_epoch=810),)}, "tokens of the corpus", "refuse"),
         ({"datasets": (replace(RECORD, corpus_digest="c1"),)}, "document sizes", "refuse"),
-        ({"datasets": (replace(RECORD, parts=(PartRecord(128, 2, "d0"),)),)}, "seed", "refuse"),
-        ({"datasets": (replace(RECORD, parts=(PartRecord(128, 1, "d1"),)),)}, "order of the index", "refuse"),
-        ({"datasets": (replace(RECORD, parts=(PartRecord(160, 1, "d1"),)),)}, "samples asked for", "repair"),
+        ({"datasets": (replace(RECORD, parts=(IndexRecord(128, 2, "d0"),)),)}, "seed", "refuse"),
+        ({"datasets": (replace(RECORD, parts=(IndexRecord(128, 1, "d1"),)),)}, "order of the index", "refuse"),
+        ({"datasets": (replace(RECORD, parts=(IndexRecord(160, 1, "d1"),)),)}, "samples asked for", "repair"),
     ],
 )
 def test_each_difference_has_its_action(changes, what, action):
@@ -67,7 +67,7 @@ def test_each_difference_has_its_action(changes, what, action):
 
 
 def test_a_position_at_which_the_sampler_cannot_start_is_refused_with_the_world_sizes_that_fit():
-    differences = found(piece=replace(PIECE, world_size=3))
+    differences = found(segment=replace(PIECE, world_size=3))
     assert differences["world size at this position"].action == "refuse"
     assert differences["world size at this position"].why.endswith("position 40 fits 1, 2, 4, 5")
 
@@ -79,7 +79,7 @@ def test_leaving_a_unified_order_is_warned_of():
 
 
 def test_the_table_has_a_row_for_each_difference():
-    text = table_of(10, audit(THEN, replace(NOW, max_steps=40, piece=replace(PIECE, micro_batch=8))))
+    text = table_of(10, audit(THEN, replace(NOW, max_steps=40, segment=replace(PIECE, micro_batch=8))))
     assert "resuming at step 10, what differs" in text
     for word in ("batch size per device", "max_steps", "32", "40", "repair", "extended"):
         assert word in text
@@ -91,11 +91,11 @@ def test_positions_needed_are_those_drawn_and_the_steps_that_are_left():
 
 
 def test_parts_are_kept_drawn_to_their_end_and_followed_by_whole_epochs():
-    assert extend_parts(RECORD, 202) == RECORD.parts
-    once = extend_parts(RECORD, 203)
+    assert extend_indices(RECORD, 202) == RECORD.parts
+    once = extend_indices(RECORD, 203)
     assert once[0] == RECORD.parts[0]
     assert [part.samples_requested for part in once] == [128, 101]
-    twice = extend_parts(replace(RECORD, parts=once), 500)
+    twice = extend_indices(replace(RECORD, parts=once), 500)
     assert twice[:2] == once
     assert [part.samples_requested for part in twice[2:]] == [101, 101]
     assert len({part.seed for part in twice}) == 4

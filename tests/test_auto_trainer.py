@@ -108,8 +108,8 @@ def test_a_resume_that_auto_trainer_begins_elsewhere_is_refused(tmp_path, datase
 
 
 def test_where_ranks_divide_a_step_in_their_own_way_losses_go_by_share(tmp_path, dataset, auto, host_log, monkeypatch):
-    follow = host.follow_loader
-    monkeypatch.setattr(host, "follow_loader", lambda *given: replace(follow(*given), knows_ranks=False))
+    follow = host.describe_loader
+    monkeypatch.setattr(host, "describe_loader", lambda *given: replace(follow(*given), knows_ranks=False))
     _, run = auto(tmp_path, dataset, max_steps=5)
     assert sum("by share, for which rank draws" in text for text in host_log.of_guard()) == 1
     assert len(run.scalars("epoch_guard/exposure")) == 5
@@ -125,7 +125,7 @@ def test_what_auto_trainer_divides_among_ranks_is_a_step_for_each_batch(shuffle,
         sampler = paddle.io.DistributedBatchSampler(range(samples), each // acc_steps, ranks, rank, shuffle)
         sampler._acc_steps = acc_steps
         batches.append(list(sampler))
-    rule = host.loader.PassRule.of(samples, ranks, shuffle)
+    rule = host.loader.EpochSampling.of(samples, ranks, shuffle)
     for step, by_rank in enumerate(zip(*batches, strict=True)):
         drawn_at = range(step * each * ranks, min((step + 1) * each * ranks, rule.length))
         assert sorted(sum(by_rank, [])) == sorted(rule.place_of(list(drawn_at)).tolist())

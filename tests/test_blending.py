@@ -62,10 +62,10 @@ class Blend:
         drawn = np.zeros(len(SIZES), dtype=np.int64)
         for count in (begun, length - begun):
             if count > 0:
-                piece = self.of(count)
-                which += np.asarray(piece.dataset_index).tolist()
-                inner += (np.asarray(piece.dataset_sample_index) + drawn[piece.dataset_index]).tolist()
-                drawn += np.bincount(piece.dataset_index, minlength=len(SIZES))
+                segment = self.of(count)
+                which += np.asarray(segment.dataset_index).tolist()
+                inner += (np.asarray(segment.dataset_sample_index) + drawn[segment.dataset_index]).tolist()
+                drawn += np.bincount(segment.dataset_index, minlength=len(SIZES))
         chains = self.chains(sidecar)
         order = PositionMap([Reorder(**{**one, "key": tuple(one["key"])}) for one in sidecar["reorders"]])
         return [chains[which[p]][inner[p]] for p in order.base(np.arange(len(which)))[:length]]

@@ -347,16 +347,16 @@ def test_random_damage_to_an_array_is_refused_or_changes_nothing(real, which):
     assert header == 128
     places = st.one_of(st.integers(0, header - 1), st.integers(0, len(original) - 1))
     # What the header's parser reads is hit more often than bytes at random would hit it.
-    pieces = st.one_of(
+    segments = st.one_of(
         st.binary(min_size=1, max_size=8), st.text("'\"(){}[],:<>|i48u\n\\ ", min_size=1).map(str.encode)
     )
 
     @settings(deadline=None, max_examples=400)
-    @given(st.lists(st.tuples(places, pieces), min_size=1, max_size=3), st.none() | st.integers(0, len(original)))
+    @given(st.lists(st.tuples(places, segments), min_size=1, max_size=3), st.none() | st.integers(0, len(original)))
     def damage(writes, end):
         content = bytearray(original)
-        for place, piece in writes:
-            content[place : place + len(piece)] = piece
+        for place, segment in writes:
+            content[place : place + len(segment)] = segment
         replace(real.files[which], bytes(content[:end]))
         index, error = outcome(real)
         if error is None:

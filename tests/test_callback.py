@@ -395,7 +395,7 @@ def test_a_fault_of_ours_before_the_first_step_switches_off_and_trains(tmp_path,
     def broken(*_args):
         raise TypeError("a bug")
 
-    monkeypatch.setattr(host, "follow_loader", broken)
+    monkeypatch.setattr(host, "describe_loader", broken)
     run = train(arguments(tmp_path, max_steps=3), dataset)
     assert run.steps == 3
     assert host_log.warnings == ["epoch guard: switched off for this run: TypeError: a bug"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import corpora
 from caches import as_megatron, as_megatron_blend, cli, contents, refused, told
-from paddle_epoch_guard.cli.examine import examine
+from paddle_epoch_guard.cli.diagnose import diagnose
 from paddle_epoch_guard.errors import IndexFileError
 from paddle_epoch_guard.index.folder import scan
 
@@ -126,7 +126,7 @@ def test_every_damage_to_every_file_is_found_and_can_be_set_apart(request, tmp_p
         assert left | moved == before
         assert all(name.startswith(ill["index"]) for name in moved)
         assert not any(name.startswith(ill["index"]) for name in left)
-        after = examine(work)
+        after = diagnose(work)
         assert after.ills == ()
         assert len(after.sound) + len(after.unchecked) == 4
 
@@ -387,8 +387,8 @@ def test_any_mess_is_examined(tmp_path):
             (tmp_path / "mess" / name).write_bytes(content)
         if "notes" in files and set(files) <= unread:
             with pytest.raises(IndexFileError, match="found notes"):
-                examine(tmp_path / "mess")
+                diagnose(tmp_path / "mess")
         else:
-            assert bool(examine(tmp_path / "mess").ills) == (not set(files) <= unread)
+            assert bool(diagnose(tmp_path / "mess").ills) == (not set(files) <= unread)
 
     any_mess()

@@ -19,7 +19,7 @@ import corpora
 from caches import cli, contents, refused, told
 from paddle_epoch_guard.cli.plan_picture import exposures
 from paddle_epoch_guard.cli.planning import Part, Run, facts_of_run
-from paddle_epoch_guard.index.turns import turn_of
+from paddle_epoch_guard.index.blend_lookup import turn_of
 from paddle_epoch_guard.order import PositionMap, Reorder
 
 DIALOGUE = tuple(2 + 11 * document % 17 for document in range(60))
@@ -257,12 +257,12 @@ def test_exposure_and_what_is_never_drawn_are_counted(larger, tmp_path, epochs):
     at = np.arange(planned) / batch
     cut = found["boundary_position"]
     for start, stop in itertools.pairwise(sorted({0, planned, *(() if cut is None else (cut,))})):
-        for piece in np.array_split(np.arange(start, stop), 6):
-            middle = at[piece].mean()
+        for segment in np.array_split(np.arange(start, stop), 6):
+            middle = at[segment].mean()
             (which,) = [n for n in range(0, len(host_curve[0]), 2) if host_curve[0][n] * batch == start]
             expected = np.interp(middle, *(each[which : which + 2] for each in host_curve))
-            assert priors[piece].mean() == pytest.approx(expected, abs=0.06)
-            assert mixed[piece].mean() == pytest.approx(np.interp(middle, *unified_curve), abs=0.06)
+            assert priors[segment].mean() == pytest.approx(expected, abs=0.06)
+            assert mixed[segment].mean() == pytest.approx(np.interp(middle, *unified_curve), abs=0.06)
     if cut is None:
         assert found["exposure"] == {"before": None, "after": None}
         assert found["unified_exposure"] is None

@@ -16,11 +16,11 @@ from paddlenlp.trainer.trainer_callback import CallbackHandler
 from caches import cli
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback
+from paddle_epoch_guard.autoinject import Program, arguments_of, split_flags
+from paddle_epoch_guard.autoinject.hooks import install
+from paddle_epoch_guard.autoinject.imports import AfterImport
 from paddle_epoch_guard.cli.app import app
 from paddle_epoch_guard.errors import TrainerError
-from paddle_epoch_guard.inject import Program, arguments_of, split_flags
-from paddle_epoch_guard.inject.hooks import install
-from paddle_epoch_guard.inject.imports import AfterImport
 from paddle_epoch_guard.order import PositionMap, Reorder
 from pretraining import PretrainingTrainer, collate
 from training import TokenModel, arguments, read_scalars, train

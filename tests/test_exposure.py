@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from corpora import JOINT, LENGTH, ONE_EPOCH, SEPARATED, SIZES, arrays_of, build_train, index_of, write_corpus
 from paddle_epoch_guard.errors import IndexMismatchError
-from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, IndexLayout
+from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, Description, GPTIndex, IndexLayout
 from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.ledger import exposure as exposure_module
 from paddle_epoch_guard.ledger import tracing
 from paddle_epoch_guard.ledger.exposure import Exposure
 from paddle_epoch_guard.ledger.tracing import trace
-from paddle_epoch_guard.order import Piece, PositionMap, Reorder, Schedule
+from paddle_epoch_guard.order import PositionMap, Reorder, Schedule, Segment
 
 
 def tokens_of(dataset):
@@ -30,16 +30,16 @@ def tokens_of(dataset):
 def read(schedule, last_step):
     """Step -> positions, in the order they are drawn; nothing of skipped steps. A plain loop over microbatches."""
     found = {}
-    for at, piece in enumerate(schedule.pieces):
-        end = schedule.pieces[at + 1].first_step - 1 if at + 1 < len(schedule.pieces) else last_step
-        position = piece.start
-        for step in range(piece.first_step, min(end, last_step) + 1):
+    for at, segment in enumerate(schedule.segments):
+        end = schedule.segments[at + 1].first_step - 1 if at + 1 < len(schedule.segments) else last_step
+        position = segment.start
+        for step in range(segment.first_step, min(end, last_step) + 1):
             drawn = []
-            for _ in range(piece.accumulation):
-                upto = position + piece.micro_batch * piece.world_size
-                if upto > piece.stop and not (piece.keeps_tail and position < piece.stop):
+            for _ in range(segment.accumulation):
+                upto = position + segment.micro_batch * segment.world_size
+                if upto > segment.stop and not (segment.keeps_tail and position < segment.stop):
                     break
-                drawn += range(position, min(upto, piece.stop))
+                drawn += range(position, min(upto, segment.stop))
                 position = upto
             else:
                 if not any(first <= step <= last for first, last in schedule.skipped):
@@ -97,7 +97,7 @@ def agrees(index, drawn, positions, schedule, last_step):
 def plain(index, batch=4, samples=None):
     """All whole steps of a run without incidents."""
     stop = len(index) if samples is None else samples
-    return Schedule((Piece(1, 0, batch, 1, 1, len(index)),)), stop // batch
+    return Schedule((Segment(1, 0, batch, 1, 1, len(index)),)), stop // batch
 
 
 REORDERS = {
@@ -155,7 +155,7 @@ def test_an_extended_run_sees_the_tokens_of_all_its_parts(prefix, reorders):
         build_train([prefix], samples, LENGTH, seed=seed)
         for samples, seed in ((SEPARATED, 1), (ONE_EPOCH, 2), (ONE_EPOCH, 3))
     ]
-    index = ChainIndex(tuple(index_of(part) for part in parts))
+    index = ConcatenatedIndex(tuple(index_of(part) for part in parts))
     schedule, last_step = plain(index)
     agrees(index, sum(map(tokens_of, parts), []), PositionMap(reorders(index)), schedule, last_step)
 
@@ -174,7 +174,7 @@ def test_a_blend_of_the_hosts(tmp_path, reorders):
 
 def blend_of(datasets, weights, samples, seed):
     """A blend of lists of live datasets, each list drawn one after the other; and what each position draws."""
-    parts = [ChainIndex(tuple(map(index_of, one))) if len(one) > 1 else index_of(one[0]) for one in datasets]
+    parts = [ConcatenatedIndex(tuple(map(index_of, one))) if len(one) > 1 else index_of(one[0]) for one in datasets]
     tokens = [
         [[(k, token) for token in row] for row in sum(map(tokens_of, one), [])] for k, one in enumerate(datasets)
     ]
@@ -203,17 +203,17 @@ def test_a_blend_whose_dataset_was_extended(prefix, tmp_path, reorders):
 
 SCHEDULES = {
     "batch and ranks change": Schedule(
-        (Piece(1, 0, 4, 1, 1, 220), Piece(9, 32, 1, 3, 2, 220), Piece(20, 98, 5, 1, 1, 220))
+        (Segment(1, 0, 4, 1, 1, 220), Segment(9, 32, 1, 3, 2, 220), Segment(20, 98, 5, 1, 1, 220))
     ),
-    "drawn again": Schedule((Piece(1, 0, 4, 1, 1, 220), Piece(21, 0, 4, 1, 1, 220))),
-    "ran dry": Schedule((Piece(1, 0, 2, 2, 2, 220), Piece(28, 0, 2, 2, 2, 220))),
-    "ran dry with a tail": Schedule((Piece(1, 0, 2, 1, 4, 223, True), Piece(29, 0, 2, 1, 4, 223, True))),
-    "ends before the next piece": Schedule((Piece(1, 0, 4, 1, 1, 50), Piece(20, 30, 4, 1, 1, 220))),
-    "begins late": Schedule((Piece(7, 24, 4, 1, 1, 220),)),
+    "drawn again": Schedule((Segment(1, 0, 4, 1, 1, 220), Segment(21, 0, 4, 1, 1, 220))),
+    "ran dry": Schedule((Segment(1, 0, 2, 2, 2, 220), Segment(28, 0, 2, 2, 2, 220))),
+    "ran dry with a tail": Schedule((Segment(1, 0, 2, 1, 4, 223, True), Segment(29, 0, 2, 1, 4, 223, True))),
+    "ends before the next segment": Schedule((Segment(1, 0, 4, 1, 1, 50), Segment(20, 30, 4, 1, 1, 220))),
+    "begins late": Schedule((Segment(7, 24, 4, 1, 1, 220),)),
     "skipped": Schedule(
-        (Piece(1, 0, 4, 1, 1, 220), Piece(21, 12, 4, 1, 1, 220)), ((3, 5), (18, 22), (24, 24), (30, 90))
+        (Segment(1, 0, 4, 1, 1, 220), Segment(21, 12, 4, 1, 1, 220)), ((3, 5), (18, 22), (24, 24), (30, 90))
     ),
-    "skipped at once": Schedule((Piece(1, 0, 4, 1, 1, 220), Piece(3, 0, 4, 1, 1, 220)), ((1, 4), (2, 3))),
+    "skipped at once": Schedule((Segment(1, 0, 4, 1, 1, 220), Segment(3, 0, 4, 1, 1, 220)), ((1, 4), (2, 3))),
 }
 
 
@@ -237,14 +237,14 @@ def runs(draw):
     ):
         if start < boundary < stop:
             reorders.append(Reorder(start, stop, draw(st.sampled_from(["uniform", "ramp"])), (1, start), boundary))
-    pieces, step = [], 1
+    segments, step = [], 1
     for _ in range(draw(st.integers(1, 3))):
         parts = draw(st.tuples(*[st.integers(1, 3)] * 3))
         start = draw(ends)
-        pieces.append(Piece(step, start, *parts, stop=max(draw(ends), start), keeps_tail=draw(st.booleans())))
-        step += draw(st.integers(1, max(pieces[-1].steps, 1) + 2))
+        segments.append(Segment(step, start, *parts, stop=max(draw(ends), start), keeps_tail=draw(st.booleans())))
+        step += draw(st.integers(1, max(segments[-1].steps, 1) + 2))
     skipped = draw(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5)), max_size=2))
-    schedule = Schedule(tuple(pieces), tuple((first, first + more) for first, more in skipped))
+    schedule = Schedule(tuple(segments), tuple((first, first + more) for first, more in skipped))
     return sizes, length, samples, tuple(reorders), schedule, draw(st.integers(1, step + 40))
 
 
@@ -403,7 +403,7 @@ def test_a_sample_of_the_tokens_of_a_blend_is_weighted(tmp_path):
 
 def test_means_are_never_taken_from_beyond_a_cut(large):
     boundary = large.boundaries[0].position
-    run = Schedule((Piece(1, 0, 1, 1, 1, len(large)), Piece(3001, 0, 1, 1, 1, len(large))))
+    run = Schedule((Segment(1, 0, 1, 1, 1, len(large)), Segment(3001, 0, 1, 1, 1, len(large))))
     exposure = Exposure(trace(large, PositionMap(), 1000), run, 3000 + len(large))
     # From step 3001 on all is drawn again: what was fresh at step 3000 is seen once at once.
     assert exposure.of_steps(2999, 3000).mean == 0.0
@@ -412,14 +412,14 @@ def test_means_are_never_taken_from_beyond_a_cut(large):
     assert exposure.of_steps(3000 + boundary, 3000 + boundary).mean < 0.5
     # A window over a cut is judged on either side of it, by its share of the samples.
     assert exposure.of_steps(2998, 3001).mean == pytest.approx(0.25)
-    # A piece that only goes on does not hide what lies before it.
-    split = Schedule((Piece(1, 0, 1, 1, 1, len(large)), Piece(2001, 2000, 2, 1, 1, len(large))))
+    # A segment that only goes on does not hide what lies before it.
+    split = Schedule((Segment(1, 0, 1, 1, 1, len(large)), Segment(2001, 2000, 2, 1, 1, len(large))))
     assert Exposure(trace(large, PositionMap(), 1000), split, 2500)._cuts.tolist() == [0, 3000]
 
 
 def test_a_boundary_among_passed_over_positions_is_a_cut(large):
     boundary = large.boundaries[0].position
-    schedule = Schedule((Piece(1, 0, 1, 1, 1, len(large)),), ((boundary - 20, boundary + 20),))
+    schedule = Schedule((Segment(1, 0, 1, 1, 1, len(large)),), ((boundary - 20, boundary + 20),))
     exposure = Exposure(trace(large, PositionMap(), 1000), schedule, boundary + 400)
     assert exposure.of_steps(boundary - 30, boundary - 21).mean == 0.0
     assert exposure.of_steps(boundary + 21, boundary + 30).mean > 0.9
@@ -427,7 +427,7 @@ def test_a_boundary_among_passed_over_positions_is_a_cut(large):
 
 
 def test_steps_that_draw_nothing_have_no_exposure(large):
-    exposure = Exposure(trace(large, PositionMap(), 1000), Schedule((Piece(5, 0, 8, 1, 1, 800),)), 50)
+    exposure = Exposure(trace(large, PositionMap(), 1000), Schedule((Segment(5, 0, 8, 1, 1, 800),)), 50)
     assert exposure.of_steps(1, 4) is None
     assert exposure.of_steps(51, 60) is None
     assert exposure.of_steps(1, 5).mean == 0.0
@@ -437,7 +437,7 @@ def test_steps_that_draw_nothing_have_no_exposure(large):
 
 def test_where_no_token_is_traced_nothing_is_said(large):
     sampled = trace(large, PositionMap(), 3)
-    exposure = Exposure(sampled, Schedule((Piece(1, 0, 1, 1, 1, len(large)),)), 3)
+    exposure = Exposure(sampled, Schedule((Segment(1, 0, 1, 1, 1, len(large)),)), 3)
     assert exposure.of_steps(1, 1) is None  # in three samples there is none of the three
     assert not exposure.of_positions(1, np.arange(3))[1].any()
 
@@ -518,4 +518,4 @@ def test_what_cannot_be_traced_is_refused(separated):
     with pytest.raises(IndexMismatchError, match="built from their arrays"):
         trace(GPTIndex(index.description, index.layout, index.shuffle_idx), PositionMap())
     with pytest.raises(IndexMismatchError, match="tokens of a Schedule cannot be traced"):
-        trace(Schedule((Piece(1, 0, 1, 1, 1, 9),)), PositionMap())
+        trace(Schedule((Segment(1, 0, 1, 1, 1, 9),)), PositionMap())

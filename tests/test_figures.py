@@ -28,8 +28,8 @@ from paddle_epoch_guard.report.figures import (
     pictures,
     write_figures,
 )
+from paddle_epoch_guard.report.run_summary import EpochSummary, Series
 from paddle_epoch_guard.report.rundata import RunData, read_run
-from paddle_epoch_guard.report.told import EpochTold, Series
 from synthetic_runs import Plan, Run, long_run
 
 
@@ -155,7 +155,7 @@ def test_each_dataset_of_a_blend_has_a_panel(tmp_path):
 @pytest.mark.parametrize("name", ["$\\frac{", "\u6570\u636e", "a\x00\x1b\udcff", "x" * 300, "<b>&amp;"])
 def test_any_name_can_be_drawn(name, recwarn):
     curve = Series(np.arange(10), np.arange(10.0))
-    run = RunData("", None, epochs=(EpochTold(name, 1, loss=curve), EpochTold("b", 1, loss=curve)))
+    run = RunData("", None, epochs=(EpochSummary(name, 1, loss=curve), EpochSummary("b", 1, loss=curve)))
     (picture,) = pictures(run)
     root = ET.fromstring(as_svg(picture.figure))
     assert any("epoch 1" in (one.text or "") for one in root.iter())

@@ -18,7 +18,7 @@ def loaded_after(statement):
     [
         "import paddle_epoch_guard",
         "from paddle_epoch_guard import EpochGuardArguments, EpochGuardError",
-        "import paddle_epoch_guard.cli, paddle_epoch_guard.inject",
+        "import paddle_epoch_guard.cli, paddle_epoch_guard.autoinject",
         "import paddle_epoch_guard.index, paddle_epoch_guard.order, paddle_epoch_guard.ledger",
     ],
 )

@@ -1,13 +1,13 @@
 import pytest
 
 from paddle_epoch_guard.ledger import (
-    Crossing,
+    BoundaryStep,
     EpochKey,
     EpochLedger,
     TrainerEpochs,
     closing_steps,
 )
-from paddle_epoch_guard.order import Piece, Schedule
+from paddle_epoch_guard.order import Schedule, Segment
 
 
 class Table:
@@ -60,13 +60,13 @@ def test_jointly_shuffled_epochs_each_have_a_curve():
 
 
 def test_log_windows_close_before_a_boundary_after_a_mixed_step_and_at_the_end():
-    schedule = Schedule((Piece(1, 0, 4, 1, 1, stop=1000),), skipped=((8, 9),))
-    assert closing_steps([Crossing(5, 1)], schedule, last_step=20) == {4, 20}
-    assert closing_steps([Crossing(5, 1, mixed=True)], schedule, last_step=20) == {4, 5, 20}
+    schedule = Schedule((Segment(1, 0, 4, 1, 1, stop=1000),), skipped=((8, 9),))
+    assert closing_steps([BoundaryStep(5, 1)], schedule, last_step=20) == {4, 20}
+    assert closing_steps([BoundaryStep(5, 1, mixed=True)], schedule, last_step=20) == {4, 5, 20}
     # A skipped step cannot close a window: the one before does.
-    assert closing_steps([Crossing(9, 1, mixed=True)], schedule, last_step=20) == {7, 20}
-    assert closing_steps([Crossing(1, 1)], schedule, last_step=9) == {7}
-    assert closing_steps([Crossing(50, 1)], schedule, last_step=20) == {20}
+    assert closing_steps([BoundaryStep(9, 1, mixed=True)], schedule, last_step=20) == {7, 20}
+    assert closing_steps([BoundaryStep(1, 1)], schedule, last_step=9) == {7}
+    assert closing_steps([BoundaryStep(50, 1)], schedule, last_step=20) == {20}
 
 
 def test_trainer_epochs_count_whole_batches_and_leave_skipped_steps_out():

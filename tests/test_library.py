@@ -50,4 +50,4 @@ def test_without_either_it_says_what_to_install(machine):
 
 
 def test_the_library_of_these_tests_is_the_one_that_trains():
-    assert library.part("trainer").Trainer.__module__.split(".")[0] == library.NAME
+    assert library.import_host("trainer").Trainer.__module__.split(".")[0] == library.NAME

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddle_epoch_guard.ledger import EpochKey, EpochLedger, Weighted, WindowLosses
-from paddle_epoch_guard.ledger.losses import RULES, EpochPlaces, agrees, sample_losses, sums_of, window_of
+from paddle_epoch_guard.ledger.losses import RULES, EpochSlots, agrees, sample_losses, sums_of, window_of
 
 LABELLED = RULES.index("tokens with a label")
 ALL = RULES.index("all tokens")
@@ -42,7 +42,7 @@ def test_an_incomplete_last_microbatch_counts_as_much_as_a_full_one():
 
 
 def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
-    places = EpochPlaces([2, 1])
+    places = EpochSlots([2, 1])
     sums = sums_of(
         losses=np.array([1.0, 2.0, 4.0, 8.0]),
         weights=np.array([1.0, 1.0, 1.0, 2.0]),
@@ -72,7 +72,7 @@ def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
 def test_several_ranks_add_up_to_what_one_would(samples, ranks):
     datasets, epochs, losses, weights = (np.array(each) for each in zip(*samples, strict=True))
     fresh, known = np.full(len(samples), 0.5), np.ones(len(samples), dtype=bool)
-    places = EpochPlaces([3, 3, 3])
+    places = EpochSlots([3, 3, 3])
     values = losses, weights, places.of(datasets, epochs), fresh, known
 
     def sums(*mine):

@@ -13,8 +13,8 @@ from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.report import EpochGuardLog
 from paddle_epoch_guard.report.page import PAGE_NAME, flags_of, render, report_run, stages, summary, write_page
+from paddle_epoch_guard.report.run_summary import ChangeSummary, JumpTold, Note
 from paddle_epoch_guard.report.rundata import RunData, read_run
-from paddle_epoch_guard.report.told import CutTold, JumpTold, Note
 from paddle_epoch_guard.resume import SIDECAR_NAME
 from synthetic_runs import BATCH, Plan, Run, long_run
 
@@ -247,7 +247,7 @@ def test_a_run_of_which_hardly_anything_is_known_has_a_page(tmp_path):
 
 
 def cut(verdict, clause="", jump=-1.0, step=50):
-    return CutTold("b", step, "", (1, 2), verdict=verdict, clause=clause, training=JumpTold(jump, 0.1, True))
+    return ChangeSummary("b", step, "", (1, 2), verdict=verdict, clause=clause, training=JumpTold(jump, 0.1, True))
 
 
 @pytest.mark.parametrize(

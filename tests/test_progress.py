@@ -27,8 +27,8 @@ def shown_on_a_terminal(quiet):
     os.close(theirs)
     shown = b""
     try:
-        while piece := os.read(ours, 4096):
-            shown += piece
+        while segment := os.read(ours, 4096):
+            shown += segment
     except OSError:  # the other end is closed
         pass
     os.close(ours)

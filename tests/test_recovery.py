@@ -11,15 +11,15 @@ from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardError, files
 from paddle_epoch_guard.errors import SidecarError
 from paddle_epoch_guard.host import library
-from paddle_epoch_guard.order import Piece, Schedule
+from paddle_epoch_guard.order import Schedule, Segment
 from paddle_epoch_guard.report import EpochGuardLog, Words
-from paddle_epoch_guard.report.cuts import CutRecorder
+from paddle_epoch_guard.report.change_marker import ChangeMarker
 from paddle_epoch_guard.report.logfile import read_log_file, sound_length
 from paddle_epoch_guard.report.visualdl import FILE_NAME
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar, write_sidecar
 from training import KnownLosses, arguments, read_scalars, train
 
-SCHEDULE = Schedule((Piece(1, 0, 4, 1, 1, stop=128),))
+SCHEDULE = Schedule((Segment(1, 0, 4, 1, 1, stop=128),))
 SAVES = {"save_strategy": "steps", "save_steps": 10}
 
 
@@ -58,7 +58,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path):
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_an_evaluation_that_is_no_number_is_not_kept(tmp_path, loss):
-    cuts = CutRecorder(EpochGuardLog(tmp_path), Words(), say=lambda _: None)
+    cuts = ChangeMarker(EpochGuardLog(tmp_path), Words(), say=lambda _: None)
     cuts.evaluate(5, loss)
     cuts.evaluate(6, 1.0)
     write_sidecar(tmp_path, sidecar(evaluations=tuple(cuts.evaluations)))
@@ -133,7 +133,7 @@ def test_an_index_that_the_host_could_not_write_is_said(tmp_path, dataset, monke
     train(arguments(tmp_path, max_steps=32, **SAVES), dataset)
     prefix = tmp_path / "corpus" / "text"
     longer = build_train([prefix], 400, 8)
-    host_module = library.part("data.causal_dataset")
+    host_module = library.import_host("data.causal_dataset")
     monkeypatch.setattr(host_module, "_build_index_mappings", lambda *_args, **_options: None)
     args = arguments(tmp_path, max_steps=100, epoch_guard="unified", **SAVES)
     with pytest.raises(EpochGuardError, match="the host could not build the index for"):

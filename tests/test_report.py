@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from long_run import write_long_run
-from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger
+from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
 from paddle_epoch_guard.report.markers import BoundaryLine
 from servers import visualdl_server
@@ -116,7 +116,7 @@ def test_a_boundary_is_told_again_in_numbers_only_by_a_run_that_meets_it_again(t
 
     for _ in range(2):
         recorder = EpochRecorder(EpochLedger(Steps()), EpochGuardLog(tmp_path), Words(), say=lambda _: None)
-        recorder.expect([Crossing(5, 1, position=4)])
+        recorder.expect([BoundaryStep(5, 1, position=4)])
         for step in range(1, 9):
             recorder.record(step, 10.0 - step)
         recorder.finish(8, complete=True)

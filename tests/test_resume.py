@@ -410,8 +410,8 @@ def test_a_stated_position_at_which_the_sampler_cannot_start_is_refused(tmp_path
 
     args = arguments(tmp_path, max_steps=STEPS, save_strategy="steps", save_steps=10)
     train(args, dataset_for(prefix, STEPS, BATCH), callbacks=[])
-    follow = host.follow_loader
-    monkeypatch.setattr(host, "follow_loader", lambda *given: replace(follow(*given), world_size=3))
+    follow = host.describe_loader
+    monkeypatch.setattr(host, "describe_loader", lambda *given: replace(follow(*given), world_size=3))
     with pytest.raises(EpochGuardError, match="position 40, and the host's sampler starts only at multiples"):
         run(tmp_path, prefix, resume=10, epoch_guard_position=40)
 
@@ -420,7 +420,7 @@ def test_a_run_that_is_interrupted_again_and_again_keeps_a_small_sidecar(tmp_pat
     run(tmp_path, prefix)
     run(tmp_path, prefix, resume=10)
     run(tmp_path, prefix, resume=20)
-    assert len(recorded(tmp_path, 30)["schedule"]["pieces"]) == 1
+    assert len(recorded(tmp_path, 30)["schedule"]["segments"]) == 1
 
 
 def test_a_blend_is_extended_dataset_by_dataset(tmp_path):

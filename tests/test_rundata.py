@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from visualdl import LogWriter
 
 from paddle_epoch_guard.errors import EpochGuardError, ReportError
-from paddle_epoch_guard.ledger import Crossing
+from paddle_epoch_guard.ledger import BoundaryStep
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.report import Words
 from paddle_epoch_guard.report.discontinuity import Jump
 from paddle_epoch_guard.report.logfile import read_log_file
+from paddle_epoch_guard.report.run_summary import ChangeSummary, JumpTold, Note, Series, judged, shown_arguments
 from paddle_epoch_guard.report.rundata import find_logging_dir, read_run
-from paddle_epoch_guard.report.told import CutTold, JumpTold, Note, Series, judged, shown_arguments
-from paddle_epoch_guard.report.verdicts import CutReport
+from paddle_epoch_guard.report.verdicts import ChangeReport
 from paddle_epoch_guard.report.visualdl import FILE_NAME
 from paddle_epoch_guard.resume import SIDECAR_NAME, write_sidecar
 from synthetic_runs import BATCH, Plan, Run
@@ -322,10 +322,10 @@ estimates = st.tuples(st.floats(0, 50), st.floats(0, 50)) | st.none()
 )
 def test_a_verdict_is_read_as_it_was_told(training, evaluation, means, exposures, verdict, clause, dataset, error):
     told = [None, None] if exposures is None else [Estimate(one, error, 9) for one in exposures]
-    report = CutReport("x", 7, verdict, clause, training, evaluation, *told, *(means or (None, None)))
+    report = ChangeReport("x", 7, verdict, clause, training, evaluation, *told, *(means or (None, None)))
     words = Words() if dataset is None else Words((dataset, "other"))
-    crossing = None if dataset is None else Crossing(7, 1, 0, 28)
-    cut = judged(CutTold("x", 7, "", None), words.verdict_sentence(report, crossing))
+    crossing = None if dataset is None else BoundaryStep(7, 1, 0, 28)
+    cut = judged(ChangeSummary("x", 7, "", None), words.verdict_sentence(report, crossing))
     assert (cut.verdict, cut.clause) == (verdict, clause)
     assert cut.means == (None if means is None else pytest.approx(means, abs=1e-4))
     assert cut.exposures == (None if exposures is None else pytest.approx(exposures, abs=1e-2))
@@ -354,7 +354,7 @@ def test_arguments_are_read_and_nothing_is_executed(tmp_path):
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("crossing", [None, Crossing(7, 1, 0, 28)], ids=["reorder", "boundary"])
+@pytest.mark.parametrize("crossing", [None, BoundaryStep(7, 1, 0, 28)], ids=["reorder", "boundary"])
 @pytest.mark.parametrize(
     "known", itertools.product([False, True], repeat=6), ids=lambda known: "".join(map(str, map(int, known)))
 )
@@ -363,8 +363,8 @@ def test_every_part_of_a_verdict_may_be_missing_and_any_may_come_first(known, cr
         Jump(-1.25, 0.1, True, 1.0, 9, 9), Jump(0.5, 0.25, False, 1.0, 9, 9),
         Estimate(0.98, 0.03, 9), Estimate(2.0, 0.001, 9), 4.5, 3.25,
     )  # fmt: skip
-    report = CutReport("x", 7, "artefact", "a", *(one if known[at] else None for at, one in enumerate(every)))
-    cut = judged(CutTold("x", 7, "", None), Words().verdict_sentence(report, crossing))
+    report = ChangeReport("x", 7, "artefact", "a", *(one if known[at] else None for at, one in enumerate(every)))
+    cut = judged(ChangeSummary("x", 7, "", None), Words().verdict_sentence(report, crossing))
     assert (cut.verdict, cut.clause) == ("artefact", "a")
     assert cut.training == (JumpTold(-1.25, 0.1, True) if known[0] else None)
     assert cut.evaluation == (JumpTold(0.5, 0.25, False) if known[1] else None)

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from paddlenlp.utils.batch_sampler import DistributedBatchSampler
 
 from paddle_epoch_guard.errors import ScheduleError
-from paddle_epoch_guard.order import Draw, Piece, Schedule
+from paddle_epoch_guard.order import Draw, Schedule, Segment
 
 
-def piece(**changes):
+def segment(**changes):
     values = {"first_step": 1, "start": 0, "micro_batch": 2, "accumulation": 3, "world_size": 2, "stop": 1000}
-    return Piece(**{**values, **changes})
+    return Segment(**{**values, **changes})
 
 
 def steps_of_the_real_sampler(length, batch, accumulation, ranks, rank, start, drop_last):
@@ -39,9 +39,9 @@ def test_every_step_and_rank_draws_what_the_real_sampler_gives(
         steps_of_the_real_sampler(length, batch, accumulation, ranks, rank, start, drop_last) for rank in range(ranks)
     ]
     stop = expected[0][1]
-    schedule = Schedule((Piece(first_step, start, batch, accumulation, ranks, stop, keeps_tail=not drop_last),))
+    schedule = Schedule((Segment(first_step, start, batch, accumulation, ranks, stop, keeps_tail=not drop_last),))
     steps = len(expected[0][0])
-    assert schedule.pieces[0].steps == steps
+    assert schedule.segments[0].steps == steps
     for at in range(steps):
         step = first_step + at
         by_rank = [schedule.positions(step, rank).tolist() for rank in range(ranks)]
@@ -53,17 +53,17 @@ def test_every_step_and_rank_draws_what_the_real_sampler_gives(
 
 
 def test_draws_of_several_steps_are_one_range():
-    assert Schedule((piece(start=24),)).draws(2, 4) == [Draw(36, 72)]
+    assert Schedule((segment(start=24),)).draws(2, 4) == [Draw(36, 72)]
 
 
 def test_the_tail_is_drawn_by_every_rank():
-    schedule = Schedule((piece(accumulation=1, stop=10, keeps_tail=True),))
+    schedule = Schedule((segment(accumulation=1, stop=10, keeps_tail=True),))
     assert schedule.draws(3, 3) == [Draw(8, 10, times=2)]
     assert schedule.samples(1, 3) == 12
 
 
 def test_skipped_steps_advance_the_position_and_draw_nothing():
-    schedule = Schedule((piece(),), skipped=((2, 3), (6, 6)))
+    schedule = Schedule((segment(),), skipped=((2, 3), (6, 6)))
     assert schedule.draws(1, 6) == [Draw(0, 12), Draw(36, 60)]
     assert schedule.draws(2, 3) == []
     assert schedule.samples(1, 7) == 4 * 12
@@ -71,32 +71,32 @@ def test_skipped_steps_advance_the_position_and_draw_nothing():
 
 
 def test_a_window_before_a_skipped_boundary_ends_at_the_last_step_that_trains():
-    schedule = Schedule((piece(),), skipped=((2, 3), (4, 5)))
+    schedule = Schedule((segment(),), skipped=((2, 3), (4, 5)))
     assert [schedule.last_trained(step) for step in range(1, 7)] == [1, 1, 1, 1, 1, 6]
-    assert Schedule((piece(),), skipped=((1, 4),)).last_trained(3) == 0
+    assert Schedule((segment(),), skipped=((1, 4),)).last_trained(3) == 0
 
 
 def test_a_new_piece_takes_over_from_its_first_step():
-    schedule = Schedule((piece(),)).then(piece(first_step=5, start=48, micro_batch=4))
+    schedule = Schedule((segment(),)).then(segment(first_step=5, start=48, micro_batch=4))
     assert schedule.draws(4, 5) == [Draw(36, 48), Draw(48, 72)]
-    replaced = schedule.then(piece(first_step=3, start=0))
-    assert [one.first_step for one in replaced.pieces] == [1, 3]
+    replaced = schedule.then(segment(first_step=3, start=0))
+    assert [one.first_step for one in replaced.segments] == [1, 3]
 
 
 def test_a_piece_that_only_goes_on_adds_nothing():
-    schedule = Schedule((piece(),))
+    schedule = Schedule((segment(),))
     for step in range(2, 50):
-        schedule = schedule.then(piece(first_step=step, start=(step - 1) * 12))
-    assert schedule == Schedule((piece(),))
+        schedule = schedule.then(segment(first_step=step, start=(step - 1) * 12))
+    assert schedule == Schedule((segment(),))
 
 
 @given(position=st.integers(0, 999), start=st.integers(0, 200))
 def test_a_crossing_is_the_first_step_that_draws_the_position(position, start):
-    schedule = Schedule((piece(start=start),))
+    schedule = Schedule((segment(start=start),))
     found = schedule.crossings(position)
     reaching = [
         step
-        for step in range(1, schedule.pieces[0].steps + 1)
+        for step in range(1, schedule.segments[0].steps + 1)
         if schedule.draws(step, step)[0].start <= position < schedule.draws(step, step)[0].stop
     ]
     assert [step for step, _ in found] == reaching
@@ -105,22 +105,22 @@ def test_a_crossing_is_the_first_step_that_draws_the_position(position, start):
 
 
 def test_reading_the_index_again_crosses_its_boundary_again():
-    schedule = Schedule((piece(stop=60),)).then(piece(first_step=6, start=0, stop=60))
+    schedule = Schedule((segment(stop=60),)).then(segment(first_step=6, start=0, stop=60))
     assert schedule.crossings(30) == [(3, True), (8, True)]
-    assert Schedule((piece(),)).then(piece(first_step=3, start=24)).crossings(30) == [(3, True)]
+    assert Schedule((segment(),)).then(segment(first_step=3, start=24)).crossings(30) == [(3, True)]
 
 
 @pytest.mark.parametrize(
     "broken",
     [
         lambda: Schedule(()),
-        lambda: Schedule((piece(micro_batch=0),)),
-        lambda: Schedule((piece(start=-1),)),
-        lambda: Schedule((piece(first_step=0),)),
-        lambda: Schedule((piece(), piece())),
-        lambda: Schedule((piece(),), skipped=((3, 2),)),
-        lambda: Schedule((piece(first_step=5),)).draws(4, 6),
-        lambda: Schedule((piece(),)).positions(1, rank=2),
+        lambda: Schedule((segment(micro_batch=0),)),
+        lambda: Schedule((segment(start=-1),)),
+        lambda: Schedule((segment(first_step=0),)),
+        lambda: Schedule((segment(), segment())),
+        lambda: Schedule((segment(),), skipped=((3, 2),)),
+        lambda: Schedule((segment(first_step=5),)).draws(4, 6),
+        lambda: Schedule((segment(),)).positions(1, rank=2),
     ],
 )
 def test_what_makes_no_sense_is_refused(broken):
@@ -129,6 +129,6 @@ def test_what_makes_no_sense_is_refused(broken):
 
 
 def test_positions_are_int64_even_far_out():
-    positions = Schedule((piece(start=2**40, stop=2**41),)).positions(1, rank=1)
+    positions = Schedule((segment(start=2**40, stop=2**41),)).positions(1, rank=1)
     assert positions.dtype == np.int64
     assert positions[0] == 2**40 + 2

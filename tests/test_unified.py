@@ -279,13 +279,13 @@ def damage(path, change):
     ("change", "message"),
     [
         (lambda c: c.update(step=19), "written at step 19; the run resumes at step 20"),
-        (lambda c: c.update(version=3), "version 3; this release reads versions 1 and 2"),
+        (lambda c: c.update(version=4), "version 4; this release reads versions 1 to 3"),
         (lambda c: c.update(version=2), "damaged, it does not begin with its digest"),
         (lambda c: c.update(max_steps=10**30), "the number 1000000000000000000000000000000"),
         (lambda c: c.pop("reorders"), "missing required field `reorders`"),
         (lambda c: c["reorders"][0].update(stop=-5), "a reorder of positions 0 to -5"),
         (lambda c: c["reorders"][0].update(mix="../x"), "the mix '../x'"),
-        (lambda c: c["schedule"].update(pieces=[]), "a schedule has no pieces"),
+        (lambda c: c["schedule"].update(segments=[]), "a schedule has no segments"),
         (lambda c: c["datasets"][0]["parts"][0].update(seed=3), "seed was 3, is 1"),
         (lambda c: c["datasets"][0].update(corpus_digest="0" * 32), "document sizes was 000"),
         (lambda c: c["datasets"][0]["parts"][0].update(order_digest="0"), "order of the index was 0"),
@@ -347,7 +347,7 @@ def test_a_fault_of_ours_never_lets_another_order_start(tmp_path, dataset, monke
 
     args = unified(tmp_path, save_strategy="steps", save_steps=10)
     train(args, dataset)
-    monkeypatch.setattr(paddle_epoch_guard.host, "follow_loader", broken)
+    monkeypatch.setattr(paddle_epoch_guard.host, "describe_loader", broken)
     with pytest.raises(EpochGuardError, match=r"the guard failed before the first step.*TypeError: a bug"):
         train(unified(tmp_path / "b"), dataset)
     with pytest.raises(EpochGuardError, match="the guard failed before the first"):

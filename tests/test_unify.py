@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from corpora import LENGTH, ONE_EPOCH, SEPARATED, SIZES, build_train, index_of, write_corpus
 from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.index import BlendIndex, Boundary
-from paddle_epoch_guard.order import Order, Piece, PositionMap, Schedule
+from paddle_epoch_guard.order import Order, PositionMap, Schedule, Segment
 from paddle_epoch_guard.resume import (
     DatasetRecord,
     Sidecar,
@@ -165,7 +165,7 @@ def test_the_state_at_every_step_draws_the_rest_in_order(separated, tmp_path):
     first = decide_order(UNIFIED, index, 0, stop).reorders
     ramp = decide_order(UNIFIED, index, start_step * batch, stop).reorders
     for reorders in (first, ramp, ()):
-        schedule = Schedule((Piece(1, 0, batch, 1, 1, stop=len(index)),))
+        schedule = Schedule((Segment(1, 0, batch, 1, 1, stop=len(index)),))
         whole = Order(index.shuffle_idx, reorders)[:stop].tolist()
         for step in range(1 if reorders is not ramp else start_step, stop // batch):
             position = schedule.position_after(step)
@@ -186,7 +186,7 @@ def test_one_epoch_has_nothing_to_unify(tmp_path):
 
 def test_a_failed_write_leaves_the_old_sidecar_and_no_scraps(tmp_path, separated, monkeypatch):
     record = (DatasetRecord.of(separated[1]),)
-    schedule = Schedule((Piece(1, 0, 4, 1, 1, stop=100),))
+    schedule = Schedule((Segment(1, 0, 4, 1, 1, stop=100),))
     write_sidecar(tmp_path, Sidecar(1, "run", "part", 5, 20, 100, 25, (), schedule, record))
 
     def refuses(*_args):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger
+from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
@@ -14,7 +14,7 @@ from training import read_texts
 BOUNDARY = 101
 
 
-CROSSINGS = (Crossing(BOUNDARY, 1, position=400),)
+CROSSINGS = (BoundaryStep(BOUNDARY, 1, position=400),)
 
 
 class Epochs:
@@ -129,7 +129,7 @@ def test_a_run_that_ends_right_at_the_boundary_says_nothing_of_it(tmp_path):
 
 
 def test_a_boundary_that_is_followed_by_another_is_judged_by_what_lies_between(tmp_path):
-    crossings = [Crossing(BOUNDARY, 1, position=400), Crossing(121, 2, position=480)]
+    crossings = [BoundaryStep(BOUNDARY, 1, position=400), BoundaryStep(121, 2, position=480)]
     run = Run(tmp_path, Repeats(), crossings)
     run.train(1, 121, cliff=-1.5)
     (said,) = [text for text in run.said if "Verdict" in text]
@@ -157,7 +157,7 @@ def test_a_later_part_of_the_run_judges_as_the_whole_would_have(tmp_path, stoppe
     cuts = first.recorder.cuts
     windows, evaluations, known = tuple(cuts.windows), tuple(cuts.evaluations), tuple(cuts.verdicts.values())
     later = Run(tmp_path / "parts", Repeats(), (), stopped)
-    later.recorder.go_on([Crossing(BOUNDARY, 1, position=400)], windows, evaluations, known, cuts.loss_range)
+    later.recorder.go_on([BoundaryStep(BOUNDARY, 1, position=400)], windows, evaluations, known, cuts.loss_range)
     later.random = first.random
     later.train(stopped + 1, 200, cliff=-1.5, better=0.0, every=15)
     assert later.recorder.cuts.verdicts == whole.recorder.cuts.verdicts

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from paddle_epoch_guard.autoinject import Program, execute
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError
-from paddle_epoch_guard.inject import Program, execute
 
 NAME = "paddle-epoch-guard"
 WRONG_CALL = 2

@@ -12,7 +12,7 @@ from paddle_epoch_guard.cli.output import JsonFlag, print_json
 from paddle_epoch_guard.errors import ArgumentsError, IndexFileError
 
 if TYPE_CHECKING:
-    from paddle_epoch_guard.cli.examine import Examined, Ill
+    from paddle_epoch_guard.cli.diagnose import Diagnosis, Problem
 
 BROKEN = 1
 _HOST_FOLDERS = ("index-cache", "GPTDataset_indices")  # where hosts look by themselves, beside a corpus
@@ -41,9 +41,9 @@ def doctor(
       paddle-epoch-guard doctor data/index-cache --move-aside data/broken
     """
     # What help does not need is imported here: numpy takes a quarter of a second.
-    from paddle_epoch_guard.cli.examine import examine
+    from paddle_epoch_guard.cli.diagnose import diagnose
 
-    found = examine(cache, prefix or ())
+    found = diagnose(cache, prefix or ())
     moved = {} if move_aside is None else set_apart(found.ills, cache, move_aside)
     if as_json:
         print_json(_told(cache, found, moved))
@@ -52,7 +52,7 @@ def doctor(
     return BROKEN if found.ills else 0
 
 
-def set_apart(ills: Sequence["Ill"], cache: Path, aside: Path) -> dict[Path, Path]:
+def set_apart(ills: Sequence["Problem"], cache: Path, aside: Path) -> dict[Path, Path]:
     """Moves what is broken to another folder: by renaming, all of it or nothing, and nothing is replaced.
 
     Args:
@@ -68,7 +68,7 @@ def set_apart(ills: Sequence["Ill"], cache: Path, aside: Path) -> dict[Path, Pat
         IndexFileError: the folder cannot take the files.
     """
     _refuse_read(cache, aside)
-    moves = {path: aside / path.name for ill in ills for path in ill.files}
+    moves = {path: aside / path.name for problem in ills for path in problem.files}
     for target in moves.values():
         if os.path.lexists(target):
             raise IndexFileError(f"--move-aside {aside}: {target.name} is there already. Name an empty folder")
@@ -106,37 +106,37 @@ def _refuse_read(cache: Path, aside: Path) -> None:
         raise ArgumentsError(f"--move-aside {aside}: is a file; expected a folder. Name another one")
 
 
-def _told(cache: Path, found: "Examined", moved: dict[Path, Path]) -> dict[str, Any]:
+def _told(cache: Path, found: "Diagnosis", moved: dict[Path, Path]) -> dict[str, Any]:
     return {
         "cache": str(cache),
         "sound": not found.ills,
         "sound_indices": [{"hash": one.digest, "format": one.kind.format, "index": one.stem} for one in found.sound],
         "findings": [
             {
-                "kind": ill.kind,
-                "index": ill.index,
-                "what": ill.what,
-                "effect": ill.effect,
-                "mend": ill.mend,
-                "files": [str(path) for path in ill.files],
-                "moved_to": [str(moved[path]) for path in ill.files if path in moved],
+                "kind": problem.kind,
+                "index": problem.index,
+                "what": problem.what,
+                "effect": problem.effect,
+                "mend": problem.fix,
+                "files": [str(path) for path in problem.files],
+                "moved_to": [str(moved[path]) for path in problem.files if path in moved],
             }
-            for ill in found.ills
+            for problem in found.ills
         ],
         "unchecked": list(found.unchecked),
     }
 
 
-def _show(cache: Path, found: "Examined", moved: dict[Path, Path]) -> None:
+def _show(cache: Path, found: "Diagnosis", moved: dict[Path, Path]) -> None:
     from paddle_epoch_guard.order.materialise import read_note
 
-    for ill in found.ills:
-        typer.echo(f"{ill.kind}: {ill.index}: {ill.what}")
-        typer.echo(f"  what it does: {ill.effect}")
-        typer.echo(f"  to mend it:   {ill.mend}")
-        places = sorted({str(moved[path].parent) for path in ill.files if path in moved})
+    for problem in found.ills:
+        typer.echo(f"{problem.kind}: {problem.index}: {problem.what}")
+        typer.echo(f"  what it does: {problem.effect}")
+        typer.echo(f"  to mend it:   {problem.fix}")
+        places = sorted({str(moved[path].parent) for path in problem.files if path in moved})
         if places:
-            typer.echo(f"  moved:        {len(ill.files)} files to {places[0]}")
+            typer.echo(f"  moved:        {len(problem.files)} files to {places[0]}")
     for sentence in found.unchecked:
         typer.echo(f"not checked: {sentence}")
     rebuilt = sum(bool(read_note(one.note)) for one in found.sound)

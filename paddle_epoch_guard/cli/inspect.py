@@ -28,9 +28,9 @@ def inspect(
       paddle-epoch-guard inspect data/index-cache --global-batch 256
     """
     # What help does not need is imported here: numpy takes a quarter of a second.
-    from paddle_epoch_guard.cli.index_facts import facts_of_index
+    from paddle_epoch_guard.cli.built_index_facts import facts_of_index
     from paddle_epoch_guard.index.folder import choose
-    from paddle_epoch_guard.index.opened import open_index
+    from paddle_epoch_guard.index.from_files import open_index
     from paddle_epoch_guard.order.materialise import host_order, read_note
 
     files = choose(cache, digest)

@@ -5,9 +5,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paddle_epoch_guard.cli.facts import exposure_at, unified_exposure
+from paddle_epoch_guard.cli.dataset_facts import exposure_at, unified_exposure
 from paddle_epoch_guard.errors import ReportError
-from paddle_epoch_guard.files import written_whole
+from paddle_epoch_guard.files import atomic_write
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.cli.planning import Run
@@ -89,7 +89,7 @@ def draw_plan(path: Path, run: "Run", found: dict[str, Any]) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "is a folder")
-        with written_whole(path) as stream:
+        with atomic_write(path) as stream:
             figure.savefig(stream, format="png")
     except OSError as cause:
         raise ReportError(

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paddle_epoch_guard.cli.facts import facts_of, step_of, unified_exposure
+from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of, unified_exposure
 from paddle_epoch_guard.errors import ArgumentsError, CorpusError
 from paddle_epoch_guard.index import IndexLayout
+from paddle_epoch_guard.index.blend_lookup import Turn, turn_of
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 from paddle_epoch_guard.index.description import shares_of, split_documents
 from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD
-from paddle_epoch_guard.index.turns import Turn, turn_of
 
 _MARGIN, _SPARE = 1.005, 20  # `get_datasets_weights_and_num_samples` in paddlenlp/data/causal_dataset.py (3.0.0b4)
 _MOST_SAMPLES = 1 << 62
@@ -168,7 +168,7 @@ def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
 
 def _facts_of_part(run: Run, at: int, steps: int) -> dict[str, Any]:
     layout, drawn = run.layout(at, steps), run.drawn(at, steps)
-    facts = facts_of(layout, "paddlenlp", run.global_batch, drawn, blended=run.blended)
+    facts = dataset_facts_of(layout, "paddlenlp", run.global_batch, drawn, blended=run.blended)
     facts["threshold_samples"] = int(SEPARATION_THRESHOLD * layout.samples_per_epoch)
     facts["unified_exposure"] = None
     turn = run.boundary(at, steps)

@@ -52,7 +52,7 @@ def rebuild(
     # What help does not need is imported here: numpy takes a quarter of a second.
     from paddle_epoch_guard.cli.rewriting import begin, refuse_inside, shadow, write_cache
     from paddle_epoch_guard.index.folder import choose
-    from paddle_epoch_guard.index.opened import open_index
+    from paddle_epoch_guard.index.from_files import open_index
     from paddle_epoch_guard.order.materialise import host_order
 
     files = choose(cache, digest)

@@ -10,8 +10,8 @@ from paddle_epoch_guard.cli.output import JsonFlag, print_json, print_table, pri
 from paddle_epoch_guard.errors import ReportError
 
 if TYPE_CHECKING:
+    from paddle_epoch_guard.report.run_summary import ChangeSummary, EpochSummary, JumpTold
     from paddle_epoch_guard.report.rundata import RunData
-    from paddle_epoch_guard.report.told import CutTold, EpochTold, JumpTold
 
 _FAULTS_LISTED = 5
 _UNKNOWN = "\u2013"
@@ -111,7 +111,7 @@ def facts_of_report(run: "RunData", page: Path, drawn: list[Path]) -> dict[str, 
     }
 
 
-def _epoch_told(one: "EpochTold") -> dict[str, Any]:
+def _epoch_told(one: "EpochSummary") -> dict[str, Any]:
     total = one.total
     return {
         "dataset": one.dataset or None,
@@ -124,7 +124,7 @@ def _epoch_told(one: "EpochTold") -> dict[str, Any]:
     }
 
 
-def _cut_told(one: "CutTold") -> dict[str, Any]:
+def _cut_told(one: "ChangeSummary") -> dict[str, Any]:
     return {
         "name": one.name,
         "step": one.step,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from paddle_epoch_guard.errors import ArgumentsError, IndexFileError, OrderError
-from paddle_epoch_guard.files import written_whole
+from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import GPTIndex
 from paddle_epoch_guard.index.folder import IndexFiles
-from paddle_epoch_guard.index.opened import Opened
+from paddle_epoch_guard.index.from_files import Opened
 from paddle_epoch_guard.order import Order, Reorder
 from paddle_epoch_guard.order.materialise import note_of, read_note, write_order
 
@@ -105,10 +105,10 @@ def write_cache(opened: Opened, reorder: Reorder, output: Path, started: Callabl
         with contextlib.ExitStack() as stack:
             # What is opened first takes its name last.
             for file in sorted(copied, key=lambda file: file.suffix == ".npy"):
-                _copy(file, stack.enter_context(written_whole(output / file.name)), advance)
-            stack.enter_context(written_whole(note)).write(note_of((reorder,)).encode())
+                _copy(file, stack.enter_context(atomic_write(output / file.name)), advance)
+            stack.enter_context(atomic_write(note)).write(note_of((reorder,)).encode())
             for file, array in moved.items():
-                write_order(stack.enter_context(written_whole(output / file.name)), Order(array, (reorder,)), advance)
+                write_order(stack.enter_context(atomic_write(output / file.name)), Order(array, (reorder,)), advance)
     except BaseException:
         with contextlib.suppress(OSError):
             for target in targets:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from paddle_epoch_guard.autoinject import Program, arguments_of, as_tokens, split_flags
 from paddle_epoch_guard.errors import ArgumentsError
-from paddle_epoch_guard.inject import Program, arguments_of, as_tokens, split_flags
 
 _LAUNCH = "paddle.distributed.launch"
 _EXPECTED = "expected: paddle-epoch-guard run SCRIPT [ARGS]…, or run -m MODULE [ARGS]…"

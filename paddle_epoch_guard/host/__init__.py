@@ -18,14 +18,14 @@ from paddle_epoch_guard.host.dataset import (
 )
 from paddle_epoch_guard.host.loader import (
     Loader,
-    follow_loader,
-    pieces_ahead,
+    describe_loader,
     rewind_sampler,
+    segments_ahead,
     skipped_steps,
     start_sampler,
 )
 from paddle_epoch_guard.host.losses import TokenLosses
-from paddle_epoch_guard.host.ranks import add_up, gather_numbers, process, told_by
+from paddle_epoch_guard.host.ranks import all_gather_ints, all_reduce_sum, broadcast_from, process
 from paddle_epoch_guard.host.state import (
     Stamp,
     checkpoint_folder,
@@ -37,21 +37,22 @@ from paddle_epoch_guard.host.state import (
     write_stamp,
 )
 
-TrainerCallback = library.part("trainer").TrainerCallback
-logger = library.part("utils.log").logger
+TrainerCallback = library.import_host("trainer").TrainerCallback
+logger = library.import_host("utils.log").logger
 
 __all__ = [
     "Loader",
     "Stamp",
     "TokenLosses",
     "TrainerCallback",
-    "add_up",
+    "all_gather_ints",
+    "all_reduce_sum",
+    "broadcast_from",
     "build_index",
     "checkpoint_folder",
     "constituents",
+    "describe_loader",
     "find_checkpoint",
-    "follow_loader",
-    "gather_numbers",
     "index_folders",
     "install_order",
     "is_first_on_its_machine",
@@ -59,16 +60,15 @@ __all__ = [
     "logger",
     "newest_checkpoint",
     "pick_datasets",
-    "pieces_ahead",
     "process",
     "read_dataset",
     "read_stamp",
     "restore_dataset",
     "rewind_sampler",
+    "segments_ahead",
     "skipped_steps",
     "stamp_step",
     "start_sampler",
-    "told_by",
     "trainer_record",
     "write_stamp",
 ]

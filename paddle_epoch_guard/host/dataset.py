@@ -15,18 +15,25 @@ import paddle
 
 from paddle_epoch_guard.errors import IndexFileError
 from paddle_epoch_guard.host import library
-from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, PassesIndex, SampleIndex
+from paddle_epoch_guard.index import (
+    BlendIndex,
+    ConcatenatedIndex,
+    Description,
+    EpochSampledIndex,
+    GPTIndex,
+    SampleIndex,
+)
 from paddle_epoch_guard.index.blend import verify_blend
 from paddle_epoch_guard.index.cache import index_files
-from paddle_epoch_guard.index.chain import chained_arrays
+from paddle_epoch_guard.index.concatenated import concatenated_arrays
 from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.folder import PADDLE, PADDLE_BLEND, IndexFiles, Kind
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.order import Order, Reorder
 from paddle_epoch_guard.order.materialise import host_order, in_order
 
-BlendableDataset = library.part("data.blendable_dataset").BlendableDataset
-GPTDataset = library.part("data.causal_dataset").GPTDataset
+BlendableDataset = library.import_host("data.blendable_dataset").BlendableDataset
+GPTDataset = library.import_host("data.causal_dataset").GPTDataset
 
 
 def read_dataset(dataset: Any) -> SampleIndex | None:
@@ -172,7 +179,7 @@ def build_index(dataset: Any, description: Description) -> None:
         tempfile.TemporaryDirectory(prefix=".epoch_guard_build.", dir=folder) as building,
         contextlib.redirect_stdout(io.StringIO()) as said,
     ):
-        library.part("data.causal_dataset")._build_index_mappings(
+        library.import_host("data.causal_dataset")._build_index_mappings(
             description.name,
             description.prefix,
             np.arange(first, last, 1, np.int32),
@@ -204,7 +211,7 @@ def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...
         index: what to draw from: the dataset's own index, or a chain that begins with what was planned.
         reorders: oldest first.
     """
-    if isinstance(index, PassesIndex):
+    if isinstance(index, EpochSampledIndex):
         index = index.inner
     if isinstance(index, BlendIndex):
         for part, inner in zip(dataset.datasets, index.datasets, strict=True):
@@ -214,8 +221,8 @@ def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...
         if any(array is not _own(dataset, name) for name, array in picked.items()):
             _put(dataset, {**picked, "size": len(index)})
         return
-    if isinstance(index, ChainIndex):
-        arrays = chained_arrays(index)
+    if isinstance(index, ConcatenatedIndex):
+        arrays = concatenated_arrays(index)
         arrays["shuffle_idx"] = Order(arrays["shuffle_idx"], reorders)
         _put(dataset, arrays)
         return

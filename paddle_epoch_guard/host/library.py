@@ -32,7 +32,7 @@ NAME = _pick()
 """The library's module name; picked once, when the guard's callback is first imported."""
 
 
-def part(module: str) -> Any:
+def import_host(module: str) -> Any:
     """A module of the library.
 
     Args:

@@ -7,14 +7,14 @@ import paddle
 
 from paddle_epoch_guard.host import library
 from paddle_epoch_guard.host.mapping import is_mapping, rule_of
-from paddle_epoch_guard.index import PassRule
-from paddle_epoch_guard.index.passes import MOST_PASSES
-from paddle_epoch_guard.order import Piece, passes_ahead
+from paddle_epoch_guard.index import EpochSampling
+from paddle_epoch_guard.index.epoch_sampling import MOST_PASSES
+from paddle_epoch_guard.order import Segment, passes_ahead
 
 NOT_REPRODUCIBLE = "its order comes from numpy's global random state, and cannot be told from the arguments"
 
-DistributedBatchSampler = library.part("utils.batch_sampler").DistributedBatchSampler
-DistDataLoader = library.part("data.dist_dataloader").DistDataLoader
+DistributedBatchSampler = library.import_host("utils.batch_sampler").DistributedBatchSampler
+DistDataLoader = library.import_host("data.dist_dataloader").DistDataLoader
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Loader:
     """Steps in a trainer epoch, as the trainer counts them when it resumes; 0 where they are not known."""
     passed_over: int = 0
     """Batches that the trainer reads and throws away where it resumes."""
-    passes: PassRule | None = None
+    passes: EpochSampling | None = None
     """How the sampler reads the dataset in each trainer epoch; None where it is neither one of ``paddle.io`` nor of
     PaddleFormers' base Trainer."""
     trainer_epochs: int = 1
@@ -52,7 +52,7 @@ class Loader:
     """Whether this process reads data: with DistDataLoader, only the first one of a model-parallel group does."""
 
 
-def follow_loader(args: Any, loader: Any, state: Any) -> Loader:
+def describe_loader(args: Any, loader: Any, state: Any) -> Loader:
     """How the training dataloader reads: exactly, where that follows from its sampler and the arguments.
 
     In paddleformers 1.2.0 the pretraining sampler is that of ``deepseek_v3_pretrain`` and ``ernie_pretrain``. Its true
@@ -126,7 +126,7 @@ def _by_passes(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
     if why:
         return replace(found, unknown=why)
     of_sampler = replace(found, micro_batch=int(sampler.batch_size), keeps_tail=not sampler.drop_last)
-    return _in_passes(of_sampler, state, PassRule.of(len(found.dataset), ranks, shuffled))
+    return _in_passes(of_sampler, state, EpochSampling.of(len(found.dataset), ranks, shuffled))
 
 
 def _of_other_ranks(args: Any, sampler: Any) -> str:
@@ -165,7 +165,7 @@ def _dealt(found: Loader, args: Any, sampler: Any, state: Any, done_in_epoch: in
         keeps_tail=not sampler.drop_last,
     )
     # The sampler's length counts the samples that it leaves out: then the trainer counts a step too many.
-    whole = Piece(1, 0, read.micro_batch, read.accumulation, ranks, rule.length, read.keeps_tail, is_pass=True)
+    whole = Segment(1, 0, read.micro_batch, read.accumulation, ranks, rule.length, read.keeps_tail, is_pass=True)
     if whole.steps < found.steps_per_epoch and state.global_step >= max(whole.steps, 1) and not args.ignore_data_skip:
         why = f"the trainer counts {found.steps_per_epoch} steps in a trainer epoch, which has {whole.steps}"
         return replace(found, unknown=f"{why}: it resumes elsewhere")
@@ -189,7 +189,7 @@ def _sharded(found: Loader, args: Any, sampler: Any, state: Any) -> Loader:
     if shuffled and state.global_step >= found.steps_per_epoch:
         return replace(found, unknown="after a resume AutoTrainer shuffles each epoch as it shuffled an earlier one")
     of_sampler = replace(found, keeps_tail=not sampler.drop_last, knows_ranks=ranks == 1)
-    return _in_passes(of_sampler, state, PassRule.of(len(found.dataset), ranks, shuffled))
+    return _in_passes(of_sampler, state, EpochSampling.of(len(found.dataset), ranks, shuffled))
 
 
 def _steps_per_epoch(args: Any, loader: Any) -> int:
@@ -200,7 +200,7 @@ def _steps_per_epoch(args: Any, loader: Any) -> int:
         return 0
 
 
-def _in_passes(found: Loader, state: Any, rule: PassRule) -> Loader:
+def _in_passes(found: Loader, state: Any, rule: EpochSampling) -> Loader:
     """Where the trainer begins: a resume passes over the epochs that are done, and reads on in the present one.
 
     What it passes over there is read and thrown away (`_inner_training_loop`), so that the rest is the same.
@@ -218,8 +218,8 @@ def _in_passes(found: Loader, state: Any, rule: PassRule) -> Loader:
     )
 
 
-def pieces_ahead(loader: Loader, step: int, max_steps: int) -> tuple[Piece, ...]:
-    """The steps that begin where the sampler stands: of a run that reads in passes, a piece for each.
+def segments_ahead(loader: Loader, step: int, max_steps: int) -> tuple[Segment, ...]:
+    """The steps that begin where the sampler stands: of a run that reads in passes, a segment for each.
 
     Args:
         loader: one whose positions are known.
@@ -227,7 +227,7 @@ def pieces_ahead(loader: Loader, step: int, max_steps: int) -> tuple[Piece, ...]
         max_steps: the last step of the run.
     """
     assert loader.start is not None
-    first = Piece(
+    first = Segment(
         first_step=step + 1,
         start=loader.start,
         micro_batch=loader.micro_batch,

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import paddle
 
 from paddle_epoch_guard.host import library
-from paddle_epoch_guard.index.passes import PERMUTATIONS, PassRule
+from paddle_epoch_guard.index.epoch_sampling import PERMUTATIONS, EpochSampling
 
-_SAMPLERS = library.part("utils.batch_sampler")
+_SAMPLERS = library.import_host("utils.batch_sampler")
 # PaddleNLP has none of them.
 _DISTRIBUTED: Any = getattr(_SAMPLERS, "MappingDistributedBatchSampler", ())
 _ON_ONE_RANK: Any = getattr(_SAMPLERS, "MappingBatchSampler", ())
@@ -21,7 +21,7 @@ def is_mapping(sampler: Any) -> bool:
     return isinstance(sampler, (_DISTRIBUTED, _ON_ONE_RANK))
 
 
-def rule_of(sampler: Any, samples: int) -> PassRule | None:
+def rule_of(sampler: Any, samples: int) -> EpochSampling | None:
     """The rule of such a sampler; None where a subclass, or another sampler within it, has an order of its own.
 
     Args:
@@ -33,11 +33,11 @@ def rule_of(sampler: Any, samples: int) -> PassRule | None:
     if kind.__iter__ is not own.__iter__ or kind.set_epoch is not own.set_epoch or sampler._acc_steps != 1:
         return None
     if is_distributed:
-        return PassRule.dealt(samples, int(sampler.nranks), bool(sampler.shuffle), int(sampler.base_seed))
+        return EpochSampling.dealt(samples, int(sampler.nranks), bool(sampler.shuffle), int(sampler.base_seed))
     inner = sampler.sampler
     if type(inner) not in (_SEEDED, paddle.io.SequenceSampler) or len(inner) != samples:
         return None
-    return PassRule.dealt(samples, 1, type(inner) is _SEEDED, int(getattr(inner, "base_seed", 0)))
+    return EpochSampling.dealt(samples, 1, type(inner) is _SEEDED, int(getattr(inner, "base_seed", 0)))
 
 
 def _permutation(seed: int, length: int) -> npt.NDArray[Any]:

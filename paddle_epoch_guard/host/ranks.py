@@ -20,7 +20,7 @@ def process() -> int:
     return found
 
 
-def gather_numbers(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+def all_gather_ints(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """The numbers of every process. Collective.
 
     Args:
@@ -38,7 +38,7 @@ def gather_numbers(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return found
 
 
-def add_up(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def all_reduce_sum(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The sums over all processes. Collective.
 
     Args:
@@ -57,7 +57,7 @@ def add_up(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return found
 
 
-def told_by(rank: int, value: _T) -> _T:
+def broadcast_from(rank: int, value: _T) -> _T:
     """What one process says. Collective.
 
     Args:

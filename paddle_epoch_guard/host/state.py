@@ -120,7 +120,7 @@ def newest_checkpoint(args: Any) -> Path | None:
 
     That is the one with the highest number, however much of it has been written.
     """
-    prefix = f"{library.part('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-"
+    prefix = f"{library.import_host('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-"
     found = [one for one in Path(args.output_dir).glob(f"{prefix}*") if one.is_dir()]
     numbers = {int(one.name[len(prefix) :]): one for one in found if one.name[len(prefix) :].isdigit()}
     return numbers[max(numbers)] if numbers else None
@@ -128,4 +128,4 @@ def newest_checkpoint(args: Any) -> Path | None:
 
 def checkpoint_folder(args: Any, step: int) -> Path:
     """Where the trainer keeps the checkpoint of a step (`_save_checkpoint` in trainer/trainer.py)."""
-    return Path(args.output_dir) / f"{library.part('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-{step}"
+    return Path(args.output_dir) / f"{library.import_host('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-{step}"

@@ -2,21 +2,21 @@
 
 from paddle_epoch_guard.index.blend import BlendIndex
 from paddle_epoch_guard.index.cache import read_cache
-from paddle_epoch_guard.index.chain import ChainIndex
+from paddle_epoch_guard.index.concatenated import ConcatenatedIndex
 from paddle_epoch_guard.index.description import Description
+from paddle_epoch_guard.index.epoch_sampling import EpochSampledIndex, EpochSampling
 from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.layout import IndexLayout
-from paddle_epoch_guard.index.passes import PassesIndex, PassRule
 
 __all__ = [
     "BlendIndex",
     "Boundary",
-    "ChainIndex",
+    "ConcatenatedIndex",
     "Description",
+    "EpochSampledIndex",
+    "EpochSampling",
     "GPTIndex",
     "IndexLayout",
-    "PassRule",
-    "PassesIndex",
     "SampleIndex",
     "read_cache",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.errors import IndexMismatchError
-from paddle_epoch_guard.index.chain import ChainIndex
+from paddle_epoch_guard.index.concatenated import ConcatenatedIndex
 from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, Int64Array
 from paddle_epoch_guard.index.verify import blocks
 
@@ -24,7 +24,7 @@ _ANEW = (
 class BlendIndex:
     """Position -> constituent and position within it, as the host's ``BlendableDataset`` keeps it."""
 
-    datasets: tuple[GPTIndex | ChainIndex, ...]
+    datasets: tuple[GPTIndex | ConcatenatedIndex, ...]
     dataset_index: npt.NDArray[np.integer[Any]]
     """``[N]``: the constituent that each position draws from."""
     dataset_sample_index: npt.NDArray[np.integer[Any]]

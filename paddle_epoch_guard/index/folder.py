@@ -54,7 +54,7 @@ _MEGATRON_NAME = re.compile(
     r"(-description\.txt|-(?:document|sample|shuffle|dataset|dataset_sample)_index\.npy)"
 )
 _GUARD_BLEND = re.compile(r"(epoch_guard_blend_[0-9a-f]{32})_(?:sample_)?index\.npy")
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as `written_whole` names them, until they are whole
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as `atomic_write` names them, until they are whole
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Who has seen what: data epochs of each step, their losses, and what happens at a boundary."""
 
-from paddle_epoch_guard.ledger.crossings import Crossing, closing_steps, crossings_of, ended_epochs
-from paddle_epoch_guard.ledger.cuts import Cut, CutWatch
+from paddle_epoch_guard.ledger.boundary_steps import BoundaryStep, boundary_steps_of, closing_steps, ended_epochs
+from paddle_epoch_guard.ledger.change_points import ChangePoint, ChangePointBuffer
 from paddle_epoch_guard.ledger.epochs import EpochLedger, EpochPoint, EpochTotal, LossWindow
 from paddle_epoch_guard.ledger.exposure import Estimate, Exposure
 from paddle_epoch_guard.ledger.losses import Weighted, WindowLosses
@@ -10,9 +10,9 @@ from paddle_epoch_guard.ledger.tracing import TRACED_TOKENS, Trace, trace
 
 __all__ = [
     "TRACED_TOKENS",
-    "Crossing",
-    "Cut",
-    "CutWatch",
+    "BoundaryStep",
+    "ChangePoint",
+    "ChangePointBuffer",
     "EpochKey",
     "EpochLedger",
     "EpochPoint",
@@ -26,8 +26,8 @@ __all__ = [
     "TrainerEpochs",
     "Weighted",
     "WindowLosses",
+    "boundary_steps_of",
     "closing_steps",
-    "crossings_of",
     "ended_epochs",
     "trace",
 ]

@@ -1,9 +1,9 @@
 """Exposure: how many times the same token of the same document was drawn before, in this run.
 
-Draws are put on one axis of time, the samples drawn so far in the order of the schedule. Within a piece of it that is
-the order of positions; where pieces overlap, because data is drawn again, a position is drawn once in each. Skipped
-steps pass over their positions without drawing. A token's draws are numbered from 0 by time: that is the exposure of
-each. What ranks draw more than once at the end of the data counts once.
+Draws are put on one axis of time, the samples drawn so far in the order of the schedule. Within a segment of it that
+is the order of positions; where segments overlap, because data is drawn again, a position is drawn once in each.
+Skipped steps pass over their positions without drawing. A token's draws are numbered from 0 by time: that is the
+exposure of each. What ranks draw more than once at the end of the data counts once.
 """
 
 from dataclasses import dataclass, replace
@@ -33,17 +33,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Read:
-    """Positions ``[start, stop)``, drawn one after the other from ``time`` on, by trained steps of one piece."""
+    """Positions ``[start, stop)``, drawn one after the other from ``time`` on, by trained steps of one segment."""
 
     first_step: int
     batch: int
     start: int
     stop: int
     time: int
-    piece: int
-    """The piece's first step."""
+    segment: int
+    """The segment's first step."""
     lead: int = 0
-    """Samples drawn from ``first_step`` on before these: left over by the piece before."""
+    """Samples drawn from ``first_step`` on before these: left over by the segment before."""
 
 
 class Exposure:
@@ -51,7 +51,7 @@ class Exposure:
 
     Args:
         trace: where the traced tokens are drawn.
-        schedule: of the whole run: what was drawn in earlier pieces counts.
+        schedule: of the whole run: what was drawn in earlier segments counts.
         last_step: the last step of the run.
         earlier: the schedule, and the last step, of another run from whose weights this one began. Its draws count,
             but it is not asked about.
@@ -85,7 +85,7 @@ class Exposure:
         """The mean exposure of the tokens that trained steps draw.
 
         Where not every token is traced, steps that hold few traced draws are judged by the :data:`ENOUGH` that lie
-        nearest, on both sides alike. These never come from beyond a cut: a boundary, a reorder's end, a piece of the
+        nearest, on both sides alike. These never come from beyond a cut: a boundary, a reorder's end, a segment of the
         schedule that does not go on where the one before it ended. Steps on both sides of a cut are judged side by
         side, each by its share of the samples.
 
@@ -107,22 +107,22 @@ class Exposure:
         return Estimate(mean, error, sum(side.draws for _, side in known))
 
     def of_positions(self, step: int, positions: Int64Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """Of the samples that the piece in force at ``step`` draws at some positions, the share of new tokens.
+        """Of the samples that the segment in force at ``step`` draws at some positions, the share of new tokens.
 
         Args:
-            step: any step of the piece; its first one, where the positions are among those that it carries over.
+            step: any step of the segment; its first one, where the positions are among those that it carries over.
             positions: ``[n]``, in any order.
 
         Returns:
             ``[n]``: the share of the sample's traced tokens that were never drawn before; where none of its tokens is
             traced, but all traced ones around it, from one cut to the next, are new, or none is, their share.
-            ``[n]``: whether it is known; where not, or where the piece does not draw the position, the share is 0.
+            ``[n]``: whether it is known; where not, or where the segment does not draw the position, the share is 0.
         """
         at = np.asarray(positions, dtype=np.int64)
-        piece = max((read.piece for read in self._reads if read.piece <= step), default=0)
-        # What a step carries over from the piece before lies apart from what it draws itself.
+        segment = max((read.segment for read in self._reads if read.segment <= step), default=0)
+        # What a step carries over from the segment before lies apart from what it draws itself.
         reads = sorted(
-            (read for read in self._reads if read.piece == piece or (read.first_step == step == piece)),
+            (read for read in self._reads if read.segment == segment or (read.first_step == step == segment)),
             key=lambda read: read.start,
         )
         if not reads:
@@ -177,16 +177,16 @@ def _reads_of(schedule: Schedule, last_step: int) -> tuple[_Read, ...]:
     found = []
     time = 0
     before = 0
-    for piece, first, last in schedule.runs(last_step):
-        carried = schedule.carried(piece) if first == piece.first_step else []
+    for segment, first, last in schedule.runs(last_step):
+        carried = schedule.carried(segment) if first == segment.first_step else []
         lead = 0
-        for draws, of in ((carried, before), (piece.draws(first, last), piece.first_step)):
+        for draws, of in ((carried, before), (segment.draws(first, last), segment.first_step)):
             if draws:
                 start, stop = draws[0].start, draws[-1].stop
-                found.append(_Read(first, piece.global_batch, start, stop, time, of, lead))
+                found.append(_Read(first, segment.global_batch, start, stop, time, of, lead))
                 lead = stop - start
                 time += lead
-        before = piece.first_step
+        before = segment.first_step
     return tuple(found)
 
 
@@ -210,14 +210,14 @@ def _ranks(tokens: Int64Array) -> Int64Array:
 def _cut_times(reads: tuple[_Read, ...], cuts: Int64Array) -> Int64Array:
     """``[m]``: when the run comes to a cut, or jumps; with the beginning and the end of all time."""
     found = {0}
-    piece = reached = 0
+    segment = reached = 0
     for read in reads:
-        if read.piece != piece and read.start != reached:
+        if read.segment != segment and read.start != reached:
             found.add(read.time)
-        # Of one piece, a cut may lie among positions that were passed over.
-        since = reached if read.piece == piece else read.start
+        # Of one segment, a cut may lie among positions that were passed over.
+        since = reached if read.segment == segment else read.start
         found |= {read.time + max(cut - read.start, 0) for cut in cuts.tolist() if since <= cut < read.stop}
-        piece, reached = read.piece, read.stop
+        segment, reached = read.segment, read.stop
     found.add(max((read.time + read.stop - read.start for read in reads), default=0))
     return np.array(sorted(found), dtype=np.int64)
 

@@ -93,7 +93,7 @@ def sample_losses(
     return losses, weights
 
 
-class EpochPlaces:
+class EpochSlots:
     """A place in an array for each data epoch of each dataset, so that the sums of many ranks can be added up.
 
     Args:
@@ -118,7 +118,7 @@ def sums_of(
     losses: Float64Array,
     weights: Float64Array,
     place: Int64Array,
-    places: EpochPlaces,
+    places: EpochSlots,
     fresh: Float64Array,
     known: npt.NDArray[np.bool_],
 ) -> Float64Array:
@@ -143,7 +143,7 @@ def sums_of(
     return np.concatenate((*each, kinds), dtype=np.float64)
 
 
-def window_of(sums: Float64Array, places: EpochPlaces) -> WindowLosses:
+def window_of(sums: Float64Array, places: EpochSlots) -> WindowLosses:
     """What :func:`sums_of` has added up."""
     counts, weights, losses = sums[:-4].reshape(3, places.count)
     found = WindowLosses(fresh=Weighted(*sums[-4:-2].tolist()), repeat=Weighted(*sums[-2:].tolist()))

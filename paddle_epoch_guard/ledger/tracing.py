@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.errors import IndexMismatchError
-from paddle_epoch_guard.index import BlendIndex, ChainIndex, GPTIndex, PassesIndex, SampleIndex
+from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampledIndex, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.verify import IndexArrays
@@ -78,7 +78,7 @@ def trace(
     Raises:
         IndexMismatchError: a dataset has no arrays to follow, or the index is of an unknown kind.
     """
-    run, index = index, index.inner if isinstance(index, PassesIndex) else index
+    run, index = index, index.inner if isinstance(index, EpochSampledIndex) else index
     datasets = _datasets_of(index)
     sizes = tuple(one.parts[0].layout.tokens_per_epoch for one in datasets)
     traced = _allotted(tokens, sizes, index)
@@ -90,7 +90,7 @@ def trace(
     token, place = (np.concatenate(each) for each in zip(*found, strict=True))
     if isinstance(index, BlendIndex):
         token, place = _blended(reader, index, datasets, token, place)
-    if isinstance(run, PassesIndex):
+    if isinstance(run, EpochSampledIndex):
         which, place = run.drawn_at(place)
         token = token[which]
     place = positions.drawn(place)
@@ -101,13 +101,13 @@ def trace(
     return Trace(token[in_order].astype(np.int32), place[in_order], traced, sizes, cuts)
 
 
-def _datasets_of(index: SampleIndex) -> tuple[ChainIndex, ...]:
+def _datasets_of(index: SampleIndex) -> tuple[ConcatenatedIndex, ...]:
     """The datasets of an index, each as a chain: of one part, where it was not extended."""
     found = []
     for one in index.datasets if isinstance(index, BlendIndex) else (index,):
-        if not isinstance(one, GPTIndex | ChainIndex):
+        if not isinstance(one, GPTIndex | ConcatenatedIndex):
             raise IndexMismatchError(f"tokens of a {type(one).__name__} cannot be traced; expected a GPT sample index")
-        found.append(one if isinstance(one, ChainIndex) else ChainIndex((one,)))
+        found.append(one if isinstance(one, ConcatenatedIndex) else ConcatenatedIndex((one,)))
     return tuple(found)
 
 
@@ -134,7 +134,7 @@ class _Reader:
     """Reads arrays block by block, and tells how much of all that there is to read it has read."""
 
     def __init__(
-        self, datasets: tuple[ChainIndex, ...], index: SampleIndex, progress: Callable[[float], None] | None
+        self, datasets: tuple[ConcatenatedIndex, ...], index: SampleIndex, progress: Callable[[float], None] | None
     ) -> None:
         self._progress = progress
         self._read = 0
@@ -153,12 +153,12 @@ class _Reader:
                 self._progress(self._read / self._entries)
 
 
-def _documents_of(dataset: ChainIndex) -> tuple[int, int]:
+def _documents_of(dataset: ConcatenatedIndex) -> tuple[int, int]:
     description = dataset.parts[0].description
     return split_documents(description.split, description.name, len(dataset.arrays[0].sizes))
 
 
-def _drawn_at(reader: _Reader, dataset: ChainIndex, picked: Int64Array) -> tuple[Int64Array, Int64Array]:
+def _drawn_at(reader: _Reader, dataset: ConcatenatedIndex, picked: Int64Array) -> tuple[Int64Array, Int64Array]:
     """Where picked tokens are drawn.
 
     Args:
@@ -182,7 +182,9 @@ def _drawn_at(reader: _Reader, dataset: ChainIndex, picked: Int64Array) -> tuple
     return token, position
 
 
-def _places_in_documents(reader: _Reader, dataset: ChainIndex, picked: Int64Array) -> tuple[Int64Array, Int64Array]:
+def _places_in_documents(
+    reader: _Reader, dataset: ConcatenatedIndex, picked: Int64Array
+) -> tuple[Int64Array, Int64Array]:
     """The document of each picked token, and its offset there."""
     documents, offsets = np.empty_like(picked), np.empty_like(picked)
     before = done = 0
@@ -221,7 +223,7 @@ def _places_in_stream(
 
 
 def _blended(
-    reader: _Reader, index: BlendIndex, datasets: tuple[ChainIndex, ...], token: Int64Array, place: Int64Array
+    reader: _Reader, index: BlendIndex, datasets: tuple[ConcatenatedIndex, ...], token: Int64Array, place: Int64Array
 ) -> tuple[Int64Array, Int64Array]:
     """From positions of the datasets, numbered through all of them, to those of the blend that it reaches."""
     starts = np.cumsum([0, *(len(one) for one in datasets)], dtype=np.int64)

@@ -4,8 +4,8 @@ Microbatch ``m``, counted from where the sampler starts, gives rank ``r`` the po
 ``start + m*b*D + r*b + [0, b)``. What is left over at the end goes, where ``drop_last`` is off, to *every* rank with
 ``paddlenlp.utils.batch_sampler.DistributedBatchSampler`` (3.0.0b4), and is divided among the ranks with the samplers
 of ``paddle.io`` (3.3.1), whose positions are numbered on from one pass to the next: see
-:mod:`paddle_epoch_guard.index.passes`. Those of PaddleFormers' base Trainer (1.2.0) do the same, but deal them out:
-rank ``r`` draws ``start + m*b*D + r + D * [0, b)``.
+:mod:`paddle_epoch_guard.index.epoch_sampling`. Those of PaddleFormers' base Trainer (1.2.0) do the same, but deal them
+out: rank ``r`` draws ``start + m*b*D + r + D * [0, b)``.
 
 Microbatches for which no whole step is left at the end of a trainer epoch are drawn all the same: their gradients go
 into the next step, the first of the next trainer epoch, and so do their positions here (paddlenlp/trainer/trainer.py,
@@ -40,7 +40,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Segment:
     """Consecutive steps in which the sampler reads on without a gap, under one global batch."""
 
     first_step: int
@@ -62,7 +62,7 @@ class Piece:
     deals: bool = False
     """Whether each rank takes every D-th position of a microbatch, rather than a run of them."""
     carries: int = 0
-    """Microbatches left over by the piece before, which the first step of this one draws before its own."""
+    """Microbatches left over by the segment before, which the first step of this one draws before its own."""
 
     @property
     def global_batch(self) -> int:
@@ -81,7 +81,7 @@ class Piece:
         return self.microbatches // self.accumulation
 
     def draws(self, first_step: int, last_step: int) -> list[Draw]:
-        """The positions of the steps ``first_step`` to ``last_step``, both within this piece; none carried over."""
+        """The positions of the steps ``first_step`` to ``last_step``, both within this segment; none carried over."""
         first, last = ((step - self.first_step) * self.accumulation for step in (first_step, last_step + 1))
         return self.reads(first, last)
 
@@ -91,7 +91,7 @@ class Piece:
         start, stop = self.start + first * size, self.start + last * size
         if stop <= self.stop or self.is_pass:
             return [Draw(start, min(stop, self.stop))] if last > first else []
-        # Only the very last microbatch of a piece can be the tail.
+        # Only the very last microbatch of a segment can be the tail.
         tail = (self.stop - self.start) % size
         ranges = [Draw(start, self.stop - tail), Draw(self.stop - tail, self.stop, times=self.world_size)]
         return [draw for draw in ranges if draw.stop > draw.start]
@@ -110,8 +110,8 @@ class Piece:
         return np.arange(start + rank * each, start + (rank + 1) * each, dtype=np.int64)
 
 
-def passes_ahead(first: Piece, length: int, passes: int, max_steps: int) -> tuple[Piece, ...]:
-    """The pieces of a run that reads in passes, up to its last step.
+def passes_ahead(first: Segment, length: int, passes: int, max_steps: int) -> tuple[Segment, ...]:
+    """The segments of a run that reads in passes, up to its last step.
 
     Args:
         first: what is left of the pass in which it begins.
@@ -132,42 +132,44 @@ def passes_ahead(first: Piece, length: int, passes: int, max_steps: int) -> tupl
 
 @dataclass(frozen=True)
 class Schedule:
-    """The map from steps to positions, piece by piece: it changes where the reading does."""
+    """The map from steps to positions, segment by segment: it changes where the reading does."""
 
-    pieces: tuple[Piece, ...]
+    segments: tuple[Segment, ...]
     skipped: tuple[tuple[int, int], ...] = field(default=())
     """Inclusive ranges of steps that advance the position without training (``skip_data_intervals``)."""
 
     def __post_init__(self) -> None:
-        if not self.pieces:
-            raise ScheduleError("a schedule has no pieces; expected at least one")
-        for piece in self.pieces:
-            sizes = (piece.micro_batch, piece.accumulation, piece.world_size, piece.first_step)
-            if min(sizes) < 1 or min(piece.start, piece.carries) < 0:
+        if not self.segments:
+            raise ScheduleError("a schedule has no segments; expected at least one")
+        for segment in self.segments:
+            sizes = (segment.micro_batch, segment.accumulation, segment.world_size, segment.first_step)
+            if min(sizes) < 1 or min(segment.start, segment.carries) < 0:
                 raise ScheduleError(
-                    f"{piece}: expected positive batch, accumulation, world size and step, and a start from 0 on"
+                    f"{segment}: expected positive batch, accumulation, world size and step, and a start from 0 on"
                 )
-        if self.pieces[0].carries:
-            raise ScheduleError(f"{self.pieces[0]}: the first piece carries what was left over, of no piece before")
-        starts = [piece.first_step for piece in self.pieces]
+        if self.segments[0].carries:
+            raise ScheduleError(
+                f"{self.segments[0]}: the first segment carries what was left over, of no segment before"
+            )
+        starts = [segment.first_step for segment in self.segments]
         if starts != sorted(set(starts)):
-            raise ScheduleError(f"pieces start at steps {starts}; expected ascending steps")
+            raise ScheduleError(f"segments start at steps {starts}; expected ascending steps")
         for first, last in self.skipped:
             if not 1 <= first <= last:
                 raise ScheduleError(f"skipped steps {first} to {last}; expected 1 <= first <= last")
 
-    def then(self, piece: Piece) -> "Schedule":
-        """This schedule with ``piece`` in force from its first step on.
+    def then(self, segment: Segment) -> "Schedule":
+        """This schedule with ``segment`` in force from its first step on.
 
-        A piece that only goes on with the one before adds nothing: a run may be interrupted any number of times.
+        A segment that only goes on with the one before adds nothing: a run may be interrupted any number of times.
         """
-        kept = tuple(old for old in self.pieces if old.first_step < piece.first_step)
+        kept = tuple(old for old in self.segments if old.first_step < segment.first_step)
         if kept:
             last = kept[-1]
-            reached = last.start + (piece.first_step - last.first_step) * last.global_batch
-            if replace(last, first_step=piece.first_step, start=reached, carries=0) == piece:
-                return replace(self, pieces=kept)
-        return replace(self, pieces=(*kept, piece))
+            reached = last.start + (segment.first_step - last.first_step) * last.global_batch
+            if replace(last, first_step=segment.first_step, start=reached, carries=0) == segment:
+                return replace(self, segments=kept)
+        return replace(self, segments=(*kept, segment))
 
     def trains(self, step: int) -> bool:
         """Whether the step trains, rather than passing over its data."""
@@ -184,17 +186,17 @@ class Schedule:
         """What the trained steps from ``first_step`` to ``last_step`` draw, over all ranks.
 
         Raises:
-            ScheduleError: a step before the first piece, or past what the sampler can deliver.
+            ScheduleError: a step before the first segment, or past what the sampler can deliver.
         """
         found: list[Draw] = []
-        for piece, first, last in self.trained(first_step, last_step):
-            if first == piece.first_step:
-                found += self.carried(piece)
-            found += piece.draws(first, last)
+        for segment, first, last in self.trained(first_step, last_step):
+            if first == segment.first_step:
+                found += self.carried(segment)
+            found += segment.draws(first, last)
         return found
 
-    def trained(self, first_step: int, last_step: int) -> Iterable[tuple[Piece, int, int]]:
-        """The runs of trained steps between two, each within one piece: the piece, first and last step.
+    def trained(self, first_step: int, last_step: int) -> Iterable[tuple[Segment, int, int]]:
+        """The runs of trained steps between two, each within one segment: the segment, first and last step.
 
         Raises:
             ScheduleError: the sampler cannot deliver one of them.
@@ -202,21 +204,21 @@ class Schedule:
         for first, last in self._trained_runs(first_step, last_step):
             at = first
             while at <= last:
-                piece, end = self._piece_at(at)
-                yield piece, at, min(last, end)
+                segment, end = self._segment_at(at)
+                yield segment, at, min(last, end)
                 at = end + 1
 
-    def carried(self, piece: Piece) -> list[Draw]:
-        """The positions of the microbatches that a piece's first step draws from the piece before."""
-        if not piece.carries:
+    def carried(self, segment: Segment) -> list[Draw]:
+        """The positions of the microbatches that a segment's first step draws from the segment before."""
+        if not segment.carries:
             return []
-        before, first = self._left_over(piece)
-        return before.reads(first, first + piece.carries)
+        before, first = self._left_over(segment)
+        return before.reads(first, first + segment.carries)
 
-    def _left_over(self, piece: Piece) -> tuple[Piece, int]:
-        """The piece before one, and the first of its microbatches behind its last step."""
-        before = self.pieces[bisect_left(self.pieces, piece.first_step, key=lambda one: one.first_step) - 1]
-        return before, (piece.first_step - before.first_step) * before.accumulation
+    def _left_over(self, segment: Segment) -> tuple[Segment, int]:
+        """The segment before one, and the first of its microbatches behind its last step."""
+        before = self.segments[bisect_left(self.segments, segment.first_step, key=lambda one: one.first_step) - 1]
+        return before, (segment.first_step - before.first_step) * before.accumulation
 
     def surplus(self, first_step: int, last_step: int) -> float:
         """Microbatches that trained steps draw, for each that belongs to a step: 1 but for what was left over.
@@ -224,9 +226,9 @@ class Schedule:
         The trainer divides the sum of all their losses by those that belong to a step.
         """
         own = carried = 0
-        for piece, first, last in self.trained(first_step, last_step):
-            own += (last - first + 1) * piece.accumulation
-            carried += piece.carries if first == piece.first_step else 0
+        for segment, first, last in self.trained(first_step, last_step):
+            own += (last - first + 1) * segment.accumulation
+            carried += segment.carries if first == segment.first_step else 0
         return 1 + carried / own if own else 1.0
 
     def samples(self, first_step: int, last_step: int) -> int:
@@ -239,10 +241,10 @@ class Schedule:
         Raises:
             ScheduleError: the sampler cannot deliver ``step``.
         """
-        piece, last = self._piece_at(step)
-        if piece.is_pass and step == last:
-            return piece.stop
-        return min(piece.start + (step - piece.first_step + 1) * piece.global_batch, piece.stop)
+        segment, last = self._segment_at(step)
+        if segment.is_pass and step == last:
+            return segment.stop
+        return min(segment.start + (step - segment.first_step + 1) * segment.global_batch, segment.stop)
 
     def positions(self, step: int, rank: int) -> npt.NDArray[np.int64]:
         """The positions that one rank draws in one step, in order, whether it trains or not.
@@ -257,49 +259,49 @@ class Schedule:
         Raises:
             ScheduleError: the sampler cannot deliver this step, or there is no such rank.
         """
-        piece, _ = self._piece_at(step)
-        if not 0 <= rank < piece.world_size:
-            raise ScheduleError(f"rank {rank}; the schedule has {piece.world_size} ranks")
+        segment, _ = self._segment_at(step)
+        if not 0 <= rank < segment.world_size:
+            raise ScheduleError(f"rank {rank}; the schedule has {segment.world_size} ranks")
         shares = []
-        if piece.carries and step == piece.first_step:
-            before, left = self._left_over(piece)
-            shares = [before.share(left + micro, rank) for micro in range(piece.carries)]
-        first = (step - piece.first_step) * piece.accumulation
-        shares += [piece.share(first + micro, rank) for micro in range(piece.accumulation)]
+        if segment.carries and step == segment.first_step:
+            before, left = self._left_over(segment)
+            shares = [before.share(left + micro, rank) for micro in range(segment.carries)]
+        first = (step - segment.first_step) * segment.accumulation
+        shares += [segment.share(first + micro, rank) for micro in range(segment.accumulation)]
         return np.concatenate(shares)
 
     def crossings(self, position: int) -> list[tuple[int, bool]]:
-        """The steps that first draw ``position`` or a later one, one for each piece that passes over it.
+        """The steps that first draw ``position`` or a later one, one for each segment that passes over it.
 
         Returns:
             ``(step, mixed)`` for each: ``mixed`` where the step also draws positions before ``position``.
         """
         found = []
-        for piece, last in self._last_steps():
-            carried = self.carried(piece)
+        for segment, last in self._last_steps():
+            carried = self.carried(segment)
             if carried and carried[0].start <= position < carried[-1].stop:
-                found.append((piece.first_step, position > carried[0].start))
-            steps, offset = divmod(position - piece.start, piece.global_batch)
-            step = piece.first_step + steps
-            if piece.start <= position < piece.stop and step <= last:
+                found.append((segment.first_step, position > carried[0].start))
+            steps, offset = divmod(position - segment.start, segment.global_batch)
+            step = segment.first_step + steps
+            if segment.start <= position < segment.stop and step <= last:
                 found.append((step, offset > 0 or bool(carried and steps == 0)))
         return found
 
-    def runs(self, last_step: int) -> list[tuple[Piece, int, int]]:
-        """The runs of trained steps up to ``last_step``, each within one piece: the piece, first and last step.
+    def runs(self, last_step: int) -> list[tuple[Segment, int, int]]:
+        """The runs of trained steps up to ``last_step``, each within one segment: the segment, first and last step.
 
-        A piece is read until the next one begins, or its sampler ends.
+        A segment is read until the next one begins, or its sampler ends.
         """
         found = []
-        for piece, last in self._last_steps():
-            found += [(piece, *run) for run in self._trained_runs(piece.first_step, min(last, last_step))]
+        for segment, last in self._last_steps():
+            found += [(segment, *run) for run in self._trained_runs(segment.first_step, min(last, last_step))]
         return found
 
-    def _last_steps(self) -> Iterable[tuple[Piece, int]]:
-        """Each piece, and the last step for which it is in force: the next one begins, or its sampler ends."""
-        for piece, following in zip_longest(self.pieces, self.pieces[1:]):
-            last = piece.first_step + piece.steps - 1
-            yield piece, last if following is None else min(last, following.first_step - 1)
+    def _last_steps(self) -> Iterable[tuple[Segment, int]]:
+        """Each segment, and the last step for which it is in force: the next one begins, or its sampler ends."""
+        for segment, following in zip_longest(self.segments, self.segments[1:]):
+            last = segment.first_step + segment.steps - 1
+            yield segment, last if following is None else min(last, following.first_step - 1)
 
     def _trained_runs(self, first_step: int, last_step: int) -> Iterable[tuple[int, int]]:
         at = first_step
@@ -312,17 +314,17 @@ class Schedule:
         if at <= last_step:
             yield at, last_step
 
-    def _piece_at(self, step: int) -> tuple[Piece, int]:
-        """The piece in force at ``step``, and the last step for which it is."""
+    def _segment_at(self, step: int) -> tuple[Segment, int]:
+        """The segment in force at ``step``, and the last step for which it is."""
         end: int | None = None
-        for piece in reversed(self.pieces):
-            if piece.first_step <= step:
-                last = piece.first_step + piece.steps - 1
+        for segment in reversed(self.segments):
+            if segment.first_step <= step:
+                last = segment.first_step + segment.steps - 1
                 if step > last:
                     raise ScheduleError(
-                        f"step {step}: the sampler that starts at step {piece.first_step}, position {piece.start} "
-                        f"ends after step {last}, at position {piece.stop}"
+                        f"step {step}: the sampler that starts at step {segment.first_step}, position {segment.start} "
+                        f"ends after step {last}, at position {segment.stop}"
                     )
-                return piece, last if end is None else min(last, end)
-            end = piece.first_step - 1
-        raise ScheduleError(f"step {step}; the schedule starts at step {self.pieces[0].first_step}")
+                return segment, last if end is None else min(last, end)
+            end = segment.first_step - 1
+        raise ScheduleError(f"step {step}; the schedule starts at step {self.segments[0].first_step}")

@@ -18,10 +18,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.files import written_whole
+from paddle_epoch_guard.files import atomic_write
+from paddle_epoch_guard.report.run_summary import ChangeSummary, EpochSummary, Series
 from paddle_epoch_guard.report.rundata import RunData
 from paddle_epoch_guard.report.smoothing import trend
-from paddle_epoch_guard.report.told import CutTold, EpochTold, Series
 from paddle_epoch_guard.report.visualdl import EpochGuardLog
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def loss_figure(run: RunData, width: float = WIDE) -> "Figure":
 @look()
 def epoch_figure(run: RunData, width: float = WIDE) -> "Figure":
     """Loss against the step within the epoch, a line for each epoch; a panel for each dataset."""
-    by_dataset: dict[tuple[bool, str], list[EpochTold]] = {}
+    by_dataset: dict[tuple[bool, str], list[EpochSummary]] = {}
     for one in run.epochs:
         if len(one.loss):
             by_dataset.setdefault((one.trainer, one.dataset), []).append(one)
@@ -231,7 +231,7 @@ def write_figures(folder: Path, run: RunData, formats: Sequence[str] = ("png", "
     for picture in pictures(run):
         for kind in formats:
             path = folder / f"epoch_guard_{picture.name}.{kind}"
-            with look(), written_whole(path) as stream:
+            with look(), atomic_write(path) as stream:
                 metadata = {"Date": None} if kind == "svg" else None
                 picture.figure.savefig(stream, format=kind, dpi=144, metadata=metadata)
             written.append(path)
@@ -283,18 +283,18 @@ def _draw_trend(axes: "Axes", series: Series, sides: Sequence[int], **style: Any
     """The trend, with a gap at every cut."""
     smooth = trend_of(series, sides)
     edges = [0, *np.searchsorted(series.steps, sides).tolist(), len(series)]
-    pieces: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+    segments: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
     for start, stop in pairwise(edges):
         if stop > start:
             share = max(_TREND_POINTS * (stop - start) // len(series), 30)
             at = np.unique(np.linspace(start, stop - 1, min(share, stop - start)).round().astype(np.int64))
-            pieces += [(series.steps[at], smooth[at]), (series.steps[at[-1:]], np.array([np.nan]))]
-    if pieces:
-        x, y = (np.concatenate(each) for each in zip(*pieces, strict=True))
+            segments += [(series.steps[at], smooth[at]), (series.steps[at[-1:]], np.array([np.nan]))]
+    if segments:
+        x, y = (np.concatenate(each) for each in zip(*segments, strict=True))
         axes.plot(x, y, **style)
 
 
-def _draw_epochs(axes: "Axes", epochs: Sequence[EpochTold], width: float) -> None:
+def _draw_epochs(axes: "Axes", epochs: Sequence[EpochSummary], width: float) -> None:
     for at, one in enumerate(epochs):
         lightness = _LIGHTEST * (1 - (at + 1) / len(epochs))
         style = {"color": _tint(lightness), "linestyle": _DASHES[at % len(_DASHES)]}
@@ -346,7 +346,7 @@ def _limit(axes: "Axes", some: Sequence[tuple[Series, Sequence[int]]]) -> str:
     return f"\n{len(beyond)} {'losses' if len(beyond) > 1 else 'loss'} off the scale, up to {farthest:.3g}"
 
 
-def _mark(axes: Sequence["Axes"], cuts: Sequence[CutTold], last_step: int, width: float) -> None:
+def _mark(axes: Sequence["Axes"], cuts: Sequence[ChangeSummary], last_step: int, width: float) -> None:
     """A vertical line at each cut, and its number in the table of cuts; in words where there are few."""
     numbered = [(number, cut) for number, cut in enumerate(cuts, start=1) if cut.step > 1]
     for _, cut in numbered:
@@ -355,7 +355,7 @@ def _mark(axes: Sequence["Axes"], cuts: Sequence[CutTold], last_step: int, width
             panel.axvline(cut.step, zorder=3, **style)
     in_words = len(numbered) <= _LABELS_IN_WORDS and width > NARROW
     left, right = axes[0].get_xlim()
-    groups: list[list[tuple[int, CutTold]]] = []
+    groups: list[list[tuple[int, ChangeSummary]]] = []
     for one in numbered:
         if groups and not in_words and one[1].step - groups[-1][0][1].step < (right - left) * 0.28 / width:
             groups[-1].append(one)

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from paddle_epoch_guard.errors import ReportError
-from paddle_epoch_guard.files import written_whole
-from paddle_epoch_guard.order import Piece, Reorder
+from paddle_epoch_guard.files import atomic_write
+from paddle_epoch_guard.order import Reorder, Segment
 from paddle_epoch_guard.report.figures import NARROW, WIDE, add_figures, as_svg, pictures, trend_of
+from paddle_epoch_guard.report.run_summary import ChangeSummary, EpochSummary, JumpTold, Part
 from paddle_epoch_guard.report.rundata import RunData, read_run
-from paddle_epoch_guard.report.told import CutTold, EpochTold, JumpTold, Part
 from paddle_epoch_guard.report.visualdl import EpochGuardLog
 from paddle_epoch_guard.resume import Sidecar, write_sidecar
 
@@ -112,7 +112,7 @@ def write_page(path: Path, run: RunData) -> None:
         OSError: the folder cannot be written.
     """
     content = render(run).encode("utf-8", "replace")
-    with written_whole(path) as stream:
+    with atomic_write(path) as stream:
         stream.write(content)
 
 
@@ -153,16 +153,18 @@ def settings(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:
         return []
     found = [(f"Run, at step {_count_text(state.step)}", _run_settings(state))]
     found += [(f"Reorder {at}", _reorder_settings(one, state)) for at, one in enumerate(state.reorders, start=1)]
-    for at, piece in enumerate(state.schedule.pieces, start=1):
-        batch = f"{piece.micro_batch} per device \u00d7 {piece.accumulation} accumulated \u00d7 {_ranks_text(piece)}"
+    for at, segment in enumerate(state.schedule.segments, start=1):
+        batch = (
+            f"{segment.micro_batch} per device \u00d7 {segment.accumulation} accumulated \u00d7 {_ranks_text(segment)}"
+        )
         rows = [
-            ("from step", _count_text(piece.first_step)),
-            ("from position", _count_text(piece.start)),
-            ("global batch", f"{_count_text(piece.global_batch)} samples ({batch})"),
-            ("sampler ends at position", _count_text(piece.stop)),
-            ("incomplete last batch", "drawn" if piece.keeps_tail else "left out"),
+            ("from step", _count_text(segment.first_step)),
+            ("from position", _count_text(segment.start)),
+            ("global batch", f"{_count_text(segment.global_batch)} samples ({batch})"),
+            ("sampler ends at position", _count_text(segment.stop)),
+            ("incomplete last batch", "drawn" if segment.keeps_tail else "left out"),
         ]
-        found.append((f"Schedule, piece {at}" if len(state.schedule.pieces) > 1 else "Schedule", rows))
+        found.append((f"Schedule, segment {at}" if len(state.schedule.segments) > 1 else "Schedule", rows))
     for at, dataset in enumerate(state.datasets):
         rows = [
             ("split", f"{dataset.name} of {dataset.split}"),
@@ -192,27 +194,32 @@ def stages(run: RunData) -> list[tuple[str, str]]:
         return []
     found = []
     seeds = [part.seed for dataset in state.datasets for part in dataset.parts[:1]]
-    for at, piece in enumerate(state.schedule.pieces):
-        before = state.schedule.pieces[max(at - 1, 0)]
-        if at and piece.is_pass and _ranks_text(piece) == _ranks_text(before) and _sizes(piece) == _sizes(before):
+    for at, segment in enumerate(state.schedule.segments):
+        before = state.schedule.segments[max(at - 1, 0)]
+        if (
+            at
+            and segment.is_pass
+            and _ranks_text(segment) == _ranks_text(before)
+            and _sizes(segment) == _sizes(before)
+        ):
             continue  # the next trainer epoch of the same run
-        begun = [one for one in state.reorders if one.start <= piece.start] or list(state.reorders[:1])
+        begun = [one for one in state.reorders if one.start <= segment.start] or list(state.reorders[:1])
         arguments = {
             "seed": seeds[0] if seeds else None,
             "max_steps": state.max_steps,
-            "per_device_train_batch_size": piece.micro_batch,
-            "gradient_accumulation_steps": piece.accumulation,
+            "per_device_train_batch_size": segment.micro_batch,
+            "gradient_accumulation_steps": segment.accumulation,
             "epoch_guard": "unified" if begun else "track",
             "epoch_guard_mix": begun[-1].mix if begun else "auto",
             "epoch_guard_seed": begun[-1].key[0] if begun else None,
         }
-        title = "From the start" if at == 0 else f"Resumed; from step {piece.first_step} on"
-        found.append((f"{title}, on {_ranks_text(piece)}", flags_of(arguments)))
+        title = "From the start" if at == 0 else f"Resumed; from step {segment.first_step} on"
+        found.append((f"{title}, on {_ranks_text(segment)}", flags_of(arguments)))
     return found
 
 
-def _sizes(piece: Piece) -> tuple[int, int]:
-    return piece.micro_batch, piece.accumulation
+def _sizes(segment: Segment) -> tuple[int, int]:
+    return segment.micro_batch, segment.accumulation
 
 
 def flags_of(arguments: dict[str, Any]) -> str:
@@ -250,7 +257,7 @@ def _verdicts_sentence(run: RunData) -> str:
     return f"The order of the data changes at {len(cuts)} places: {', '.join(found)}."
 
 
-def _verdict_of(cut: CutTold) -> str:
+def _verdict_of(cut: ChangeSummary) -> str:
     where = f"step {cut.step} ({cut.title})"
     moves = "rise" if cut.training is not None and cut.training.value > 0 else "fall"
     clause = f": {cut.clause}" if cut.clause else ""
@@ -310,7 +317,7 @@ def planned_steps(run: RunData) -> int | None:
     return known[-1] if known else None
 
 
-def _steps_text(cuts: Sequence[CutTold]) -> str:
+def _steps_text(cuts: Sequence[ChangeSummary]) -> str:
     steps = list(dict.fromkeys(cut.step for cut in cuts))
     listed = ", ".join(str(step) for step in steps[:_STEPS_LISTED])
     more = f" and {len(steps) - _STEPS_LISTED} more" if len(steps) > _STEPS_LISTED else ""
@@ -328,7 +335,7 @@ def _data(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def epoch_row(one: EpochTold) -> dict[str, str]:
+def epoch_row(one: EpochSummary) -> dict[str, str]:
     """An epoch in words: ``title``, ``samples``, ``steps`` and ``loss``."""
     total = one.total
     return {
@@ -375,8 +382,8 @@ def _reorder_settings(one: Reorder, state: Sidecar) -> list[tuple[str, str]]:
 def _stage_title(at: int, part: Part, state: Sidecar | None) -> str:
     first = part.first_logged or 1
     began = f", begun {moment_text(part.began)}" if part.began else ""
-    pieces = [] if state is None or state.step < first else state.schedule.pieces
-    ranks = [f", on {_ranks_text(piece)}" for piece in pieces if piece.first_step <= first][-1:]
+    segments = [] if state is None or state.step < first else state.schedule.segments
+    ranks = [f", on {_ranks_text(segment)}" for segment in segments if segment.first_step <= first][-1:]
     begins = "From the start" if at == 0 and first <= 1 else f"Resumed; first loss logged at step {first}"
     return "".join([begins, began, *ranks])
 
@@ -405,8 +412,8 @@ def _count_text(count: int) -> str:
     return f"{count:,}"
 
 
-def _ranks_text(piece: Piece) -> str:
-    return f"{piece.world_size} data-parallel rank{'s' if piece.world_size > 1 else ''}"
+def _ranks_text(segment: Segment) -> str:
+    return f"{segment.world_size} data-parallel rank{'s' if segment.world_size > 1 else ''}"
 
 
 def moment_text(milliseconds: int) -> str:

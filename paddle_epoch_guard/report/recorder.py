@@ -3,10 +3,18 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from paddle_epoch_guard.ledger import Crossing, Cut, EpochKey, EpochLedger, LossWindow, Weighted, WindowLosses
-from paddle_epoch_guard.ledger.cuts import Point
+from paddle_epoch_guard.ledger import (
+    BoundaryStep,
+    ChangePoint,
+    EpochKey,
+    EpochLedger,
+    LossWindow,
+    Weighted,
+    WindowLosses,
+)
+from paddle_epoch_guard.ledger.change_points import Point
 from paddle_epoch_guard.order import Reorder
-from paddle_epoch_guard.report.cuts import CutRecorder, cuts_of
+from paddle_epoch_guard.report.change_marker import ChangeMarker, change_points_of
 from paddle_epoch_guard.report.markers import EVALUATION_TAG, LOSS_TAG
 from paddle_epoch_guard.report.visualdl import EpochGuardLog
 from paddle_epoch_guard.report.words import EXPOSURE_TAG, FRESH_TAG, NOTES_TAG, REPEAT_TAG, Words
@@ -37,19 +45,19 @@ class EpochRecorder:
         keeps_curves: bool = False,
     ) -> None:
         self.ledger = ledger
-        self.cuts = CutRecorder(log, words, say, marked)
+        self.cuts = ChangeMarker(log, words, say, marked)
         self._log = log
         self._words = words
         self._say = say
         self._keeps_curves = keeps_curves
-        self._ahead: deque[Crossing] = deque()
+        self._ahead: deque[BoundaryStep] = deque()
         self._unknown_means: set[EpochKey] | None = set()
         self._epoch_losses_written: set[EpochKey] = set()
         self._pending = {FRESH_TAG: Weighted(), REPEAT_TAG: Weighted()}
 
     def go_on(
         self,
-        behind: Iterable[Crossing],
+        behind: Iterable[BoundaryStep],
         windows: Iterable[LossWindow],
         evaluations: Iterable[Point],
         verdicts: Iterable[VerdictRecord],
@@ -70,13 +78,13 @@ class EpochRecorder:
         self.cuts.loss_range = loss_range
         for crossing in behind:
             self._epoch_losses_written |= {key for key in self.ledger.totals if _ends_with(key, crossing)}
-        self.cuts.go_on(cuts_of(behind, self._words))
+        self.cuts.go_on(change_points_of(behind, self._words))
 
     def begin_in_the_middle(self) -> None:
         """The run goes on from a checkpoint that knows no losses: the mean of an epoch it has begun is not known."""
         self._unknown_means = None
 
-    def begin_reorder(self, reorder: Reorder, step: int, dissolved: Iterable[Crossing]) -> None:
+    def begin_reorder(self, reorder: Reorder, step: int, dissolved: Iterable[BoundaryStep]) -> None:
         """Tells that a unified order begins with ``step``; in mid-run, marks it with a line.
 
         Args:
@@ -87,7 +95,7 @@ class EpochRecorder:
         """
         for crossing in dissolved:
             self._log.set_aside(self._words.boundary_directory(crossing))
-        cut = Cut(self._words.reorder_name(step), step, step - 1, step)
+        cut = ChangePoint(self._words.reorder_name(step), step, step - 1, step)
         sentence = self._words.reorder_sentence(reorder, step)
         if step > 1:
             self.cuts.reach(cut, sentence)
@@ -95,7 +103,7 @@ class EpochRecorder:
             self.cuts.tell(cut, sentence)
         self._log.flush()
 
-    def expect(self, crossings: Iterable[Crossing]) -> None:
+    def expect(self, crossings: Iterable[BoundaryStep]) -> None:
         """Replaces the crossings still ahead."""
         self._ahead = deque(crossings)
 
@@ -180,12 +188,12 @@ class EpochRecorder:
         self._log.scalar(tag, self._pending[tag].mean, step)
         self._pending[tag] = Weighted()
 
-    def _cross(self, crossing: Crossing) -> None:
+    def _cross(self, crossing: BoundaryStep) -> None:
         for key in self.ledger.totals:
             if _ends_with(key, crossing):
                 self._write_epoch_loss(key)
         self.ledger.end_epochs(crossing.dataset, crossing.from_epoch)
-        (cut,) = cuts_of([crossing], self._words)
+        (cut,) = change_points_of([crossing], self._words)
         self.cuts.reach(cut, self._words.boundary_sentence(crossing))
 
     def _write_epoch_loss(self, key: EpochKey) -> None:
@@ -205,5 +213,5 @@ class EpochRecorder:
         return {EpochKey(dataset, epoch) for dataset in datasets for epoch in range(1, ahead.get(dataset, most) + 1)}
 
 
-def _ends_with(key: EpochKey, crossing: Crossing) -> bool:
+def _ends_with(key: EpochKey, crossing: BoundaryStep) -> bool:
     return key.dataset == crossing.dataset and key.epoch <= crossing.from_epoch

@@ -18,7 +18,16 @@ import msgspec
 from paddle_epoch_guard.errors import ReportError, SidecarError
 from paddle_epoch_guard.report.logfile import LogFile, read_log_file
 from paddle_epoch_guard.report.markers import EVALUATION_TAG, LOSS_TAG
-from paddle_epoch_guard.report.told import CutTold, EpochTold, Note, Part, Series, is_verdict, judged, shown_arguments
+from paddle_epoch_guard.report.run_summary import (
+    ChangeSummary,
+    EpochSummary,
+    Note,
+    Part,
+    Series,
+    is_verdict,
+    judged,
+    shown_arguments,
+)
 from paddle_epoch_guard.report.visualdl import FILE_NAME
 from paddle_epoch_guard.report.words import EXPOSURE_TAG, FRESH_TAG, NOTES_TAG, REPEAT_TAG, Words
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar
@@ -42,8 +51,8 @@ class RunData:
     exposure: Series = field(default_factory=Series)
     loss_fresh: Series = field(default_factory=Series)
     loss_repeat: Series = field(default_factory=Series)
-    epochs: tuple[EpochTold, ...] = ()
-    cuts: tuple[CutTold, ...] = ()
+    epochs: tuple[EpochSummary, ...] = ()
+    cuts: tuple[ChangeSummary, ...] = ()
     notes: tuple[Note, ...] = ()
     parts: tuple[Part, ...] = ()
     """As far as the trainer's own log tells."""
@@ -256,26 +265,26 @@ class _Logs:
                 return Series.of(points)
         return Series()
 
-    def _epochs(self) -> list[EpochTold]:
-        found: dict[tuple[bool, str, int], EpochTold] = {}
+    def _epochs(self) -> list[EpochSummary]:
+        found: dict[tuple[bool, str, int], EpochSummary] = {}
         for folder in self.guard:
             dataset, _, last = folder.rpartition("/")
             if (match := _EPOCH.fullmatch(last)) and "/" not in dataset:
                 words = _TRAINER_WORDS if match[1] else _WORDS
                 curve = self._of_guard(folder, words.loss_by_epoch_tag)
                 epoch = int(match[2])
-                found[words.trainer, dataset, epoch] = EpochTold(dataset, epoch, words.trainer, curve)
+                found[words.trainer, dataset, epoch] = EpochSummary(dataset, epoch, words.trainer, curve)
         for folder in self.guard:
             for words in (_WORDS, _TRAINER_WORDS):
                 dataset = "" if folder == "." else folder
                 means = self._of_guard(folder, words.epoch_loss_tag)
                 for epoch, mean in zip(means.steps.tolist(), means.values.tolist(), strict=True):
                     key = words.trainer, dataset, epoch
-                    one = found.get(key, EpochTold(dataset, epoch, words.trainer))
+                    one = found.get(key, EpochSummary(dataset, epoch, words.trainer))
                     found[key] = replace(one, mean_loss=mean)
         return [found[key] for key in sorted(found)]
 
-    def _cut(self, folder: str) -> CutTold | None:
+    def _cut(self, folder: str) -> ChangeSummary | None:
         dataset, _, last = folder.rpartition("/")
         match = _CUT.fullmatch(last)
         if match is None or "/" in dataset:
@@ -291,7 +300,7 @@ class _Logs:
         sentences = dict.fromkeys(text for at, text in said if at == step)
         verdicts = [text for text in sentences if is_verdict(text)]
         told = tuple(text for text in sentences if text not in verdicts)
-        cut = CutTold(folder, step, dataset, epochs, match[1] is not None, told)
+        cut = ChangeSummary(folder, step, dataset, epochs, match[1] is not None, told)
         return judged(cut, verdicts[-1]) if verdicts else cut
 
 
@@ -373,7 +382,7 @@ def _with_totals(run: RunData, names: Sequence[str]) -> RunData:
         if total.dataset >= len(folders):
             continue
         key = folders[total.dataset], total.epoch
-        one = found.get(key, EpochTold(*key))
+        one = found.get(key, EpochSummary(*key))
         mean = one.mean_loss
         if mean is None and total.loss.weight > 0:
             mean = total.loss.mean

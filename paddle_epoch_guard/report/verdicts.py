@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from paddle_epoch_guard.ledger import CutWatch
-from paddle_epoch_guard.ledger.cuts import SIDE
+from paddle_epoch_guard.ledger import ChangePointBuffer
+from paddle_epoch_guard.ledger.change_points import SIDE
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.report.discontinuity import Jump, Verdict, estimate_jump, judge
 
@@ -19,7 +19,7 @@ class ExposureOfSteps(Protocol):
 
 
 @dataclass(frozen=True)
-class CutReport:
+class ChangeReport:
     """Everything that is known of one cut."""
 
     name: str
@@ -35,7 +35,7 @@ class CutReport:
     mean_after: float | None
 
 
-def report_on(watch: CutWatch, exposure: ExposureOfSteps | None) -> CutReport:
+def report_on(watch: ChangePointBuffer, exposure: ExposureOfSteps | None) -> ChangeReport:
     """Judges a cut by what its watch has collected."""
     cut = watch.cut
     windows = watch.windows
@@ -57,6 +57,6 @@ def report_on(watch: CutWatch, exposure: ExposureOfSteps | None) -> CutReport:
     verdict, clause = judge(
         training, evaluation, None if before is None else before.mean, None if after is None else after.mean
     )
-    return CutReport(
+    return ChangeReport(
         cut.name, cut.step, verdict, clause, training, evaluation, before, after, watch.mean_before, watch.mean_after
     )

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from paddle_epoch_guard.index import PassesIndex, SampleIndex
-from paddle_epoch_guard.ledger import Crossing, EpochKey, EpochLedger
-from paddle_epoch_guard.ledger.cuts import SIDE
+from paddle_epoch_guard.index import EpochSampledIndex, SampleIndex
+from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger
+from paddle_epoch_guard.ledger.change_points import SIDE
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.ledger.tracing import Trace
 from paddle_epoch_guard.order import Reorder, Schedule
 from paddle_epoch_guard.report.discontinuity import Jump
-from paddle_epoch_guard.report.verdicts import CutReport
+from paddle_epoch_guard.report.verdicts import ChangeReport
 from paddle_epoch_guard.resume import VerdictRecord
 
 NOTES_TAG = "epoch_guard/notes"
@@ -71,15 +71,15 @@ class Words:
         """The directory of one epoch's loss curve."""
         return self._within(key.dataset, f"{self._prefix}epoch_{key.epoch}")
 
-    def boundary_name(self, crossing: Crossing) -> str:
+    def boundary_name(self, crossing: BoundaryStep) -> str:
         """``boundary_<e>_to_<e+1>``."""
         return f"{self._prefix}boundary_{crossing.from_epoch}_to_{crossing.to_epoch}"
 
-    def boundary_directory(self, crossing: Crossing) -> str:
+    def boundary_directory(self, crossing: BoundaryStep) -> str:
         """The directory of one boundary's marker."""
         return self._within(crossing.dataset, self.boundary_name(crossing))
 
-    def boundary_sentence(self, crossing: Crossing) -> str:
+    def boundary_sentence(self, crossing: BoundaryStep) -> str:
         """What happens at a boundary, when it is reached."""
         of_dataset = self._of_dataset(crossing)
         if self.trainer or crossing.position is None:
@@ -107,7 +107,7 @@ class Words:
             "at once."
         )
 
-    def verdict_sentence(self, found: CutReport, crossing: Crossing | None) -> str:
+    def verdict_sentence(self, found: ChangeReport, crossing: BoundaryStep | None) -> str:
         """What the loss did at a cut, and what that means."""
         where = f"step {found.step}"
         if crossing is not None:
@@ -144,7 +144,7 @@ class Words:
         lines += [f"  {one.sentence}" for one in sorted(verdicts, key=lambda one: one.step)]
         return "\n".join(lines)
 
-    def _of_dataset(self, crossing: Crossing) -> str:
+    def _of_dataset(self, crossing: BoundaryStep) -> str:
         return "" if len(self.datasets) < 2 else f" of {self.datasets[crossing.dataset]}"
 
     @property
@@ -176,7 +176,7 @@ def traced(trace: Trace) -> str:
     )
 
 
-def outlook(index: SampleIndex | None, schedule: Schedule | None, crossings: Sequence[Crossing]) -> str:
+def outlook(index: SampleIndex | None, schedule: Schedule | None, crossings: Sequence[BoundaryStep]) -> str:
     """What lies ahead of a run, in one line."""
     if index is None:
         return "the dataset has no sample index; its data epochs are the trainer's epochs"
@@ -203,7 +203,7 @@ def warnings(
         max_steps: the last step of the run.
     """
     found = []
-    if isinstance(index, PassesIndex) and index.rule.shuffled:
+    if isinstance(index, EpochSampledIndex) and index.rule.shuffled:
         found.append(
             f"the sampler {sampler} shuffles the positions of the sample index, which is shuffled already, once more: "
             "its own order is undone, so that no data epoch is drawn apart, and samples beyond those asked for are "
@@ -216,12 +216,12 @@ def warnings(
             f"run, and the trainer's own epochs are logged instead. {_USE}"
         )
     if schedule is not None:
-        piece = schedule.pieces[-1]
-        last = piece.first_step + piece.steps - 1
+        segment = schedule.segments[-1]
+        last = segment.first_step + segment.steps - 1
         if last < max_steps:
             found.append(
-                f"the loader will run dry after step {last} of {max_steps}: it reads positions {piece.start} to "
-                f"{piece.stop}, {piece.global_batch} a step. {_BUILD_MORE}"
+                f"the loader will run dry after step {last} of {max_steps}: it reads positions {segment.start} to "
+                f"{segment.stop}, {segment.global_batch} a step. {_BUILD_MORE}"
             )
     return found
 
@@ -245,7 +245,7 @@ def read_again(stop: int, step: int, max_steps: int) -> str:
 
 def ran_dry(schedule: Schedule | None, step: int, max_steps: int) -> str:
     """The loader ran dry, and training ended with it."""
-    end = "the data" if schedule is None else f"the sample index, position {schedule.pieces[-1].stop}"
+    end = "the data" if schedule is None else f"the sample index, position {schedule.segments[-1].stop}"
     return (
         f"training stopped at step {step} of {max_steps} because the loader ran dry at the end of {end}. The run is "
         f"shorter than planned: learning rate schedule and data mix were laid out for max_steps. {_BUILD_MORE}"

@@ -1,8 +1,8 @@
 """What must survive an interruption: the sidecar in each checkpoint, and what a resumed run makes of it."""
 
 from paddle_epoch_guard.resume.audit import (
+    CurrentSetup,
     Finding,
-    Now,
     audit,
     first_guarded_position,
     needed_positions,
@@ -10,13 +10,13 @@ from paddle_epoch_guard.resume.audit import (
     table_of,
 )
 from paddle_epoch_guard.resume.blending import in_force, open_blend, write_blend
-from paddle_epoch_guard.resume.extension import extend_parts, same_parts
+from paddle_epoch_guard.resume.extension import extend_indices, same_indices
 from paddle_epoch_guard.resume.sidecar import (
     SIDECAR_NAME,
     BlendRecord,
     DatasetRecord,
     EpochLoss,
-    PartRecord,
+    IndexRecord,
     Sidecar,
     VerdictRecord,
     Window,
@@ -28,26 +28,26 @@ from paddle_epoch_guard.resume.unify import Decision, UnifyOptions, decide_order
 __all__ = [
     "SIDECAR_NAME",
     "BlendRecord",
+    "CurrentSetup",
     "DatasetRecord",
     "Decision",
     "EpochLoss",
     "Finding",
-    "Now",
-    "PartRecord",
+    "IndexRecord",
     "Sidecar",
     "UnifyOptions",
     "VerdictRecord",
     "Window",
     "audit",
     "decide_order",
-    "extend_parts",
+    "extend_indices",
     "first_guarded_position",
     "in_force",
     "needed_positions",
     "open_blend",
     "read_sidecar",
     "refuse",
-    "same_parts",
+    "same_indices",
     "table_of",
     "write_blend",
     "write_sidecar",

@@ -9,29 +9,29 @@ from rich.console import Console
 from rich.table import Table
 
 from paddle_epoch_guard.errors import ResumeMismatchError
-from paddle_epoch_guard.index import PassRule
-from paddle_epoch_guard.order import Piece, Reorder
-from paddle_epoch_guard.resume.extension import same_parts
+from paddle_epoch_guard.index import EpochSampling
+from paddle_epoch_guard.order import Reorder, Segment
+from paddle_epoch_guard.resume.extension import same_indices
 from paddle_epoch_guard.resume.sidecar import BlendRecord, DatasetRecord, Sidecar
 
 Action = Literal["repair", "warn", "refuse"]
 
 
 @dataclass(frozen=True)
-class Now:
+class CurrentSetup:
     """What the host has set up for the part of the run that begins."""
 
     datasets: tuple[DatasetRecord, ...]
     """Of the live indices, which the host built for the present arguments."""
     blend: BlendRecord | None
     """Of as much of the live blend as the checkpoint's record covers."""
-    piece: Piece
+    segment: Segment
     """The steps as the present batch sizes cut them, from where the host lets the sampler start."""
     max_steps: int
     unified: bool
     starts_anew: bool
     """Whether the user asked for the data to be read from its beginning (``ignore_data_skip``)."""
-    passes: PassRule | None = None
+    passes: EpochSampling | None = None
     """How the sampler reads in passes; None where the pretraining sampler does."""
     written: tuple[Reorder, ...] = ()
     """In which 'rebuild' wrote the live index; none where the live index is not the one that was drawn from."""
@@ -49,7 +49,7 @@ class Finding:
     """What is done, or what the difference would do to the data already drawn."""
 
 
-def audit(then: Sidecar, now: Now) -> tuple[Finding, ...]:
+def audit(then: Sidecar, now: CurrentSetup) -> tuple[Finding, ...]:
     """Compares the checkpoint's record with the present set-up.
 
     Args:
@@ -60,7 +60,7 @@ def audit(then: Sidecar, now: Now) -> tuple[Finding, ...]:
         The differences; none where the run simply goes on.
     """
     found = [*_data_findings(then, now), *_pass_findings(then, now)]
-    before, after = then.schedule.pieces[-1], now.piece
+    before, after = then.schedule.segments[-1], now.segment
     for what, field in (
         ("batch size per device", "micro_batch"),
         ("gradient accumulation steps", "accumulation"),
@@ -88,7 +88,7 @@ def audit(then: Sidecar, now: Now) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _pass_findings(then: Sidecar, now: Now) -> list[Finding]:
+def _pass_findings(then: Sidecar, now: CurrentSetup) -> list[Finding]:
     """A sampler that reads in passes begins where the trainer does: the run goes on there, or not."""
     old, new = then.passes, now.passes
     if old is None and new is None:
@@ -107,13 +107,13 @@ def _pass_findings(then: Sidecar, now: Now) -> list[Finding]:
         )
         if before != after
     ]
-    if not found and not now.starts_anew and now.piece.start != then.position:
+    if not found and not now.starts_anew and now.segment.start != then.position:
         why = "the trainer passes over other samples than the run has drawn, and its sampler cannot be set"
-        found.append(Finding("start of the sampler", str(then.position), str(now.piece.start), "refuse", why))
+        found.append(Finding("start of the sampler", str(then.position), str(now.segment.start), "refuse", why))
     return found
 
 
-def _data_findings(then: Sidecar, now: Now) -> list[Finding]:
+def _data_findings(then: Sidecar, now: CurrentSetup) -> list[Finding]:
     if len(then.datasets) != len(now.datasets):
         why = "positions would mean other samples: what was drawn would be drawn again, and other data lost"
         return [Finding("datasets", str(len(then.datasets)), str(len(now.datasets)), "refuse", why)]
@@ -130,7 +130,7 @@ def _data_findings(then: Sidecar, now: Now) -> list[Finding]:
         ):
             if before != after:
                 found.append(Finding(what + where, str(before), str(after), "refuse", why))
-        if same_parts(old.parts, new.parts):
+        if same_indices(old.parts, new.parts):
             if old.parts[0].order_digest != new.parts[0].order_digest and not found:
                 why = "the index files are not those that were drawn from: samples would be drawn twice"
                 digests = old.parts[0].order_digest[:16], new.parts[0].order_digest[:16]
@@ -154,7 +154,7 @@ def _blend_findings(old: BlendRecord | None, new: BlendRecord | None, sure: bool
     return []
 
 
-def _written_finding(then: Sidecar, now: Now) -> Finding:
+def _written_finding(then: Sidecar, now: CurrentSetup) -> Finding:
     """The index lies in an order, as 'rebuild' wrote it, that the run has not begun."""
     what, is_now = "order of the index", f"unified from position {now.written[-1].start}"
     if then.reorders:
@@ -169,13 +169,13 @@ def _written_finding(then: Sidecar, now: Now) -> Finding:
     return Finding(what, "the host's own", is_now, "repair", "as 'rebuild' wrote it; nothing drawn so far moves")
 
 
-def _cannot_start(position: int, piece: Piece) -> Finding:
-    fitting = [size for size in range(1, 4 * piece.world_size + 1) if position % size == 0]
-    nearest = sorted(fitting, key=lambda size: (abs(size - piece.world_size), size))[:4]
+def _cannot_start(position: int, segment: Segment) -> Finding:
+    fitting = [size for size in range(1, 4 * segment.world_size + 1) if position % size == 0]
+    nearest = sorted(fitting, key=lambda size: (abs(size - segment.world_size), size))[:4]
     why = f"the host's sampler starts only at multiples of the world size; position {position} fits " + ", ".join(
         str(size) for size in sorted(nearest)
     )
-    return Finding("world size at this position", "-", str(piece.world_size), "refuse", why)
+    return Finding("world size at this position", "-", str(segment.world_size), "refuse", why)
 
 
 def refused(findings: Sequence[Finding]) -> list[Finding]:
@@ -209,17 +209,17 @@ def table_of(step: int, findings: Sequence[Finding]) -> str:
     return stream.getvalue().rstrip()
 
 
-def needed_positions(start: int, step: int, max_steps: int, piece: Piece) -> int:
+def needed_positions(start: int, step: int, max_steps: int, segment: Segment) -> int:
     """Positions that the run draws in all: those so far, and the steps that are left.
 
     Args:
         start: the position that the next step draws first.
         step: the last step done.
         max_steps: the last step of the run.
-        piece: gives the global batch.
+        segment: gives the global batch.
     """
     # The trainer does one more step even where the run is already at its end.
-    return start + max(max_steps - step, 1) * piece.global_batch
+    return start + max(max_steps - step, 1) * segment.global_batch
 
 
 def first_guarded_position(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.errors import IndexFileError, ResumeMismatchError
-from paddle_epoch_guard.files import written_whole
+from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import BlendIndex
 from paddle_epoch_guard.index.cache import load_array
 from paddle_epoch_guard.resume.sidecar import BlendRecord, Sidecar
@@ -85,7 +85,7 @@ def write_blend(live: BlendIndex, record: BlendRecord, length: int, pick: Pick, 
             inner[start:stop] += drawn[which[start:stop]]
     folder.mkdir(parents=True, exist_ok=True)
     for file, array in zip(files, (which, inner), strict=True):
-        with written_whole(file) as stream:
+        with atomic_write(file) as stream:
             np.save(stream, array, allow_pickle=False)
 
 

@@ -6,14 +6,14 @@ import numpy as np
 
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.index import IndexLayout
-from paddle_epoch_guard.resume.sidecar import DatasetRecord, PartRecord
+from paddle_epoch_guard.resume.sidecar import DatasetRecord, IndexRecord
 
 PURPOSE = 2
 """Seeds of appended indices come from ``(seed, PURPOSE, ordinal)``, as those of unified orders from purpose 1."""
 _MOST_PARTS = 1_000
 
 
-def extend_parts(dataset: DatasetRecord, needed: int) -> tuple[PartRecord, ...]:
+def extend_indices(dataset: DatasetRecord, needed: int) -> tuple[IndexRecord, ...]:
     """The parts of a dataset that draw at least ``needed`` samples.
 
     The parts that are there stay, and are drawn to their end: that completes the data epoch in which the plan ended.
@@ -39,17 +39,17 @@ def extend_parts(dataset: DatasetRecord, needed: int) -> tuple[PartRecord, ...]:
                 f"{whole_epoch}. Start a run of that length anew"
             )
         words = np.random.SeedSequence((max(parts[0].seed, 0), PURPOSE, len(parts))).generate_state(1, np.uint32)
-        parts.append(PartRecord(whole_epoch, int(words[0])))
+        parts.append(IndexRecord(whole_epoch, int(words[0])))
         built += part_length(dataset, parts[-1])
     return tuple(parts)
 
 
-def part_length(dataset: DatasetRecord, part: PartRecord) -> int:
+def part_length(dataset: DatasetRecord, part: IndexRecord) -> int:
     """The samples that the host builds for a part."""
     return IndexLayout.of(dataset.tokens_per_epoch, dataset.seq_length, part.samples_requested).samples_built
 
 
-def same_parts(one: Sequence[PartRecord], other: Sequence[PartRecord]) -> bool:
+def same_indices(one: Sequence[IndexRecord], other: Sequence[IndexRecord]) -> bool:
     """Whether two lists of parts were built from the same numbers."""
     return [(part.samples_requested, part.seed) for part in one] == [
         (part.samples_requested, part.seed) for part in other

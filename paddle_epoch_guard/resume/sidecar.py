@@ -14,23 +14,23 @@ from typing import Any
 import msgspec
 
 from paddle_epoch_guard.errors import EpochGuardError, SidecarError
-from paddle_epoch_guard.files import written_whole
-from paddle_epoch_guard.index import BlendIndex, ChainIndex, GPTIndex, PassRule
+from paddle_epoch_guard.files import atomic_write
+from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampling, GPTIndex
 from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.ledger import Weighted
 from paddle_epoch_guard.order import Reorder, Schedule
 
 SIDECAR_NAME = "epoch_guard.json"
-VERSION = 2
-_READ = (1, VERSION)
-"""Versions that are read. Version 1 had no digest."""
+VERSION = 3
+_OLDEST = 1
+"""The oldest version that is read. It had no digest."""
 _BYTES = 1 << 24  # thousands of datasets and epochs fit; anything larger was not written by this package
 _UP_TO = 1 << 62
 _HEAD = re.compile(rb'\{\n  "digest": "([0-9a-f]{32})",')
 
 
 @dataclass(frozen=True)
-class PartRecord:
+class IndexRecord:
     """One index of a dataset: the one it was planned with, or one that was appended."""
 
     samples_requested: int
@@ -49,13 +49,13 @@ class DatasetRecord:
     tokens_per_epoch: int
     corpus_digest: str
     """Of the document sizes."""
-    parts: tuple[PartRecord, ...]
+    parts: tuple[IndexRecord, ...]
     """Drawn one after the other."""
 
     @classmethod
-    def of(cls, index: GPTIndex | ChainIndex) -> "DatasetRecord":
+    def of(cls, index: GPTIndex | ConcatenatedIndex) -> "DatasetRecord":
         """The fingerprint of a verified index, at a cost that does not grow with its size."""
-        parts = index.parts if isinstance(index, ChainIndex) else (index,)
+        parts = index.parts if isinstance(index, ConcatenatedIndex) else (index,)
         first = parts[0]
         assert first.arrays is not None
         return cls(
@@ -68,11 +68,11 @@ class DatasetRecord:
         )
 
 
-def _part_record(part: GPTIndex) -> PartRecord:
+def _part_record(part: GPTIndex) -> IndexRecord:
     assert part.arrays is not None
     arrays = part.arrays.doc_idx, part.arrays.sample_idx, part.arrays.shuffle_idx
     digest = "-".join(digest_array(array)[:16] for array in arrays)
-    return PartRecord(part.description.samples_requested, part.description.seed, digest)
+    return IndexRecord(part.description.samples_requested, part.description.seed, digest)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Sidecar:
     schedule: Schedule
     datasets: tuple[DatasetRecord, ...]
     blend: BlendRecord | None = None
-    passes: PassRule | None = None
+    passes: EpochSampling | None = None
     """How the sampler reads in passes; None where the pretraining sampler does."""
     epoch_losses: tuple[EpochLoss, ...] = ()
     windows: tuple[Window, ...] = ()
@@ -190,7 +190,7 @@ def write_sidecar(checkpoint: Path, sidecar: Sidecar) -> None:
     body = msgspec.json.format(msgspec.json.encode(sidecar), indent=2) + b"\n"
     content = b'{\n  "digest": "' + _digest(body) + b'",' + body[1:]
     _decode(content)
-    with written_whole(checkpoint / SIDECAR_NAME) as stream:
+    with atomic_write(checkpoint / SIDECAR_NAME) as stream:
         stream.write(content)
 
 
@@ -207,15 +207,25 @@ def _decode(content: bytes) -> Sidecar:
     if len(content) > _BYTES:
         raise ValueError(f"more than {_BYTES} bytes")
     version = msgspec.json.decode(content, type=_Version).version
-    if version not in _READ:
-        raise ValueError(f"version {version}; this release reads versions {' and '.join(map(str, _READ))}")
+    if not _OLDEST <= version <= VERSION:
+        raise ValueError(f"version {version}; this release reads versions {_OLDEST} to {VERSION}")
     head = _HEAD.match(content)
     if head is None and version > 1:
         raise ValueError("damaged, it does not begin with its digest")
     if head is not None and head[1] != _digest(b"{" + content[head.end() :]):
         raise ValueError("damaged, its content does not have the digest that it names")
-    _check_numbers(msgspec.json.decode(content))
-    return msgspec.json.decode(content, type=Sidecar)
+    fields = msgspec.json.decode(content)
+    _check_numbers(fields)
+    return msgspec.convert(_upgraded(fields, version), type=Sidecar)
+
+
+def _upgraded(fields: dict[str, Any], version: int) -> dict[str, Any]:
+    """The fields of an older version under their present names."""
+    if version < 3:
+        schedule = fields.get("schedule")
+        if isinstance(schedule, dict) and "pieces" in schedule:
+            schedule["segments"] = schedule.pop("pieces")
+    return fields
 
 
 def _check_numbers(found: Any) -> None:

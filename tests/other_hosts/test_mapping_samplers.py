@@ -11,7 +11,7 @@ pytest.importorskip("paddleformers")
 from paddleformers.utils.batch_sampler import MappingBatchSampler, MappingDistributedBatchSampler
 
 from paddle_epoch_guard.host.mapping import rule_of
-from paddle_epoch_guard.order import Piece
+from paddle_epoch_guard.order import Segment
 
 
 class Numbers(paddle.io.Dataset):
@@ -44,12 +44,12 @@ def test_the_rule_is_that_of_the_real_samplers(world_size):
             samplers = [MappingBatchSampler(Numbers(samples), **options)]
         rule = rule_of(samplers[0], samples)
         begin = epoch * rule.length
-        piece = Piece(
+        segment = Segment(
             1, begin + consumed, batch, 1, ranks, begin + rule.length, not drop_last, is_pass=True, deals=rule.deals
         )
         for rank, sampler in enumerate(samplers):
             sampler.set_epoch(epoch, consumed)
-            found = [rule.place_of(piece.share(number, rank)).tolist() for number in range(piece.microbatches)]
+            found = [rule.place_of(segment.share(number, rank)).tolist() for number in range(segment.microbatches)]
             assert list(sampler) == found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from paddle_epoch_guard.index import IndexLayout
 
 
-def facts_of(
+def dataset_facts_of(
     layout: IndexLayout, kind: str, global_batch: int | None, drawn: int | None = None, *, blended: bool = False
 ) -> dict[str, Any]:
     """What is known of one dataset, under the keys that the commands share.

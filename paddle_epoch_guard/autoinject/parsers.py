@@ -8,9 +8,9 @@ from dataclasses import fields
 from types import ModuleType
 from typing import Any, NoReturn
 
+from paddle_epoch_guard.autoinject.flags import FLAGS, NONE, as_tokens, split_flags, typed
+from paddle_epoch_guard.autoinject.injection import Injection
 from paddle_epoch_guard.errors import ArgumentsError
-from paddle_epoch_guard.inject.flags import FLAGS, NONE, as_tokens, split_flags, typed
-from paddle_epoch_guard.inject.injection import Injection
 
 
 def hook_argparse(injection: Injection) -> None:

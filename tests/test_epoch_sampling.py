@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from corpora import JOINT, LENGTH, SEPARATED, SIZES, build_train, index_of, write_corpus
 from paddle_epoch_guard.errors import IndexMismatchError
-from paddle_epoch_guard.index import Boundary, PassesIndex, PassRule, passes
+from paddle_epoch_guard.index import Boundary, EpochSampledIndex, EpochSampling, epoch_sampling
 from paddle_epoch_guard.ledger import trace
-from paddle_epoch_guard.order import Piece, PositionMap, Schedule, passes_ahead
+from paddle_epoch_guard.order import PositionMap, Schedule, Segment, passes_ahead
 
 
 @settings(deadline=None)
@@ -34,13 +34,13 @@ def test_every_rank_draws_what_the_real_sampler_gives_it(
             by_rank[-1].append(list(sampler))
     if len(by_rank[0][0]) < accumulation:
         return  # the trainer lowers it
-    rule = PassRule.of(samples, ranks, shuffled)
-    first = Piece(1, 0, batch, accumulation, ranks, stop=rule.length, keeps_tail=not drop_last, is_pass=True)
+    rule = EpochSampling.of(samples, ranks, shuffled)
+    first = Segment(1, 0, batch, accumulation, ranks, stop=rule.length, keeps_tail=not drop_last, is_pass=True)
     schedule = Schedule((first,))
-    for piece in passes_ahead(first, rule.length, passes, max_steps=10**9):
-        schedule = schedule.then(piece)
+    for segment in passes_ahead(first, rule.length, passes, max_steps=10**9):
+        schedule = schedule.then(segment)
     steps = len(by_rank[0][0]) // accumulation
-    assert [piece.first_step for piece in schedule.pieces] == [1 + number * steps for number in range(passes)]
+    assert [segment.first_step for segment in schedule.segments] == [1 + number * steps for number in range(passes)]
     for rank in range(ranks):
         # The trainer draws on to the end of each pass but the last; a step holds what was drawn since the one before.
         batches = [one for each in by_rank[rank][:-1] for one in each] + by_rank[rank][-1][: steps * accumulation]
@@ -57,10 +57,10 @@ def test_every_rank_draws_what_the_real_sampler_gives_it(
 def another_permutation():
     """In the place of paddle's: the room knows none, and takes any."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(passes.PERMUTATIONS, "paddleformers", permuted)
-        passes._places.cache_clear()
+        patch.setitem(epoch_sampling.PERMUTATIONS, "paddleformers", permuted)
+        epoch_sampling._places.cache_clear()
         yield
-    passes._places.cache_clear()
+    epoch_sampling._places.cache_clear()
 
 
 def permuted(seed, length):
@@ -79,20 +79,20 @@ def test_every_rank_draws_what_a_sampler_that_deals_gives_it(data):
     ranks, micro_batch = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))
     samples, accumulation = data.draw(st.integers(ranks, 80)), data.draw(st.integers(1, 3))
     shuffled, drop_last = data.draw(st.booleans()), data.draw(st.booleans())
-    rule = PassRule.dealt(samples, ranks, shuffled, seed=11)
+    rule = EpochSampling.dealt(samples, ranks, shuffled, seed=11)
     assert rule.length == samples - samples % ranks
     start = data.draw(st.integers(0, rule.length // ranks)) * ranks  # where a resume begins in the first pass
     orders = [permuted(11 + number, rule.length).tolist() for number in range(2)]
     if not shuffled:
         orders = [list(range(rule.length))] * 2
     by_rank = [dealt(order, micro_batch, ranks, at, drop_last) for order, at in zip(orders, (start, 0), strict=True)]
-    first = Piece(
+    first = Segment(
         1, start, micro_batch, accumulation, ranks, rule.length, keeps_tail=not drop_last, is_pass=True, deals=True
     )
     schedule = Schedule((first,))
-    for piece in passes_ahead(first, rule.length, 2, max_steps=10**9):
-        schedule = schedule.then(piece)
-    last = sum(piece.steps for piece in schedule.pieces)
+    for segment in passes_ahead(first, rule.length, 2, max_steps=10**9):
+        schedule = schedule.then(segment)
+    last = sum(segment.steps for segment in schedule.segments)
     for rank in range(ranks):
         drawn = [rule.place_of(schedule.positions(step, rank)).tolist() for step in range(1, last + 1)]
         batches = [one for each in by_rank for one in each[rank]]
@@ -102,8 +102,8 @@ def test_every_rank_draws_what_a_sampler_that_deals_gives_it(data):
         assert together == sorted(np.concatenate([schedule.positions(step, rank) for rank in range(ranks)]).tolist())
 
 
-RULES = st.builds(PassRule.of, st.integers(1, 60), st.integers(1, 7), st.booleans()) | st.builds(
-    PassRule.dealt, st.integers(7, 60), st.integers(1, 7), st.booleans(), st.integers(0, 3)
+RULES = st.builds(EpochSampling.of, st.integers(1, 60), st.integers(1, 7), st.booleans()) | st.builds(
+    EpochSampling.dealt, st.integers(7, 60), st.integers(1, 7), st.booleans(), st.integers(0, 3)
 )
 
 
@@ -130,8 +130,8 @@ def indices(tmp_path_factory):
 @pytest.mark.parametrize("samples", [SEPARATED, JOINT])
 def test_data_epochs_are_numbered_on_from_pass_to_pass(indices, samples, shuffled):
     index = indices[samples]
-    rule = PassRule.of(len(index), 4, shuffled)
-    read = PassesIndex(index, rule, 3)
+    rule = EpochSampling.of(len(index), 4, shuffled)
+    read = EpochSampledIndex(index, rule, 3)
     assert (len(read), read.names, read.epochs) == (3 * rule.length, index.names, (9,))
     at = np.arange(len(read))
     _, epochs = read.locate(at)
@@ -145,7 +145,7 @@ def test_data_epochs_are_numbered_on_from_pass_to_pass(indices, samples, shuffle
 
 def test_tokens_are_traced_through_all_passes(indices):
     index = indices[JOINT]
-    read = PassesIndex(index, PassRule.of(len(index), 1, shuffled=True), 2)
+    read = EpochSampledIndex(index, EpochSampling.of(len(index), 1, shuffled=True), 2)
     inner, outer = trace(index, PositionMap(), tokens=50), trace(read, PositionMap(), tokens=50)
     places = read.rule.place_of(outer.position)
     for number in range(2):
@@ -160,22 +160,22 @@ def test_a_boundary_among_the_samples_that_are_left_out_is_none(indices):
     index = indices[SEPARATED]
     (own,) = index.boundaries
     ranks = next(n for n in range(2, len(index)) if len(index) // n * n <= own.position)
-    read = PassesIndex(index, PassRule.dealt(len(index), ranks, False, 7), 2)
+    read = EpochSampledIndex(index, EpochSampling.dealt(len(index), ranks, False, 7), 2)
     assert read.boundaries == (Boundary(read.rule.length, 3),)
 
 
 def test_a_rule_that_was_recorded_is_the_same_rule():
-    rule = PassRule.dealt(101, 4, True, 7)
-    assert msgspec.json.decode(msgspec.json.encode(rule), type=PassRule) == rule
+    rule = EpochSampling.dealt(101, 4, True, 7)
+    assert msgspec.json.decode(msgspec.json.encode(rule), type=EpochSampling) == rule
     # Of a release that knew the samplers of paddle.io only.
     old = b'{"samples": 101, "length": 104, "shuffled": true}'
-    assert msgspec.json.decode(old, type=PassRule) == PassRule.of(101, 4, True)
+    assert msgspec.json.decode(old, type=EpochSampling) == EpochSampling.of(101, 4, True)
     with pytest.raises(msgspec.ValidationError):
-        msgspec.json.decode(b'{"samples": 1, "length": 1, "shuffled": true, "kind": "other"}', type=PassRule)
+        msgspec.json.decode(b'{"samples": 1, "length": 1, "shuffled": true, "kind": "other"}', type=EpochSampling)
 
 
 def test_a_rule_without_samples_is_refused():
     with pytest.raises(IndexMismatchError):
-        PassRule(0, 0, False)
+        EpochSampling(0, 0, False)
     with pytest.raises(IndexMismatchError):
-        PassRule.dealt(3, 4, False, 7)
+        EpochSampling.dealt(3, 4, False, 7)

@@ -9,11 +9,11 @@ from paddle_epoch_guard import host
 from paddle_epoch_guard.errors import (
     ResumeMismatchError,
 )
-from paddle_epoch_guard.files import waited_for
-from paddle_epoch_guard.index import BlendIndex, ChainIndex, Description, GPTIndex, SampleIndex
+from paddle_epoch_guard.files import poll_until
+from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, Description, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.cache import index_files, load_index
 from paddle_epoch_guard.index.folder import PADDLE, IndexFiles
-from paddle_epoch_guard.order import Piece
+from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.order.materialise import host_order
 from paddle_epoch_guard.resume import (
     BlendRecord,
@@ -21,19 +21,19 @@ from paddle_epoch_guard.resume import (
     Finding,
     Sidecar,
     UnifyOptions,
-    extend_parts,
+    extend_indices,
     in_force,
     open_blend,
-    same_parts,
+    same_indices,
     write_blend,
 )
 
 
-def constituents(index: SampleIndex | None) -> tuple[GPTIndex | ChainIndex, ...]:
+def constituents(index: SampleIndex | None) -> tuple[GPTIndex | ConcatenatedIndex, ...]:
     """The datasets of an index: those of a blend, or itself."""
     if isinstance(index, BlendIndex):
         return index.datasets
-    return (index,) if isinstance(index, (GPTIndex, ChainIndex)) else ()
+    return (index,) if isinstance(index, (GPTIndex, ConcatenatedIndex)) else ()
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Start:
     """Fingerprints of the live indices."""
     datasets: tuple[DatasetRecord, ...]
     """Fingerprints of what the run draws from: with the parts it began with, and those appended."""
-    piece: Piece | None
+    segment: Segment | None
     """The steps that begin, from the true position on."""
-    later: tuple[Piece, ...]
+    later: tuple[Segment, ...]
     """Those of later trainer epochs, where the sampler reads in passes."""
     skipped: tuple[tuple[int, int], ...]
     step: int
@@ -76,12 +76,12 @@ class Start:
     def parts_wanted(self) -> dict[int, tuple[Description, ...]]:
         """For each dataset whose parts are not just its live index: the descriptions of the parts."""
         wanted: dict[int, tuple[Description, ...]] = {}
-        if self.piece is None:
+        if self.segment is None:
             return wanted
         for at, (record, live, index) in enumerate(
             zip(self.datasets, self.live, constituents(self.index), strict=True)
         ):
-            if not same_parts(record.parts, live.parts):
+            if not same_indices(record.parts, live.parts):
                 assert isinstance(index, GPTIndex)
                 wanted[at] = tuple(
                     replace(index.description, samples_requested=part.samples_requested, seed=part.seed)
@@ -123,7 +123,7 @@ def extended(start: Start) -> Start:
             index = open_blend(index, start.blend, start.blend_length, _blend_folder(start))
         counts = index.drawn_of_each(start.needed).tolist()
     datasets = tuple(
-        replace(one, parts=extend_parts(one, count)) for one, count in zip(start.datasets, counts, strict=True)
+        replace(one, parts=extend_indices(one, count)) for one, count in zip(start.datasets, counts, strict=True)
     )
     findings = start.findings
     if not findings and datasets != sidecar.datasets:
@@ -155,7 +155,7 @@ def open_parts(start: Start, wanted: dict[int, tuple[Description, ...]]) -> Samp
         assert live.arrays is not None
         parts = []
         for description, record in zip(descriptions, start.datasets[at].parts, strict=True):
-            found_in = waited_for(functools.partial(_folder_of, datasets[at], description))
+            found_in = poll_until(functools.partial(_folder_of, datasets[at], description))
             folder = found_in or host.index_folders(datasets[at])[-1]
             part = live
             if description != live.description:
@@ -169,7 +169,7 @@ def open_parts(start: Start, wanted: dict[int, tuple[Description, ...]]) -> Samp
                     f"not the one that was drawn from (digest {digest}, was {record.order_digest}). Restore the index "
                     "files of the interrupted run"
                 )
-        found[at] = ChainIndex(tuple(parts))
+        found[at] = ConcatenatedIndex(tuple(parts))
     return replace(index, datasets=tuple(found)) if isinstance(index, BlendIndex) else found[0]
 
 

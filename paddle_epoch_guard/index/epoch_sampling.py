@@ -49,7 +49,7 @@ know: the host's room puts it in here."""
 
 
 @dataclass(frozen=True)
-class PassRule:
+class EpochSampling:
     """How a sampler lists the positions of an index in each pass."""
 
     samples: int
@@ -62,12 +62,12 @@ class PassRule:
     """A pass is shuffled under this and its number."""
 
     @classmethod
-    def of(cls, samples: int, world_size: int, shuffled: bool) -> "PassRule":
+    def of(cls, samples: int, world_size: int, shuffled: bool) -> "EpochSampling":
         """The rule of a sampler of ``paddle.io`` that divides ``samples`` among ``world_size`` ranks."""
         return cls(samples, -(-samples // world_size) * world_size, shuffled)
 
     @classmethod
-    def dealt(cls, samples: int, world_size: int, shuffled: bool, seed: int) -> "PassRule":
+    def dealt(cls, samples: int, world_size: int, shuffled: bool, seed: int) -> "EpochSampling":
         """The rule of a sampler of PaddleFormers that deals ``samples`` out to ``world_size`` ranks.
 
         Raises:
@@ -122,7 +122,7 @@ class PassRule:
 
 
 @functools.lru_cache(maxsize=2)  # a log window seldom reaches from one pass into a third
-def _places(rule: PassRule, number: int) -> npt.NDArray[Any]:
+def _places(rule: EpochSampling, number: int) -> npt.NDArray[Any]:
     shuffled = rule.shuffled
     listed = PERMUTATIONS[rule.kind](rule.seed + number, rule.length) if shuffled else _in_order(rule.length)
     listed %= rule.samples
@@ -131,7 +131,7 @@ def _places(rule: PassRule, number: int) -> npt.NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class PassesIndex:
+class EpochSampledIndex:
     """Positions of a run whose trainer reads an index in several passes.
 
     Data epochs are numbered on: those of the second pass follow the last one of the first.
@@ -139,7 +139,7 @@ class PassesIndex:
 
     inner: SampleIndex
     """The index."""
-    rule: PassRule
+    rule: EpochSampling
     passes: int
     """As many as the run begins, from 1 on."""
 

@@ -11,7 +11,7 @@ from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
 from typing import Any
 
-from paddle_epoch_guard.inject.injection import Injection
+from paddle_epoch_guard.autoinject.injection import Injection
 
 UNGUARDED = "the script built no PaddleNLP Trainer: nothing was guarded"
 
@@ -36,7 +36,7 @@ def execute(program: Program) -> None:
 
     Whatever the program raises, ``SystemExit`` too, goes on to the interpreter, and is shown as the program's own.
     """
-    from paddle_epoch_guard.inject.hooks import install  # here: other commands need not wait for what it imports
+    from paddle_epoch_guard.autoinject.hooks import install  # here: other commands need not wait for what it imports
 
     # A launcher's own parser must not be kept from the flags: they are its children's.
     injection = Injection(program.flags) if program.launches else install(program.flags)

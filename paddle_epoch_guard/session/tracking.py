@@ -11,14 +11,14 @@ from paddle_epoch_guard.ledger import (
     EpochTotal,
     IndexEpochs,
     LossWindow,
-    crossings_of,
+    boundary_steps_of,
     ended_epochs,
 )
 from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder
 from paddle_epoch_guard.report.loggers import open_sinks
 from paddle_epoch_guard.resume import EpochLoss, Sidecar, Window
 from paddle_epoch_guard.resume.sidecar import VERSION
-from paddle_epoch_guard.runplan import RunPlan
+from paddle_epoch_guard.session.run_plan import RunPlan
 
 
 def open_recorder(
@@ -49,14 +49,14 @@ def open_recorder(
             ledger.totals[EpochKey(one.dataset, one.epoch)] = total
         ledger.fresh.add(sidecar.fresh)
         ledger.repeat.add(sidecar.repeat)
-    if isinstance(plan.source, IndexEpochs) and plan.piece is not None:
-        for dataset, epoch in ended_epochs(plan.source, plan.piece.start).items():
+    if isinstance(plan.source, IndexEpochs) and plan.segment is not None:
+        for dataset, epoch in ended_epochs(plan.source, plan.segment.start).items():
             ledger.end_epochs(dataset, epoch)
     marked = () if sidecar is None else sidecar.boundaries
     recorder = EpochRecorder(ledger, log, plan.words, host.logger.info, marked, keeps_curves="visualdl" not in names)
     recorder.expect(plan.crossings)
     if sidecar is not None and isinstance(plan.source, IndexEpochs):
-        behind = [one for one in crossings_of(plan.source) if one.step <= step]
+        behind = [one for one in boundary_steps_of(plan.source) if one.step <= step]
         windows = [
             LossWindow(one.first_step, one.last_step, one.loss, {EpochKey(0, 1): one.samples})
             for one in sidecar.windows

@@ -8,7 +8,7 @@ from paddle_epoch_guard.order import Schedule
 
 
 @dataclass(frozen=True)
-class Crossing:
+class BoundaryStep:
     """The step that first draws from beyond a boundary."""
 
     step: int
@@ -36,13 +36,13 @@ class Crossing:
         return self.step + 1 if self.mixed else self.step
 
 
-def crossings_of(source: IndexEpochs, after_step: int = 0) -> list[Crossing]:
+def boundary_steps_of(source: IndexEpochs, after_step: int = 0) -> list[BoundaryStep]:
     """The crossings of all boundaries at steps later than ``after_step``, by step.
 
     A boundary whose two sides a reorder has mixed is none any more.
     """
     found = [
-        Crossing(step, boundary.from_epoch, boundary.dataset, boundary.position, mixed)
+        BoundaryStep(step, boundary.from_epoch, boundary.dataset, boundary.position, mixed)
         for boundary in source.index.boundaries
         if not source.positions.dissolves(boundary.position)
         for step, mixed in source.schedule.crossings(boundary.position)
@@ -60,7 +60,7 @@ def ended_epochs(source: IndexEpochs, start: int) -> dict[int, int]:
     }
 
 
-def closing_steps(crossings: Iterable[Crossing], schedule: Schedule, last_step: int) -> frozenset[int]:
+def closing_steps(crossings: Iterable[BoundaryStep], schedule: Schedule, last_step: int) -> frozenset[int]:
     """The steps at whose end the log window must be closed, so that no logged loss mixes two sides.
 
     The last step of the run is one of them: the steps after the last log would else have no loss.
@@ -71,8 +71,8 @@ def closing_steps(crossings: Iterable[Crossing], schedule: Schedule, last_step: 
         last_step: the last step of the run.
     """
     wanted = {last_step}
-    # Where a piece ends before the run, the data is read again: another place that no window should cross.
-    wanted |= {piece.first_step + piece.steps - 1 for piece in schedule.pieces if piece.steps}
+    # Where a segment ends before the run, the data is read again: another place that no window should cross.
+    wanted |= {segment.first_step + segment.steps - 1 for segment in schedule.segments if segment.steps}
     for crossing in crossings:
         wanted |= {crossing.step - 1, crossing.first_after - 1}
     return frozenset(schedule.last_trained(step) for step in wanted if step <= last_step) - {0}

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from paddle_epoch_guard.inject.imports import AfterImport
-from paddle_epoch_guard.inject.injection import Injection
-from paddle_epoch_guard.inject.parsers import hook_argparse, hook_parse_dict
-from paddle_epoch_guard.inject.trainers import hook_trainers
+from paddle_epoch_guard.autoinject.imports import AfterImport
+from paddle_epoch_guard.autoinject.injection import Injection
+from paddle_epoch_guard.autoinject.parsers import hook_argparse, hook_parse_dict
+from paddle_epoch_guard.autoinject.trainers import hook_trainers
 
 HOSTS = ("paddlenlp", "paddleformers")
 """They have the same module names."""

@@ -25,7 +25,7 @@ class TrackingError(Exception):
     """Something of ours failed that does not touch the order."""
 
 
-def together(work: Callable[[], _T], must_succeed: bool) -> _T:
+def run_on_all_ranks(work: Callable[[], _T], must_succeed: bool) -> _T:
     """Does the work on every rank, and raises on all of them what any of them raised. Collective.
 
     Args:
@@ -56,12 +56,12 @@ def together(work: Callable[[], _T], must_succeed: bool) -> _T:
             )
             doubt, outcome = EpochGuardError(why), _DOUBT
             said = EpochGuardError, why
-    outcomes = host.gather_numbers([outcome])[:, 0]
+    outcomes = host.all_gather_ints([outcome])[:, 0]
     worst = int(outcomes.max())
     if worst == _FINE:
         return result  # type: ignore[no-any-return]
     rank = int(np.argmax(outcomes == worst))  # the same first one on every rank
-    told = host.told_by(rank, said)
+    told = host.broadcast_from(rank, said)
     assert told is not None
     kind, why = told
     if worst == _FAULT:
@@ -78,7 +78,7 @@ def together(work: Callable[[], _T], must_succeed: bool) -> _T:
     raise error(f"rank {rank} stopped: {why}")
 
 
-def the_one(found: _T | None) -> _T | None:
+def agree_on_sidecar(found: _T | None) -> _T | None:
     """The sidecar that the ranks read; machines that share no disk may have none. Collective.
 
     Args:
@@ -87,16 +87,16 @@ def the_one(found: _T | None) -> _T | None:
     Raises:
         RankMismatchError: they read different ones.
     """
-    rows = host.gather_numbers(digest_of(found) if found is not None else [0, 0])
+    rows = host.all_gather_ints(digest_of(found) if found is not None else [0, 0])
     holders = np.flatnonzero(rows.any(axis=1))
     if not holders.size:
         return None
     if (rows[holders] != rows[holders[0]]).any():
         raise RankMismatchError("the ranks read different sidecars. Give all of them the same checkpoint")
-    return found if len(holders) == len(rows) else host.told_by(int(holders[0]), found)
+    return found if len(holders) == len(rows) else host.broadcast_from(int(holders[0]), found)
 
 
-def compare(found: _T | None) -> _T:
+def require_same_plan(found: _T | None) -> _T:
     """What all ranks that read data would act by. Collective.
 
     Args:
@@ -108,7 +108,7 @@ def compare(found: _T | None) -> _T:
     Raises:
         RankMismatchError: they would act by different things.
     """
-    rows = host.gather_numbers(digest_of(found) if found is not None else [0, 0])
+    rows = host.all_gather_ints(digest_of(found) if found is not None else [0, 0])
     readers = np.flatnonzero(rows.any(axis=1))
     if not readers.size:
         raise RankMismatchError("no rank reads data. Give at least one of them the training dataset")
@@ -116,12 +116,12 @@ def compare(found: _T | None) -> _T:
     other = other_than_first(rows[readers])
     if other is not None:
         rank, own = int(readers[other]), repr(found)
-        theirs, expected = host.told_by(rank, own), host.told_by(first, own)
+        theirs, expected = host.broadcast_from(rank, own), host.broadcast_from(first, own)
         raise RankMismatchError(
             f"rank {rank} would follow another data order than rank {first}: {theirs} instead of {expected}. "
             "Point all ranks to the same corpus and the same index cache"
         )
-    agreed = found if len(readers) == len(rows) else host.told_by(first, found)
+    agreed = found if len(readers) == len(rows) else host.broadcast_from(first, found)
     assert agreed is not None
     return agreed
 

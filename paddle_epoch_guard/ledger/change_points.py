@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from paddle_epoch_guard.ledger.crossings import Crossing
+from paddle_epoch_guard.ledger.boundary_steps import BoundaryStep
 from paddle_epoch_guard.ledger.epochs import LossWindow
 from paddle_epoch_guard.ledger.losses import Weighted, total
 
@@ -21,7 +21,7 @@ Point = tuple[int, float]
 
 
 @dataclass(frozen=True)
-class Cut:
+class ChangePoint:
     """A boundary, or a step at which a unified order begins."""
 
     name: str
@@ -31,23 +31,23 @@ class Cut:
     """The last step wholly before it."""
     first_after: int
     """The first step wholly after it."""
-    crossing: Crossing | None = None
+    crossing: BoundaryStep | None = None
     """Where it is a boundary."""
 
     @classmethod
-    def at(cls, crossing: Crossing, name: str) -> "Cut":
+    def at(cls, crossing: BoundaryStep, name: str) -> "ChangePoint":
         """The cut of a boundary."""
         return cls(name, crossing.step, crossing.last_before, crossing.first_after, crossing)
 
 
 @dataclass
-class CutWatch:
+class ChangePointBuffer:
     """Collects the loss on both sides of one cut; neither side reaches across another cut.
 
     Windows count whole. Where a window is longer than a side, the one next to the cut stands for it.
     """
 
-    cut: Cut
+    cut: ChangePoint
     since: int = 0
     """The first step after the cut before this one."""
     before: list[LossWindow] = field(default_factory=list)

@@ -18,7 +18,7 @@ from paddle_epoch_guard.index.verify import IndexArrays
 
 
 @dataclass(frozen=True)
-class ChainIndex:
+class ConcatenatedIndex:
     """Positions of a longer run: those of the index it began with, then of the data epochs appended to it.
 
     Data epochs are numbered on: the first of an appended index follows the last of the one before.
@@ -96,7 +96,7 @@ class ChainedShuffle:
     ndim = 1
     dtype = np.dtype(np.int64)
 
-    def __init__(self, chain: ChainIndex) -> None:
+    def __init__(self, chain: ConcatenatedIndex) -> None:
         self._chain = chain
         rows = [len(arrays.sample_idx) for arrays in chain.arrays]
         # The last row of a part only ends its last sample; the next part's samples are numbered from behind it.
@@ -148,7 +148,7 @@ class ChainedRows:
         raise IndexError(f"row {at} of {self._stops[-1]}")
 
 
-def chained_arrays(chain: ChainIndex) -> dict[str, Any]:
+def concatenated_arrays(chain: ConcatenatedIndex) -> dict[str, Any]:
     """What takes the place of a live dataset's ``doc_idx``, ``sample_idx`` and ``shuffle_idx``."""
     arrays = chain.arrays
     documents = [len(one.doc_idx) for one in arrays]

@@ -3,8 +3,8 @@
 Nothing of the host is imported before the script does.
 """
 
-from paddle_epoch_guard.inject.flags import arguments_of, as_tokens, split_flags
-from paddle_epoch_guard.inject.injection import Injection
-from paddle_epoch_guard.inject.program import Program, execute
+from paddle_epoch_guard.autoinject.flags import arguments_of, as_tokens, split_flags
+from paddle_epoch_guard.autoinject.injection import Injection
+from paddle_epoch_guard.autoinject.program import Program, execute
 
 __all__ = ["Injection", "Program", "arguments_of", "as_tokens", "execute", "split_flags"]

@@ -13,9 +13,9 @@ from paddlenlp.transformers import GPTConfig, GPTForCausalLM, Qwen2Config, Qwen2
 from corpora import build_train, index_of, write_corpus
 from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback, host
-from paddle_epoch_guard.collector import LossCollector
 from paddle_epoch_guard.ledger import IndexEpochs
-from paddle_epoch_guard.order import Piece, Schedule
+from paddle_epoch_guard.order import Schedule, Segment
+from paddle_epoch_guard.session.loss_collector import LossCollector
 from pretraining import collate
 from test_distributed import launch
 from training import KnownLosses, arguments, read_scalars, train
@@ -285,7 +285,7 @@ def test_a_fault_of_ours_changes_nothing_of_the_training(tmp_path, dataset, monk
     def broken(*_args):
         raise ValueError("a fault")
 
-    monkeypatch.setattr("paddle_epoch_guard.collector.sample_losses", broken)
+    monkeypatch.setattr("paddle_epoch_guard.session.loss_collector.sample_losses", broken)
     run = train(arguments(tmp_path / "b", max_steps=STEPS), dataset, model=KnownLosses)
     assert run.losses == expected.losses
     (said,) = [text for text in host_log.of_guard() if "by share" in text]
@@ -315,10 +315,10 @@ def test_of_the_processes_that_draw_the_same_samples_one_adds_its_losses(monkeyp
     """Two data ranks of two processes each, as under tensor parallelism."""
     rows = np.array([[rank, 1, 1, 2, 0] for rank in (0, 0, 1, 1)])  # each reads data, has one layer, and no fault
     sent = []
-    monkeypatch.setattr(host, "gather_numbers", lambda own: rows)
+    monkeypatch.setattr(host, "all_gather_ints", lambda own: rows)
     monkeypatch.setattr(host, "process", lambda: process)
-    monkeypatch.setattr(host, "add_up", lambda values: sent.append(values) or values)
-    source = IndexEpochs(index_of(dataset), Schedule((Piece(1, 0, 2, 1, 2, stop=100),)))
+    monkeypatch.setattr(host, "all_reduce_sum", lambda values: sent.append(values) or values)
+    source = IndexEpochs(index_of(dataset), Schedule((Segment(1, 0, 2, 1, 2, stop=100),)))
     model = KnownLosses()
     collector = LossCollector(model, source, rank=int(rows[process, 0]), ranks=2)
     assert collector.agree() is None
@@ -332,9 +332,9 @@ def test_of_the_processes_that_draw_the_same_samples_one_adds_its_losses(monkeyp
 
 
 def test_where_one_process_has_no_hooks_no_losses_are_collected(monkeypatch, dataset):
-    monkeypatch.setattr(host, "gather_numbers", lambda own: np.array([own, [0, 1, 0, own[3], 1]]))
-    monkeypatch.setattr(host, "told_by", lambda rank, own: f"a fault on rank {rank}")
-    source = IndexEpochs(index_of(dataset), Schedule((Piece(1, 0, 2, 1, 1, stop=100),)))
+    monkeypatch.setattr(host, "all_gather_ints", lambda own: np.array([own, [0, 1, 0, own[3], 1]]))
+    monkeypatch.setattr(host, "broadcast_from", lambda rank, own: f"a fault on rank {rank}")
+    source = IndexEpochs(index_of(dataset), Schedule((Segment(1, 0, 2, 1, 1, stop=100),)))
     collector = LossCollector(KnownLosses(), source, rank=0, ranks=1)
     assert collector.agree() == "a fault on rank 1"
     assert not collector.is_open

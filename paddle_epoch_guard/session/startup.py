@@ -6,22 +6,40 @@ from pathlib import Path
 from typing import Any
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.agreement import TrackingError, compare, together
 from paddle_epoch_guard.arguments import EpochGuardArguments
-from paddle_epoch_guard.checkpoint import agreed_sidecar, check_stamp, earlier, trainer_record
 from paddle_epoch_guard.errors import (
     ArgumentsError,
     EpochGuardError,
     ResumeMismatchError,
 )
-from paddle_epoch_guard.index import BlendIndex, GPTIndex, PassesIndex, SampleIndex
+from paddle_epoch_guard.index import BlendIndex, EpochSampledIndex, GPTIndex, SampleIndex
 from paddle_epoch_guard.ledger import (
     IndexEpochs,
     TrainerEpochs,
+    boundary_steps_of,
     closing_steps,
-    crossings_of,
 )
-from paddle_epoch_guard.opening import (
+from paddle_epoch_guard.order import PositionMap, Reorder, Schedule
+from paddle_epoch_guard.order.materialise import written_in
+from paddle_epoch_guard.report import Words
+from paddle_epoch_guard.resume import (
+    BlendRecord,
+    CurrentSetup,
+    DatasetRecord,
+    Decision,
+    Finding,
+    Sidecar,
+    UnifyOptions,
+    audit,
+    decide_order,
+    first_guarded_position,
+    needed_positions,
+    refuse,
+    same_indices,
+)
+from paddle_epoch_guard.session.checkpoint import agreed_sidecar, check_stamp, earlier, trainer_record
+from paddle_epoch_guard.session.consensus import TrackingError, require_same_plan, run_on_all_ranks
+from paddle_epoch_guard.session.opening import (
     Start,
     build_blend,
     build_missing,
@@ -30,25 +48,7 @@ from paddle_epoch_guard.opening import (
     open_parts,
     with_blend,
 )
-from paddle_epoch_guard.order import PositionMap, Reorder, Schedule
-from paddle_epoch_guard.order.materialise import written_in
-from paddle_epoch_guard.report import Words
-from paddle_epoch_guard.resume import (
-    BlendRecord,
-    DatasetRecord,
-    Decision,
-    Finding,
-    Now,
-    Sidecar,
-    UnifyOptions,
-    audit,
-    decide_order,
-    first_guarded_position,
-    needed_positions,
-    refuse,
-    same_parts,
-)
-from paddle_epoch_guard.runplan import RunPlan
+from paddle_epoch_guard.session.run_plan import RunPlan
 
 
 def prepare(
@@ -76,20 +76,22 @@ def prepare(
         sidecar = agreed_sidecar(args, state, stamp, candidates)
         if state.global_step > 0:
             # Machines that share no disk may have records of different parts of the run.
-            together(lambda: check_stamp(stamp, state.global_step, sidecar, candidates), must_succeed=True)
+            run_on_all_ranks(lambda: check_stamp(stamp, state.global_step, sidecar, candidates), must_succeed=True)
         # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
         at_stake = arguments.epoch_guard == "unified" or (sidecar is not None and bool(sidecar.reorders))
-        read = together(lambda: _read(arguments, args, state, dataloader, sidecar, candidates), must_succeed=at_stake)
+        read = run_on_all_ranks(
+            lambda: _read(arguments, args, state, dataloader, sidecar, candidates), must_succeed=at_stake
+        )
         # The first process of each machine builds what is not there; then all of them read it. Every rank takes part,
         # wanted or not: they must all count the same rounds.
-        together(lambda: build_blend(read), must_succeed=True)
-        start = together(lambda: extended(read), must_succeed=at_stake)
+        run_on_all_ranks(lambda: build_blend(read), must_succeed=True)
+        start = run_on_all_ranks(lambda: extended(read), must_succeed=at_stake)
         wanted = start.parts_wanted()
-        together(lambda: build_missing(start, wanted), must_succeed=True)
-        plan = together(lambda: _plan(start, open_parts(start, wanted)), must_succeed=at_stake)
-        plan = plan.follow(compare(plan.agreed))
+        run_on_all_ranks(lambda: build_missing(start, wanted), must_succeed=True)
+        plan = run_on_all_ranks(lambda: _plan(start, open_parts(start, wanted)), must_succeed=at_stake)
+        plan = plan.follow(require_same_plan(plan.agreed))
         # The sidecar of an earlier run may lie on the first rank's disk alone.
-        part, earlier_run = host.told_by(0, (uuid.uuid4().hex, plan.earlier))
+        part, earlier_run = host.broadcast_from(0, (uuid.uuid4().hex, plan.earlier))
         repaired = plan.repaired or (stamp is not None and stamp.repaired)
         run = part if stamp is None else stamp.run
         return replace(plan, run=run, part=part, repaired=repaired, earlier=earlier_run)
@@ -121,7 +123,7 @@ def _read(
     candidates: tuple[Any, ...],
 ) -> Start:
     """Reads the live index, audits the resume, and says which parts the run draws from."""
-    loader = host.follow_loader(args, dataloader, state)
+    loader = host.describe_loader(args, dataloader, state)
     index = host.read_dataset(loader.dataset) if loader.has_data else None
     if index is not None and loader.passes is not None and _written(index):
         why = "'paddle-epoch-guard rebuild' has written the sample index, for the pretraining sampler"
@@ -143,18 +145,18 @@ def _read(
         return Start(
             options, loader, index, (), (), None, (), skipped, step, state.max_steps, batch, 0, None, (), ()
         )  # fmt: skip
-    piece, *later = host.pieces_ahead(loader, step, state.max_steps)
+    segment, *later = host.segments_ahead(loader, step, state.max_steps)
     live = tuple(DatasetRecord.of(one) for one in constituents(index))
     datasets = live
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
     if sidecar is not None:
         blend = _record_of(index, sidecar.blend)
-        begun = all(same_parts(*(one.parts for one in both)) for both in zip(live, sidecar.datasets, strict=False))
-        now = Now(
+        begun = all(same_indices(*(one.parts for one in both)) for both in zip(live, sidecar.datasets, strict=False))
+        now = CurrentSetup(
             live,
             blend,
-            piece,
+            segment,
             state.max_steps,
             options.unified,
             bool(args.ignore_data_skip),
@@ -173,7 +175,7 @@ def _read(
         else:
             datasets = sidecar.datasets
             if not now.starts_anew and loader.passes is None:
-                piece = replace(piece, start=sidecar.position)
+                segment = replace(segment, start=sidecar.position)
     elif step > 0 and not args.ignore_data_skip:
         start = first_guarded_position(
             step, state.max_steps, loader.start, arguments.epoch_guard_position, trainer_record(candidates),
@@ -184,23 +186,23 @@ def _read(
             start = step % loader.steps_per_epoch * batch
             why = "in a later trainer epoch the trainer counts on from the first one: the loader would run dry"
             findings = (Finding("start of the sampler", str(loader.start), str(start), "repair", why),)
-        piece = replace(piece, start=start)
-    if loader.passes is not None and piece.start != loader.start:
+        segment = replace(segment, start=start)
+    if loader.passes is not None and segment.start != loader.start:
         raise ArgumentsError(
-            f"--epoch_guard_position {piece.start}: the sampler {loader.sampler} cannot be set to a position, and "
+            f"--epoch_guard_position {segment.start}: the sampler {loader.sampler} cannot be set to a position, and "
             f"goes on at {loader.start}. State that, or resume with the values of the interrupted run"
         )
-    if piece.start % piece.world_size:
+    if segment.start % segment.world_size:
         raise ArgumentsError(
-            f"the run is to go on at position {piece.start}, and the host's sampler starts only at multiples of the "
-            f"world size, {piece.world_size}. Check --epoch_guard_position"
+            f"the run is to go on at position {segment.start}, and the host's sampler starts only at multiples of the "
+            f"world size, {segment.world_size}. Check --epoch_guard_position"
         )
-    planned = needed_positions(piece.start, step, state.max_steps, piece)
+    planned = needed_positions(segment.start, step, state.max_steps, segment)
     if loader.passes is not None:
-        last = (piece, *later)[-1]
+        last = (segment, *later)[-1]
         planned = min(needed_positions(last.start, last.first_step - 1, state.max_steps, last), last.stop)
     found = Start(
-        options, loader, index, live, datasets, piece, tuple(later), skipped, step, state.max_steps, batch, planned,
+        options, loader, index, live, datasets, segment, tuple(later), skipped, step, state.max_steps, batch, planned,
         sidecar, findings, mismatches,
         earlier=earlier(live, loader, candidates) if step == 0 and args.ignore_load_lr_and_optim else None,
     )  # fmt: skip
@@ -217,31 +219,31 @@ def _record_of(index: SampleIndex, begun: BlendRecord | None = None) -> BlendRec
 def _plan(start: Start, index: SampleIndex | None) -> RunPlan:
     """What follows for the run, once everything is open."""
     loader, sidecar = start.loader, start.sidecar
-    if index is None or start.piece is None:
+    if index is None or start.segment is None:
         words = Words(trainer=not host.is_plain(loader.dataset))
         source = TrainerEpochs(start.batch, start.skipped)
         return RunPlan(loader, index, source, words, None, None, Decision(()), (), frozenset({start.max_steps}))
-    piece, stop = start.piece, loader.stop
+    segment, stop = start.segment, loader.stop
     drawn = index
     if loader.passes is not None:
-        drawn = PassesIndex(index, loader.passes, (piece, *start.later)[-1].stop // loader.passes.length)
+        drawn = EpochSampledIndex(index, loader.passes, (segment, *start.later)[-1].stop // loader.passes.length)
     elif index is not start.index:
         # A chain: the sampler reads it to the end, in whole rounds of all ranks.
-        stop = len(index) // piece.world_size * piece.world_size
-    piece = replace(piece, stop=stop)
-    schedule = Schedule((piece,)) if sidecar is None else sidecar.schedule
-    for one in (piece, *start.later):
+        stop = len(index) // segment.world_size * segment.world_size
+    segment = replace(segment, stop=stop)
+    schedule = Schedule((segment,)) if sidecar is None else sidecar.schedule
+    for one in (segment, *start.later):
         schedule = schedule.then(one)
     schedule = replace(schedule, skipped=start.skipped)
     planned = start.planned
     if loader.passes is None:  # what a loader that runs dry does not reach is not planned
-        planned = min(planned, piece.start + piece.steps * piece.global_batch, max(piece.stop, piece.start))
+        planned = min(planned, segment.start + segment.steps * segment.global_batch, max(segment.stop, segment.start))
     recorded = () if sidecar is None else sidecar.reorders
     planned_before = None if sidecar is None else max(sidecar.planned, sidecar.reordered_to)
     written = _written(index)
-    decision = decide_order(start.options, drawn, piece.start, planned, recorded, planned_before, written)
+    decision = decide_order(start.options, drawn, segment.start, planned, recorded, planned_before, written)
     source_ = IndexEpochs(drawn, schedule, PositionMap(decision.reorders))
-    crossings = tuple(crossings_of(source_, start.step))
+    crossings = tuple(boundary_steps_of(source_, start.step))
     return RunPlan(
         loader=loader,
         index=drawn,
@@ -249,7 +251,7 @@ def _plan(start: Start, index: SampleIndex | None) -> RunPlan:
         words=Words(index.names),
         blend=start.blend,
         schedule=schedule,
-        piece=piece,
+        segment=segment,
         decision=decision,
         crossings=crossings,
         closing=closing_steps(crossings, schedule, start.max_steps),
@@ -260,7 +262,7 @@ def _plan(start: Start, index: SampleIndex | None) -> RunPlan:
         findings=start.findings,
         step=start.step,
         is_live=index is start.index,
-        repaired=decision.reorders != written or index is not start.index or piece.start != loader.start,
+        repaired=decision.reorders != written or index is not start.index or segment.start != loader.start,
         mismatches=start.mismatches,
     )
 

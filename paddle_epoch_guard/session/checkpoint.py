@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.agreement import the_one, together
 from paddle_epoch_guard.errors import (
     EpochGuardError,
     RankMismatchError,
     ResumeMismatchError,
     SidecarError,
 )
-from paddle_epoch_guard.files import waited_for
+from paddle_epoch_guard.files import poll_until
 from paddle_epoch_guard.resume import (
     DatasetRecord,
     Sidecar,
     read_sidecar,
 )
+from paddle_epoch_guard.session.consensus import agree_on_sidecar, run_on_all_ranks
 
 
 def agreed_sidecar(args: Any, state: Any, stamp: host.Stamp | None, candidates: Sequence[Any]) -> Sidecar | None:
@@ -41,17 +41,17 @@ def agreed_sidecar(args: Any, state: Any, stamp: host.Stamp | None, candidates: 
         return None if checkpoint is None else read_sidecar(checkpoint, step)
 
     def look_together() -> tuple[Sidecar | None] | None:
-        found = together(look, must_succeed=True)
-        by_rank = host.gather_numbers([step, is_needed])
+        found = run_on_all_ranks(look, must_succeed=True)
+        by_rank = host.all_gather_ints([step, is_needed])
         steps = sorted(set(by_rank[:, 0].tolist()))
         if len(steps) > 1:
             raise RankMismatchError(
                 f"the ranks resume at different steps: {', '.join(map(str, steps))}. Give all the same checkpoint"
             )
-        sidecar = the_one(found)
+        sidecar = agree_on_sidecar(found)
         return None if sidecar is None and by_rank[:, 1].any() else (sidecar,)
 
-    found = waited_for(look_together)
+    found = poll_until(look_together)
     return None if found is None else found[0]
 
 

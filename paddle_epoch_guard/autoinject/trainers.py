@@ -6,9 +6,9 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+from paddle_epoch_guard.autoinject.flags import as_tokens, typed
+from paddle_epoch_guard.autoinject.injection import Injection
 from paddle_epoch_guard.errors import TrainerError
-from paddle_epoch_guard.inject.flags import as_tokens, typed
-from paddle_epoch_guard.inject.injection import Injection
 
 
 def hook_trainers(injection: Injection, module: ModuleType) -> None:

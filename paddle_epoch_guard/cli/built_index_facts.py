@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from paddle_epoch_guard.cli.facts import facts_of, step_of
+from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of
 from paddle_epoch_guard.index import BlendIndex, Boundary, GPTIndex
-from paddle_epoch_guard.index.opened import Opened
+from paddle_epoch_guard.index.from_files import Opened
 from paddle_epoch_guard.index.verify import WHOLE_UP_TO
 from paddle_epoch_guard.order import PositionMap, Reorder
 
@@ -59,7 +59,7 @@ def _facts_of_dataset(
     global_batch: int | None,
 ) -> dict[str, Any]:
     index = opened.datasets[at]
-    facts = facts_of(index.layout, opened.files.kind.format, global_batch, drawn, blended=drawn is not None)
+    facts = dataset_facts_of(index.layout, opened.files.kind.format, global_batch, drawn, blended=drawn is not None)
     # The positions of a blend are its own, and it may end before a dataset's boundary.
     boundary = next((one.position for one in boundaries if one.dataset == at), None)
     facts |= {"boundary_position": boundary, "boundary_step": step_of(boundary, global_batch)}

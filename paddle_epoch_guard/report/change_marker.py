@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from paddle_epoch_guard.ledger import Crossing, Cut, CutWatch, LossWindow
-from paddle_epoch_guard.ledger.cuts import FIT_STEPS, Point
+from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, ChangePointBuffer, LossWindow
+from paddle_epoch_guard.ledger.change_points import FIT_STEPS, Point
 from paddle_epoch_guard.report.markers import BoundaryLine
-from paddle_epoch_guard.report.verdicts import CutReport, ExposureOfSteps, report_on
+from paddle_epoch_guard.report.verdicts import ChangeReport, ExposureOfSteps, report_on
 from paddle_epoch_guard.report.visualdl import EpochGuardLog
 from paddle_epoch_guard.report.words import Words
 from paddle_epoch_guard.resume import VerdictRecord
@@ -17,7 +17,7 @@ _HISTORY = 2 * FIT_STEPS
 """Windows, and evaluations, that are kept: both sides of a cut, for a later part of the run to go on with."""
 
 
-class CutRecorder:
+class ChangeMarker:
     """Marks cuts as they are reached, and judges them once enough of their far side is known.
 
     Args:
@@ -41,11 +41,11 @@ class CutRecorder:
         self._log = log
         self._words = words
         self._say = say
-        self._watches: list[CutWatch] = []
+        self._watches: list[ChangePointBuffer] = []
         self._lines: list[BoundaryLine] = []
         self._last_cut = 0
 
-    def go_on(self, behind: Iterable[Cut]) -> None:
+    def go_on(self, behind: Iterable[ChangePoint]) -> None:
         """Takes up the cuts that an earlier part of the run has passed, whose windows it has left."""
         for cut in behind:
             self._lines.append(BoundaryLine(self._log, cut.name, cut.step, self.loss_range))
@@ -55,13 +55,13 @@ class CutRecorder:
                 watch.take(window)
         self._conclude()
 
-    def reach(self, cut: Cut, sentence: str) -> None:
+    def reach(self, cut: ChangePoint, sentence: str) -> None:
         """The run has come to a cut: marks it, unless an earlier part of the run has."""
         self._watch(cut)
         if self._mark(cut):
             self.tell(cut, sentence)
 
-    def _mark(self, cut: Cut) -> bool:
+    def _mark(self, cut: ChangePoint) -> bool:
         """Begins a line at a cut; False where a part of the run that came before has drawn it."""
         if cut.name in self.marked or self._log.exists(cut.name):
             return False
@@ -69,7 +69,7 @@ class CutRecorder:
         self._lines.append(BoundaryLine(self._log, cut.name, cut.step))
         return True
 
-    def tell(self, cut: Cut, sentence: str) -> None:
+    def tell(self, cut: ChangePoint, sentence: str) -> None:
         """Keeps a sentence about a cut in the log, and says it."""
         tag = cut.name.rsplit("/", 1)[-1]
         self._log.text(f"epoch_guard/{tag}", sentence, cut.step, cut.name)
@@ -101,13 +101,13 @@ class CutRecorder:
             watch.ended = True
         self._conclude()
 
-    def _watch(self, cut: Cut) -> None:
+    def _watch(self, cut: ChangePoint) -> None:
         if not any(watch.cut.step == cut.step for watch in self._watches):
             self.end()
         known = self.verdicts.get(cut.name)
         if known is not None and known.final:
             return
-        watch = CutWatch(cut, self._last_cut, told=known is not None)
+        watch = ChangePointBuffer(cut, self._last_cut, told=known is not None)
         watch.begin(self.windows, self.evaluations)
         self._watches.append(watch)
         self._last_cut = max(self._last_cut, cut.first_after)
@@ -125,8 +125,8 @@ class CutRecorder:
             if watch.ended or watch.is_evaluated:
                 self._watches.remove(watch)
 
-    def _judge(self, watch: CutWatch) -> None:
-        found: CutReport = report_on(watch, self.exposure)
+    def _judge(self, watch: ChangePointBuffer) -> None:
+        found: ChangeReport = report_on(watch, self.exposure)
         watch.told = True
         sentence = self._words.verdict_sentence(found, watch.cut.crossing)
         final = watch.ended or watch.is_evaluated
@@ -135,6 +135,6 @@ class CutRecorder:
             self.tell(watch.cut, sentence)
 
 
-def cuts_of(crossings: Iterable[Crossing], words: Words) -> list[Cut]:
+def change_points_of(crossings: Iterable[BoundaryStep], words: Words) -> list[ChangePoint]:
     """The cuts of boundaries."""
-    return [Cut.at(crossing, words.boundary_directory(crossing)) for crossing in crossings]
+    return [ChangePoint.at(crossing, words.boundary_directory(crossing)) for crossing in crossings]

@@ -10,7 +10,7 @@ from paddle_epoch_guard import host
 from paddle_epoch_guard.ledger import Exposure, IndexEpochs
 from paddle_epoch_guard.ledger.losses import (
     RULES,
-    EpochPlaces,
+    EpochSlots,
     Float64Array,
     Int64Array,
     WindowLosses,
@@ -50,9 +50,9 @@ class LossCollector:
             self._hook, self._fault = None, _said(cause)
 
     @property
-    def _places(self) -> EpochPlaces:
+    def _places(self) -> EpochSlots:
         """Of all data epochs; a run may begin more passes than were planned."""
-        return EpochPlaces((self._told_places,) if self.source is None else self.source.index.epochs)
+        return EpochSlots((self._told_places,) if self.source is None else self.source.index.epochs)
 
     def agree(self) -> str | None:
         """Whether the losses of all samples can be had. Collective; it closes the collector where not.
@@ -61,7 +61,7 @@ class LossCollector:
             None; or why not.
         """
         reads, layers = self.source is not None, 0 if self._hook is None else self._hook.layers
-        gathered = host.gather_numbers([self._rank, reads, layers, self._places.count, bool(self._fault)])
+        gathered = host.all_gather_ints([self._rank, reads, layers, self._places.count, bool(self._fault)])
         ranks, readers, with_layer, counts, faulty = gathered.T
         can = (readers > 0) & (with_layer > 0)
         self._told_places = int(counts.max())
@@ -73,7 +73,7 @@ class LossCollector:
             return None
         self.close()
         if faulty.any():
-            return host.told_by(int(np.argmax(faulty)), self._fault)
+            return host.broadcast_from(int(np.argmax(faulty)), self._fault)
         if with_layer.any():
             return f"{missing} data ranks have no token-loss layer"
         return "the model has no unreduced token-loss layer, as PaddleNLP's criterions have it"
@@ -112,7 +112,7 @@ class LossCollector:
             except Exception as cause:
                 fault = _said(cause)
         try:
-            added = host.add_up(np.append(sums, [surplus, bool(fault)]))
+            added = host.all_reduce_sum(np.append(sums, [surplus, bool(fault)]))
             why = self._told(fault) if added[-1] else None
         except Exception as cause:
             self.close()
@@ -132,10 +132,10 @@ class LossCollector:
 
     def _told(self, fault: str) -> str:
         """What the first rank that has a fault says of it. Collective."""
-        ranks = host.gather_numbers([bool(fault)])[:, 0]
-        return host.told_by(int(np.argmax(ranks)), fault)
+        ranks = host.all_gather_ints([bool(fault)])[:, 0]
+        return host.broadcast_from(int(np.argmax(ranks)), fault)
 
-    def _sums(self, first_step: int, last_step: int, places: EpochPlaces) -> Float64Array:
+    def _sums(self, first_step: int, last_step: int, places: EpochSlots) -> Float64Array:
         """Under each rule, one after the other; zeros where this rank has no token-loss layer, or reads no data."""
         assert self._hook is not None
         rows, sizes = self._hook.take()
@@ -155,7 +155,7 @@ class LossCollector:
         if self.exposure is not None:
             found = [self.exposure.of_positions(run[0], each) for run, each in zip(runs, positions, strict=True)]
             fresh, known = (np.concatenate(each) for each in zip(*found, strict=True))
-        micro_batch = self.source.schedule.pieces[-1].micro_batch
+        micro_batch = self.source.schedule.segments[-1].micro_batch
         sums: list[Float64Array] = []
         for rule in range(len(RULES)):
             if rule and np.array_equal(rows[:, 1 + rule], rows[:, rule]):  # no label is ignored: the usual case
@@ -172,7 +172,7 @@ class LossCollector:
         return np.concatenate([self.source.schedule.positions(step, self._rank) for step in steps])
 
     def _chosen(
-        self, added: Float64Array, logged: float, places: EpochPlaces
+        self, added: Float64Array, logged: float, places: EpochSlots
     ) -> tuple[WindowLosses | None, str | None]:
         """The window under the rule in force; or why there is none."""
         by_rule = added.reshape(len(RULES), -1)
@@ -190,7 +190,7 @@ class LossCollector:
         )
 
 
-def _nothing(places: EpochPlaces) -> Float64Array:
+def _nothing(places: EpochSlots) -> Float64Array:
     return np.zeros(len(RULES) * (3 * places.count + 4))
 
 
@@ -200,8 +200,8 @@ def _runs(schedule: Schedule, first_step: int, last_step: int) -> list[tuple[int
     A step that draws what was left over is a run of its own: where the data is read anew, a later one draws that too.
     """
     found = []
-    for piece, first, last in schedule.trained(first_step, last_step):
-        if piece.carries and first == piece.first_step:
+    for segment, first, last in schedule.trained(first_step, last_step):
+        if segment.carries and first == segment.first_step:
             found.append((first, first))
             first += 1
         if first <= last:

@@ -1,6 +1,6 @@
 import pytest
 
-from paddle_epoch_guard.ledger import Crossing, Cut, CutWatch, EpochKey, LossWindow
+from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, ChangePointBuffer, EpochKey, LossWindow
 
 
 def window(first_step, last_step, loss):
@@ -8,7 +8,7 @@ def window(first_step, last_step, loss):
 
 
 def watch(step, history, *, mixed=False, evaluations=(), **options):
-    one = CutWatch(Cut.at(Crossing(step, 1, mixed=mixed), "boundary_1_to_2"), **options)
+    one = ChangePointBuffer(ChangePoint.at(BoundaryStep(step, 1, mixed=mixed), "boundary_1_to_2"), **options)
     one.begin(history, evaluations)
     return one
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from paddle_epoch_guard.inject.flags import Flags, arguments_of
+from paddle_epoch_guard.autoinject.flags import Flags, arguments_of
 
 
 class Injection:
@@ -45,7 +45,7 @@ class Injection:
 
     def __reduce__(self) -> Any:
         # Unpickled in a process that multiprocessing has spawned, before it unpickles its work.
-        from paddle_epoch_guard.inject.hooks import install
+        from paddle_epoch_guard.autoinject.hooks import install
 
         self.passed_on = True
         return install, (self.command_line, self._config)

@@ -102,7 +102,7 @@ class JumpTold:
 
 
 @dataclass(frozen=True)
-class CutTold:
+class ChangeSummary:
     """A place where the order of the data changes, and what was said of it."""
 
     name: str
@@ -138,7 +138,7 @@ class CutTold:
 
 
 @dataclass(frozen=True, eq=False)
-class EpochTold:
+class EpochSummary:
     """One epoch of one dataset."""
 
     dataset: str
@@ -185,7 +185,7 @@ def is_verdict(sentence: str) -> bool:
     return _VERDICT.match(sentence) is not None
 
 
-def judged(cut: CutTold, sentence: str) -> CutTold:
+def judged(cut: ChangeSummary, sentence: str) -> ChangeSummary:
     """A cut with the verdict that a sentence gives, and its numbers: the reverse of ``Words.verdict_sentence``."""
     match = _VERDICT.match(sentence)
     if match is None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.index import PassesIndex, PassRule, SampleIndex
-from paddle_epoch_guard.ledger import Crossing, EpochSource, IndexEpochs, closing_steps, crossings_of
-from paddle_epoch_guard.order import Piece, Reorder, Schedule, passes_ahead
+from paddle_epoch_guard.index import EpochSampledIndex, EpochSampling, SampleIndex
+from paddle_epoch_guard.ledger import BoundaryStep, EpochSource, IndexEpochs, boundary_steps_of, closing_steps
+from paddle_epoch_guard.order import Reorder, Schedule, Segment, passes_ahead
 from paddle_epoch_guard.report import Words
 from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, Decision, Finding, Sidecar
 
@@ -17,12 +17,12 @@ class Agreed:
 
     schedule: Schedule | None = None
     """None where the trainer's epochs are followed: they are the same on all ranks, data or no data."""
-    crossings: tuple[Crossing, ...] = ()
+    crossings: tuple[BoundaryStep, ...] = ()
     closing: tuple[int, ...] = ()
     reorders: tuple[Reorder, ...] = ()
     datasets: tuple[DatasetRecord, ...] = ()
     blend: BlendRecord | None = None
-    passes: PassRule | None = None
+    passes: EpochSampling | None = None
     repaired: bool = False
     knows_ranks: bool = True
 
@@ -38,10 +38,10 @@ class RunPlan:
     words: Words
     schedule: Schedule | None
     """None where positions are not known, and the trainer's epochs are followed."""
-    piece: Piece | None
+    segment: Segment | None
     """The steps of this part of the run."""
     decision: Decision
-    crossings: tuple[Crossing, ...]
+    crossings: tuple[BoundaryStep, ...]
     """The boundaries that lie ahead."""
     closing: frozenset[int]
     """Steps at whose end the log window is closed."""
@@ -102,17 +102,17 @@ class RunPlan:
         )
 
     @property
-    def dissolved(self) -> list[Crossing]:
+    def dissolved(self) -> list[BoundaryStep]:
         """The boundaries of the host's own order that a reorder has dissolved."""
         assert isinstance(self.source, IndexEpochs)
-        kept = {(one.dataset, one.from_epoch) for one in crossings_of(self.source)}
-        own = crossings_of(IndexEpochs(self.source.index, self.source.schedule))
+        kept = {(one.dataset, one.from_epoch) for one in boundary_steps_of(self.source)}
+        own = boundary_steps_of(IndexEpochs(self.source.index, self.source.schedule))
         return [one for one in own if (one.dataset, one.from_epoch) not in kept]
 
     @property
     def traced_index(self) -> SampleIndex | None:
         """The index, with as many passes as the data that the weights have seen before was read in."""
-        if self.earlier is None or not isinstance(self.index, PassesIndex):
+        if self.earlier is None or not isinstance(self.index, EpochSampledIndex):
             return self.index
         passes = -(-self.earlier.position // self.index.rule.length)
         return replace(self.index, passes=max(passes, self.index.passes))
@@ -131,23 +131,23 @@ class RunPlan:
         """
         assert isinstance(self.source, IndexEpochs)
         assert self.schedule is not None
-        assert self.piece is not None
-        begun = replace(self.piece, first_step=after_step + 1, start=0, carries=carried)
-        pieces: tuple[Piece, ...] = (begun,)
+        assert self.segment is not None
+        begun = replace(self.segment, first_step=after_step + 1, start=0, carries=carried)
+        segments: tuple[Segment, ...] = (begun,)
         index = self.source.index
-        if isinstance(index, PassesIndex):
+        if isinstance(index, EpochSampledIndex):
             length = index.rule.length
             begun = replace(begun, start=epoch * length, stop=(epoch + 1) * length)
-            if begun in self.schedule.pieces:
+            if begun in self.schedule.segments:
                 return self
-            pieces = passes_ahead(begun, length, self.loader.trainer_epochs, max_steps)
-            if pieces[-1].stop > len(index):
-                index = replace(index, passes=pieces[-1].stop // length)
+            segments = passes_ahead(begun, length, self.loader.trainer_epochs, max_steps)
+            if segments[-1].stop > len(index):
+                index = replace(index, passes=segments[-1].stop // length)
         schedule = self.schedule
-        for piece in pieces:
-            schedule = schedule.then(piece)
+        for segment in segments:
+            schedule = schedule.then(segment)
         self.source.schedule, self.source.index = schedule, index
-        crossings = crossings_of(self.source, after_step)
+        crossings = boundary_steps_of(self.source, after_step)
         return replace(
             self,
             index=index,
@@ -158,8 +158,8 @@ class RunPlan:
 
     def install(self, dataloader: Any) -> None:
         """Lets dataset and sampler draw as planned. Before the loader forks its workers."""
-        if self.piece is None or self.index is None:
+        if self.segment is None or self.index is None:
             return
         host.install_order(self.loader.dataset, self.index, self.decision.reorders)
-        if (self.piece.start, self.piece.stop) != (self.loader.start, self.loader.stop):
-            host.start_sampler(dataloader, self.piece.start, self.piece.stop)
+        if (self.segment.start, self.segment.stop) != (self.loader.start, self.loader.stop):
+            host.start_sampler(dataloader, self.segment.start, self.segment.stop)

@@ -3,8 +3,8 @@ import pytest
 
 from corpora import LENGTH, ONE_EPOCH, SEPARATED, SIZES, build_train, index_of, write_corpus
 from paddle_epoch_guard.errors import IndexMismatchError
-from paddle_epoch_guard.index import ChainIndex, GPTIndex
-from paddle_epoch_guard.index.chain import ChainedShuffle, chained_arrays
+from paddle_epoch_guard.index import ConcatenatedIndex, GPTIndex
+from paddle_epoch_guard.index.concatenated import ChainedShuffle, concatenated_arrays
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +18,14 @@ def parts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chain(parts):
-    return ChainIndex(tuple(index_of(part) for part in parts))
+    return ConcatenatedIndex(tuple(index_of(part) for part in parts))
 
 
 def test_a_dataset_with_the_chained_arrays_draws_the_parts_one_after_the_other(parts, chain):
     expected = [part[p]["text"].tolist() for part in parts for p in range(len(part))]
     live = parts[0]
     own = {name: getattr(live, name) for name in ("doc_idx", "sample_idx", "shuffle_idx")}
-    arrays = chained_arrays(chain)
+    arrays = concatenated_arrays(chain)
     try:
         for name, array in arrays.items():
             setattr(live, name, array)
@@ -62,7 +62,7 @@ def test_positions_outside_are_refused(chain, position):
 
 
 def test_rows_outside_are_refused_as_an_array_would(chain):
-    rows = chained_arrays(chain)["doc_idx"]
+    rows = concatenated_arrays(chain)["doc_idx"]
     with pytest.raises(IndexError):
         rows[len(rows)]
     assert ChainedShuffle(chain).shape == (len(chain),)
@@ -71,4 +71,4 @@ def test_rows_outside_are_refused_as_an_array_would(chain):
 def test_a_chain_needs_arrays(parts):
     index = index_of(parts[0])
     with pytest.raises(IndexMismatchError, match="built from their arrays"):
-        ChainIndex((GPTIndex(index.description, index.layout, index.shuffle_idx),))
+        ConcatenatedIndex((GPTIndex(index.description, index.layout, index.shuffle_idx),))

@@ -16,7 +16,7 @@ from paddle_epoch_guard.index.folder import (
     describe,
     scan,
 )
-from paddle_epoch_guard.index.opened import CorpusNotFoundError, corpus_of, open_index, part_files
+from paddle_epoch_guard.index.from_files import CorpusNotFoundError, corpus_of, open_index, part_files
 from paddle_epoch_guard.order.materialise import host_order
 
 _MOVE = "Move its files aside (--move-aside); the host builds the index anew, the same one from the same corpus"
@@ -39,7 +39,7 @@ _INCOMPLETE = {
 
 
 @dataclass(frozen=True)
-class Ill:
+class Problem:
     """Something that is broken."""
 
     kind: str
@@ -49,23 +49,23 @@ class Ill:
     what: str
     effect: str
     """What it does to a run."""
-    mend: str
+    fix: str
     files: tuple[Path, ...]
     """Those to set apart; none where the fault lies elsewhere."""
 
 
 @dataclass(frozen=True)
-class Examined:
+class Diagnosis:
     """What was found in a cache."""
 
     sound: tuple[IndexFiles, ...]
     """Indices that were checked, and of which nothing is broken."""
-    ills: tuple[Ill, ...]
+    ills: tuple[Problem, ...]
     unchecked: tuple[str, ...]
     """Sentences on what could not be checked."""
 
 
-def examine(cache: Path, prefixes: Sequence[str] = ()) -> Examined:
+def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
     """Checks everything in a cache.
 
     Args:
@@ -82,7 +82,7 @@ def examine(cache: Path, prefixes: Sequence[str] = ()) -> Examined:
             f"{cache}: no index of PaddleNLP, PaddleFormers or megatron-core (found {', '.join(held.others[:3])}). "
             "Name the host's index cache"
         )
-    ills: list[Ill] = []
+    ills: list[Problem] = []
     unchecked: list[str] = []
     sound: list[IndexFiles] = []
     places = _Places(prefixes)
@@ -97,7 +97,7 @@ def examine(cache: Path, prefixes: Sequence[str] = ()) -> Examined:
     for stem in held.guard_blends:
         ills += _examine_guard_blend(cache, stem)
     ills += [_leftover(path) for path in held.temporary]
-    return Examined(tuple(sound), tuple(ills), tuple(unchecked))
+    return Diagnosis(tuple(sound), tuple(ills), tuple(unchecked))
 
 
 class _Places:
@@ -123,7 +123,7 @@ class _Places:
 
 def _examine_index(
     files: IndexFiles, places: _Places, sound: Sequence[IndexFiles], unchecked: list[str]
-) -> Iterator[Ill]:
+) -> Iterator[Problem]:
     """What is broken in one index. What could not be checked is added to ``unchecked``."""
     if files.missing:
         yield _incomplete(files)
@@ -136,7 +136,7 @@ def _examine_index(
         described = describe(files)
     except IndexFileError as wrong:
         effect = "a run does not read it; but what the arrays were built from is not known, and cannot be checked"
-        yield Ill("description", files.stem, str(wrong), effect, _mend(files), files.present)
+        yield Problem("description", files.stem, str(wrong), effect, _fix_for(files), files.present)
         return
     prefixes = []
     for one in described.datasets:
@@ -154,10 +154,10 @@ def _examine_index(
     try:
         open_index(files, prefixes, host_order)
     except CorpusError as wrong:
-        mend = "Restore the corpus; the index itself may be sound"
-        yield Ill("corpus", files.stem, str(wrong), "a run stops when it opens the corpus", mend, ())
+        fix = "Restore the corpus; the index itself may be sound"
+        yield Problem("corpus", files.stem, str(wrong), "a run stops when it opens the corpus", fix, ())
     except EpochGuardError as wrong:
-        yield Ill("mismatch", files.stem, str(wrong), _SILENT, _mend(files), files.present)
+        yield Problem("mismatch", files.stem, str(wrong), _SILENT, _fix_for(files), files.present)
 
 
 def _not_sound(part: IndexFiles, prefix: str, sound: Sequence[IndexFiles]) -> str | None:
@@ -173,11 +173,11 @@ def _not_sound(part: IndexFiles, prefix: str, sound: Sequence[IndexFiles]) -> st
     return None
 
 
-def _mend(files: IndexFiles) -> str:
+def _fix_for(files: IndexFiles) -> str:
     return _REBUILD if os.path.lexists(files.note) else _MOVE
 
 
-def _incomplete(files: IndexFiles) -> Ill:
+def _incomplete(files: IndexFiles) -> Problem:
     missing = ", ".join(path.name for path in files.missing)
     effect = _INCOMPLETE[files.kind]
     if not os.path.lexists(files.description):
@@ -187,22 +187,22 @@ def _incomplete(files: IndexFiles) -> Ill:
             effect = "PaddleNLP and PaddleFormers open it all the same; nothing says what it was built from"
     elif files.kind is PADDLE:
         effect += "; PaddleFormers takes the description for an index that is whole, and waits for ever"
-    return Ill("incomplete", files.stem, f"without {missing}", effect, _mend(files), files.present)
+    return Problem("incomplete", files.stem, f"without {missing}", effect, _fix_for(files), files.present)
 
 
-def _unreadable(files: IndexFiles) -> Ill | None:
+def _unreadable(files: IndexFiles) -> Problem | None:
     for which, path in files.arrays.items():
         try:
             array = load_array(path)
         except IndexFileError as wrong:
-            waited_for = files.kind.format == "paddlenlp" and which in ("shuffle_idx", "dataset_index")
-            effect = _WAITS if waited_for else _STOPS
+            poll_until = files.kind.format == "paddlenlp" and which in ("shuffle_idx", "dataset_index")
+            effect = _WAITS if poll_until else _STOPS
             if _is_pickle(path):
                 effect = "a run unpickles it, and so runs whatever code it holds"
-            return Ill("unreadable", files.stem, str(wrong), effect, _mend(files), files.present)
+            return Problem("unreadable", files.stem, str(wrong), effect, _fix_for(files), files.present)
         if array.dtype.kind not in "iu":
             what = f"{path}: dtype {array.dtype}; expected integers"
-            return Ill("unreadable", files.stem, what, _SILENT, _mend(files), files.present)
+            return Problem("unreadable", files.stem, what, _SILENT, _fix_for(files), files.present)
     return None
 
 
@@ -218,27 +218,29 @@ def _is_pickle(path: Path) -> bool:
     return head.startswith(b"\x80") or (head.startswith(b"\x93NUMPY") and b"'|O'" in head)
 
 
-def _examine_guard_blend(cache: Path, stem: str) -> list[Ill]:
+def _examine_guard_blend(cache: Path, stem: str) -> list[Problem]:
     """A blend that the guard has built for a longer run: two files of one length."""
     files = [cache / f"{stem}_index.npy", cache / f"{stem}_sample_index.npy"]
     present = tuple(path for path in files if os.path.lexists(path))
-    mend = "Move it aside (--move-aside); the guard builds it anew when the run resumes"
+    fix = "Move it aside (--move-aside); the guard builds it anew when the run resumes"
     if len(present) < len(files):
         missing = next(path.name for path in files if path not in present)
         effect = "the guard builds it anew when the run resumes"
-        return [Ill("incomplete", stem, f"without {missing}", effect, mend, present)]
+        return [Problem("incomplete", stem, f"without {missing}", effect, fix, present)]
     effect = "the guard refuses to resume the run"
     try:
         which, inner = (load_array(path) for path in files)
     except IndexFileError as wrong:
-        return [Ill("unreadable", stem, str(wrong), effect, mend, present)]
+        return [Problem("unreadable", stem, str(wrong), effect, fix, present)]
     if which.shape != inner.shape or which.ndim != 1 or which.dtype.kind not in "iu" or inner.dtype.kind not in "iu":
         what = f"arrays of shapes {which.shape} and {inner.shape}, dtypes {which.dtype} and {inner.dtype}"
-        return [Ill("mismatch", stem, f"{what}; expected two lists of integers of one length", effect, mend, present)]
+        return [
+            Problem("mismatch", stem, f"{what}; expected two lists of integers of one length", effect, fix, present)
+        ]
     return []
 
 
-def _leftover(path: Path) -> Ill:
+def _leftover(path: Path) -> Problem:
     what = f"{path.stat().st_size:,} bytes of a file that was being written when its process ended"
-    mend = "Delete it, or move it aside (--move-aside), unless it is being written now"
-    return Ill("leftover", path.name, what, "none: no run reads it", mend, (path,))
+    fix = "Delete it, or move it aside (--move-aside), unless it is being written now"
+    return Problem("leftover", path.name, what, "none: no run reads it", fix, (path,))
