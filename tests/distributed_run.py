@@ -54,7 +54,7 @@ def followed(guard, rank, first_step, last_step):
         return None
     drawn = [plan.schedule.positions(step, rank) for step in range(first_step, last_step + 1)]
     if isinstance(plan.index, EpochSampledIndex):
-        drawn = [plan.index.rule.place_of(positions) for positions in drawn]
+        drawn = [plan.index.order.at(positions) for positions in drawn]
     return [positions.tolist() for positions in drawn]
 
 

@@ -23,7 +23,7 @@ def followed(guard, dataset, first_step, last_step):
     for step in range(first_step, last_step + 1):
         positions = plan.schedule.positions(step, 0)
         if isinstance(plan.index, EpochSampledIndex):
-            positions = plan.index.rule.place_of(positions)
+            positions = plan.index.order.at(positions)
         tokens += [first_token(dataset, p) for p in positions]
     return tokens
 

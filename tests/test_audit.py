@@ -50,9 +50,9 @@ def test_nothing_differs():
         ({"datasets": (replace(RECORD, name="valid"),)}, "dataset name", "refuse"),
         ({"datasets": (replace(RECORD, tokens_per_epoch=810),)}, "tokens of the corpus", "refuse"),
         ({"datasets": (replace(RECORD, corpus_digest="c1"),)}, "document sizes", "refuse"),
-        ({"datasets": (replace(RECORD, parts=(IndexRecord(128, 2, "d0"),)),)}, "seed", "refuse"),
-        ({"datasets": (replace(RECORD, parts=(IndexRecord(128, 1, "d1"),)),)}, "order of the index", "refuse"),
-        ({"datasets": (replace(RECORD, parts=(IndexRecord(160, 1, "d1"),)),)}, "samples asked for", "repair"),
+        ({"datasets": (replace(RECORD, indices=(IndexRecord(128, 2, "d0"),)),)}, "seed", "refuse"),
+        ({"datasets": (replace(RECORD, indices=(IndexRecord(128, 1, "d1"),)),)}, "order of the index", "refuse"),
+        ({"datasets": (replace(RECORD, indices=(IndexRecord(160, 1, "d1"),)),)}, "samples asked for", "repair"),
     ],
 )
 def test_each_difference_has_its_action(changes, what, action):
@@ -91,11 +91,11 @@ def test_positions_needed_are_those_drawn_and_the_steps_that_are_left():
 
 
 def test_parts_are_kept_drawn_to_their_end_and_followed_by_whole_epochs():
-    assert extend_indices(RECORD, 202) == RECORD.parts
+    assert extend_indices(RECORD, 202) == RECORD.indices
     once = extend_indices(RECORD, 203)
-    assert once[0] == RECORD.parts[0]
+    assert once[0] == RECORD.indices[0]
     assert [part.samples_requested for part in once] == [128, 101]
-    twice = extend_indices(replace(RECORD, parts=once), 500)
+    twice = extend_indices(replace(RECORD, indices=once), 500)
     assert twice[:2] == once
     assert [part.samples_requested for part in twice[2:]] == [101, 101]
     assert len({part.seed for part in twice}) == 4

@@ -125,7 +125,7 @@ def test_what_auto_trainer_divides_among_ranks_is_a_step_for_each_batch(shuffle,
         sampler = paddle.io.DistributedBatchSampler(range(samples), each // acc_steps, ranks, rank, shuffle)
         sampler._acc_steps = acc_steps
         batches.append(list(sampler))
-    rule = host.loader.EpochSampling.of(samples, ranks, shuffle)
+    rule = EpochSampling.padded(samples, ranks, shuffle)
     for step, by_rank in enumerate(zip(*batches, strict=True)):
         drawn_at = range(step * each * ranks, min((step + 1) * each * ranks, rule.length))
-        assert sorted(sum(by_rank, [])) == sorted(rule.place_of(list(drawn_at)).tolist())
+        assert sorted(sum(by_rank, [])) == sorted(SamplerOrder(rule).at(list(drawn_at)).tolist())

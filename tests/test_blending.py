@@ -49,7 +49,7 @@ class Blend:
         found = []
         for prefix, record in zip(self.prefixes, sidecar["datasets"], strict=True):
             tokens = []
-            for part in record["parts"]:
+            for part in record["indices"]:
                 dataset = build_train([prefix], part["samples_requested"], SEQ_LENGTH, seed=part["seed"])
                 tokens += [int(dataset[p]["text"][0]) for p in range(len(dataset))]
             found.append(tokens)

@@ -67,7 +67,7 @@ def test_a_finished_run_is_told(resumed, tmp_path):
     assert (settings["order"], settings["step"], settings["position"]) == ("unified", 300, 300 * BATCH)
     assert settings["reorders"] == [{"start": 400, "stop": 1600, "mix": "ramp", "key": [7, 1, 0], "boundary": 800}]
     assert [segment["first_step"] for segment in settings["schedule"]["segments"]] == [1, 101]
-    assert settings["datasets"][0]["parts"][0]["seed"] == 7
+    assert settings["datasets"][0]["indices"][0]["seed"] == 7
     assert found["faults"] == []
     assert sorted(found["figures"]) == sorted(str(path) for path in (tmp_path / "a" / "figures").iterdir())
     assert {path.rpartition(".")[2] for path in found["figures"]} == {"png", "svg"}

@@ -86,7 +86,7 @@ def chain_order(folder, prefix, step):
     """The first token of each position of the run that a checkpoint belongs to, from indices of the host alone."""
     sidecar = json.loads((folder / "run" / f"checkpoint-{step}" / "epoch_guard.json").read_text())
     base = []
-    for part in sidecar["datasets"][0]["parts"]:
+    for part in sidecar["datasets"][0]["indices"]:
         index = build_train([prefix], part["samples_requested"], 8, seed=part["seed"], cache=folder / "cache")
         base += [int(index[p]["text"][0]) for p in range(len(index))]
     reorders = [Reorder(**{**one, "key": tuple(one["key"])}) for one in sidecar["reorders"]]

@@ -9,7 +9,7 @@ from corpora import JOINT, LENGTH, SEPARATED, SIZES, build_train, index_of, writ
 from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index import Boundary, EpochSampledIndex, EpochSampling, epoch_sampling
 from paddle_epoch_guard.ledger import trace
-from paddle_epoch_guard.order import PositionMap, Schedule, Segment, passes_ahead
+from paddle_epoch_guard.order import PositionMap, Schedule, Segment, sampler_epochs_ahead
 
 
 @settings(deadline=None)
@@ -35,9 +35,9 @@ def test_every_rank_draws_what_the_real_sampler_gives_it(
     if len(by_rank[0][0]) < accumulation:
         return  # the trainer lowers it
     rule = EpochSampling.of(samples, ranks, shuffled)
-    first = Segment(1, 0, batch, accumulation, ranks, stop=rule.length, keeps_tail=not drop_last, is_pass=True)
+    first = Segment(1, 0, batch, accumulation, ranks, stop=rule.length, drop_last=drop_last, is_sampler_epoch=True)
     schedule = Schedule((first,))
-    for segment in passes_ahead(first, rule.length, passes, max_steps=10**9):
+    for segment in sampler_epochs_ahead(first, rule.length, passes, max_steps=10**9):
         schedule = schedule.then(segment)
     steps = len(by_rank[0][0]) // accumulation
     assert [segment.first_step for segment in schedule.segments] == [1 + number * steps for number in range(passes)]
@@ -87,10 +87,10 @@ def test_every_rank_draws_what_a_sampler_that_deals_gives_it(data):
         orders = [list(range(rule.length))] * 2
     by_rank = [dealt(order, micro_batch, ranks, at, drop_last) for order, at in zip(orders, (start, 0), strict=True)]
     first = Segment(
-        1, start, micro_batch, accumulation, ranks, rule.length, keeps_tail=not drop_last, is_pass=True, deals=True
+        1, start, micro_batch, accumulation, ranks, rule.length, drop_last=drop_last, is_sampler_epoch=True, strided=True
     )
     schedule = Schedule((first,))
-    for segment in passes_ahead(first, rule.length, 2, max_steps=10**9):
+    for segment in sampler_epochs_ahead(first, rule.length, 2, max_steps=10**9):
         schedule = schedule.then(segment)
     last = sum(segment.steps for segment in schedule.segments)
     for rank in range(ranks):

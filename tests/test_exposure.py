@@ -37,7 +37,7 @@ def read(schedule, last_step):
             drawn = []
             for _ in range(segment.accumulation):
                 upto = position + segment.micro_batch * segment.world_size
-                if upto > segment.stop and not (segment.keeps_tail and position < segment.stop):
+                if upto > segment.stop and not (not segment.drop_last and position < segment.stop):
                     break
                 drawn += range(position, min(upto, segment.stop))
                 position = upto
@@ -241,7 +241,7 @@ def runs(draw):
     for _ in range(draw(st.integers(1, 3))):
         parts = draw(st.tuples(*[st.integers(1, 3)] * 3))
         start = draw(ends)
-        segments.append(Segment(step, start, *parts, stop=max(draw(ends), start), keeps_tail=draw(st.booleans())))
+        segments.append(Segment(step, start, *parts, stop=max(draw(ends), start), drop_last=draw(st.booleans())))
         step += draw(st.integers(1, max(segments[-1].steps, 1) + 2))
     skipped = draw(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5)), max_size=2))
     schedule = Schedule(tuple(segments), tuple((first, first + more) for first, more in skipped))

@@ -61,7 +61,7 @@ def reorders_of(sidecar):
 def chain_tokens(prefix, sidecar):
     """The first token of every position of the chain that a sidecar names, from indices built by the host alone."""
     tokens = []
-    for part in sidecar["datasets"][0]["parts"]:
+    for part in sidecar["datasets"][0]["indices"]:
         tokens += tokens_of(build_train([prefix], part["samples_requested"], SEQ_LENGTH, seed=part["seed"]))
     return tokens
 
@@ -96,7 +96,7 @@ def test_what_can_be_repaired_goes_on_in_the_order_that_was_planned(tmp_path, pr
     assert len(together) == needed
     assert together == [base[p] for p in order[:needed]]
     # The plan is the beginning; nothing of it is lost or doubled, in whatever order.
-    assert last["datasets"][0]["parts"][0] == first["datasets"][0]["parts"][0]
+    assert last["datasets"][0]["indices"][0] == first["datasets"][0]["indices"][0]
     kept = min(needed, STEPS * BATCH)
     if mode == "track" or needed <= STEPS * BATCH:
         old = tokens_of(dataset_for(prefix, STEPS, BATCH))
@@ -109,7 +109,7 @@ def test_what_can_be_repaired_goes_on_in_the_order_that_was_planned(tmp_path, pr
 def test_appended_data_epochs_are_each_drawn_whole_in_a_fresh_order(tmp_path, prefix):
     run(tmp_path, prefix)
     run(tmp_path, prefix, resume=10, steps=110)
-    parts = recorded(tmp_path, 110)["datasets"][0]["parts"]
+    parts = recorded(tmp_path, 110)["datasets"][0]["indices"]
     assert [part["samples_requested"] for part in parts] == [128, 101, 101, 101]
     assert len({part["seed"] for part in parts}) == 4
     tokens = chain_tokens(prefix, {"datasets": [{"parts": parts}]})
@@ -447,7 +447,7 @@ def test_a_blend_is_extended_dataset_by_dataset(tmp_path):
     position = Counter()
     for at in range(400):
         position[int(mixed.dataset_index[at])] += 1
-    parts = [record["parts"] for record in recorded(tmp_path, 100)["datasets"]]
+    parts = [record["indices"] for record in recorded(tmp_path, 100)["datasets"]]
     chains = [
         sum(
             (tokens_of(build_train([prefix], one["samples_requested"], SEQ_LENGTH, seed=one["seed"])) for one in part),

@@ -39,7 +39,7 @@ def test_every_step_and_rank_draws_what_the_real_sampler_gives(
         steps_of_the_real_sampler(length, batch, accumulation, ranks, rank, start, drop_last) for rank in range(ranks)
     ]
     stop = expected[0][1]
-    schedule = Schedule((Segment(first_step, start, batch, accumulation, ranks, stop, keeps_tail=not drop_last),))
+    schedule = Schedule((Segment(first_step, start, batch, accumulation, ranks, stop, drop_last=drop_last),))
     steps = len(expected[0][0])
     assert schedule.segments[0].steps == steps
     for at in range(steps):
@@ -57,7 +57,7 @@ def test_draws_of_several_steps_are_one_range():
 
 
 def test_the_tail_is_drawn_by_every_rank():
-    schedule = Schedule((segment(accumulation=1, stop=10, keeps_tail=True),))
+    schedule = Schedule((segment(accumulation=1, stop=10, drop_last=False),))
     assert schedule.draws(3, 3) == [Draw(8, 10, times=2)]
     assert schedule.samples(1, 3) == 12
 

@@ -16,16 +16,11 @@ from paddle_epoch_guard.host.dataset import (
     read_dataset,
     restore_dataset,
 )
-from paddle_epoch_guard.host.loader import (
-    Loader,
-    describe_loader,
-    rewind_sampler,
-    segments_ahead,
-    skipped_steps,
-    start_sampler,
-)
+from paddle_epoch_guard.host.loader import Loader, describe_loader, skipped_steps
 from paddle_epoch_guard.host.losses import TokenLosses
+from paddle_epoch_guard.host.protocols import Dataloader, TrainerControl, TrainerState, TrainingArguments
 from paddle_epoch_guard.host.ranks import all_gather_ints, all_reduce_sum, broadcast_from, process
+from paddle_epoch_guard.host.samplers import rewind_sampler, start_sampler
 from paddle_epoch_guard.host.state import (
     Stamp,
     checkpoint_folder,
@@ -41,10 +36,14 @@ TrainerCallback = library.import_host("trainer").TrainerCallback
 logger = library.import_host("utils.log").logger
 
 __all__ = [
+    "Dataloader",
     "Loader",
     "Stamp",
     "TokenLosses",
     "TrainerCallback",
+    "TrainerControl",
+    "TrainerState",
+    "TrainingArguments",
     "all_gather_ints",
     "all_reduce_sum",
     "broadcast_from",
@@ -65,7 +64,6 @@ __all__ = [
     "read_stamp",
     "restore_dataset",
     "rewind_sampler",
-    "segments_ahead",
     "skipped_steps",
     "stamp_step",
     "start_sampler",

@@ -4,7 +4,7 @@ from paddle_epoch_guard.index.blend import BlendIndex
 from paddle_epoch_guard.index.cache import read_cache
 from paddle_epoch_guard.index.concatenated import ConcatenatedIndex
 from paddle_epoch_guard.index.description import Description
-from paddle_epoch_guard.index.epoch_sampling import EpochSampledIndex, EpochSampling
+from paddle_epoch_guard.index.epoch_sampling import EpochSampledIndex, EpochSampling, SamplerOrder
 from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.layout import IndexLayout
 
@@ -18,5 +18,6 @@ __all__ = [
     "GPTIndex",
     "IndexLayout",
     "SampleIndex",
+    "SamplerOrder",
     "read_cache",
 ]

@@ -24,12 +24,12 @@ from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.order import PositionMap
+from paddle_epoch_guard.order.seeds import TRACE
 
 Int64Array = npt.NDArray[np.int64]
 IntArray = npt.NDArray[np.integer[Any]]
 
 TRACED_TOKENS = 20_000
-_PURPOSE = 3  # of the seed, as 1 and 2 in resume: (seed, purpose, ordinal)
 _EVENLY = 0.1  # of the traced tokens, so that a dataset of which the run draws little is not left out
 _NEAR_BITS = 20
 _BLOCK = 1 << 16  # entries; what is computed from a block stays in the cache of a core
@@ -85,7 +85,7 @@ def trace(
     reader = _Reader(datasets, index, progress)
     found = []
     for at, (dataset, size, count) in enumerate(zip(datasets, sizes, traced, strict=True)):
-        token, place = _drawn_at(reader, dataset, _picked(count, size, (seed, _PURPOSE, at)))
+        token, place = _drawn_at(reader, dataset, _picked(count, size, (seed, TRACE, at)))
         found.append((token + sum(traced[:at]), place + sum(len(one) for one in datasets[:at])))
     token, place = (np.concatenate(each) for each in zip(*found, strict=True))
     if isinstance(index, BlendIndex):

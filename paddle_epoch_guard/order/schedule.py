@@ -3,9 +3,9 @@
 Microbatch ``m``, counted from where the sampler starts, gives rank ``r`` the positions
 ``start + m*b*D + r*b + [0, b)``. What is left over at the end goes, where ``drop_last`` is off, to *every* rank with
 ``paddlenlp.utils.batch_sampler.DistributedBatchSampler`` (3.0.0b4), and is divided among the ranks with the samplers
-of ``paddle.io`` (3.3.1), whose positions are numbered on from one pass to the next: see
-:mod:`paddle_epoch_guard.index.epoch_sampling`. Those of PaddleFormers' base Trainer (1.2.0) do the same, but deal them
-out: rank ``r`` draws ``start + m*b*D + r + D * [0, b)``.
+of ``paddle.io`` (3.3.1), whose positions are numbered on from one sampler epoch to the
+next: see :mod:`paddle_epoch_guard.index.epoch_sampling`. Those of PaddleFormers' base Trainer (1.2.0) do the same, but
+are strided: rank ``r`` draws ``start + m*b*D + r + D * [0, b)``.
 
 Microbatches for which no whole step is left at the end of a trainer epoch are drawn all the same: their gradients go
 into the next step, the first of the next trainer epoch, and so do their positions here (paddlenlp/trainer/trainer.py,
@@ -54,14 +54,14 @@ class Segment:
     """D: data-parallel ranks."""
     stop: int
     """The sampler ends before this position."""
-    keeps_tail: bool = False
-    """Whether an incomplete last microbatch is drawn (``drop_last`` off): by every rank whole."""
-    is_pass: bool = False
-    """Whether this is one pass of a sampler that divides an incomplete last microbatch among the ranks, and after
-    whose last whole step the next pass follows."""
-    deals: bool = False
-    """Whether each rank takes every D-th position of a microbatch, rather than a run of them."""
-    carries: int = 0
+    drop_last: bool = True
+    """Whether an incomplete last microbatch is left out. Otherwise every rank draws all of it."""
+    is_sampler_epoch: bool = False
+    """Whether this is one sampler epoch: an incomplete last microbatch is divided among the ranks, and the next sampler
+    epoch follows the last whole step."""
+    strided: bool = False
+    """Whether each rank takes every D-th position of a microbatch, rather than b consecutive ones."""
+    leftover_microbatches: int = 0
     """Microbatches left over by the segment before, which the first step of this one draws before its own."""
 
     @property
@@ -73,7 +73,7 @@ class Segment:
     def microbatches(self) -> int:
         """Microbatches that the sampler can deliver, those of no whole step among them."""
         full, tail = divmod(max(self.stop - self.start, 0), self.micro_batch * self.world_size)
-        return full + (self.keeps_tail and tail > 0)
+        return full + (tail > 0 and not self.drop_last)
 
     @property
     def steps(self) -> int:
@@ -89,7 +89,7 @@ class Segment:
         """The positions of the microbatches from ``first``, counted from 0, to before ``last``."""
         size = self.micro_batch * self.world_size
         start, stop = self.start + first * size, self.start + last * size
-        if stop <= self.stop or self.is_pass:
+        if stop <= self.stop or self.is_sampler_epoch:
             return [Draw(start, min(stop, self.stop))] if last > first else []
         # Only the very last microbatch of a segment can be the tail.
         tail = (self.stop - self.start) % size
@@ -102,32 +102,33 @@ class Segment:
         start = self.start + microbatch * size
         each = self.micro_batch
         if start + size > self.stop:
-            if not self.is_pass:
+            if not self.is_sampler_epoch:
                 return np.arange(start, self.stop, dtype=np.int64)
             each = (self.stop - start) // self.world_size
-        if self.deals:
+        if self.strided:
             return np.arange(start + rank, start + each * self.world_size, self.world_size, dtype=np.int64)
         return np.arange(start + rank * each, start + (rank + 1) * each, dtype=np.int64)
 
 
-def passes_ahead(first: Segment, length: int, passes: int, max_steps: int) -> tuple[Segment, ...]:
-    """The segments of a run that reads in passes, up to its last step.
+def sampler_epochs_ahead(first: Segment, length: int, last_epoch: int, max_steps: int) -> tuple[Segment, ...]:
+    """A segment for each sampler epoch, up to the last step of the run.
 
     Args:
-        first: what is left of the pass in which it begins.
-        length: positions of a pass.
-        passes: the run ends with this one, counted from 1.
+        first: what is left of the sampler epoch in which the run begins.
+        length: positions of a sampler epoch.
+        last_epoch: the sampler epoch with which the run ends, from 1.
         max_steps: the last step of the run.
     """
-    found = [first]
-    while found[-1].steps and found[-1].stop < passes * length:
-        last = found[-1]
+    segments = [first]
+    while segments[-1].steps and segments[-1].stop < last_epoch * length:
+        last = segments[-1]
         step = last.first_step + last.steps
         if step > max_steps:
             break
         left_over = last.microbatches % last.accumulation
-        found.append(replace(last, first_step=step, start=last.stop, stop=last.stop + length, carries=left_over))
-    return tuple(found)
+        following = replace(last, first_step=step, start=last.stop, stop=last.stop + length)
+        segments.append(replace(following, leftover_microbatches=left_over))
+    return tuple(segments)
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,12 @@ class Schedule:
             raise ScheduleError("a schedule has no segments; expected at least one")
         for segment in self.segments:
             sizes = (segment.micro_batch, segment.accumulation, segment.world_size, segment.first_step)
-            if min(sizes) < 1 or min(segment.start, segment.carries) < 0:
+            if min(sizes) < 1 or min(segment.start, segment.leftover_microbatches) < 0:
                 raise ScheduleError(
                     f"{segment}: expected positive batch, accumulation, world size and step, and a start from 0 on"
                 )
-        if self.segments[0].carries:
-            raise ScheduleError(
-                f"{self.segments[0]}: the first segment carries what was left over, of no segment before"
-            )
+        if self.segments[0].leftover_microbatches:
+            raise ScheduleError(f"{self.segments[0]}: the first segment cannot have microbatches left over before it")
         starts = [segment.first_step for segment in self.segments]
         if starts != sorted(set(starts)):
             raise ScheduleError(f"segments start at steps {starts}; expected ascending steps")
@@ -167,7 +166,7 @@ class Schedule:
         if kept:
             last = kept[-1]
             reached = last.start + (segment.first_step - last.first_step) * last.global_batch
-            if replace(last, first_step=segment.first_step, start=reached, carries=0) == segment:
+            if replace(last, first_step=segment.first_step, start=reached, leftover_microbatches=0) == segment:
                 return replace(self, segments=kept)
         return replace(self, segments=(*kept, segment))
 
@@ -210,10 +209,10 @@ class Schedule:
 
     def carried(self, segment: Segment) -> list[Draw]:
         """The positions of the microbatches that a segment's first step draws from the segment before."""
-        if not segment.carries:
+        if not segment.leftover_microbatches:
             return []
         before, first = self._left_over(segment)
-        return before.reads(first, first + segment.carries)
+        return before.reads(first, first + segment.leftover_microbatches)
 
     def _left_over(self, segment: Segment) -> tuple[Segment, int]:
         """The segment before one, and the first of its microbatches behind its last step."""
@@ -228,7 +227,7 @@ class Schedule:
         own = carried = 0
         for segment, first, last in self.trained(first_step, last_step):
             own += (last - first + 1) * segment.accumulation
-            carried += segment.carries if first == segment.first_step else 0
+            carried += segment.leftover_microbatches if first == segment.first_step else 0
         return 1 + carried / own if own else 1.0
 
     def samples(self, first_step: int, last_step: int) -> int:
@@ -242,7 +241,7 @@ class Schedule:
             ScheduleError: the sampler cannot deliver ``step``.
         """
         segment, last = self._segment_at(step)
-        if segment.is_pass and step == last:
+        if segment.is_sampler_epoch and step == last:
             return segment.stop
         return min(segment.start + (step - segment.first_step + 1) * segment.global_batch, segment.stop)
 
@@ -263,9 +262,9 @@ class Schedule:
         if not 0 <= rank < segment.world_size:
             raise ScheduleError(f"rank {rank}; the schedule has {segment.world_size} ranks")
         shares = []
-        if segment.carries and step == segment.first_step:
+        if segment.leftover_microbatches and step == segment.first_step:
             before, left = self._left_over(segment)
-            shares = [before.share(left + micro, rank) for micro in range(segment.carries)]
+            shares = [before.share(left + micro, rank) for micro in range(segment.leftover_microbatches)]
         first = (step - segment.first_step) * segment.accumulation
         shares += [segment.share(first + micro, rank) for micro in range(segment.accumulation)]
         return np.concatenate(shares)

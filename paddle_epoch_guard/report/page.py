@@ -162,7 +162,7 @@ def settings(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:
             ("from position", _count_text(segment.start)),
             ("global batch", f"{_count_text(segment.global_batch)} samples ({batch})"),
             ("sampler ends at position", _count_text(segment.stop)),
-            ("incomplete last batch", "drawn" if segment.keeps_tail else "left out"),
+            ("incomplete last batch", "left out" if segment.drop_last else "drawn"),
         ]
         found.append((f"Schedule, segment {at}" if len(state.schedule.segments) > 1 else "Schedule", rows))
     for at, dataset in enumerate(state.datasets):
@@ -172,8 +172,8 @@ def settings(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:
             ("tokens per data epoch", _count_text(dataset.tokens_per_epoch)),
             ("document sizes, digest", dataset.corpus_digest),
         ]
-        for number, part in enumerate(dataset.parts, start=1):
-            of = f" {number}" if len(dataset.parts) > 1 else ""
+        for number, part in enumerate(dataset.indices, start=1):
+            of = f" {number}" if len(dataset.indices) > 1 else ""
             rows.append((f"index{of}", f"built for {_count_text(part.samples_requested)} samples, seed {part.seed}"))
             rows.append((f"index{of}, digest", part.order_digest or "not known"))
         name = f": {run.folders[at]}" if at < len(run.folders) and run.folders[at] else ""
@@ -193,12 +193,12 @@ def stages(run: RunData) -> list[tuple[str, str]]:
     if state is None:
         return []
     found = []
-    seeds = [part.seed for dataset in state.datasets for part in dataset.parts[:1]]
+    seeds = [part.seed for dataset in state.datasets for part in dataset.indices[:1]]
     for at, segment in enumerate(state.schedule.segments):
         before = state.schedule.segments[max(at - 1, 0)]
         if (
             at
-            and segment.is_pass
+            and segment.is_sampler_epoch
             and _ranks_text(segment) == _ranks_text(before)
             and _sizes(segment) == _sizes(before)
         ):

@@ -38,6 +38,14 @@ class IndexRecord:
     order_digest: str = ""
     """Of document, sample and shuffle index; see :func:`~paddle_epoch_guard.index.fingerprint.digest_array`."""
 
+    @classmethod
+    def of(cls, index: GPTIndex) -> "IndexRecord":
+        """The record of a verified index, at a cost that does not grow with its size."""
+        assert index.arrays is not None
+        arrays = index.arrays.doc_idx, index.arrays.sample_idx, index.arrays.shuffle_idx
+        digest = "-".join(digest_array(array)[:16] for array in arrays)
+        return cls(index.description.samples_requested, index.description.seed, digest)
+
 
 @dataclass(frozen=True)
 class DatasetRecord:
@@ -49,14 +57,14 @@ class DatasetRecord:
     tokens_per_epoch: int
     corpus_digest: str
     """Of the document sizes."""
-    parts: tuple[IndexRecord, ...]
+    indices: tuple[IndexRecord, ...]
     """Drawn one after the other."""
 
     @classmethod
     def of(cls, index: GPTIndex | ConcatenatedIndex) -> "DatasetRecord":
         """The fingerprint of a verified index, at a cost that does not grow with its size."""
-        parts = index.parts if isinstance(index, ConcatenatedIndex) else (index,)
-        first = parts[0]
+        indices = index.parts if isinstance(index, ConcatenatedIndex) else (index,)
+        first = indices[0]
         assert first.arrays is not None
         return cls(
             name=first.description.name,
@@ -64,15 +72,8 @@ class DatasetRecord:
             split=first.description.split,
             tokens_per_epoch=first.layout.tokens_per_epoch,
             corpus_digest=digest_array(first.arrays.sizes),
-            parts=tuple(_part_record(part) for part in parts),
+            indices=tuple(IndexRecord.of(index) for index in indices),
         )
-
-
-def _part_record(part: GPTIndex) -> IndexRecord:
-    assert part.arrays is not None
-    arrays = part.arrays.doc_idx, part.arrays.sample_idx, part.arrays.shuffle_idx
-    digest = "-".join(digest_array(array)[:16] for array in arrays)
-    return IndexRecord(part.description.samples_requested, part.description.seed, digest)
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ class Sidecar:
     schedule: Schedule
     datasets: tuple[DatasetRecord, ...]
     blend: BlendRecord | None = None
-    passes: EpochSampling | None = None
-    """How the sampler reads in passes; None where the pretraining sampler does."""
+    epoch_sampling: EpochSampling | None = None
+    """How the sampler lists the index in each sampler epoch; None with the pretraining sampler."""
     epoch_losses: tuple[EpochLoss, ...] = ()
     windows: tuple[Window, ...] = ()
     """The latest, for a boundary whose two sides lie on both sides of an interruption."""
@@ -219,13 +220,29 @@ def _decode(content: bytes) -> Sidecar:
     return msgspec.convert(_upgraded(fields, version), type=Sidecar)
 
 
-def _upgraded(fields: dict[str, Any], version: int) -> dict[str, Any]:
+_RENAMED_IN_3 = {
+    "passes": "epoch_sampling",
+    "pieces": "segments",
+    "parts": "indices",
+    "carries": "leftover_microbatches",
+    "deals": "strided",
+    "is_pass": "is_sampler_epoch",
+}
+"""Fields of versions 1 and 2 -> their present names. A name that is listed here meant one thing in all records."""
+
+
+def _upgraded(fields: Any, version: int) -> Any:
     """The fields of an older version under their present names."""
-    if version < 3:
-        schedule = fields.get("schedule")
-        if isinstance(schedule, dict) and "pieces" in schedule:
-            schedule["segments"] = schedule.pop("pieces")
-    return fields
+    if version >= 3:
+        return fields
+    if isinstance(fields, list):
+        return [_upgraded(value, version) for value in fields]
+    if not isinstance(fields, dict):
+        return fields
+    renamed = {_RENAMED_IN_3.get(name, name): _upgraded(value, version) for name, value in fields.items()}
+    if isinstance(keeps_tail := renamed.pop("keeps_tail", None), bool):
+        renamed["drop_last"] = not keeps_tail
+    return renamed
 
 
 def _check_numbers(found: Any) -> None:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.index import SampleIndex
 from paddle_epoch_guard.order import PositionMap, Reorder
-
-PURPOSE = 1
-"""Keys of unified orders are ``(seed, PURPOSE, ordinal)``, so that no other use of the seed draws the same."""
+from paddle_epoch_guard.order.seeds import UNIFY
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def decide_order(
         stop = len(index)
     mix = options.mix if options.mix != "auto" else ("uniform" if start == 0 else "ramp")
     boundary = ahead[0].position if mix == "ramp" else None
-    begun = Reorder(start, stop, mix, (options.seed, PURPOSE, len(recorded)), boundary)
+    begun = Reorder(start, stop, mix, (options.seed, UNIFY, len(recorded)), boundary)
     return Decision((begun,), begun)
 
 
@@ -113,7 +111,7 @@ def _joined(
     appended = before is not None and before < stop
     if start >= stop or not (seams or appended):
         return None
-    key = (options.seed, PURPOSE, len(recorded))
+    key = (options.seed, UNIFY, len(recorded))
     if options.mix == "uniform" or not seams:
         return Reorder(start, stop, "uniform", key)
     return Reorder(start, stop, "ramp", key, min(seams))

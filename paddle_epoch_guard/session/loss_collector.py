@@ -201,7 +201,7 @@ def _runs(schedule: Schedule, first_step: int, last_step: int) -> list[tuple[int
     """
     found = []
     for segment, first, last in schedule.trained(first_step, last_step):
-        if segment.carries and first == segment.first_step:
+        if segment.leftover_microbatches and first == segment.first_step:
             found.append((first, first))
             first += 1
         if first <= last:

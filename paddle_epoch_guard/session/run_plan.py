@@ -6,7 +6,7 @@ from typing import Any
 from paddle_epoch_guard import host
 from paddle_epoch_guard.index import EpochSampledIndex, EpochSampling, SampleIndex
 from paddle_epoch_guard.ledger import BoundaryStep, EpochSource, IndexEpochs, boundary_steps_of, closing_steps
-from paddle_epoch_guard.order import Reorder, Schedule, Segment, passes_ahead
+from paddle_epoch_guard.order import Reorder, Schedule, Segment, sampler_epochs_ahead
 from paddle_epoch_guard.report import Words
 from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, Decision, Finding, Sidecar
 
@@ -140,7 +140,7 @@ class RunPlan:
             begun = replace(begun, start=epoch * length, stop=(epoch + 1) * length)
             if begun in self.schedule.segments:
                 return self
-            segments = passes_ahead(begun, length, self.loader.trainer_epochs, max_steps)
+            segments = sampler_epochs_ahead(begun, length, self.loader.trainer_epochs, max_steps)
             if segments[-1].stop > len(index):
                 index = replace(index, passes=segments[-1].stop // length)
         schedule = self.schedule

@@ -149,12 +149,12 @@ def test_the_exposure_of_three_trainer_epochs_is_exact(tmp_path, dataset, accumu
     guard = EpochGuardCallback()
     args = arguments(tmp_path, num_train_epochs=3, gradient_accumulation_steps=accumulation)
     run = train(args, dataset, trainer=Trainer, callbacks=[guard])
-    schedule, rule = guard._plan.schedule, guard._plan.index.rule
+    schedule, order = guard._plan.schedule, guard._plan.index.order
     seen = np.zeros(sum(SIZES), dtype=int)
     expected = []
     for step in range(1, run.steps + 1):
         found = []
-        for place in rule.place_of(schedule.positions(step, 0)):
+        for place in order.at(schedule.positions(step, 0)):
             tokens = dataset[int(place)]["text"][:-1].astype(int)
             found += seen[tokens].tolist()
             seen[tokens] += 1
@@ -181,7 +181,7 @@ def test_resumed_anywhere_the_rest_is_as_if_never_interrupted(tmp_path, dataset,
     for step in (4, 12, 20, 24, 32):
         checkpoint = tmp_path / "run" / f"checkpoint-{step}"
         sidecar = json.loads((checkpoint / "epoch_guard.json").read_text())
-        assert sidecar["passes"] == {
+        assert sidecar["epoch_sampling"] == {
             "samples": SAMPLES,
             "length": SAMPLES,
             "shuffled": shuffle,
