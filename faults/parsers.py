@@ -21,10 +21,13 @@ from paddle_epoch_guard.index.folder import PADDLE, IndexFiles, choose, describe
 from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription
 from paddle_epoch_guard.order import PositionMap
 from paddle_epoch_guard.order.materialise import read_note
-from paddle_epoch_guard.report.logfile import read_log_file, sound_length
-from paddle_epoch_guard.report.run_summary import ChangeSummary, judged, shown_arguments
+from paddle_epoch_guard.record.reader import RecordFile
+from paddle_epoch_guard.record.writer import RECORD_NAME
+from paddle_epoch_guard.report.log_folders import parsed_arguments
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar
+from paddle_epoch_guard.resume.legacy_verdicts import change_of, report_of
 from paddle_epoch_guard.resume.sidecar import _HEAD, _digest
+from paddle_epoch_guard.views.logfile import read_log_file, sound_length
 
 Parse = Callable[[bytes], object]
 
@@ -122,10 +125,14 @@ def parsers(samples: Path, work: Path) -> list[Parser]:
         return found
 
     def told(content: bytes) -> object:
-        return judged(ChangeSummary("boundary_1_to_2", 15, "", (1, 2)), content.decode("utf-8", "replace"))
+        return report_of(content.decode("utf-8", "replace"), change_of("boundary_1_to_2", 15))
+
+    def events(content: bytes) -> object:
+        record = RecordFile.open(placed(RECORD_NAME, content))
+        return [*record.lines()], record.faults
 
     def arguments(content: bytes) -> object:
-        return shown_arguments(content.decode("utf-8", "replace"))
+        return parsed_arguments(content.decode("utf-8", "replace"))
 
     shutil.copy(f"{prefix}.bin", work / "text.bin")
     simple: dict[str, Parse] = {
@@ -136,6 +143,7 @@ def parsers(samples: Path, work: Path) -> list[Parser]:
         "note": note,
         "log": log,
         "told": told,
+        "events": events,
         "arguments": arguments,
     }
     record = (samples / "checkpoint" / SIDECAR_NAME).read_bytes()

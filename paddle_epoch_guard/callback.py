@@ -11,12 +11,15 @@ from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
 from paddle_epoch_guard.ledger import BoundaryStep, Exposure, IndexEpochs, Trace, TrainerEpochs, WindowLosses, trace
 from paddle_epoch_guard.progress import progress_bar
-from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, words
-from paddle_epoch_guard.resume import SIDECAR_NAME, table_of, write_sidecar
+from paddle_epoch_guard.record.events import Message, TokensTraced
+from paddle_epoch_guard.record.recorder import Recorder
+from paddle_epoch_guard.resume import SIDECAR_NAME, write_sidecar
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from paddle_epoch_guard.session.run_plan import RunPlan
 from paddle_epoch_guard.session.startup import prepare
-from paddle_epoch_guard.session.tracking import open_recorder, sidecar_of
+from paddle_epoch_guard.session.tracking import open_recorder, sidecar_of, start_messages
+from paddle_epoch_guard.views.messages import sentence_of
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _P = ParamSpec("_P")
 
@@ -81,13 +84,14 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
 
     def _reset(self) -> None:
         self._plan: RunPlan | None = None
-        self._recorder: EpochRecorder | None = None
+        self._recorder: Recorder | None = None
         self._last_logged = 0
         self._batches_in_epoch = 0
         self._first_in_epoch = 0
         self._trainer_epochs = 0
         self._epochs_before = 0
         self._ran_dry = False
+        self._stopped_dry = False
         self._traced: Trace | None = None
         self._switched_off: set[str] = set()
         if self._collector is not None:
@@ -141,19 +145,15 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def _open_log(self, args: Any, state: Any) -> None:
         plan = self._plan
         assert plan is not None
-        self._recorder = recorder = open_recorder(plan, args.logging_dir, state.global_step, args.report_to)
-        for warning in words.warnings(
-            plan.index, plan.schedule, plan.loader.sampler, plan.loader.unknown, state.max_steps
-        ):
+        self._recorder = recorder = open_recorder(plan, args, state, args.report_to)
+        for warning in start_messages(plan, state.max_steps):
             self._warn(warning, state)
-        host.logger.info(f"epoch guard: {words.outlook(plan.index, plan.schedule, plan.crossings)}")
-        if plan.findings:
-            self._tell("\n" + table_of(state.global_step, plan.findings), state)
         for mismatch in plan.mismatches:
-            self._warn(f"the order was changed in mid-run, at the user's word, {mismatch}", state)
+            self._warn(Message("order_changed", {"mismatch": mismatch}), state)
         decision = plan.decision
         if decision.reason:
-            (self._warn if decision.is_warning else self._tell)(decision.reason, state)
+            reason = Message("text", {"text": decision.reason})
+            (self._warn if decision.is_warning else self._tell)(reason, state)
         if decision.begun is not None:
             recorder.begin_reorder(decision.begun, state.global_step + 1, plan.dissolved)
 
@@ -165,7 +165,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if plan.schedule is None:
             return
         if not plan.loader.knows_ranks:
-            self._say_by_share("which rank draws which samples of a step is not known", state)
+            self._say_by_share(Message("share_ranks_unknown"), state)
             return
         source = plan.source if isinstance(plan.source, IndexEpochs) else None
         self._collector = LossCollector(model, source, args.dataset_rank, args.dataset_world_size)
@@ -182,7 +182,13 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             return
         traced = self._traced_of(plan) if host.process() == 0 else None
         self._traced = host.broadcast_from(0, traced) if collects else traced
+        self._say_traced()
         self._expose(plan, state)
+
+    @_shielded
+    def _say_traced(self) -> None:
+        if self._traced is not None and self._recorder is not None:
+            self._recorder.emit(TokensTraced(sum(self._traced.traced), sum(self._traced.tokens)))
 
     def _traced_of(self, plan: RunPlan) -> Trace | None:
         """The trace; None where it fails, which has then been said, and on a rank that reads no data."""
@@ -191,7 +197,6 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         try:
             with progress_bar("epoch guard: tracing tokens", quiet=self._recorder is None) as tell:
                 traced = trace(plan.traced_index, plan.source.positions, progress=tell)
-            host.logger.info(f"epoch guard: {words.traced(traced)}")
             return traced
         except Exception as cause:
             self._switch_off("_trace", cause)
@@ -206,12 +211,12 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if self._collector is not None:
             self._collector.exposure = exposure
         if self._recorder is not None:
-            self._recorder.cuts.exposure = exposure
+            self._recorder.exposure = exposure
 
     @_shielded
-    def _say_by_share(self, why: str | None, state: Any) -> None:
+    def _say_by_share(self, why: Message | None, state: Any) -> None:
         if why is not None and state.is_world_process_zero:
-            self._tell(f"each log window's loss goes to its data epochs by share, for {why}", state)
+            self._tell(why, state)
 
     @_shielded
     def _warn_of_a_new_beginning(self, args: Any, state: Any) -> None:
@@ -219,11 +224,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         checkpoint = self.resume_from_checkpoint or args.resume_from_checkpoint
         begins_anew = state.global_step == 0 and args.ignore_load_lr_and_optim
         if begins_anew and checkpoint and state.is_world_process_zero:
-            self._warn(
-                f"as --ignore_load_lr_and_optim asks, the run starts at step 0 from the weights of {checkpoint}: the "
-                "data that these have seen is drawn again",
-                state,
-            )
+            self._warn(Message("begins_anew", {"checkpoint": str(checkpoint)}), state)
 
     def _leave_order_behind(self, state: Any) -> None:
         """A part of the run without the guard: said where it matters, and kept in the trainer's state."""
@@ -278,7 +279,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if stamp is not None:
             host.write_stamp(state, replace(stamp, repaired=True))
         if self._trainer_epochs == 2 and state.is_world_process_zero:
-            self._warn(words.rewound(frozen, self._epochs_before + 2), state)
+            self._warn(Message("rewound", {"position": frozen, "epoch": self._epochs_before + 2}), state)
 
     def _read_again(self, plan: RunPlan, state: Any, carried: int) -> None:
         """A trainer epoch begins, in which the sampler reads the data once more."""
@@ -298,7 +299,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
                 and self._trainer_epochs == 2
                 and not plan.loader.passes
             ):
-                self._warn(words.read_again(plan.segment.stop, state.global_step, state.max_steps), state)
+                self._warn(Message("read_again", {"stop": plan.segment.stop, **_steps(state)}), state)
 
     def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Counts the batches that the loader delivered."""
@@ -389,7 +390,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             host.restore_dataset(plan.loader.dataset)
         if recorder is not None:
             self._say_ran_dry(state)
-            recorder.finish(state.global_step, complete=state.global_step >= state.max_steps)
+            recorder.finish(state.global_step, state.global_step >= state.max_steps, self._stopped_dry)
             self._report(args, state)
         self._recorder = None
 
@@ -405,7 +406,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             from paddle_epoch_guard.report.page import report_run
 
             known = None if plan.schedule is None else sidecar_of(plan, self._recorder, state)
-            page = report_run(args.logging_dir, args.output_dir, state=known, names=plan.words.datasets, log=log)
+            page = report_run(args.logging_dir, args.output_dir, state=known, names=plan.naming.datasets, log=log)
             host.logger.info(f"epoch guard: report: {page}")
         except Exception as cause:
             _say(
@@ -419,20 +420,24 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def _say_ran_dry(self, state: Any) -> None:
         if self._plan is not None and self._recorder is not None and self._ran_dry:
             if state.global_step < state.max_steps:
-                self._warn(words.ran_dry(self._plan.schedule, state.global_step, state.max_steps), state)
+                schedule = self._plan.schedule
+                stop = None if schedule is None else schedule.segments[-1].stop
+                self._stopped_dry = True
+                self._warn(Message("ran_dry", {"stop": stop, **_steps(state)}), state)
             self._ran_dry = False  # once
 
-    def _tell(self, text: str, state: Any) -> None:
-        host.logger.info(f"epoch guard: {text}")
-        self._note(text, state)
+    def _tell(self, message: Message, state: Any) -> None:
+        self._note(message, state, is_warning=False)
 
-    def _warn(self, text: str, state: Any) -> None:
-        host.logger.warning(f"epoch guard: {text}")
-        self._note(text, state)
+    def _warn(self, message: Message, state: Any) -> None:
+        self._note(message, state, is_warning=True)
 
-    def _note(self, text: str, state: Any) -> None:
+    def _note(self, message: Message, state: Any, is_warning: bool) -> None:
+        """Says something of the run as a whole: in its records, or in the trainer's log alone where there are none."""
         if self._recorder is not None:
-            self._recorder.note(text, state.global_step)
+            self._recorder.note(message, state.global_step, is_warning)
+        else:
+            (host.logger.warning if is_warning else host.logger.info)(f"epoch guard: {sentence_of(message)}")
 
     def _switch_off(self, event: str, cause: Exception) -> None:
         # The steps that close a window stay, for the ranks must go on agreeing on them; so does the sidecar.
@@ -440,6 +445,10 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if event not in self._switched_off:
             self._switched_off.add(event)
             _say(f"tracking switched off, training goes on. In {event}: {type(cause).__name__}: {cause}")
+
+
+def _steps(state: Any) -> dict[str, int]:
+    return {"step": state.global_step, "max_steps": state.max_steps}
 
 
 def _say(text: str) -> None:

@@ -59,3 +59,30 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def append_whole(path: Path, content: bytes) -> None:
+    """Appends to a file, all or nothing.
+
+    Raises:
+        OSError: it cannot be written; it is then as it was.
+    """
+    with path.open("ab", buffering=0) as stream:
+        before = stream.tell()
+        try:
+            if stream.write(content) < len(content):  # the disk is full; what the system says of it comes next
+                stream.write(content[-1:])
+                raise OSError(f"{path}: written in part")
+        except OSError:
+            with contextlib.suppress(OSError):
+                stream.truncate(before)
+            raise
+
+
+def keep_aside(folder: Path, pattern: str, ending: str) -> None:
+    """Renames the files below a folder that match a pattern to ``kept-<n>.<ending>``; none is written over."""
+    for path in sorted(folder.rglob(pattern)):
+        number = 1
+        while (kept := path.with_name(f"kept-{number}.{ending}")).exists():
+            number += 1
+        path.rename(kept)

@@ -7,7 +7,7 @@ from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
 
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError, host
-from paddle_epoch_guard.report import EpochGuardLog
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from training import TokenModel, arguments, read_scalars, train
 
 SEQ_LENGTH = 8

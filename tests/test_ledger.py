@@ -30,7 +30,7 @@ def test_a_windows_loss_goes_to_its_epochs_by_share():
     ledger.close_window(1, 4.0)
     window = ledger.close_window(3, 2.0)
     assert window.counts == {EpochKey(0, 1): 1, EpochKey(0, 2): 3}
-    assert window.mean_epoch == 1.75
+    assert sum(share.epoch * share.samples for share in window.epochs) / window.window.samples == 1.75
     assert ledger.totals[EpochKey(0, 1)].mean_loss == pytest.approx((2 * 4.0 + 1 * 2.0) / 3)
     assert ledger.totals[EpochKey(0, 2)].mean_loss == 2.0
     assert (ledger.totals[EpochKey(0, 2)].first_step, ledger.totals[EpochKey(0, 2)].last_step) == (2, 3)
@@ -49,14 +49,14 @@ def test_a_stray_sample_beyond_the_boundary_draws_no_point_but_counts():
     ledger.close_window(1, 4.0)
     ledger.end_epochs(0, 1)
     window = ledger.close_window(2, 1.0)
-    assert [(point.key.epoch, point.step_in_epoch) for point in ledger.points(window)] == [(2, 1)]
+    assert [(share.epoch, share.step_in_epoch) for share in window.epochs if share.step_in_epoch] == [(2, 1)]
     assert ledger.totals[EpochKey(0, 1)].samples == 9
 
 
 def test_jointly_shuffled_epochs_each_have_a_curve():
     ledger = EpochLedger(Table([1, 2, 2, 3, 3, 1]))
     window = ledger.close_window(1, 4.0)
-    assert [point.key.epoch for point in ledger.points(window)] == [1, 2, 3]
+    assert [share.epoch for share in window.epochs if share.step_in_epoch] == [1, 2, 3]
 
 
 def test_log_windows_close_before_a_boundary_after_a_mixed_step_and_at_the_end():

@@ -27,7 +27,7 @@ class Estimate:
     mean: float
     error: float
     """How far the true mean may be off (one standard deviation); 0 where every token is traced."""
-    draws: int
+    draws: int = 0
     """Traced draws that the mean was taken over."""
 
 

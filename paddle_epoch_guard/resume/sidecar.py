@@ -17,8 +17,10 @@ from paddle_epoch_guard.errors import EpochGuardError, SidecarError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampling, GPTIndex
 from paddle_epoch_guard.index.fingerprint import digest_array
-from paddle_epoch_guard.ledger import Weighted
+from paddle_epoch_guard.ledger import EpochLoss, LossWindow, Weighted
 from paddle_epoch_guard.order import Reorder, Schedule
+from paddle_epoch_guard.resume.legacy_verdicts import upgraded_verdict
+from paddle_epoch_guard.statistics.verdicts import ChangeReport
 
 SIDECAR_NAME = "epoch_guard.json"
 VERSION = 3
@@ -94,40 +96,6 @@ class BlendRecord:
 
 
 @dataclass(frozen=True)
-class EpochLoss:
-    """What an epoch has added up to: the ledger's ``EpochTotal``."""
-
-    dataset: int
-    epoch: int
-    first_step: int
-    last_step: int
-    samples: int
-    loss: Weighted
-
-
-@dataclass(frozen=True)
-class VerdictRecord:
-    """What was said of a boundary, or of a step at which a unified order began."""
-
-    name: str
-    step: int
-    verdict: str
-    sentence: str
-    final: bool
-    """Whether nothing that comes later can change it."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """A log window: the ledger's ``LossWindow``, without its epochs."""
-
-    first_step: int
-    last_step: int
-    loss: float
-    samples: int
-
-
-@dataclass(frozen=True)
 class Sidecar:
     """The state of the data order, and what has been logged of it, after ``step`` steps."""
 
@@ -149,7 +117,7 @@ class Sidecar:
     passes: EpochSampling | None = None
     """How the sampler reads in passes; None where the pretraining sampler does."""
     epoch_losses: tuple[EpochLoss, ...] = ()
-    windows: tuple[Window, ...] = ()
+    windows: tuple[LossWindow, ...] = ()
     """The latest, for a boundary whose two sides lie on both sides of an interruption."""
     fresh: Weighted = field(default_factory=Weighted)
     """The loss of samples that were never drawn before."""
@@ -157,7 +125,7 @@ class Sidecar:
     """The loss of samples that were."""
     evaluations: tuple[tuple[int, float], ...] = ()
     """The latest: step and loss."""
-    verdicts: tuple[VerdictRecord, ...] = ()
+    verdicts: tuple[ChangeReport, ...] = ()
     loss_range: tuple[float, float] | None = None
     """The lowest and the highest logged loss."""
     boundaries: tuple[str, ...] = ()
@@ -225,6 +193,8 @@ def _upgraded(fields: dict[str, Any], version: int) -> dict[str, Any]:
         schedule = fields.get("schedule")
         if isinstance(schedule, dict) and "pieces" in schedule:
             schedule["segments"] = schedule.pop("pieces")
+        if isinstance(fields.get("verdicts"), list):
+            fields["verdicts"] = [upgraded_verdict(verdict) for verdict in fields["verdicts"]]
     return fields
 
 

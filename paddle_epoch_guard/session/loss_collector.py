@@ -20,6 +20,7 @@ from paddle_epoch_guard.ledger.losses import (
     window_of,
 )
 from paddle_epoch_guard.order import Schedule
+from paddle_epoch_guard.record.events import Message
 
 
 class LossCollector:
@@ -54,7 +55,7 @@ class LossCollector:
         """Of all data epochs; a run may begin more passes than were planned."""
         return EpochSlots((self._told_places,) if self.source is None else self.source.index.epochs)
 
-    def agree(self) -> str | None:
+    def agree(self) -> Message | None:
         """Whether the losses of all samples can be had. Collective; it closes the collector where not.
 
         Returns:
@@ -73,10 +74,10 @@ class LossCollector:
             return None
         self.close()
         if faulty.any():
-            return host.broadcast_from(int(np.argmax(faulty)), self._fault)
+            return _fault(host.broadcast_from(int(np.argmax(faulty)), self._fault))
         if with_layer.any():
-            return f"{missing} data ranks have no token-loss layer"
-        return "the model has no unreduced token-loss layer, as PaddleNLP's criterions have it"
+            return Message("share_ranks_without_layer", {"ranks": missing})
+        return Message("share_no_layer")
 
     @property
     def is_open(self) -> bool:
@@ -89,7 +90,7 @@ class LossCollector:
             self._hook.close()
         self._hook = None
 
-    def window(self, first_step: int, last_step: int, logged: float) -> tuple[WindowLosses | None, str | None]:
+    def window(self, first_step: int, last_step: int, logged: float) -> tuple[WindowLosses | None, Message | None]:
         """The losses of the samples of a window. Collective; it closes the collector where they cannot be had.
 
         Args:
@@ -116,19 +117,19 @@ class LossCollector:
             why = self._told(fault) if added[-1] else None
         except Exception as cause:
             self.close()
-            return None, _said(cause)
+            return None, _fault(_said(cause))
         if why is not None:
             self.close()
-            return None, None if told else why
+            return None, None if told else _fault(why)
         try:
             # Where some were left over, the trainer divides the sum of all losses by too few microbatches.
-            losses, why = self._chosen(added[:-2], logged / added[-2], places)
+            losses, message = self._chosen(added[:-2], logged / added[-2], places)
         except Exception as cause:
             self._fault = _said(cause)
-            return None, self._fault
-        if why is not None:
+            return None, _fault(self._fault)
+        if message is not None:
             self.close()
-        return losses, why
+        return losses, message
 
     def _told(self, fault: str) -> str:
         """What the first rank that has a fault says of it. Collective."""
@@ -173,7 +174,7 @@ class LossCollector:
 
     def _chosen(
         self, added: Float64Array, logged: float, places: EpochSlots
-    ) -> tuple[WindowLosses | None, str | None]:
+    ) -> tuple[WindowLosses | None, Message | None]:
         """The window under the rule in force; or why there is none."""
         by_rule = added.reshape(len(RULES), -1)
         first = window_of(by_rule[self._rule], places)
@@ -184,10 +185,7 @@ class LossCollector:
             if agrees(window, logged):
                 self._rule = rule
                 return window, None
-        return None, (
-            f"the mean of the tokens' losses, {first.mean:.6g}, is not the loss that the trainer logs, {logged:.6g}, "
-            "which holds something else as well"
-        )
+        return None, Message("share_other_loss", {"mean": float(first.mean), "logged": float(logged)})
 
 
 def _nothing(places: EpochSlots) -> Float64Array:
@@ -213,6 +211,10 @@ def _first(chosen: npt.NDArray[np.bool_]) -> int | None:
     """The first process that is chosen."""
     found = np.flatnonzero(chosen)
     return int(found[0]) if found.size else None
+
+
+def _fault(said: str) -> Message:
+    return Message("share_fault", {"fault": said})
 
 
 def _said(cause: Exception) -> str:

@@ -7,7 +7,7 @@ from paddle_epoch_guard import host
 from paddle_epoch_guard.index import EpochSampledIndex, EpochSampling, SampleIndex
 from paddle_epoch_guard.ledger import BoundaryStep, EpochSource, IndexEpochs, boundary_steps_of, closing_steps
 from paddle_epoch_guard.order import Reorder, Schedule, Segment, passes_ahead
-from paddle_epoch_guard.report import Words
+from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, Decision, Finding, Sidecar
 
 
@@ -35,7 +35,7 @@ class RunPlan:
     index: SampleIndex | None
     """What is drawn from: the live index, or a chain that begins with what was planned."""
     source: EpochSource
-    words: Words
+    naming: Naming
     schedule: Schedule | None
     """None where positions are not known, and the trainer's epochs are followed."""
     segment: Segment | None

@@ -21,7 +21,7 @@ from paddle_epoch_guard.ledger import (
 )
 from paddle_epoch_guard.order import PositionMap, Reorder, Schedule
 from paddle_epoch_guard.order.materialise import written_in
-from paddle_epoch_guard.report import Words
+from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.resume import (
     BlendRecord,
     CurrentSetup,
@@ -220,9 +220,9 @@ def _plan(start: Start, index: SampleIndex | None) -> RunPlan:
     """What follows for the run, once everything is open."""
     loader, sidecar = start.loader, start.sidecar
     if index is None or start.segment is None:
-        words = Words(trainer=not host.is_plain(loader.dataset))
+        naming = Naming(trainer=not host.is_plain(loader.dataset))
         source = TrainerEpochs(start.batch, start.skipped)
-        return RunPlan(loader, index, source, words, None, None, Decision(()), (), frozenset({start.max_steps}))
+        return RunPlan(loader, index, source, naming, None, None, Decision(()), (), frozenset({start.max_steps}))
     segment, stop = start.segment, loader.stop
     drawn = index
     if loader.passes is not None:
@@ -248,7 +248,7 @@ def _plan(start: Start, index: SampleIndex | None) -> RunPlan:
         loader=loader,
         index=drawn,
         source=source_,
-        words=Words(index.names),
+        naming=Naming(index.names),
         blend=start.blend,
         schedule=schedule,
         segment=segment,

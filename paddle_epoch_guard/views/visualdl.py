@@ -9,7 +9,6 @@ or a folder that is gone costs the record and is said on the screen alone; and i
 whereafter nothing that follows can be read.
 """
 
-import contextlib
 import math
 import os
 import time
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, Protocol
 from visualdl.component import base_component as components
 from visualdl.utils.figure_util import figure_to_image
 
-from paddle_epoch_guard.report.logfile import sound_length
+from paddle_epoch_guard.files import append_whole, keep_aside
 from paddle_epoch_guard.resume import SIDECAR_NAME
+from paddle_epoch_guard.views.logfile import sound_length
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -148,7 +148,7 @@ class EpochGuardLog:
                 self._checked.add(directory)
             if not path.exists():
                 records.insert(0, _framed(components.meta_data(walltime=_now())))
-            _append(path, b"".join(records))
+            append_whole(path, b"".join(records))
 
 
 def _framed(record: components.Record) -> bytes:
@@ -170,29 +170,6 @@ def _end_with_a_whole_record(path: Path) -> None:
         keep_aside(path.parent, path.name, "epoch_guard.log")
     elif length < path.stat().st_size:
         os.truncate(path, length)
-
-
-def _append(path: Path, content: bytes) -> None:
-    """Appends to a file, all or nothing."""
-    with path.open("ab", buffering=0) as stream:
-        before = stream.tell()
-        try:
-            if stream.write(content) < len(content):  # the disk is full; what the system says of it comes next
-                stream.write(content[-1:])
-                raise OSError(f"{path}: written in part")
-        except OSError:
-            with contextlib.suppress(OSError):
-                stream.truncate(before)
-            raise
-
-
-def keep_aside(folder: Path, pattern: str, ending: str) -> None:
-    """Renames the files below a folder that match a pattern to ``kept-<n>.<ending>``; none is written over."""
-    for path in sorted(folder.rglob(pattern)):
-        number = 1
-        while (kept := path.with_name(f"kept-{number}.{ending}")).exists():
-            number += 1
-        path.rename(kept)
 
 
 def _tag(name: str) -> str:

@@ -1,9 +1,7 @@
 """A boundary as a vertical line in the trainer's own loss chart."""
 
-from paddle_epoch_guard.report.visualdl import EpochGuardLog
-
-LOSS_TAG, EVALUATION_TAG = "train/loss", "eval/loss"
-"""Of the trainer's own curves, as PaddleNLP's VisualDLCallback (3.0.0b4) names them."""
+from paddle_epoch_guard.record.naming import LOSS_TAG
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 # VisualDL smooths with 0.6 by default: each repeat of a point brings the smoothed line 40 % nearer, so that
 # after 12 it is within 0.3 % of the full height.

@@ -25,7 +25,12 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-Verdict = Literal["artefact", "improvement", "unexplained", "none", "unknown"]
+VerdictKind = Literal["artefact", "improvement", "unexplained", "none", "unknown"]
+Reason = Literal[
+    "too_few_steps", "no_jump", "evaluation_confirms", "evaluation_rises", "exposure_unknown", "exposure_flat",
+    "exposure_opposes", "no_evaluation", "evaluation_uncertain", "evaluation_flat",
+]  # fmt: skip
+"""Why a verdict is what it is, or how sure."""
 
 MIN_POINTS = 3
 """Points that a side needs: a line through fewer leaves no residual."""
@@ -63,11 +68,11 @@ class Jump:
     """Its robust standard error."""
     significant: bool
     """Whether all fits agree on it, at 5 % two-sided or stricter, and it is large enough to matter."""
-    bandwidth: float
-    """Steps on each side of the cut that the narrow fit reaches over."""
-    before: int
+    bandwidth: float | None = None
+    """Steps on each side of the cut that the narrow fit reaches over; None in logs that do not say."""
+    before: int | None = None
     """Points before the cut in the narrow fit."""
-    after: int
+    after: int | None = None
     """Points after it."""
 
 
@@ -230,8 +235,8 @@ def _fit(x: Floats, losses: Floats, scale: Floats, kept: Flags, degree: int, aut
 
 def judge(
     training: Jump | None, evaluation: Jump | None, exposure_before: float | None, exposure_after: float | None
-) -> tuple[Verdict, str]:
-    """What a jump means, and a clause that says why, or how sure that is.
+) -> tuple[VerdictKind, Reason]:
+    """What a jump means, and why, or how sure that is.
 
     Args:
         training: the jump of the training loss; None where there are too few steps.
@@ -240,22 +245,22 @@ def judge(
         exposure_after: the same for the tokens drawn after it.
     """
     if training is None:
-        return "unknown", "too few steps"
+        return "unknown", "too_few_steps"
     if not training.significant:
-        return "none", "no jump beyond trend and noise"
+        return "none", "no_jump"
     shared = evaluation.value / training.value if evaluation is not None and evaluation.significant else 0.0
     if shared >= SHARED:
         if training.value < 0:
-            return "improvement", "confirmed by evaluation"
-        return "unexplained", "evaluation rises too: the model got worse"
+            return "improvement", "evaluation_confirms"
+        return "unexplained", "evaluation_rises"
     if exposure_before is None or exposure_after is None:
-        return "unexplained", "exposure is not known"
+        return "unexplained", "exposure_unknown"
     if abs(exposure_after - exposure_before) < EXPOSURE_STEP:
-        return "unexplained", "exposure does not jump: learning-rate schedule, or another change"
+        return "unexplained", "exposure_flat"
     if (exposure_after - exposure_before) * training.value > 0:
-        return "unexplained", "what was seen more often is not known better: another change"
+        return "unexplained", "exposure_opposes"
     if evaluation is None:
-        return "artefact", "not confirmed by evaluation"
+        return "artefact", "no_evaluation"
     if 2 * evaluation.error > SHARED * abs(training.value):
-        return "artefact", "not confirmed by evaluation, which is too uncertain to tell"
-    return "artefact", "evaluation does not jump with it"
+        return "artefact", "evaluation_uncertain"
+    return "artefact", "evaluation_flat"
