@@ -281,6 +281,22 @@ def compare(outcome: Outcome, whole: list[Record], interrupted: list[Record], wh
         outcome.expect(now.losses == then.losses, f"{where}: rank {rank} logged other losses")
 
 
+def compare_records(outcome: Outcome, whole: Path, interrupted: Path, where: str) -> None:
+    """Whether the guard's record of an interrupted run tells what that of an uninterrupted one does."""
+    from paddle_epoch_guard.report.reading import read_run
+
+    expected, read = (read_run(folder / "logs") for folder in (whole, interrupted))
+    for name in ("loss", "data_epoch", "exposure"):
+        then, now = (
+            (getattr(run, name).steps.tolist(), getattr(run, name).values.tolist()) for run in (expected, read)
+        )
+        outcome.lost += len(set(then[0]) - set(now[0]))
+        outcome.doubled += len(set(now[0]) - set(then[0]))
+        outcome.expect(then == now, f"{where}: the record tells another {name.replace('_', ' ')}")
+    changes = [[(change.name, change.step) for change in run.cuts] for run in (expected, read)]
+    outcome.expect(changes[0] == changes[1], f"{where}: the record tells change points {changes[1]}, not {changes[0]}")
+
+
 class KillRun:
     """A run that is interrupted, and what an uninterrupted one of the same setting does.
 
@@ -362,6 +378,7 @@ class KillRun:
             outcome.broken.append(f"{where}: not done after {at_most} parts")
         outcome.tried += done
         compare(outcome, self.whole, self._records(folder), where)
+        compare_records(outcome, self._folder / "whole", folder, where)
         if outcome.is_kept:
             shutil.rmtree(folder)
 

@@ -336,6 +336,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if logs is not None and "loss" in logs:
             first_step, self._last_logged = self._last_logged + 1, state.global_step
             self._record(first_step, logs["loss"], state)
+            if control.should_save:  # what was recorded is on disk before the checkpoint that a resume goes on from
+                self._flush_log()
 
     def _losses_since(self, first_step: int, loss: Any, state: Any) -> WindowLosses | None:
         """The losses of the window's samples, added up over all ranks; where they cannot be had, all say no alike."""

@@ -69,9 +69,9 @@ def read_run(
         run = replace(run, faults=(*record.faults, *run.faults))
     else:
         raise ReportError(
-            f"{logs}: no VisualDL log in it: neither the trainer's (vdlrecords.*.log) nor the guard's "
-            f"(epoch_guard/{FILE_NAME}), and no record (epoch_guard/{RECORD_NAME}). Name the folder that the run had as "
-            "logging_dir"
+            f"{logs}: no VisualDL log in it, neither the trainer's (vdlrecords.*.log) nor the guard's "
+            f"(epoch_guard/{FILE_NAME}), and no record (epoch_guard/{RECORD_NAME}). Name the folder that the run had "
+            "as logging_dir"
         )
     run = _with_state(run, state) if state is not None else _with_sidecar(run)
     return _with_totals(run, names) if run.sidecar is not None else run
