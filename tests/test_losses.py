@@ -109,7 +109,7 @@ def test_the_ledger_takes_the_samples_losses_where_they_are_known():
     ledger = EpochLedger(OneEpoch())
     losses = WindowLosses({EpochKey(0, 1): Weighted(1.0, 5.0)}, fresh=Weighted(1.0, 5.0))
     window = ledger.close_window(1, 4.0, losses)
-    assert [point.loss for point in ledger.points(window)] == [5.0]
+    assert [share.loss.mean for share in window.epochs] == [5.0]
     ledger.close_window(2, 4.0)
     assert ledger.totals[EpochKey(0, 1)].mean_loss == 4.5
     assert ledger.fresh == Weighted(1.0, 5.0)
@@ -119,5 +119,5 @@ def test_the_ledger_takes_the_samples_losses_where_they_are_known():
 def test_an_epoch_whose_tokens_are_all_masked_has_no_point():
     ledger = EpochLedger(OneEpoch())
     window = ledger.close_window(1, 4.0, WindowLosses({EpochKey(0, 1): Weighted()}))
-    assert ledger.points(window) == []
+    assert [share.step_in_epoch for share in window.epochs] == [None]
     assert math.isnan(ledger.totals[EpochKey(0, 1)].mean_loss)
