@@ -90,7 +90,7 @@ def said_by_ranks(ranks: int, datasets: int) -> list[Line]:
     slots = EpochSlots([3] * datasets)
     rng = np.random.default_rng(0)
     count = 640
-    values = rng.random(count), np.ones(count), rng.integers(0, places.count, count)
+    values = rng.random(count), np.ones(count), rng.integers(0, slots.count, count)
     sums = sums_of(*values, slots, np.zeros(count), np.ones(count, dtype=bool))
     window = window_of(sums, slots)
     small = EpochSlots([2])
