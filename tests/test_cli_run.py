@@ -76,12 +76,12 @@ def test_flags_are_taken_out_wherever_they_stand(given, flags, others):
         (["--epoch_guard_mix", "--x"], "--epoch_guard_mix has no value; expected one of auto, uniform, ramp"),
         (
             ["--epoch_guard_mi", "ramp"],
-            "--epoch_guard_mi is no flag of the guard; expected one of --epoch_guard,",
+            "--epoch_guard_mi is not a flag of the guard; expected one of --epoch_guard,",
         ),
-        (["--epoch-guard", "off"], "--epoch-guard is no flag of the guard"),
-        (["--no_epoch_guard"], "--no_epoch_guard is no flag of the guard"),
-        (["--epoch_guard_seed", "many"], "--epoch_guard_seed is 'many'; expected a number from 0 on"),
-        (["--epoch_guard_seed=-1"], "--epoch_guard_seed is -1; expected a number from 0 on"),
+        (["--epoch-guard", "off"], "--epoch-guard is not a flag of the guard"),
+        (["--no_epoch_guard"], "--no_epoch_guard is not a flag of the guard"),
+        (["--epoch_guard_seed", "many"], "--epoch_guard_seed is 'many'; expected an integer of 0 or more"),
+        (["--epoch_guard_seed=-1"], "--epoch_guard_seed is -1; expected an integer of 0 or more"),
         (["--epoch_guard_report=maybe"], "--epoch_guard_report is 'maybe'; expected true or false"),
     ],
 )
@@ -214,7 +214,7 @@ def test_a_script_whose_own_arguments_have_the_flags_gets_them(inject, config):
     ("wrong", "why"),
     [
         ({"epoch_guard": "on"}, "--epoch_guard is 'on'; expected one of off"),
-        ({"epoch_guard_mx": "ramp"}, "--epoch_guard_mx is no flag of the guard"),
+        ({"epoch_guard_mx": "ramp"}, "--epoch_guard_mx is not a flag of the guard"),
     ],
 )
 def test_a_wrong_value_in_a_config_file_is_one_line(inject, config, capsys, kind, wrong, why):
@@ -292,8 +292,11 @@ class Refusing(Trainer):
 @pytest.mark.parametrize(
     ("cls", "why"),
     [
-        (Selective, r"Selective takes no EpochGuardCallback: its add_callback leaves it out\. Train without"),
-        (Refusing, r"Refusing takes no .*: its add_callback fails with ValueError: only callbacks of the house\."),
+        (Selective, r"Selective does not take EpochGuardCallback: its add_callback leaves it out\. Train without"),
+        (
+            Refusing,
+            r"Refusing does not take .*: its add_callback fails with ValueError: only callbacks of the house\.",
+        ),
     ],
 )
 def test_a_trainer_that_refuses_the_guard_is_an_error(inject, tmp_path, cls, why):
