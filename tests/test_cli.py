@@ -41,7 +41,7 @@ def test_help_lists_the_commands(option):
     assert (status, err) == (0, "")
     for name, what in COMMANDS.items():
         assert re.search(rf"{name} +{re.escape(what)}", out)
-    assert "--help says more, with an example" in out
+    assert "--help shows an example" in out
 
 
 def test_no_command_at_all_shows_the_help():

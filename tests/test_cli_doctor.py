@@ -127,7 +127,7 @@ def test_every_damage_to_every_file_is_found_and_can_be_set_apart(request, tmp_p
         assert all(name.startswith(ill["index"]) for name in moved)
         assert not any(name.startswith(ill["index"]) for name in left)
         after = diagnose(work)
-        assert after.ills == ()
+        assert after.problems == ()
         assert len(after.sound) + len(after.unchecked) == 4
 
 
@@ -152,11 +152,11 @@ def test_what_paddlenlp_does_about_an_array_is_as_told(tmp_path, prefix, no_slee
     (ill,) = diagnosis(tmp_path / "cache")["findings"]
     with pytest.raises((WaitsError, ValueError)) as stopped:
         corpora.build_train([prefix], corpora.SEPARATED, corpora.LENGTH, cache=tmp_path / "cache")
-    assert ("wait for ever" in ill["effect"]) == (stopped.type is WaitsError) == (which == "shuffle_idx")
+    assert ("wait forever" in ill["effect"]) == (stopped.type is WaitsError) == (which == "shuffle_idx")
     assert ("stops when it opens it" in ill["effect"]) == (stopped.type is ValueError)
     path.unlink()
     (ill,) = diagnosis(tmp_path / "cache")["findings"]
-    assert "PaddleNLP builds it anew; PaddleFormers" in ill["effect"]
+    assert "PaddleNLP builds it again; PaddleFormers" in ill["effect"]
     corpora.build_train([prefix], corpora.SEPARATED, corpora.LENGTH, cache=tmp_path / "cache")
     assert path.read_bytes() == content
 
@@ -173,13 +173,13 @@ def test_what_paddlenlp_does_about_a_blend_is_as_told(tmp_path, prefix, no_sleep
     (ill,) = diagnosis(tmp_path / "cache")["findings"]
     with pytest.raises((WaitsError, ValueError)) as stopped:
         build()
-    assert ("wait for ever" in ill["effect"]) == (stopped.type is WaitsError) == (which == "index")
+    assert ("wait forever" in ill["effect"]) == (stopped.type is WaitsError) == (which == "index")
     path.unlink()
-    assert "build it anew" in diagnosis(tmp_path / "cache")["findings"][0]["effect"]
+    assert "build it again" in diagnosis(tmp_path / "cache")["findings"][0]["effect"]
     build()
     assert path.read_bytes() == content
     next(path for path in (tmp_path / "cache").glob("*.dsc") if path.read_text().startswith("Blend")).unlink()
-    assert "open it all the same" in diagnosis(tmp_path / "cache")["findings"][0]["effect"]
+    assert "open it anyway" in diagnosis(tmp_path / "cache")["findings"][0]["effect"]
     build()
     assert len(list((tmp_path / "cache").glob("*.dsc"))) == 1
 
@@ -193,7 +193,7 @@ def test_a_pickle_is_not_opened_and_is_warned_of(tmp_path, cache):
     path.unlink()
     np.save(path, np.array([Writes()] * 3, dtype=object), allow_pickle=True)
     (ill,) = diagnosis(cache)["findings"]
-    assert "runs whatever code it holds" in ill["effect"]
+    assert "executes any code that it holds" in ill["effect"]
     assert not (tmp_path / "executed").exists()
 
 
@@ -205,7 +205,7 @@ def test_an_index_of_other_arrays_is_a_mismatch(tmp_path, cache):
     (ill,) = diagnosis(cache)["findings"]
     assert ill["kind"] == "mismatch"
     assert str(one) in ill["what"]
-    assert "without a question" in ill["effect"]
+    assert "without an error" in ill["effect"]
     one.unlink()
     np.save(one, np.arange(226, dtype=float))
     assert "dtype float64" in next(iter(diagnosis(cache)["findings"]))["what"]
@@ -235,7 +235,7 @@ def test_without_the_corpus_what_could_not_be_checked_is_said(tmp_path, prefix, 
     assert (found["findings"], found["unchecked"]) == ([], [])
     found = diagnosis(cache, "--prefix", tmp_path / "moved" / "text::CPT")
     assert len(found["unchecked"]) == 2
-    assert "no index here is of a corpus of that name" in refused("doctor", cache, "--prefix", "other", status=2)
+    assert "no index here was built from a corpus of that name" in refused("doctor", cache, "--prefix", "other", status=2)
 
 
 def test_a_blend_whose_datasets_are_not_here_is_not_checked(tmp_path, cache):
@@ -245,7 +245,7 @@ def test_a_blend_whose_datasets_are_not_here_is_not_checked(tmp_path, cache):
         shutil.copy(file, tmp_path / "alone")
     found = diagnosis(tmp_path / "alone")
     assert found["findings"] == []
-    assert "is not whole here" in found["unchecked"][0]
+    assert "is not complete here" in found["unchecked"][0]
     # Where PaddleNLP looks first, they are checked with it.
     beside = tmp_path / "corpus" / "index-cache"
     shutil.copytree(cache, beside)
@@ -308,7 +308,7 @@ def test_nothing_is_replaced_when_files_are_set_apart(tmp_path, broken):
     for there in (lambda at: at.write_text("mine"), lambda at: at.mkdir(), lambda at: at.symlink_to("/nowhere")):
         there(aside / Path(path).name)
         before = contents(tmp_path)
-        assert f"{Path(path).name} is there already" in refused("doctor", broken, "--move-aside", aside)
+        assert f"{Path(path).name} already exists there" in refused("doctor", broken, "--move-aside", aside)
         assert contents(tmp_path) == before
         place = aside / Path(path).name
         place.rmdir() if place.is_dir() else place.unlink()
@@ -355,7 +355,7 @@ def test_a_move_that_fails_is_taken_back(tmp_path, broken, monkeypatch, number):
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path, broken):
     (tmp_path / "file").write_text("mine")
-    assert "cannot be made" in refused("doctor", broken, "--move-aside", tmp_path / "file" / "aside")
+    assert "cannot be created" in refused("doctor", broken, "--move-aside", tmp_path / "file" / "aside")
 
 
 def test_nothing_is_made_where_nothing_is_broken(tmp_path, cache):
@@ -389,6 +389,6 @@ def test_any_mess_is_examined(tmp_path):
             with pytest.raises(IndexFileError, match="found notes"):
                 diagnose(tmp_path / "mess")
         else:
-            assert bool(diagnose(tmp_path / "mess").ills) == (not set(files) <= unread)
+            assert bool(diagnose(tmp_path / "mess").problems) == (not set(files) <= unread)
 
     any_mess()

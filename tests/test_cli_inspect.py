@@ -93,7 +93,7 @@ def test_people_are_told_the_same(tmp_path, cache, blend):
     assert "fit each other" in out
     status, out, _ = cli("inspect", tmp_path / "blend")
     assert status == 0
-    assert "blend of 2, 300 positions: the first boundary lies at position" in out
+    assert "blend of 2, 300 positions: the first boundary is at position" in out
 
 
 def test_a_corpus_that_has_moved_is_named_or_found_beside_the_cache(tmp_path, prefix):

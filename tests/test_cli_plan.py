@@ -18,7 +18,7 @@ from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 import corpora
 from caches import cli, contents, refused, told
 from paddle_epoch_guard.cli.plan_picture import exposures
-from paddle_epoch_guard.cli.planning import Part, Run, facts_of_run
+from paddle_epoch_guard.cli.planning import Dataset, Run, facts_of_run
 from paddle_epoch_guard.index.blend_lookup import turn_of
 from paddle_epoch_guard.order import PositionMap, Reorder
 
@@ -252,7 +252,7 @@ def test_exposure_and_what_is_never_drawn_are_counted(larger, tmp_path, epochs):
         found["unseen_fraction"]["planned"], abs=0.006
     )
     priors, mixed = priors_of(own), priors_of(unified)
-    run = Run((Part(larger, 1.0, found["tokens_per_epoch"]),), 8, batch)
+    run = Run((Dataset(larger, 1.0, found["tokens_per_epoch"]),), 8, batch)
     host_curve, unified_curve = exposures(run, found)
     at = np.arange(planned) / batch
     cut = found["boundary_position"]
@@ -286,7 +286,7 @@ def test_what_a_blend_never_draws_is_counted(larger, corpus, tmp_path):
 
 
 def test_a_plan_of_a_blend_draws_the_mean_of_its_datasets():
-    run = Run((Part("a", 3.0, 605), Part("b", 7.0, 460)), 8, 4)
+    run = Run((Dataset("a", 3.0, 605), Dataset("b", 7.0, 460)), 8, 4)
     found = facts_of_run(run, 75)
     (steps, exposure), (_, unified) = exposures(run, found)
     assert steps == [0.0, 62.5, 62.5, 75.0]
@@ -309,7 +309,7 @@ def test_a_plan_of_a_blend_draws_the_mean_of_its_datasets():
         (("text", *_RUN, "--global-batch", 0), 2, "--global-batch"),
         (("text", *_RUN, "--global-batch", 2.5), 2, "--global-batch"),
         (("text", *_RUN, "--seq-length", -8), 2, "--seq-length"),
-        (("text", *_RUN, "--seq-length", 10**30), 2, "Name the numbers of a run that can be"),
+        (("text", *_RUN, "--seq-length", 10**30), 2, "Check the three numbers"),
         (("text", *_RUN, "--seed", -1), 2, "--seed"),
         (("text", *_RUN, "--seed", 1 << 32), 2, "--seed"),
         (("text", *_RUN, "--split", "0,0,0"), 2, "split '0,0,0' is unreadable"),
@@ -325,7 +325,7 @@ def test_a_plan_of_a_blend_draws_the_mean_of_its_datasets():
         (("text", "code", *_RUN), 2, "neither one prefix nor a blend"),
         (("text", "1", "code", "2", *_RUN), 2, "neither one prefix nor a blend"),
         (("-1", "text", "2", "code", *_RUN), 2, "-1"),
-        (("0", "text", "2", "code", *_RUN), 2, "Leave out what is not to be drawn"),
+        (("0", "text", "2", "code", *_RUN), 2, "Leave out what the run does not draw"),
         (("nan", "text", "2", "code", *_RUN), 2, "expected a positive number"),
         (("inf", "text", "2", "code", *_RUN), 2, "expected a positive number"),
         (("1e308", "text", "1e308", "code", *_RUN), 2, "expected a positive number"),

@@ -164,7 +164,7 @@ def test_a_host_that_looks_elsewhere_first_is_told_of(tmp_path, prefix):
         (("--from-position", 10**30), 2, "--from-position"),
         (("--from-position", "half"), 2, "--from-position"),
         (("--from-position", 0, "--stop", 0), 2, "--stop"),
-        (("--from-position", 0, "--stop", 227), 2, "the index has 226 positions, of which 180 were asked for"),
+        (("--from-position", 0, "--stop", 227), 2, "the index has 226 positions, of which 180 were requested"),
         (("--from-position", 50, "--stop", 50), 2, "the run draws positions 0 to 49"),
         (("--from-position", 0, "--seed", -1), 2, "--seed"),
         (("--from-position", 0, "--seed", 1 << 70), 2, "--seed"),
@@ -221,7 +221,7 @@ def test_the_folders_of_a_blends_datasets_are_never_written_to(tmp_path, prefix)
         for file in (tmp_path / "cache").glob(f"{part.desc_hash}*"):
             shutil.move(file, beside)
     said = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", beside / "new", status=2)
-    assert f"the cache {beside} or inside of it" in said
+    assert f"the cache {beside} or inside it" in said
     told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
     assert len(list((tmp_path / "new").glob("*.npy"))) == 8  # the datasets' too
 
@@ -235,7 +235,7 @@ def test_what_is_there_is_not_replaced(tmp_path, prefix):
     told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
     before = contents(tmp_path)
     said = refused("rebuild", tmp_path / "cache", "--from-position", 20, "--output", tmp_path / "new")
-    assert "is there already" in said
+    assert "already exists there" in said
     assert contents(tmp_path) == before
 
 
@@ -273,7 +273,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, prefix, monkeypatc
     (tmp_path / "ours").mkdir()
     (tmp_path / "file").write_text("")
     call = ("rebuild", tmp_path / "cache", "--from-position", 0, "--output")
-    assert "cannot be made (Not a directory)" in refused(*call, tmp_path / "file" / "new")
+    assert "cannot be created (Not a directory)" in refused(*call, tmp_path / "file" / "new")
     monkeypatch.setattr(rewriting.os, "access", lambda _, mode: mode == os.R_OK)  # root may write everywhere
     assert f"--output {tmp_path / 'ours'}: cannot be written" in refused(*call, tmp_path / "ours")
     assert "cannot be written" in refused(*call, tmp_path / "new" / "er")

@@ -102,12 +102,12 @@ def test_values_have_their_types():
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ((), "no script is named"),
-        (("--epoch_guard", "track"), "no script is named"),
-        (("-m",), "no module is named"),
+        ((), "no script given"),
+        (("--epoch_guard", "track"), "no script given"),
+        (("-m",), "no module given"),
         (("no_such.py", "--x"), "no script no_such.py in /"),
         ((TESTS,), f"{TESTS} is a folder; expected a Python script"),
-        (("--quiet", SCRIPT), "--quiet stands before the script"),
+        (("--quiet", SCRIPT), "--quiet comes before the script"),
         (("-m", "no_such_module.main"), "no module named no_such_module.main"),
         (("-m", "paddle.distributed.launch", "--nnodes", "1", "no_such.py"), "no script no_such.py in /"),
     ],
