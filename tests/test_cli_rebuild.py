@@ -65,12 +65,12 @@ def test_a_resumed_run_draws_what_the_guard_would_draw(tmp_path, prefix, step):
 
 def test_the_seed_is_the_indexs_own_where_none_is_given(tmp_path, prefix):
     build(tmp_path, prefix)
-    found = told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
-    assert found["reorder"] == {
+    result = told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert result["reorder"] == {
         "start": 0, "stop": corpora.SEPARATED, "mix": "uniform", "key": [1, 1, 0], "boundary": None
     }  # fmt: skip
-    assert found["format"] == "paddlenlp"
-    assert sorted(found["files"]) == sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert result["format"] == "paddlenlp"
+    assert sorted(result["files"]) == sorted(path.name for path in (tmp_path / "new").iterdir())
 
 
 @pytest.mark.parametrize("host", ["paddlenlp", "megatron"])
@@ -91,10 +91,10 @@ def test_the_cache_is_whole_and_differs_in_the_order_alone(tmp_path, prefix, hos
             as_megatron(source, dataset, prefix, corpora.SEPARATED, corpora.LENGTH)
     before = contents(tmp_path)
     chosen = () if stop is None else ("--stop", stop)
-    found = told("rebuild", source, "--from-position", start, "--output", tmp_path / "a" / "new", *chosen)
+    result = told("rebuild", source, "--from-position", start, "--output", tmp_path / "a" / "new", *chosen)
     written = contents(tmp_path / "a" / "new")
     assert {name: value for name, value in contents(tmp_path).items() if not name.startswith("a/new")} == before
-    reorder = Reorder(**found["reorder"] | {"key": tuple(found["reorder"]["key"])})
+    reorder = Reorder(**result["reorder"] | {"key": tuple(result["reorder"]["key"])})
     assert (reorder.start, reorder.stop) == (start, stop or (300 if blended else corpora.SEPARATED))
     changed = []
     for path in source.iterdir():
@@ -115,13 +115,13 @@ def test_the_cache_is_whole_and_differs_in_the_order_alone(tmp_path, prefix, hos
 def test_what_was_rebuilt_is_known_again(tmp_path, prefix, kind):
     kind(tmp_path, prefix)
     told("rebuild", tmp_path / "cache", "--from-position", 20, "--output", tmp_path / "new")
-    found = told("inspect", tmp_path / "new")
-    assert (found["separated"], found["boundary_position"]) == (False, None)
-    assert [(one["from_position"], one["mix"]) for one in found["unified"]] == [(20, "ramp")]
+    facts = told("inspect", tmp_path / "new")
+    assert (facts["separated"], facts["boundary_position"]) == (False, None)
+    assert [(order["from_position"], order["mix"]) for order in facts["unified"]] == [(20, "ramp")]
     assert "unified from position 20" in cli("inspect", tmp_path / "new")[1]
     assert cli("doctor", tmp_path / "new")[0] == 0
-    said = refused("rebuild", tmp_path / "new", "--from-position", 30, "--output", tmp_path / "newer")
-    assert "nothing to unify: 'rebuild' has written this index" in said
+    message = refused("rebuild", tmp_path / "new", "--from-position", 30, "--output", tmp_path / "newer")
+    assert "nothing to unify: 'rebuild' has written this index" in message
     (note,) = (tmp_path / "new").glob("*.epoch_guard.json")
     content = note.read_text()
     for old, new in (
@@ -140,8 +140,8 @@ def test_what_was_rebuilt_is_known_again(tmp_path, prefix, kind):
 def test_a_host_that_looks_elsewhere_first_is_told_of(tmp_path, prefix):
     dataset = corpora.build_train([prefix], corpora.SEPARATED, corpora.LENGTH)
     beside = Path(prefix).parent / "index-cache"
-    found = told("rebuild", beside, "--from-position", 0, "--output", tmp_path / "new")
-    assert found["shadowed_by"] == str(beside)
+    result = told("rebuild", beside, "--from-position", 0, "--output", tmp_path / "new")
+    assert result["shadowed_by"] == str(beside)
     _, out, _ = cli("rebuild", beside, "--from-position", 0, "--output", tmp_path / "other")
     assert f"PaddleNLP looks in {beside} first: move {dataset.desc_hash}* out of it" in out
     assert "with the guard (which reads the note beside the index) or without" in out
@@ -181,8 +181,8 @@ def test_a_host_that_looks_elsewhere_first_is_told_of(tmp_path, prefix):
 def test_a_call_that_cannot_be_is_refused_and_writes_nothing(tmp_path, prefix, options, status, said):
     build(tmp_path, prefix)
     before = contents(tmp_path)
-    found = refused("rebuild", tmp_path / "cache", "--output", tmp_path / "new", *options, status=status)
-    assert said in found
+    message = refused("rebuild", tmp_path / "cache", "--output", tmp_path / "new", *options, status=status)
+    assert said in message
     assert contents(tmp_path) == before
     assert not (tmp_path / "new").exists()
 
@@ -192,9 +192,9 @@ def test_a_call_that_cannot_be_is_refused_and_writes_nothing(tmp_path, prefix, o
 )
 def test_an_index_without_a_boundary_is_refused(tmp_path, prefix, samples, why):
     build(tmp_path, prefix, samples=samples)
-    said = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
-    assert why in said
-    assert "Tracking" not in said
+    message = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert why in message
+    assert "Tracking" not in message
     assert not (tmp_path / "new").exists()
 
 
@@ -207,8 +207,8 @@ def test_the_cache_that_is_read_is_never_written_to(tmp_path, prefix, name):
     (tmp_path / "loop").symlink_to(tmp_path / "link")
     before = contents(tmp_path)
     for source in ("cache", "link"):
-        said = refused("rebuild", tmp_path / source, "--from-position", 0, "--output", tmp_path / name, status=2)
-        assert "which is never written to" in said
+        message = refused("rebuild", tmp_path / source, "--from-position", 0, "--output", tmp_path / name, status=2)
+        assert "which is never written to" in message
     assert contents(tmp_path) == before
     assert not (tmp_path / "cache" / "inside").exists()
 
@@ -220,8 +220,8 @@ def test_the_folders_of_a_blends_datasets_are_never_written_to(tmp_path, prefix)
     for part in dataset.datasets:
         for file in (tmp_path / "cache").glob(f"{part.desc_hash}*"):
             shutil.move(file, beside)
-    said = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", beside / "new", status=2)
-    assert f"the cache {beside} or inside it" in said
+    message = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", beside / "new", status=2)
+    assert f"the cache {beside} or inside it" in message
     told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
     assert len(list((tmp_path / "new").glob("*.npy"))) == 8  # the datasets' too
 
@@ -234,8 +234,8 @@ def test_what_is_there_is_not_replaced(tmp_path, prefix):
     )
     told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
     before = contents(tmp_path)
-    said = refused("rebuild", tmp_path / "cache", "--from-position", 20, "--output", tmp_path / "new")
-    assert "already exists there" in said
+    message = refused("rebuild", tmp_path / "cache", "--from-position", 20, "--output", tmp_path / "new")
+    assert "already exists there" in message
     assert contents(tmp_path) == before
 
 
@@ -262,8 +262,8 @@ def test_a_failure_leaves_nothing_behind(tmp_path, prefix, monkeypatch, step, nu
         return real(*given, **named)
 
     monkeypatch.setattr(module, step, fails)
-    said = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "a" / "new")
-    assert said == "some file: No space left on device"
+    message = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "a" / "new")
+    assert message == "some file: No space left on device"
     assert contents(tmp_path) == before
     assert not (tmp_path / "a").exists()
 

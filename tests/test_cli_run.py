@@ -43,7 +43,7 @@ class Mixed(EpochGuardArguments, TrainingArguments):
 
 
 def program(*arguments):
-    """What the command line is understood as, without running it."""
+    """The parsed command line, without running it."""
     return app(["run", *map(str, arguments)], standalone_mode=False)
 
 
@@ -134,10 +134,10 @@ def test_the_script_keeps_its_arguments_and_loses_the_guards():
 
 
 def test_launch_is_given_the_guards_command_line_before_the_script():
-    found = program("-m", "paddle.distributed.launch", "--nnodes", 1, SCRIPT, "c.json", "--epoch_guard", "unified")
+    launch = program("-m", "paddle.distributed.launch", "--nnodes", 1, SCRIPT, "c.json", "--epoch_guard", "unified")
     ours = str(TESTS.parent / "paddle_epoch_guard" / "__main__.py")
-    assert found.launches
-    assert found.arguments == ("--nnodes", "1", ours, "run", "--epoch_guard=unified", str(SCRIPT), "c.json")
+    assert launch.launches
+    assert launch.arguments == ("--nnodes", "1", ours, "run", "--epoch_guard=unified", str(SCRIPT), "c.json")
     assert not program("-m", "paddle.distributed.launch", "run_check").launches
 
 
@@ -249,8 +249,8 @@ def test_every_trainer_gets_the_guard_last_and_the_log_says_so_once(inject, tmp_
         assert len(guards_of(trainer)) == 1
         assert guards_of(trainer)[0].arguments == EpochGuardArguments("unified")
     assert injection.guarded
-    (said,) = host_log.of_guard()
-    assert said == "epoch guard: added to Trainer by 'paddle-epoch-guard run', with --epoch_guard=unified"
+    (message,) = host_log.of_guard()
+    assert message == "epoch guard: added to Trainer by 'paddle-epoch-guard run', with --epoch_guard=unified"
 
 
 def test_a_guard_of_the_scripts_own_is_the_only_one_and_gets_the_flags(inject, tmp_path, host_log):
@@ -372,10 +372,10 @@ def test_a_script_sees_what_python_shows_it(tmp_path, how):
         """
 import pickle, sys
 
-class Found: pass
+class Record: pass
 
 print(__name__, __file__, __package__, __spec__ and __spec__.name, sys.argv, sys.path[0])
-assert isinstance(pickle.loads(pickle.dumps(Found())), Found)
+assert isinstance(pickle.loads(pickle.dumps(Record())), Record)
 def fail(): raise FileNotFoundError(2, "gone", "x")
 print("paddle" in sys.modules)
 if sys.argv[-1] == "fail": fail()
@@ -385,11 +385,11 @@ sys.exit(int(sys.argv[-1]))
     name = ("inner/user.py",) if how == "script" else ("-m", "inner.user")
     for last in ("3", "fail"):
         expected = python(*name, "a", last, folder=tmp_path)
-        found = python(*RUN, *name, "a", "--epoch_guard", "track", last, folder=tmp_path)
-        assert found.stdout == expected.stdout
-        assert found.returncode == expected.returncode != 0
+        completed = python(*RUN, *name, "a", "--epoch_guard", "track", last, folder=tmp_path)
+        assert completed.stdout == expected.stdout
+        assert completed.returncode == expected.returncode != 0
         # python's own traceback of a module has the frames of runpy.
-        assert found.stderr == "".join(
+        assert completed.stderr == "".join(
             line for line in expected.stderr.splitlines(keepends=True) if "runpy" not in line
         )
 
@@ -414,14 +414,14 @@ if __name__ == "__main__":
     process.join()
 """
     )
-    found = python(*RUN, "user.py", "--epoch_guard=unified", folder=tmp_path)
-    assert (found.stdout, found.stderr) == ("['unified', 'AfterImport', False]\n", "")
+    completed = python(*RUN, "user.py", "--epoch_guard=unified", folder=tmp_path)
+    assert (completed.stdout, completed.stderr) == ("['unified', 'AfterImport', False]\n", "")
 
 
 def test_a_script_without_a_trainer_ends_with_a_warning(tmp_path):
     (tmp_path / "user.py").write_text("print('done')")
-    found = python(*RUN, "user.py", folder=tmp_path)
-    assert (found.returncode, found.stdout, found.stderr) == (0, "done\n", NOTHING)
+    completed = python(*RUN, "user.py", folder=tmp_path)
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, "done\n", NOTHING)
 
 
 # Training, as a user does it.
@@ -463,16 +463,16 @@ def tokens(folder, name, rank=0):
 def begun(user):
     """A unified run of the user's script, from step 0 to its end."""
     folder, _ = user
-    found = python(*RUN, SCRIPT, "config.json", "--epoch_guard", "unified", *outputs(folder, "one"), folder=folder)
-    assert found.returncode == 0, found.stderr[-3000:]
-    return found
+    completed = python(*RUN, SCRIPT, "config.json", "--epoch_guard", "unified", *outputs(folder, "one"), folder=folder)
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    return completed
 
 
 def test_a_script_is_unified_without_a_word_of_it(user, begun):
     folder, dataset = user
     assert tokens(folder, "one") == unified(dataset)
-    said = "epoch guard: added to PretrainingTrainer by 'paddle-epoch-guard run', with --epoch_guard=unified"
-    assert (begun.stdout + begun.stderr).count(said) == 1
+    message = "epoch guard: added to PretrainingTrainer by 'paddle-epoch-guard run', with --epoch_guard=unified"
+    assert (begun.stdout + begun.stderr).count(message) == 1
     assert "--epoch_guard" not in begun.stdout.splitlines()[-1]
     # The save was decided by a callback that the script added after the trainer had been built.
     assert [path.parent.name for path in (folder / "one").rglob("epoch_guard.json")] == ["checkpoint-8"]
@@ -483,17 +483,17 @@ def test_a_script_is_unified_without_a_word_of_it(user, begun):
 def test_a_script_that_resumes_goes_on_in_its_order(user, begun):
     folder, dataset = user
     there = ["--continue_from", folder / "one" / "checkpoint-8", *outputs(folder, "two")]
-    found = python(*RUN, SCRIPT, "config.json", *there, "--epoch_guard=unified", folder=folder)
-    assert found.returncode == 0, found.stderr[-3000:]
+    completed = python(*RUN, SCRIPT, "config.json", *there, "--epoch_guard=unified", folder=folder)
+    assert completed.returncode == 0, completed.stderr[-3000:]
     assert tokens(folder, "two") == unified(dataset)[8 * BATCH :]
 
 
 def test_a_script_is_tracked_where_nothing_is_said(user):
     folder, dataset = user
-    found = python(*RUN, SCRIPT, "config.json", *outputs(folder, "three"), folder=folder)
-    assert found.returncode == 0, found.stderr[-3000:]
+    completed = python(*RUN, SCRIPT, "config.json", *outputs(folder, "three"), folder=folder)
+    assert completed.returncode == 0, completed.stderr[-3000:]
     assert tokens(folder, "three") == [int(dataset[position]["text"][0]) for position in range(STEPS * BATCH)]
-    assert f"epoch guard: Step {BOUNDARY_STEP} draws the first samples" in found.stdout + found.stderr
+    assert f"epoch guard: Step {BOUNDARY_STEP} draws the first samples" in completed.stdout + completed.stderr
     line = read_scalars(folder / "three" / "logs" / "epoch_guard" / "boundary_1_to_2", "train/loss")
     assert {step for step, _ in line} == {BOUNDARY_STEP}
 
@@ -502,11 +502,11 @@ def test_two_launched_ranks_draw_one_unified_order(user):
     folder, dataset = user
     launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", 2, "--backend", "gloo", "--log_dir", "launch"]
     options = ["--per_device_train_batch_size", BATCH // 2, "--epoch_guard", "unified", *outputs(folder, "four")]
-    found = python(*RUN, *launch, SCRIPT, "config.json", *options, folder=folder)
+    completed = python(*RUN, *launch, SCRIPT, "config.json", *options, folder=folder)
     output = "".join(path.read_text() for path in sorted((folder / "launch").glob("workerlog.*")))
-    assert found.returncode == 0, output[-3000:]
+    assert completed.returncode == 0, output[-3000:]
     order = np.reshape(unified(dataset), (STEPS, 2, BATCH // 2))
     for rank in (0, 1):
         assert tokens(folder, "four", rank) == order[:, rank].ravel().tolist()
     assert output.count("by 'paddle-epoch-guard run'") == 1
-    assert NOTHING not in found.stderr + output
+    assert NOTHING not in completed.stderr + output
