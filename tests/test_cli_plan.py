@@ -10,16 +10,12 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from fast_dataindex import helpers
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 
 import corpora
 from caches import cli, contents, refused, told
 from paddle_epoch_guard.cli.plan_picture import exposures
 from paddle_epoch_guard.cli.planning import Dataset, Run, facts_of_run
-from paddle_epoch_guard.index.blend_lookup import turn_of
 from paddle_epoch_guard.order import PositionMap, Reorder
 
 DIALOGUE = tuple(2 + 11 * document % 17 for document in range(60))
@@ -186,25 +182,6 @@ def test_the_host_builds_the_blend_that_was_foretold(corpus, tmp_path, weights, 
             assert all(count - (boundary is not None) <= 1 for count, boundary in epochs)
     if known:
         assert any(advice["kind"] == "no_boundary" for advice in facts["advice"])
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.decimals("0.01", 20, places=2), min_size=2, max_size=6), st.data())
-def test_the_turns_of_a_blend_are_the_hosts(weights, data):
-    weights = [float(weight) for weight in weights]
-    total = 0.0
-    for weight in weights:
-        total += weight
-    normalised = np.array([weight / total for weight in weights])
-    normalised /= normalised.sum()
-    which, inner = np.zeros(5000, np.int16), np.zeros(5000, np.int64)
-    helpers.build_blending_indices(which, inner, normalised, len(weights), len(which), False)
-    at = data.draw(st.integers(0, len(which) - 1))
-    turn = turn_of(weights, int(which[at]), int(inner[at]))
-    assert (turn.position, turn.exact) == (at, True)
-    about = turn_of(weights, int(which[at]), int(inner[at]), most=-1)
-    assert not about.exact
-    assert abs(about.position - at) * normalised[which[at]] <= len(weights)
 
 
 def drawn_tokens(dataset, order):

@@ -3,20 +3,17 @@ import io
 import itertools
 import os
 import shutil
-import tracemalloc
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import corpora
 from caches import as_megatron, as_megatron_blend, cli, contents, refused, told
 from paddle_epoch_guard import files
 from paddle_epoch_guard.cli import rewriting
-from paddle_epoch_guard.order import Order, PositionMap, Reorder, materialise
+from paddle_epoch_guard.order import PositionMap, Reorder
 from rebuilding import build, build_blend, drawn, first_tokens
 from training import arguments, train
 
@@ -309,45 +306,6 @@ def test_a_bar_is_drawn_on_a_terminal_alone(tmp_path, prefix, monkeypatch):
         monkeypatch.setattr("caches.io.StringIO", lambda terminal=terminal: terminal)
         assert cli(*call, tmp_path / f"b{len(as_json)}", *as_json)[0] == 0
         assert ("writing" in terminal.getvalue()) == (not as_json)
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(1, 500), st.data())
-def test_what_is_written_is_the_order_and_can_be_undone(length, data):
-    start = data.draw(st.integers(0, length - 1))
-    stop = data.draw(st.integers(start + 1, length))
-    kind = data.draw(st.sampled_from([np.uint32, np.int64, np.int16]))
-    base = np.random.default_rng(length).permutation(length).astype(kind)
-    reorders = [Reorder(start, stop, "uniform", (1, 2))]
-    if stop - start > 1:
-        boundary = data.draw(st.integers(start + 1, stop - 1))
-        reorders.append(Reorder(start, stop, "ramp", (3,), boundary))
-    order = Order(base, reorders)
-    stream = io.BytesIO()
-    materialise.write_header(stream, order)
-    for block in materialise.blocks_of(order, data.draw(st.integers(1, 600))):
-        stream.write(block.tobytes())
-    saved = io.BytesIO()
-    np.save(saved, np.asarray(order))
-    assert stream.getvalue() == saved.getvalue()
-    undone = materialise.Undone(np.asarray(order), reorders)
-    assert undone[:].tolist() == base.tolist()
-    assert undone[np.arange(length)[::-1]].tolist() == base[::-1].tolist()
-    assert (len(undone), undone.dtype, undone.shape) == (length, base.dtype, base.shape)
-
-
-def test_memory_does_not_grow_with_the_number_of_positions(tmp_path):
-    peaks = []
-    for length in (1 << 17, 1 << 21):
-        path = tmp_path / f"{length}.npy"
-        np.save(path, np.arange(length, dtype=np.uint32))
-        order = Order(np.load(path, mmap_mode="r"), [Reorder(9, length - 9, "ramp", (1,), length // 2)])
-        tracemalloc.start()
-        written = sum(block.nbytes for block in materialise.blocks_of(order, 1 << 14))
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert written == 4 * length
-    assert peaks[1] < 1.1 * peaks[0] + (64 << 10)
 
 
 @pytest.mark.parametrize(
