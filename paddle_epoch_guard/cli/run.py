@@ -39,7 +39,7 @@ def run(
     may appear anywhere among the script's arguments, as --flag value or
     --flag=value, and in the JSON or YAML file that its PdArgumentParser reads.
     The command line wins over the file. The default of --epoch_guard is track.
-    Write flags in full: anything else that begins with --epoch_guard is refused.
+    Write flags in full: others that begin with --epoch_guard are refused.
 
     The script sees the flags only if its own arguments include them
     (EpochGuardArguments). A script that adds EpochGuardCallback itself keeps
@@ -49,7 +49,7 @@ def run(
     or paddle.distributed.spawn start. It does not reach another Python that the
     script starts as a command, or training without a PaddleNLP or PaddleFormers
     Trainer. With another launcher, put the command before the script, as in the
-    last line of the example.
+    last command above.
     """
     flags, rest = split_flags(command or [])
     arguments_of(flags)
