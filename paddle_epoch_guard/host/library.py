@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from typing import Any
 
-LIBRARIES = ("paddlenlp", "paddleformers")
+from paddle_epoch_guard.arguments import LIBRARIES
 
 
 def _pick() -> str:
