@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paddle_epoch_guard.ledger import EpochShare, LossWindow, Weighted
+from paddle_epoch_guard.ledger import EpochShare, Weighted
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.record.events import (
     VERSION,
@@ -29,7 +29,7 @@ FIRST, SECOND = "1" * 32, "2" * 32
 
 def window(step, loss=2.0):
     shares = (EpochShare(0, 1, 4, Weighted(4.0, 4.0 * loss), step),)
-    return WindowLogged(LossWindow(step, step, loss, 4), shares, 128, Estimate(0.5, 0.1, 9), Weighted(4.0, 8.0))
+    return WindowLogged(step, step, 4, loss, shares, 128, Estimate(0.5, 0.1, 9), Weighted(4.0, 8.0))
 
 
 def write(folder, *events, part=FIRST, **options):

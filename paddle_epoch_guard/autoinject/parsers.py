@@ -1,5 +1,4 @@
 """Parsers of a script's arguments: those that know the guard's flags get them; the others do not see them."""
-# ruff: noqa: ANN401 - the signatures of argparse and of the host
 
 import argparse
 import contextlib
@@ -33,7 +32,7 @@ def hook_argparse(injection: Injection) -> None:
 
 
 def _for_argparse(injection: Injection, parser: argparse.ArgumentParser, arguments: list[str]) -> list[str]:
-    known = [name for name in FLAGS if f"--{name}" in parser._option_string_actions]  # noqa: SLF001 - no public name
+    known = [name for name in FLAGS if f"--{name}" in parser._option_string_actions]
     with _exit_on_error():
         flags, others = split_flags(arguments)
         merged = _merged(injection, flags, known)

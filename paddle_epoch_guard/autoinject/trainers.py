@@ -1,5 +1,4 @@
 """The guard in every Trainer, last of its callbacks."""
-# ruff: noqa: ANN401 - the host's classes are known only once the script has imported them
 
 import functools
 import os

@@ -1,5 +1,4 @@
 """The commands, and how their errors are reported."""
-# ruff: noqa: ANN401 - click is inside typer from 0.20 on, and beside it before
 
 import importlib
 import sys

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from paddle_epoch_guard.cli.planning import Run
 
 
-def plan(  # noqa: PLR0913 - typer makes options of parameters
+def plan(
     data: Annotated[
         list[str],
         typer.Argument(

@@ -22,7 +22,7 @@ class Mix(str, Enum):
     ramp = "ramp"
 
 
-def rebuild(  # noqa: PLR0913 - typer makes options of parameters
+def rebuild(
     cache: CacheArgument,
     from_position: Annotated[
         int,

@@ -36,7 +36,12 @@ class EpochShare:
 class ClosedWindow:
     """A window and what the ledger added up for it."""
 
-    window: LossWindow
+    first_step: int
+    last_step: int
+    samples: int
+    """Samples drawn, over all ranks."""
+    loss: float | None
+    """Mean over the trained steps; None where neither the trainer's loss nor the samples' is a finite number."""
     epochs: tuple[EpochShare, ...]
     """The epochs drawn from, in order."""
     losses: WindowLosses | None = None
@@ -93,9 +98,11 @@ class EpochLedger:
             loss: the trainer's own, a mean over the window.
             losses: of the window's samples, where they are known.
 
+        Where the trainer's loss is not a finite number (under fp16 it then stays so), the mean of the samples' losses
+        takes its place.
+
         Returns:
-            The window; None where it holds no trained step (the trainer then logs a loss of 0), or where
-            the loss is not a finite number.
+            The window; None where it holds no trained step (the trainer then logs a loss of 0).
 
         Raises:
             ScheduleError: the sampler could not have delivered these steps.
@@ -106,8 +113,12 @@ class EpochLedger:
         # The ranks have looked up what they drew; only where they could not is the whole window looked up here.
         counts = (losses.counts if losses is not None else None) or self.source.counts(first_step, last_step)
         self.last_step = last_step
-        if not counts or not math.isfinite(loss):
+        if not counts:
             return None
+        if not math.isfinite(loss):
+            loss = math.nan if losses is None else losses.mean
+        if not math.isfinite(loss):
+            losses = WindowLosses()  # what it holds is no number either
         shares = []
         for key, samples in sorted(counts.items()):
             by_share = Weighted(samples, samples * loss)
@@ -122,7 +133,8 @@ class EpochLedger:
         if losses is not None:
             self.fresh.add(losses.fresh)
             self.repeat.add(losses.repeat)
-        return ClosedWindow(LossWindow(first_step, last_step, loss, sum(counts.values())), tuple(shares), losses)
+        known = loss if math.isfinite(loss) else None
+        return ClosedWindow(first_step, last_step, sum(counts.values()), known, tuple(shares), losses)
 
     def end_epochs(self, dataset: int, last_epoch: int) -> None:
         """Ends the curves of a dataset's epochs up to ``last_epoch``: the order has passed their boundary.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, EpochLoss, EpochShare, LossWindow, Weighted
+from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, EpochLoss, EpochShare, Weighted
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.resume.audit import Finding
@@ -78,7 +78,12 @@ class TokensTraced(_Event, frozen=True, tag="tokens_traced"):
 class WindowLogged(_Event, frozen=True, tag="window"):
     """The trainer logged the mean loss of a window."""
 
-    window: LossWindow
+    first_step: int
+    last_step: int
+    samples: int
+    """Samples drawn, over all ranks."""
+    loss: float | None = None
+    """Mean over the trained steps, nats per token; None where it is lost: no finite number was to be had."""
     epochs: tuple[EpochShare, ...] = ()
     """What each epoch contributed."""
     tokens: int | None = None
@@ -151,7 +156,7 @@ def step_of(event: Event) -> int:
     """The last step that an event is about."""
     match event:
         case WindowLogged():
-            return event.window.last_step
+            return event.last_step
         case ChangeReached():
             return event.change.step
         case ChangeJudged():

@@ -84,6 +84,7 @@ class Recorder:
         self._ahead: deque[BoundaryStep] = deque()
         self._unknown_means: set[EpochKey] | None = set()
         self._ended: set[EpochKey] = set()
+        self._has_told_of_lost_losses = False
 
     def emit(self, event: Event) -> None:
         """Tells all views an event."""
@@ -146,12 +147,17 @@ class Recorder:
         closed = self.ledger.close_window(step, loss, losses)
         if closed is None:
             return
+        if not math.isfinite(loss) and not self._has_told_of_lost_losses:
+            self._has_told_of_lost_losses = True
+            steps = {"first_step": closed.first_step, "last_step": closed.last_step, "loss": str(loss)}
+            self.note(Message("loss_is_no_number", {**steps, "is_known": closed.loss is not None}), step, True)
         if self._unknown_means is None:
             self._unknown_means = self._open_epochs(closed)
         self.emit(self._window_logged(closed))
         while self._ahead and self._ahead[0].step <= step:
             self._cross(self._ahead.popleft())
-        self.watch.take(closed.window)
+        if closed.loss is not None:
+            self.watch.take(LossWindow(closed.first_step, step, closed.loss, closed.samples))
         self.flush(at_once=False)
 
     def evaluate(self, step: int, loss: float) -> None:
@@ -190,13 +196,15 @@ class Recorder:
             view.close()
 
     def _window_logged(self, closed: ClosedWindow) -> WindowLogged:
-        window, losses = closed.window, closed.losses
-        exposure = self.exposure
+        losses, exposure = closed.losses, self.exposure
         return WindowLogged(
-            window,
+            closed.first_step,
+            closed.last_step,
+            closed.samples,
+            closed.loss,
             closed.epochs,
-            None if self._sequence_length is None else window.samples * self._sequence_length,
-            None if exposure is None else exposure.of_steps(window.first_step, window.last_step),
+            None if self._sequence_length is None else closed.samples * self._sequence_length,
+            None if exposure is None else exposure.of_steps(closed.first_step, closed.last_step),
             None if losses is None else losses.fresh,
             None if losses is None else losses.repeat,
         )

@@ -140,8 +140,9 @@ class _Folded:
                 self.notes.append(Note(event.step, "\n" + table_of(event.step, event.findings)))
 
     def _take_window(self, event: WindowLogged) -> None:
-        window, step = event.window, event.window.last_step
-        self.loss.append((step, window.loss))
+        step = event.last_step
+        if event.loss is not None:
+            self.loss.append((step, event.loss))
         samples = sum(share.samples for share in event.epochs)
         if samples:
             self.data_epoch.append((step, sum(share.epoch * share.samples for share in event.epochs) / samples))
@@ -154,7 +155,7 @@ class _Folded:
             key = EpochKey(share.dataset, share.epoch)
             if share.step_in_epoch is not None:
                 self.curves[key].append((share.step_in_epoch, share.loss.mean))
-            total = self.totals.setdefault(key, EpochLoss(*key, window.first_step, step))
+            total = self.totals.setdefault(key, EpochLoss(*key, event.first_step, step))
             total.last_step = step
             total.samples += share.samples
             total.loss.add(share.loss)

@@ -185,8 +185,10 @@ class LossCollector:
     ) -> tuple[WindowLosses | None, Message | None]:
         """The window under the rule in force; or why there is none."""
         first = window_of(rows[self._rule], slots)
-        if not math.isfinite(logged) or not first.by_epoch:
+        if not first.by_epoch:
             return None, None  # the trainer logs 0 where all steps were skipped
+        if not math.isfinite(logged):  # nothing to check against; under fp16 the trainer's loss stays so
+            return first, None
         for rule in (self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)):
             window = first if rule == self._rule else window_of(rows[rule], slots)
             if agrees(window, logged):

@@ -144,12 +144,25 @@ class Session:
         try:
             folder = host.checkpoint_folder(self._args, state.global_step)
             (folder / SIDECAR_NAME).unlink(missing_ok=True)  # of an earlier part, which wrote this checkpoint before
-            write_sidecar(folder, sidecar_of(self.plan, self.recorder, state))
+            self._write_sidecar(folder, state)
         except Exception as cause:
             _say(
                 f"checkpoint {state.global_step} has no resume protection, its "
                 f"epoch_guard.json could not be written: {type(cause).__name__}: {cause}"
             )
+
+    def _write_sidecar(self, folder: Path, state: Any) -> None:
+        """Writes order and losses; where the losses cannot be held, the order alone: a resume needs no more."""
+        sidecar = sidecar_of(self.plan, self.recorder, state)
+        try:
+            write_sidecar(folder, sidecar)
+        except ValueError as cause:
+            write_sidecar(folder, sidecar_of(self.plan, None, state))
+            if "sidecar" not in self._switched_off:
+                self._switched_off.add("sidecar")
+                _say(
+                    f"checkpoints from {state.global_step} on are kept without its losses, the order is safe: {cause}"
+                )
 
     @shield
     def end(self, state: Any) -> None:

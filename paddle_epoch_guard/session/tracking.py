@@ -56,7 +56,7 @@ def open_recorder(plan: RunPlan, args: Any, state: Any, report_to: str | Iterabl
     recorder.emit(_part_began(plan, args, state))
     if remembered is not None:
         recorder.go_on(remembered)
-    elif step > 0:
+    if step > 0 and not ledger.totals:
         recorder.begin_in_the_middle()
     return recorder
 

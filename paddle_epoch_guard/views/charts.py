@@ -115,12 +115,11 @@ class ChartView:
         self._log.close()
 
     def _draw_window(self, event: WindowLogged) -> None:
-        window, step = event.window, event.window.last_step
+        step = event.last_step
         self._last_step = step
         samples = sum(share.samples for share in event.epochs)
         mean_epoch = sum(share.epoch * share.samples for share in event.epochs) / samples
         self._log.scalar(self._naming.epoch_tag, mean_epoch, step)
-        self._keep(LOSS_TAG, window.loss, step)
         for share in event.epochs:
             if share.step_in_epoch is not None:
                 directory = self._naming.epoch_directory(EpochKey(share.dataset, share.epoch))
@@ -130,10 +129,12 @@ class ChartView:
         for tag, loss in ((FRESH_TAG, event.fresh), (REPEAT_TAG, event.repeat)):
             if loss is not None and (point := self._pending[tag].add(loss, step)) is not None:
                 self._log.scalar(tag, point[1], step)
-        low, high = self._loss_range or (window.loss, window.loss)
-        self._loss_range = min(low, window.loss), max(high, window.loss)
-        for line in self._lines:
-            line.cover(*self._loss_range)
+        if event.loss is not None:
+            self._keep(LOSS_TAG, event.loss, step)
+            low, high = self._loss_range or (event.loss, event.loss)
+            self._loss_range = min(low, event.loss), max(high, event.loss)
+            for line in self._lines:
+                line.cover(*self._loss_range)
 
     def _mark(self, event: ChangeReached) -> None:
         """Begins a line at a change point and tells it, unless an earlier part of the run has."""

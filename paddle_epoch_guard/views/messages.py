@@ -61,6 +61,12 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         f"{'the data' if stop is None else f'the sample index, position {stop}'}. The run is shorter than planned: "
         f"learning rate schedule and data mix were laid out for max_steps. {_BUILD_MORE}"
     ),
+    "loss_is_no_number": lambda first_step, last_step, loss, is_known: (
+        f"the trainer's loss of steps {first_step} to {last_step} is {loss}; under fp16 all later ones are too. "
+        "Data epochs, exposure and boundaries are followed as before. "
+        + ("Losses are those of the samples from here on" if is_known else "These steps have no loss")
+        + "; a window whose samples have none either is left out of every mean"
+    ),
     "begins_anew": (
         "as --ignore_load_lr_and_optim asks, the run starts at step 0 from the weights of {checkpoint}: the data that "
         "these have seen is drawn again"
