@@ -5,6 +5,7 @@ from typing import Any
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
+from paddle_epoch_guard.errors import TrainerError
 from paddle_epoch_guard.session.session import Session, leave_order_behind
 from paddle_epoch_guard.session.startup import prepare
 
@@ -51,6 +52,15 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self.resume_from_checkpoint = resume_from_checkpoint
         self.session: Session | None = None
         """The run in hand; None before training, and where the guard is off."""
+        self._training: host.Training | None = None
+        host.watch_trainings()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copied or pickled, it is its configuration: a run in hand stays where it is."""
+        return {"arguments": self.arguments, "resume_from_checkpoint": self.resume_from_checkpoint}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
     def flags(self, args: Any) -> EpochGuardArguments:
         """The flags in force: those that it was given, or those of the training arguments.
@@ -66,15 +76,17 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         Raises:
             EpochGuardError: the order of the data is in doubt.
         """
+        training = host.current_training()
+        if self._stands_down(training):
+            return
         if self.session is not None:
             self.session.close()
-        self.session = None
+        self.session, self._training = None, training
         dataloader = kwargs.get("train_dataloader")
-        # A run that ended in an exception could not give the dataset back.
-        host.restore_dataset(getattr(dataloader, "dataset", None))
-        flags = self.flags(args)
+        _take_over(getattr(dataloader, "dataset", None), training)
+        flags, checkpoint = self.flags(args), self._checkpoint(args, training)
         is_off = flags.epoch_guard == "off"
-        plan = None if is_off else prepare(flags, args, state, dataloader, self.resume_from_checkpoint)
+        plan = None if is_off else prepare(flags, args, state, dataloader, checkpoint)
         if plan is None:
             leave_order_behind(state)
             return
@@ -82,49 +94,89 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if plan.schedule is not None:
             host.write_stamp(state, plan.stamp)
         self.session = Session(plan, args, state, flags.epoch_guard_report)
-        checkpoint = self.resume_from_checkpoint or args.resume_from_checkpoint
-        self.session.begin(state, kwargs.get("model"), checkpoint)
+        if training is not None:
+            training.at_end.append(self.session.close)
+            training.own(plan.loader.dataset, restores_at_end=plan.is_live)
+        self.session.begin(state, kwargs.get("model"), checkpoint or args.resume_from_checkpoint)
+
+    def _stands_down(self, training: host.Training | None) -> bool:
+        """Whether another guard follows this training, or this one follows another that is not over."""
+        if training is None:
+            return False
+        busy = self._training is not None and self._training.is_running and self._training is not training
+        if not busy and training.guard in (None, self):
+            training.guard = self
+            return False
+        why = "follows another run that is not over" if busy else "is there twice"
+        host.logger.warning(
+            f"epoch guard: the callback of this Trainer {why}; here it does nothing. Give each Trainer one "
+            "EpochGuardCallback of its own"
+        )
+        return True
+
+    def _checkpoint(self, args: Any, training: host.Training | None) -> str | Path | None:
+        """The folder that the trainer resumes from, where the user named it or ``Trainer.train`` was told."""
+        told = None if training is None else training.resume_from_checkpoint
+        return self.resume_from_checkpoint or (told if isinstance(told, (str, Path)) else None)
+
+    def _current(self) -> Session | None:
+        """The session of the training that calls; None where that is another one, nested in a callback."""
+        return self.session if self._training is host.current_training() else None
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Notices where the trainer starts to read the data anew."""
-        if self.session is not None:
-            self.session.begin_epoch(state, kwargs.get("train_dataloader"))
+        if (session := self._current()) is not None:
+            session.begin_epoch(state, kwargs.get("train_dataloader"))
 
     def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Counts the batches that the loader delivered."""
-        if self.session is not None:
-            self.session.epochs.batches += 1
+        if (session := self._current()) is not None:
+            session.epochs.batches += 1
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Closes the log window before a boundary and before a checkpoint, on every rank alike."""
-        if self.session is None:
-            return
-        self.session.stamp_step(state)
-        if control.should_save or state.global_step in self.session.plan.closing:
-            control.should_log = True
+        if (session := self._current()) is not None:
+            session.stamp_step(state)
+            if control.should_save or state.global_step in session.plan.closing:
+                control.should_log = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Closes the log window at the end of a trainer epoch, where that is what is followed."""
-        if self.session is not None:
-            self.session.stamp_step(state)  # the last steps may have been skipped
-            self.session.end_epoch(state, control)
+        if (session := self._current()) is not None:
+            session.stamp_step(state)  # the last steps may have been skipped
+            session.end_epoch(state, control)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Takes the training loss of the window that ends at this step."""
-        if self.session is not None and logs is not None and "loss" in logs:
-            self.session.log(logs["loss"], state, control.should_save)
+        if (session := self._current()) is not None and logs is not None and "loss" in logs:
+            session.log(logs["loss"], state, control.should_save)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         """Takes the evaluation loss, which says whether a fall of the training loss is progress."""
-        if self.session is not None and metrics and "eval_loss" in metrics:
-            self.session.evaluate(metrics["eval_loss"], state)
+        if (session := self._current()) is not None and metrics and "eval_loss" in metrics:
+            session.evaluate(metrics["eval_loss"], state)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Writes the sidecar into the checkpoint."""
-        if self.session is not None:
-            self.session.save(state)
+        if (session := self._current()) is not None:
+            session.save(state)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Writes summary and report, and gives the dataset back."""
-        if self.session is not None:
-            self.session.end(state)
+        if (session := self._current()) is not None:
+            session.end(state)
+
+
+def _take_over(dataset: Any, training: host.Training | None) -> None:
+    """Lets a dataset draw in the host's own order, unless a run that is not over draws from it.
+
+    Raises:
+        TrainerError: one does.
+    """
+    owner = host.owner_of(dataset)
+    if owner is not None and owner.is_running and owner is not training:
+        raise TrainerError(
+            "the training dataset draws in the order of another run that is not over, and this one would change it "
+            "for both. Give this Trainer a dataset of its own (copy.copy of the other will do)"
+        )
+    host.release(dataset)

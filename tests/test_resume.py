@@ -340,7 +340,7 @@ def test_a_part_without_the_callback_leaves_no_old_sidecar_in_force(tmp_path, pr
         run(tmp_path, prefix, resume=20, mode="track")
 
 
-def test_another_branch_of_the_same_run_is_told_apart(tmp_path, prefix):
+def test_another_branch_of_the_same_run_is_told_apart(tmp_path, prefix, unwatched):
     stale(tmp_path, prefix)
     backup = tmp_path / "backup" / "checkpoint-20"
     shutil.copytree(tmp_path / "run" / "checkpoint-20", backup)

@@ -36,6 +36,7 @@ from paddle_epoch_guard.host.state import (
     trainer_record,
     write_stamp,
 )
+from paddle_epoch_guard.host.training import Training, current_training, owner_of, release, watch_trainings
 
 TrainerCallback = library.import_host("trainer").TrainerCallback
 logger = library.import_host("utils.log").logger
@@ -45,12 +46,14 @@ __all__ = [
     "Stamp",
     "TokenLosses",
     "TrainerCallback",
+    "Training",
     "all_gather_ints",
     "all_reduce_sum",
     "broadcast_from",
     "build_index",
     "checkpoint_folder",
     "constituents",
+    "current_training",
     "describe_loader",
     "find_checkpoint",
     "index_folders",
@@ -59,10 +62,12 @@ __all__ = [
     "is_plain",
     "logger",
     "newest_checkpoint",
+    "owner_of",
     "pick_datasets",
     "process",
     "read_dataset",
     "read_stamp",
+    "release",
     "restore_dataset",
     "rewind_sampler",
     "segments_ahead",
@@ -70,5 +75,6 @@ __all__ = [
     "stamp_step",
     "start_sampler",
     "trainer_record",
+    "watch_trainings",
     "write_stamp",
 ]

@@ -171,7 +171,7 @@ class Session:
         # A loader's thread may still be fetching ahead: positions of an extended run, which the dataset's own arrays
         # do not have. That dataset is given back when the next run begins.
         if self.plan.is_live:
-            host.restore_dataset(self.plan.loader.dataset)
+            host.release(self.plan.loader.dataset)
         recorder = self.recorder
         if recorder is not None:
             self._say_ran_dry(state)
