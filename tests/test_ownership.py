@@ -166,11 +166,7 @@ def test_a_checkpoint_that_only_train_is_told_of_is_found(tmp_path, dataset, hos
     moved = tmp_path / "elsewhere" / "step20"
     shutil.copytree(tmp_path / "run" / "checkpoint-20", moved)
     shutil.rmtree(tmp_path / "run")
-    run = train(
-        unified(tmp_path, epoch_guard_mix="auto") if mode == "unified" else tracked(tmp_path),
-        dataset,
-        resume=str(moved),
-    )
+    run = train(arguments(tmp_path, max_steps=STEPS, epoch_guard=mode), dataset, resume=str(moved))
     assert drawn(run) == drawn(whole)[20 * BATCH :]
 
 
