@@ -19,7 +19,7 @@ import corpora
 from caches import cli, contents, refused, told
 from paddle_epoch_guard.cli.plan_picture import exposures
 from paddle_epoch_guard.cli.planning import Part, Run, facts_of_run
-from paddle_epoch_guard.index.blend_lookup import turn_of
+from paddle_epoch_guard.index.blend_lookup import blend_position
 from paddle_epoch_guard.order import PositionMap, Reorder
 
 DIALOGUE = tuple(2 + 11 * document % 17 for document in range(60))
@@ -198,9 +198,9 @@ def test_the_turns_of_a_blend_are_the_hosts(weights, data):
     which, inner = np.zeros(5000, np.int16), np.zeros(5000, np.int64)
     helpers.build_blending_indices(which, inner, normalised, len(weights), len(which), False)
     at = data.draw(st.integers(0, len(which) - 1))
-    found = turn_of(weights, int(which[at]), int(inner[at]))
+    found = blend_position(weights, int(which[at]), int(inner[at]))
     assert (found.position, found.exact) == (at, True)
-    about = turn_of(weights, int(which[at]), int(inner[at]), most=-1)
+    about = blend_position(weights, int(which[at]), int(inner[at]), limit=-1)
     assert not about.exact
     assert abs(about.position - at) * normalised[which[at]] <= len(weights)
 

@@ -10,7 +10,7 @@ from typing import Any
 from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of, unified_exposure
 from paddle_epoch_guard.errors import ArgumentsError, CorpusError
 from paddle_epoch_guard.index import IndexLayout
-from paddle_epoch_guard.index.blend_lookup import Turn, turn_of
+from paddle_epoch_guard.index.blend_lookup import BlendPosition, blend_position
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 from paddle_epoch_guard.index.description import shares_of, split_documents
 from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD
@@ -61,15 +61,15 @@ class Run:
         """Samples that the run draws of a dataset; of a blend at most so many, and seldom fewer."""
         return math.ceil(steps * self.global_batch * self.shares[at]) if self.blended else steps * self.global_batch
 
-    def boundary(self, at: int, steps: int) -> Turn | None:
+    def boundary(self, at: int, steps: int) -> BlendPosition | None:
         """Where the run comes to the separated epoch of a dataset; None where it does not."""
         inner = self.layout(at, steps).boundary_position
         if inner is None or not self.blended:
-            return None if inner is None else Turn(inner, exact=True)
+            return None if inner is None else BlendPosition(inner, exact=True)
         samples = steps * self.global_batch
         if inner >= samples * self.shares[at] + 1:  # a blend's dataset is never a whole sample ahead
             return None
-        found = turn_of([part.weight for part in self.parts], at, inner)
+        found = blend_position([part.weight for part in self.parts], at, inner)
         return found if found.position < samples else None
 
 
