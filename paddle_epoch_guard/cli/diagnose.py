@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paddle_epoch_guard.errors import ArgumentsError, CorpusError, EpochGuardError, IndexFileError
+from paddle_epoch_guard.errors import ArgumentsError, CorpusError, CorpusNotFoundError, EpochGuardError, IndexFileError
 from paddle_epoch_guard.index.cache import load_array
 from paddle_epoch_guard.index.folder import (
     MEGATRON,
@@ -16,7 +16,7 @@ from paddle_epoch_guard.index.folder import (
     describe,
     scan,
 )
-from paddle_epoch_guard.index.from_files import CorpusNotFoundError, corpus_of, open_index, part_files
+from paddle_epoch_guard.index.from_files import corpus_of, dataset_files, open_index
 from paddle_epoch_guard.order.materialise import host_order
 
 _MOVE = "Move its files aside (--move-aside); the host builds the index anew, the same one from the same corpus"
@@ -147,7 +147,7 @@ def _examine_index(
             return
     if files.kind.is_blend:
         for one, prefix in zip(described.datasets, prefixes, strict=True):
-            why = _not_sound(part_files(files, one), prefix, sound)
+            why = _not_sound(dataset_files(files, one), prefix, sound)
             if why is not None:
                 unchecked.append(f"{files.stem}: whether it fits its datasets: {why}")
                 return

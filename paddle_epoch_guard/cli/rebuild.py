@@ -57,7 +57,7 @@ def rebuild(
 
     files = choose(cache, digest)
     opened = open_index(files, prefix or (), host_order)
-    sources = (files, *opened.parts)
+    sources = (files, *opened.dataset_files)
     refuse_inside(output, sources)
     begun = begin(opened, from_position, stop, mix.value, seed)
     with progress_bar("writing", quiet=as_json) as tell:

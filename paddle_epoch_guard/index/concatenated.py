@@ -104,7 +104,7 @@ class ConcatenatedIndex:
             yield number, chosen, positions[chosen] - self.starts[number]
 
     def locate(self, positions: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
-        """Zeros, for the one dataset there is, and :meth:`epoch_of`."""
+        """Zeros, for the only dataset, and :meth:`epoch_of`."""
         epochs = self.epoch_of(positions)
         return np.zeros_like(epochs), epochs
 
