@@ -78,8 +78,8 @@ class TokenLosses:
         """What was collected since the last call, copied from the device in one transfer.
 
         Returns:
-            float64 ``[samples, 4]``: the sum of a sample's token losses, and the number of its tokens with a loss
-            above zero, with a label that is not ignored, and in total. And the number of samples of each microbatch,
+            float64 ``[samples, 4]``: the sum of a sample's token losses, and the number of its tokens with a loss above
+            zero, with a label that is not ignored, and in total. And the number of samples of each microbatch,
             in order; 0 if its losses could not be divided among its samples.
 
         Raises:

@@ -22,8 +22,8 @@ _PUSH_INTEGER = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"
 class Stamp:
     """The guard's mark in the trainer's state, which is saved and loaded with each checkpoint.
 
-    A callback does not learn which checkpoint the trainer loads; the stamp shows whether a sidecar belongs to it. It
-    is kept in ``trial_params``, a field that the trainer uses only in hyper-parameter search.
+    A callback does not learn which checkpoint the trainer loads; the stamp shows whether a sidecar belongs to it.
+    It is kept in ``trial_params``, a field that the trainer uses only in hyper-parameter search.
     """
 
     run: str
