@@ -3,7 +3,7 @@ from fast_dataindex import helpers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paddle_epoch_guard.index.blend_lookup import turn_of
+from paddle_epoch_guard.index.blend_lookup import blend_position
 
 
 @settings(deadline=None, max_examples=100)
@@ -18,8 +18,8 @@ def test_the_turns_of_a_blend_are_the_hosts(weights, data):
     which, inner = np.zeros(5000, np.int16), np.zeros(5000, np.int64)
     helpers.build_blending_indices(which, inner, normalised, len(weights), len(which), False)
     at = data.draw(st.integers(0, len(which) - 1))
-    turn = turn_of(weights, int(which[at]), int(inner[at]))
+    turn = blend_position(weights, int(which[at]), int(inner[at]))
     assert (turn.position, turn.exact) == (at, True)
-    about = turn_of(weights, int(which[at]), int(inner[at]), most=-1)
+    about = blend_position(weights, int(which[at]), int(inner[at]), most=-1)
     assert not about.exact
     assert abs(about.position - at) * normalised[which[at]] <= len(weights)

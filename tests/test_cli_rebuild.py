@@ -130,8 +130,8 @@ def test_what_was_rebuilt_is_known_again(tmp_path, prefix, kind):
         note.write_text(content.replace(old, new))
         assert str(tmp_path / "new") in refused("inspect", tmp_path / "new")
     note.unlink()
-    if kind is build:  # it is now an index whose last epoch should be shuffled apart, and is not
-        assert "shuffled apart" in refused("inspect", tmp_path / "new")
+    if kind is build:  # it is now an index whose last epoch should be shuffled separately, and is not
+        assert "shuffled separately" in refused("inspect", tmp_path / "new")
 
 
 def test_a_host_that_looks_elsewhere_first_is_told_of(tmp_path, prefix):

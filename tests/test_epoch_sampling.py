@@ -153,7 +153,7 @@ def test_tokens_are_traced_through_all_passes(indices):
         assert sorted(zip(outer.token[chosen], places[chosen], strict=True)) == sorted(
             zip(inner.token, inner.position, strict=True)
         )
-    assert outer.cuts.tolist() == [read.rule.length]
+    assert outer.discontinuities.tolist() == [read.rule.length]
 
 
 def test_a_boundary_among_the_samples_that_are_left_out_is_none(indices):

@@ -27,7 +27,7 @@ def test_what_is_written_is_the_order_and_can_be_undone(length, data):
     saved = io.BytesIO()
     np.save(saved, np.asarray(order))
     assert stream.getvalue() == saved.getvalue()
-    undone = materialise.Undone(np.asarray(order), reorders)
+    undone = materialise.RestoredOrder(np.asarray(order), reorders)
     assert undone[:].tolist() == base.tolist()
     assert undone[np.arange(length)[::-1]].tolist() == base[::-1].tolist()
     assert (len(undone), undone.dtype, undone.shape) == (length, base.dtype, base.shape)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from paddle_epoch_guard.errors import ArgumentsError, CorpusError, EpochGuardError, IndexFileError
+from paddle_epoch_guard.errors import ArgumentsError, CorpusError, CorpusNotFoundError, EpochGuardError, IndexFileError
 from paddle_epoch_guard.index.cache import load_array
 from paddle_epoch_guard.index.folder import MEGATRON, MEGATRON_BLEND, PADDLE, PADDLE_BLEND, IndexFiles, describe, scan
-from paddle_epoch_guard.index.from_files import CorpusNotFoundError, corpus_of, open_index, part_files
+from paddle_epoch_guard.index.from_files import corpus_of, dataset_files, open_index
 from paddle_epoch_guard.order.materialise import host_order
 
 _MOVE = "Move its files aside (--move-aside); the host then builds the same index again from the same corpus"
@@ -136,7 +136,7 @@ def _contradiction(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[Inde
         return f"whether it fits its corpus: {error}"
     if files.kind.is_blend:
         for dataset, prefix in zip(described.datasets, prefixes, strict=True):
-            reason = _not_sound(part_files(files, dataset), prefix, sound)
+            reason = _not_sound(dataset_files(files, dataset), prefix, sound)
             if reason is not None:
                 return f"whether it fits its datasets: {reason}"
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of, unified_exposure
 from paddle_epoch_guard.errors import ArgumentsError, CorpusError
 from paddle_epoch_guard.index import IndexLayout
-from paddle_epoch_guard.index.blend_lookup import Turn, turn_of
+from paddle_epoch_guard.index.blend_lookup import BlendPosition, blend_position
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 from paddle_epoch_guard.index.description import shares_of, split_documents
 from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD
@@ -66,15 +66,15 @@ class Run:
         samples = steps * self.global_batch
         return math.ceil(samples * self.shares[number]) if self.blended else samples
 
-    def boundary(self, number: int, steps: int) -> Turn | None:
+    def boundary(self, number: int, steps: int) -> BlendPosition | None:
         """Where the run reaches the separated epoch of a dataset; None if it does not."""
         inner = self.layout(number, steps).boundary_position
         if inner is None or not self.blended:
-            return None if inner is None else Turn(inner, exact=True)
+            return None if inner is None else BlendPosition(inner, exact=True)
         samples = steps * self.global_batch
         if inner >= samples * self.shares[number] + 1:  # a blend exceeds a dataset's share by less than one sample
             return None
-        turn = turn_of([dataset.weight for dataset in self.datasets], number, inner)
+        turn = blend_position([dataset.weight for dataset in self.datasets], number, inner)
         return turn if turn.position < samples else None
 
 

@@ -61,7 +61,7 @@ def rebuild(
 
     files = choose(cache, digest)
     opened = open_index(files, prefix or (), host_order)
-    refuse_inside(output, (files, *opened.parts))
+    refuse_inside(output, (files, *opened.dataset_files))
     reorder = new_reorder(opened, from_position, stop, mix.value, seed)
     with progress_bar("writing", quiet=as_json) as tell:
         written = write_cache(opened, reorder, output, functools.partial(_counted, tell))

@@ -94,7 +94,7 @@ def write_cache(opened: Opened, reorder: Reorder, output: Path, started: Callabl
         OSError: the folder cannot be written.
     """
     reordered = _reordered(opened)
-    expected = dict.fromkeys(file for files in (opened.files, *opened.parts) for file in files.expected)
+    expected = dict.fromkeys(file for files in (opened.files, *opened.dataset_files) for file in files.expected)
     copied = [file for file in expected if file not in reordered]
     size = sum(file.stat().st_size for file in expected)
     note = output / opened.files.note.name

@@ -1,7 +1,7 @@
-"""Everything that depends on the host libraries: the only room that imports paddle, paddlenlp or paddleformers.
+"""The host libraries: the only package that imports paddle, paddlenlp or paddleformers.
 
-Written against paddlenlp 3.0.0b4 and paddleformers 1.2.0, with paddlepaddle 3.0 to 3.3; paddlenlp 2.8.1 with
-paddlepaddle 2.6.2 runs as well.
+Written for paddlenlp 3.0.0b4 and paddleformers 1.2.0 with paddlepaddle 3.0 to 3.3; paddlenlp 2.8.1 with
+paddlepaddle 2.6.2 works, too.
 """
 
 from paddle_epoch_guard.host import library

@@ -1,4 +1,4 @@
-"""In which order the data is drawn: computed permutations, reorders, and the schedule from steps to positions."""
+"""The order in which data is drawn: computed permutations, reorders, and the schedule from steps to positions."""
 
 from paddle_epoch_guard.order.mixes import MIXES, Reorder
 from paddle_epoch_guard.order.order import Order, PositionMap

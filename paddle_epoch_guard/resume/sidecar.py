@@ -57,7 +57,7 @@ class DatasetRecord:
     @classmethod
     def of(cls, index: GPTIndex | ConcatenatedIndex) -> "DatasetRecord":
         """The fingerprint of a verified index, at a cost that does not grow with its size."""
-        parts = index.parts if isinstance(index, ConcatenatedIndex) else (index,)
+        parts = index.indices if isinstance(index, ConcatenatedIndex) else (index,)
         first = parts[0]
         assert first.arrays is not None
         return cls(

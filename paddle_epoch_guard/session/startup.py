@@ -7,11 +7,7 @@ from typing import Any
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments
-from paddle_epoch_guard.errors import (
-    ArgumentsError,
-    EpochGuardError,
-    ResumeMismatchError,
-)
+from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, ResumeMismatchError, TrackingError
 from paddle_epoch_guard.index import BlendIndex, EpochSampledIndex, GPTIndex, SampleIndex
 from paddle_epoch_guard.ledger import (
     IndexEpochs,
@@ -38,7 +34,7 @@ from paddle_epoch_guard.resume import (
     same_indices,
 )
 from paddle_epoch_guard.session.checkpoint import agreed_sidecar, check_stamp, earlier, trainer_record
-from paddle_epoch_guard.session.consensus import TrackingError, require_same_plan, run_on_all_ranks
+from paddle_epoch_guard.session.consensus import require_same_plan, run_on_all_ranks
 from paddle_epoch_guard.session.opening import (
     Start,
     build_blend,
