@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from paddle_epoch_guard.report.discontinuity import find_jumps
+from paddle_epoch_guard.statistics.discontinuity import find_jumps
 
 TARGET = 5.0  # per cent
 

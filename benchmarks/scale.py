@@ -87,12 +87,12 @@ def said_by_ranks(ranks: int, datasets: int) -> list[Line]:
     )
     plan = (records, Schedule((Segment(1, 0, 1, 1, ranks, 10**9),)), tuple(range(3 * datasets)))
     rows = np.repeat(digest_of(plan)[None], ranks, axis=0)
-    places = EpochSlots([3] * datasets)
+    slots = EpochSlots([3] * datasets)
     rng = np.random.default_rng(0)
     count = 640
-    values = rng.random(count), np.ones(count), rng.integers(0, places.count, count)
-    sums = sums_of(*values, places, np.zeros(count), np.ones(count, dtype=bool))
-    window = window_of(sums, places)
+    values = rng.random(count), np.ones(count), rng.integers(0, slots.count, count)
+    sums = sums_of(*values, slots, np.zeros(count), np.ones(count, dtype=bool))
+    window = window_of(sums, slots)
     small = EpochSlots([2])
     of_one = (len(RULES) * (3 * small.count + 4) + 1) * 8
     trace = Trace(np.zeros(60_000, np.int32), np.zeros(60_000, np.int64), (20_000,), (10**12,), np.zeros(2, np.int64))
@@ -107,7 +107,7 @@ def said_by_ranks(ranks: int, datasets: int) -> list[Line]:
         (f"gathered from {ranks:,} ranks by each, as objects", size_of(ranks * 3 * len(pickle.dumps(window)))),
         (
             "adding a window of 640 samples up",
-            seconds(timed(lambda: sums_of(*values, places, values[0], values[1] > 0))),
+            seconds(timed(lambda: sums_of(*values, slots, values[0], values[1] > 0))),
         ),
         ("the trace, told by the first rank to all", size_of(len(pickle.dumps(trace)))),
     ]

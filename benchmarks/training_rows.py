@@ -70,7 +70,7 @@ def _callback(batch: int, spread: bool, every: int, windows: int) -> dict[str, f
         for one in callbacks.values():
             one.on_train_begin(args, state, control, **given)
             one.on_epoch_begin(args, state, control, **given)
-        collector = guard._collector
+        collector = guard.session.collector
         assert collector is not None
         assert collector.is_open
         row = paddle.full([micro, 4], LENGTH, dtype="float32")  # a loss of one nat for each token

@@ -7,7 +7,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from paddle_epoch_guard.report.smoothing import trend
+from paddle_epoch_guard.statistics.smoothing import trend
 from runlog import Series
 
 # Told apart by lightness and dash as well as by colour.

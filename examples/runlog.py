@@ -7,7 +7,8 @@ import numpy as np
 from visualdl import LogReader
 
 from paddle_epoch_guard.ledger.change_points import SIDE
-from paddle_epoch_guard.report.discontinuity import estimate_jump, judge
+from paddle_epoch_guard.statistics.discontinuity import estimate_jump, judge
+from paddle_epoch_guard.views.messages import REASONS
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ def verdict_at(
     training = estimate_jump(loss.steps, loss.values, last_before, first_after)
     confirmed = estimate_jump(evaluation.steps, evaluation.values, last_before, first_after)
     before, after = exposure.sides(last_before, first_after)
-    verdict, why = judge(training, confirmed, before, after)
+    verdict, reason = judge(training, confirmed, before, after)
     return {
         "exposure_before": before,
         "exposure_after": after,
         "verdict": verdict,
-        "why": why,
+        "why": REASONS[reason],
         "fitted_jump": None if training is None else training.value,
         "evaluation_jump": None if confirmed is None else confirmed.value,
     }

@@ -66,17 +66,17 @@ def fuzz_one(samples: Path, name: str, cases: int) -> Outcome:
         st.one_of(st.sampled_from(_WORDS), st.binary(max_size=16)),
     )
     with tempfile.TemporaryDirectory(dir=in_memory(samples)) as work:
-        one = next(parser for parser in parsers(samples, Path(work)) if parser.name == name)
+        tested = next(parser for parser in parsers(samples, Path(work)) if parser.name == name)
 
         def attempt(edits: list[tuple[int, int, bytes]]) -> None:
             # Ten inputs of one draw, which takes hypothesis longer than a parser.
             for first in range(min(len(edits), cases - outcome.tried)):
                 chosen = edits[first : first + 1 + first % 5]
-                content = one.sample
+                content = tested.sample
                 for place, removed, put in chosen:
                     at = place % (len(content) + 1)
                     content = content[:at] + put + content[at + removed :]
-                try_on(outcome, f"{name}: {chosen}", partial(one.parse, content))
+                try_on(outcome, f"{name}: {chosen}", partial(tested.parse, content))
 
         for number in range(20):
             if outcome.tried >= cases:
@@ -108,9 +108,9 @@ def coverage_fuzz(folder: Path, runs: int) -> Outcome:
             outcome.broken.append(f"{name}: took more than 900 s")
             continue
         lines = [line for line in done.stdout.splitlines() if line.startswith('{"tried"')]
-        found: dict[str, Any] = json.loads(lines[-1]) if lines else {"tried": 0}
-        outcome.tried += found["tried"]
-        if done.returncode != 0 or not found["tried"]:
+        result: dict[str, Any] = json.loads(lines[-1]) if lines else {"tried": 0}
+        outcome.tried += result["tried"]
+        if done.returncode != 0 or not result["tried"]:
             outcome.broken.append(f"{name}: {done.returncode}, {(done.stderr or done.stdout)[-1500:]}")
     return outcome
 

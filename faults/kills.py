@@ -281,6 +281,29 @@ def compare(outcome: Outcome, whole: list[Record], interrupted: list[Record], wh
         outcome.expect(now.losses == then.losses, f"{where}: rank {rank} logged other losses")
 
 
+def compare_records(outcome: Outcome, whole: Path, interrupted: Path, where: str) -> None:
+    """Whether the guard's record of an interrupted run tells what that of an uninterrupted one does.
+
+    Exposure is compared where each part found the sidecar of the one before: a run that is killed between the
+    trainer's checkpoint and the sidecar goes on in the host's order, without what was drawn until then.
+    """
+    from paddle_epoch_guard.record.reader import RecordFile
+    from paddle_epoch_guard.record.writer import record_path
+    from paddle_epoch_guard.report.reading import read_run
+
+    parts = RecordFile.open(record_path(interrupted / "logs")).parts
+    is_linked = all(part.after for part in parts if part.step > 0)
+    expected, read = (read_run(folder / "logs") for folder in (whole, interrupted))
+    for name in ("loss", "data_epoch", *(["exposure"] if is_linked else [])):
+        curves = [getattr(run, name) for run in (expected, read)]
+        then, now = ((curve.steps.tolist(), curve.values.tolist()) for curve in curves)
+        outcome.lost += len(set(then[0]) - set(now[0]))
+        outcome.doubled += len(set(now[0]) - set(then[0]))
+        outcome.expect(then == now, f"{where}: the record tells another {name.replace('_', ' ')}")
+    changes = [[(change.name, change.step) for change in run.cuts] for run in (expected, read)]
+    outcome.expect(changes[0] == changes[1], f"{where}: the record tells change points {changes[1]}, not {changes[0]}")
+
+
 class KillRun:
     """A run that is interrupted, and what an uninterrupted one of the same setting does.
 
@@ -362,6 +385,7 @@ class KillRun:
             outcome.broken.append(f"{where}: not done after {at_most} parts")
         outcome.tried += done
         compare(outcome, self.whole, self._records(folder), where)
+        compare_records(outcome, self._folder / "whole", folder, where)
         if outcome.is_kept:
             shutil.rmtree(folder)
 

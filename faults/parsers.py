@@ -21,10 +21,13 @@ from paddle_epoch_guard.index.folder import PADDLE, IndexFiles, choose, describe
 from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription
 from paddle_epoch_guard.order import PositionMap
 from paddle_epoch_guard.order.materialise import read_note
-from paddle_epoch_guard.report.logfile import read_log_file, sound_length
-from paddle_epoch_guard.report.run_summary import ChangeSummary, judged, shown_arguments
+from paddle_epoch_guard.record.reader import RecordFile
+from paddle_epoch_guard.record.writer import RECORD_NAME
+from paddle_epoch_guard.report.log_folders import parsed_arguments
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar
+from paddle_epoch_guard.resume.legacy_verdicts import change_of, report_of
 from paddle_epoch_guard.resume.sidecar import _HEAD, _digest
+from paddle_epoch_guard.views.logfile import read_log_file, sound_length
 
 Parse = Callable[[bytes], object]
 
@@ -55,10 +58,10 @@ def parsers(samples: Path, work: Path) -> list[Parser]:
         return path
 
     def sidecar(content: bytes) -> Sidecar | None:
-        found = read_sidecar(placed(f"checkpoint/{SIDECAR_NAME}", content).parent, STEP)
-        if found is not None:
-            use(found)
-        return found
+        record = read_sidecar(placed(f"checkpoint/{SIDECAR_NAME}", content).parent, STEP)
+        if record is not None:
+            use(record)
+        return record
 
     def signed_sidecar(content: bytes) -> Sidecar | None:
         """As the guard writes it, whatever it says: what a digest does not catch."""
@@ -67,13 +70,13 @@ def parsers(samples: Path, work: Path) -> list[Parser]:
         return sidecar(b'{\n  "digest": "' + _digest(body) + b'",' + body[1:])
 
     def description(content: bytes) -> object:
-        found = Description.parse(content.decode("utf-8", "surrogateescape"), "a description")
-        return split_documents(found.split, found.name, 40)
+        parsed = Description.parse(content.decode("utf-8", "surrogateescape"), "a description")
+        return split_documents(parsed.split, parsed.name, 40)
 
     def described(content: bytes) -> object:
         stem = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        for one in work.glob("described/*"):
-            one.unlink()
+        for old in work.glob("described/*"):
+            old.unlink()
         path = placed(f"described/{stem}.dsc", content)
         choose(path.parent, None)
         return describe(IndexFiles(path.parent, stem, PADDLE))
@@ -104,28 +107,35 @@ def parsers(samples: Path, work: Path) -> list[Parser]:
         return _describe_blend(content.decode("utf-8", "surrogateescape"), "a blend")
 
     def megatron(content: bytes) -> object:
-        found = MegatronDescription.parse(content.decode("utf-8", "surrogateescape"), "a description")
-        return found.documents(40)
+        parsed = MegatronDescription.parse(content.decode("utf-8", "surrogateescape"), "a description")
+        return parsed.documents(40)
 
     def megatron_blend(content: bytes) -> object:
         return MegatronBlend.parse(content.decode("utf-8", "surrogateescape"), "a blend")
 
     def note(content: bytes) -> object:
-        return [PositionMap((one,)).base([one.start, one.stop - 1]) for one in read_note(placed("note", content))]
+        return [
+            PositionMap((reorder,)).base([reorder.start, reorder.stop - 1])
+            for reorder in read_note(placed("note", content))
+        ]
 
     def log(content: bytes) -> object:
         path = placed("log", content)
-        found = read_log_file(path)
+        records = read_log_file(path)
         length, _ = sound_length(path)
         if not 0 <= length <= len(content):
             raise AssertionError(f"{length} sound bytes of {len(content)}")
-        return found
+        return records
 
     def told(content: bytes) -> object:
-        return judged(ChangeSummary("boundary_1_to_2", 15, "", (1, 2)), content.decode("utf-8", "replace"))
+        return report_of(content.decode("utf-8", "replace"), change_of("boundary_1_to_2", 15))
+
+    def events(content: bytes) -> object:
+        record = RecordFile.open(placed(RECORD_NAME, content))
+        return [*record.lines()], record.faults
 
     def arguments(content: bytes) -> object:
-        return shown_arguments(content.decode("utf-8", "replace"))
+        return parsed_arguments(content.decode("utf-8", "replace"))
 
     shutil.copy(f"{prefix}.bin", work / "text.bin")
     simple: dict[str, Parse] = {
@@ -136,17 +146,18 @@ def parsers(samples: Path, work: Path) -> list[Parser]:
         "note": note,
         "log": log,
         "told": told,
+        "events": events,
         "arguments": arguments,
     }
     record = (samples / "checkpoint" / SIDECAR_NAME).read_bytes()
-    found = [Parser("sidecar", record, sidecar), Parser("signed sidecar", record, signed_sidecar)]
-    found += [Parser(name, (samples / name).read_bytes(), parse) for name, parse in simple.items()]
-    found.append(Parser("described", (samples / "description").read_bytes(), described))
-    found.append(Parser("corpus", Path(f"{prefix}.idx").read_bytes(), corpus))
+    listed = [Parser("sidecar", record, sidecar), Parser("signed sidecar", record, signed_sidecar)]
+    listed += [Parser(name, (samples / name).read_bytes(), parse) for name, parse in simple.items()]
+    listed.append(Parser("described", (samples / "description").read_bytes(), described))
+    listed.append(Parser("corpus", Path(f"{prefix}.idx").read_bytes(), corpus))
     for which in ("doc_idx", "sample_idx", "shuffle_idx"):
         content = (samples / "cache" / f"{digest}_{which}.npy").read_bytes()
-        found.append(Parser(which, content, array(which)))
-    return found
+        listed.append(Parser(which, content, array(which)))
+    return listed
 
 
 def use(sidecar: Sidecar) -> None:

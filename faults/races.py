@@ -254,8 +254,9 @@ def _rank(folder: Path, looks: int, place: tuple[int, list[str]]) -> None:
     rank = become_rank(place)
     import paddle
 
-    from paddle_epoch_guard import checkpoint, files, host
+    from paddle_epoch_guard import files, host
     from paddle_epoch_guard.errors import EpochGuardError
+    from paddle_epoch_guard.session import checkpoint
 
     paddle.distributed.init_parallel_env()
     files.PATIENCE = 5.0

@@ -31,6 +31,7 @@ def write_samples(folder: Path) -> None:
     with (folder / "log").open("ab") as log:
         log.write(verdicts.read_bytes())
     (folder / "description").write_text(dataset.desc)
+    shutil.copy(folder / "run" / "logs" / "epoch_guard" / "record.jsonl", folder / "events")
     (folder / "told").write_text(
         "Verdict at step 15: artefact (not confirmed by evaluation). Training loss jumps by -1.661, standard error "
         "0.08 nats; means over up to 30 steps: 4.14 before, 2.48 after. Evaluation loss does not jump (+0.010, "

@@ -1,10 +1,12 @@
 """The training-args flags of the guard."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Optional
+from typing import Optional
 
 from paddle_epoch_guard.errors import ArgumentsError
 
+LIBRARIES = ("paddlenlp", "paddleformers")
+"""The host libraries: PaddleNLP and its successor. Their modules have the same names."""
 MODES = ("off", "track", "unified")
 MIX_CHOICES = ("auto", "uniform", "ramp")
 POOLS = ("planned", "all")
@@ -24,24 +26,24 @@ class EpochGuardArguments:
     or parse it beside them and hand it to ``EpochGuardCallback(arguments=...)``.
 
     Raises:
-        ArgumentsError: a flag has a value that it does not take.
+        ArgumentsError: a flag has an invalid value.
     """
 
     epoch_guard: str = field(
         default="track",
         metadata={
             "help": "What the epoch guard does. off: nothing. track: follow the data epochs, mark their "
-            "boundaries and log the loss of each epoch; the data order stays the host's. unified: draw all "
-            "planned samples in one order, from the start or from a resume on, so that the last data epoch is "
-            "no cliff; and track.",
+            "boundaries and log the loss of each epoch; the data order stays the host's. unified: track, and draw "
+            "all planned samples in one order, from the start or from a resume on, so that the loss does not fall "
+            "off a cliff where the last data epoch begins.",
             "choices": MODES,
         },
     )
     epoch_guard_mix: str = field(
         default="auto",
         metadata={
-            "help": "How unified mixes the last data epoch in. uniform: everywhere alike. ramp: its share rises "
-            "from zero, so that a run that resumes sees no jump there. auto: uniform from position 0, ramp later.",
+            "help": "How unified mixes the last data epoch in. uniform: evenly. ramp: its share rises from zero, "
+            "so that the loss does not jump where a run resumes. auto: uniform from position 0, ramp later.",
             "choices": MIX_CHOICES,
         },
     )
@@ -49,28 +51,28 @@ class EpochGuardArguments:
         default="planned",
         metadata={
             "help": "What unified mixes. planned: the samples that the run will draw; every document is drawn as "
-            "often as planned. all: the whole index, of which the run then draws the beginning, as with a "
-            "separation threshold of 0 in other frameworks; some data is never drawn. Only from position 0.",
+            "often as planned. all: the whole index, of which the run then draws the beginning, as other frameworks "
+            "do with a separation threshold of 0; some data is never drawn. Only from position 0.",
             "choices": POOLS,
         },
     )
     epoch_guard_seed: Optional[int] = field(  # noqa: UP045 - PdArgumentParser (3.0.0b4) knows no int | None
         default=None,
-        metadata={"help": "Seed of the unified order; the run's own seed where it is not given."},
+        metadata={"help": "Seed of the unified order; by default the run's own seed."},
     )
     epoch_guard_position: Optional[int] = field(  # noqa: UP045 - as above
         default=None,
         metadata={
-            "help": "Samples drawn so far, over all ranks, stated by hand: for the first guarded resume of a run "
-            "whose checkpoint has no epoch_guard.json and whose position is in doubt."
+            "help": "Samples drawn so far, over all ranks. Needed only for the first guarded resume of a run whose "
+            "checkpoint has no epoch_guard.json and whose position is in doubt."
         },
     )
     epoch_guard_on_mismatch: str = field(
         default="error",
         metadata={
-            "help": "When the sample index contradicts its description or its corpus, or a resumed run is not the "
-            "one that was interrupted. error: stop before the first step. warn: say so; a resumed run goes on in the "
-            "host's present order, one whose index is in doubt without the guard.",
+            "help": "What to do when the sample index contradicts its description or its corpus, or a resumed run is "
+            "not the one that was interrupted. error: stop before the first step. warn: log a warning; a resumed run "
+            "continues in the host's current order, a run whose index is in doubt continues without the guard.",
             "choices": ON_MISMATCH,
         },
     )
@@ -78,7 +80,7 @@ class EpochGuardArguments:
         default=True,
         metadata={
             "help": "Whether to write figures and a report page, epoch_guard_report.html in the output folder, when "
-            "training ends. It takes a few seconds. 'paddle-epoch-guard report' writes them at any time."
+            "training ends, which takes a few seconds. 'paddle-epoch-guard report' writes them at any time."
         },
     )
 
@@ -93,21 +95,21 @@ class EpochGuardArguments:
         for name in ("epoch_guard_seed", "epoch_guard_position"):
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise ArgumentsError(f"--{name} is {value}; expected a number from 0 on")
+                raise ArgumentsError(f"--{name} is {value}; expected an integer of 0 or more")
         # Mixed into the host's arguments, whose own checks run after ours.
         next_in_line = getattr(super(), "__post_init__", None)
         if next_in_line is not None:
             next_in_line()
 
 
-def from_training_arguments(args: Any) -> EpochGuardArguments:
-    """The guard's flags that ``args`` carries; a flag that is not there has its default.
+def from_training_arguments(args: object) -> EpochGuardArguments:
+    """The guard's flags among the attributes of ``args``; a missing flag has its default.
 
     Args:
         args: any object, usually the host's ``TrainingArguments``.
 
     Raises:
-        ArgumentsError: a flag has a value that it does not take.
+        ArgumentsError: a flag has an invalid value.
     """
-    found = {flag.name: getattr(args, flag.name) for flag in fields(EpochGuardArguments) if hasattr(args, flag.name)}
-    return EpochGuardArguments(**found)
+    names = [flag.name for flag in fields(EpochGuardArguments) if hasattr(args, flag.name)]
+    return EpochGuardArguments(**{name: getattr(args, name) for name in names})

@@ -1,49 +1,73 @@
-"""The errors a user can cause, each with what was found, what was expected and the next move."""
+"""The errors of this package. A message says what was found, what was expected, and what to do next.
+
+EpochGuardError            the user can act on it
+├── ArgumentsError
+├── CorpusError
+│   └── CorpusNotFoundError
+├── IndexFileError
+├── IndexMismatchError
+├── OrderError
+├── RankMismatchError
+├── ReportError
+├── ResumeMismatchError
+├── ScheduleError
+├── SidecarError
+└── TrainerError
+TrackingError              internal: only tracking is affected, and training goes on
+"""
 
 
 class EpochGuardError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base class of the errors that a user can act on."""
 
 
 class ArgumentsError(EpochGuardError):
-    """A flag has a value that it does not take."""
+    """A flag has an invalid value."""
 
 
 class CorpusError(EpochGuardError):
-    """A corpus (``.idx``/``.bin``) is missing, unreadable, or has no documents in the asked split."""
+    """A corpus (``.idx``/``.bin``) is missing or unreadable, or the requested split has no documents."""
+
+
+class CorpusNotFoundError(CorpusError):
+    """The corpus of an index is in none of the expected places."""
 
 
 class IndexFileError(EpochGuardError):
-    """A file of a sample index is missing, truncated or not of the expected form."""
+    """A file of a sample index is missing, truncated or in an unexpected format."""
 
 
 class IndexMismatchError(EpochGuardError):
-    """The parts of a sample index do not belong together, or not to this corpus."""
-
-
-class ScheduleError(EpochGuardError):
-    """A step was asked for that the sampler cannot deliver."""
+    """The files of a sample index do not match each other or the corpus."""
 
 
 class OrderError(EpochGuardError):
-    """An order is asked for that does not exist, or a position outside of it."""
-
-
-class SidecarError(EpochGuardError):
-    """The guard's file in a checkpoint is damaged, of an unknown version or of another step."""
-
-
-class ResumeMismatchError(EpochGuardError):
-    """The run that resumes is not the run that was interrupted."""
+    """The parameters of an order are invalid, or a position lies outside it."""
 
 
 class RankMismatchError(EpochGuardError):
-    """The processes of one run see different data orders."""
-
-
-class TrainerError(EpochGuardError):
-    """A Trainer does not take the guard."""
+    """The processes of a run see different data orders."""
 
 
 class ReportError(EpochGuardError):
-    """There is no run where one was to be reported, or a page or a picture cannot be written."""
+    """There is no run to report on, or a page or figure cannot be written."""
+
+
+class ResumeMismatchError(EpochGuardError):
+    """The resumed run differs from the interrupted one."""
+
+
+class ScheduleError(EpochGuardError):
+    """The sampler cannot deliver the requested step."""
+
+
+class SidecarError(EpochGuardError):
+    """The sidecar of a checkpoint is damaged, of an unknown version, or of another step."""
+
+
+class TrainerError(EpochGuardError):
+    """A Trainer does not accept the guard."""
+
+
+class TrackingError(Exception):
+    """The guard failed at something that does not affect the order: tracking stops, training goes on."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and files that others write."""
+"""Write a file atomically; wait for a file that another process writes."""
 
 import contextlib
 import os
@@ -11,34 +11,37 @@ from typing import BinaryIO, TypeVar
 _T = TypeVar("_T")
 
 PATIENCE = 10.0
-"""Seconds for which a file is waited for that another process has written."""
-_EVERY = 0.25
+"""Seconds to wait for a file that another process writes."""
+_INTERVAL = 0.25  # seconds between two looks
 
 
 def poll_until(look: Callable[[], _T | None]) -> _T | None:
-    """What ``look`` finds, asked again for :data:`PATIENCE` seconds while it finds nothing.
+    """Calls ``look`` until it returns something, for up to :data:`PATIENCE` seconds.
 
-    A file system that several machines share may show late what one of them has written. The looks are counted, not
-    timed, so that all ranks look equally often.
+    A shared file system may show a new file late. Calls are counted, not timed, so that all ranks make equally many:
+    ``look`` may be collective.
+
+    Returns:
+        The first result that is not None; None if there is none.
     """
-    found = look()
-    for _ in range(round(PATIENCE / _EVERY)):
-        if found is not None:
+    result = look()
+    for _ in range(round(PATIENCE / _INTERVAL)):
+        if result is not None:
             break
-        time.sleep(_EVERY)
-        found = look()
-    return found
+        time.sleep(_INTERVAL)
+        result = look()
+    return result
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A stream into a temporary file, which takes the name ``path`` once it is written and on the disk.
+    """Yields a stream to a temporary file, which is flushed to disk and then renamed to ``path``.
 
     Args:
-        path: in a folder that exists; a file that is there is replaced.
+        path: in an existing folder; an existing file is replaced.
 
     Raises:
-        OSError: the folder cannot be written; what was there stays.
+        OSError: the file cannot be written; an existing file is left unchanged.
     """
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -46,16 +49,43 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would lock out whoever may read the folder
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would exclude others who may read the folder
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    # The rename is on the disk once the folder is; not every file system lets a folder be flushed.
+    # The rename is durable once the folder is flushed, which not every file system allows.
     with contextlib.suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def append_whole(path: Path, content: bytes) -> None:
+    """Appends to a file, all or nothing.
+
+    Raises:
+        OSError: it cannot be written; it is then as it was.
+    """
+    with path.open("ab", buffering=0) as stream:
+        before = stream.tell()
+        try:
+            if stream.write(content) < len(content):  # the disk is full; what the system says of it comes next
+                stream.write(content[-1:])
+                raise OSError(f"{path}: written in part")
+        except OSError:
+            with contextlib.suppress(OSError):
+                stream.truncate(before)
+            raise
+
+
+def keep_aside(folder: Path, pattern: str, ending: str) -> None:
+    """Renames the files below a folder that match a pattern to ``kept-<n>.<ending>``; none is written over."""
+    for path in sorted(folder.rglob(pattern)):
+        number = 1
+        while (kept := path.with_name(f"kept-{number}.{ending}")).exists():
+            number += 1
+        path.rename(kept)

@@ -1,20 +1,23 @@
-"""A bar for long work on a terminal, and nothing in a log file."""
+"""A progress bar on a terminal; nothing in a log file."""
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
 Tell = Callable[[float], None]
-"""Takes the share of the work that is done, from 0 to 1."""
+"""Called with the share of the work that is done, from 0 to 1."""
 
 
 @contextlib.contextmanager
 def progress_bar(what: str, quiet: bool = False) -> Iterator[Tell]:
-    """Shows a bar on standard error while the work goes on, where that is a terminal; it leaves no trace.
+    """Shows a progress bar on standard error if that is a terminal, and removes it at the end.
 
     Args:
-        what: the work, in a few words.
-        quiet: show nothing in any case.
+        what: a short description of the work.
+        quiet: show nothing.
+
+    Yields:
+        A function that updates the bar.
     """
     if quiet or not sys.stderr.isatty():
         yield lambda _: None

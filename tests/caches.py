@@ -15,7 +15,7 @@ def cli(*arguments):
     """Runs a command in this process; its exit status, standard output and standard error."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = run([str(one) for one in arguments])
+        status = run([str(argument) for argument in arguments])
     return status, out.getvalue(), err.getvalue()
 
 
@@ -28,8 +28,8 @@ def told(*arguments):
 
 def refused(*arguments, status=1):
     """The one line with which a command refuses; nothing on standard output."""
-    found, out, err = cli(*arguments, "--json")
-    assert (found, out) == (status, ""), err
+    exit_status, out, err = cli(*arguments, "--json")
+    assert (exit_status, out) == (status, ""), err
     assert err.endswith("\n")
     assert err.count("\n") == 1
     return err.removeprefix("paddle-epoch-guard: ").strip()
@@ -94,8 +94,8 @@ def as_megatron_blend(folder, dataset, parts, weights, seq_length):
         weights: normalised.
         seq_length: L.
     """
-    for one, (prefix, samples) in zip(dataset.datasets, parts, strict=True):
-        as_megatron(folder, one, prefix, samples, seq_length)
+    for part, (prefix, samples) in zip(dataset.datasets, parts, strict=True):
+        as_megatron(folder, part, prefix, samples, seq_length)
     described = {
         "class": "BlendedDataset",
         "datasets": [identifiers(prefix, samples, seq_length) for prefix, samples in parts],

@@ -45,6 +45,14 @@ def host_log():
     logger.removeHandler(handler)
 
 
+@pytest.fixture
+def unwatched(monkeypatch):
+    """A Trainer whose ``train`` is its own: the guard is not told when it ends, nor from where it resumes."""
+    from paddle_epoch_guard import host
+
+    monkeypatch.setattr(host, "current_training", lambda: None)
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory, worker_id):
     """A folder in which the demo was run, as ``make demo`` runs it, and what it printed.

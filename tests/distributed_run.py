@@ -49,7 +49,7 @@ def mend_tensor_parallelism():
 
 def followed(guard, rank, first_step, last_step):
     """The positions of the index that the guard says this rank drew, step by step; None where it knows of none."""
-    plan = guard._plan
+    plan = guard.session.plan
     if plan is None or plan.index is None or plan.schedule is None:
         return None
     drawn = [plan.schedule.positions(step, rank) for step in range(first_step, last_step + 1)]

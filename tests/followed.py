@@ -18,7 +18,7 @@ def drawn(run):
 
 def followed(guard, dataset, first_step, last_step):
     """The first tokens of what the guard says these steps drew, in order."""
-    plan = guard._plan
+    plan = guard.session.plan
     tokens = []
     for step in range(first_step, last_step + 1):
         positions = plan.schedule.positions(step, 0)

@@ -9,7 +9,8 @@ from visualdl import LogWriter
 from paddle_epoch_guard.index import Boundary
 from paddle_epoch_guard.ledger import BoundaryStep, EpochLedger, IndexEpochs, boundary_steps_of
 from paddle_epoch_guard.order import Schedule, Segment
-from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
+from paddle_epoch_guard.record.naming import Naming
+from recording import recorder
 
 BATCH = 4
 
@@ -53,14 +54,14 @@ def write_long_run(folder: Path, steps: int = 100_000, every: int = 10) -> LongR
     index = ManyEpochs(per_epoch=steps * BATCH // 12)
     source = IndexEpochs(index, Schedule((Segment(1, 0, BATCH, 1, 1, stop=len(index)),)))
     crossings = boundary_steps_of(source)
-    recorder = EpochRecorder(EpochLedger(source), EpochGuardLog(folder), Words(index.names), say=lambda _: None)
-    recorder.expect(crossings)
+    watched = recorder(folder, EpochLedger(source), Naming(index.names))
+    watched.expect(crossings)
     curve = 3.0 + 8.0 * np.exp(-np.arange(1, steps + 1) * 5 / steps)
     trainer_log = LogWriter(logdir=str(folder), file_name="vdlrecords.0000000001.log")
     last = steps // 12 * 12
     for step in range(every, last + 1, every):
         trainer_log.add_scalar("train/loss", curve[step - 1], step)
-        recorder.record(step, curve[step - 1])
-    recorder.finish(last, complete=True)
+        watched.record(step, curve[step - 1])
+    watched.finish(last, complete=True)
     trainer_log.close()
     return LongRun(folder, tuple(crossings), curve)

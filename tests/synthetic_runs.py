@@ -6,13 +6,20 @@ from pathlib import Path
 import numpy as np
 from visualdl import LogWriter
 
-from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger, Weighted, WindowLosses
+from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, EpochKey, EpochLedger, Weighted, WindowLosses
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.order import Reorder, Schedule, Segment
-from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
-from paddle_epoch_guard.report.run_summary import ChangeSummary, EpochSummary, Series
-from paddle_epoch_guard.report.rundata import RunData
-from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, EpochLoss, IndexRecord, Sidecar, Window
+from paddle_epoch_guard.record.events import Message
+from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.record.recorder import Recorder, Remembered
+from paddle_epoch_guard.report.log_folders import parsed_arguments
+from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData, Series
+from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, IndexRecord, Sidecar
+from paddle_epoch_guard.resume.sidecar import VERSION
+from paddle_epoch_guard.statistics.verdicts import ChangeReport
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
+from recording import began as began_event
+from recording import recorder
 
 BATCH = 4
 
@@ -56,27 +63,35 @@ class Run:
     seed: int = 0
     trainer: bool = True
     """Whether the trainer has a VisualDL log too."""
-    recorder: EpochRecorder | None = None
+    recorder: Recorder | None = None
     """Of the latest part."""
+    run_id: str = "a" * 32
+    last_part: str = ""
+    """Names the latest part."""
 
-    def train(self, first, last, *, began=1, evaluate=10, arguments=None, reorder=None, words=None, note=None):
+    keeps_record = True  # of all runs: else the guard's VisualDL log is all there is, as before there was a record
+
+    def train(self, first, last, *, began=1, evaluate=10, arguments=None, reorder=None, naming=None, note=None):
         """One part of the run, whose trainer's log file is named after the second in which it ``began``."""
         random = np.random.default_rng([self.seed, began])
-        log = EpochGuardLog(self.folder)
-        if first == 1:
-            log.set_aside()
+        naming = naming or Naming(self.plan.names)
+        after, self.last_part = self.last_part if first > 1 else "", f"{began:08x}{self.seed:024x}"
+        names = {"run": self.run_id, "part": self.last_part, "after": after}
+        part = began_event(first - 1, naming=naming, time=began, **names, arguments=plain(arguments))
+        if not self.keeps_record:
+            part = None
+            if first == 1:
+                EpochGuardLog(self.folder).set_aside()
         before = self.recorder
-        self.recorder = EpochRecorder(
-            EpochLedger(self.plan, first - 1), log, words or Words(self.plan.names), say=lambda _: None
-        )
+        self.recorder = recorder(self.folder, EpochLedger(self.plan, first - 1), naming, part=part)
         if before is not None:
-            windows = [one for one in before.cuts.windows if one.last_step < first]
-            evaluations = [point for point in before.cuts.evaluations if point[0] < first]
-            self.recorder.go_on([], windows, evaluations, (), before.cuts.loss_range)
-        self.recorder.cuts.exposure = self.plan
+            windows = tuple(window for window in before.watch.windows if window.last_step < first)
+            evaluations = tuple(point for point in before.watch.evaluations if point[0] < first)
+            self.recorder.go_on(Remembered((), windows, evaluations, (), before.watch.loss_range))
+        self.recorder.exposure = self.plan
         self.recorder.expect(self.plan.crossings(first - 1, last) if reorder is None else ())
         if note is not None:
-            self.recorder.note(note, first - 1)
+            self.recorder.note(Message("text", {"text": note}), first - 1)
         if reorder is not None:
             self.recorder.begin_reorder(reorder, first, self.plan.crossings(first - 1, last))
         own = LogWriter(logdir=str(self.folder), file_name=f"vdlrecords.{began:010d}.log") if self.trainer else None
@@ -107,9 +122,9 @@ class Run:
 
     def sidecar(self, step, **changes):
         """What a checkpoint at ``step`` remembers, if the last part of the run got there."""
-        cuts, ledger = self.recorder.cuts, self.recorder.ledger
+        watch, ledger = self.recorder.watch, self.recorder.ledger
         values = {
-            "version": 1,
+            "version": VERSION,
             "run": "a" * 32,
             "part": "b" * 32,
             "step": step,
@@ -123,21 +138,26 @@ class Run:
                 for at in range(len(self.plan.names))
             ),
             "blend": BlendRecord("[0.5 0.5]", 1600, "e" * 16) if len(self.plan.names) > 1 else None,
-            "epoch_losses": tuple(
-                EpochLoss(key.dataset, key.epoch, one.first_step, one.last_step, one.samples, one.loss)
-                for key, one in sorted(ledger.totals.items())
-            ),
-            "windows": tuple(
-                Window(one.first_step, one.last_step, one.loss, one.samples)
-                for one in cuts.windows
-                if one.last_step <= step
-            ),
-            "evaluations": tuple(cuts.evaluations),
-            "verdicts": tuple(cuts.verdicts.values()),
-            "loss_range": cuts.loss_range,
-            "boundaries": tuple(cuts.marked),
+            "epoch_losses": tuple(total for _, total in sorted(ledger.totals.items())),
+            "windows": tuple(window for window in watch.windows if window.last_step <= step),
+            "evaluations": tuple(watch.evaluations),
+            "verdicts": tuple(watch.verdicts.values()),
+            "loss_range": watch.loss_range,
+            "boundaries": tuple(self.recorder.reached),
         }
         return Sidecar(**{**values, **changes})
+
+
+def plain(arguments):
+    """The trainer's arguments out of the text that it logs."""
+    return parsed_arguments(arguments) if arguments is not None else {}
+
+
+def summarized(name, step, epochs, verdict="", reason="no_evaluation", jump=None):
+    """A change point as it is read back."""
+    change = ChangePoint(name, step, step - 1, step)
+    report = ChangeReport(change, verdict, reason, jump) if verdict else None
+    return ChangeSummary(change, "", epochs, report=report)
 
 
 def long_run(steps=100_000, epochs=12):
@@ -161,7 +181,7 @@ def long_run(steps=100_000, epochs=12):
             for one in range(epochs)
         ),
         cuts=tuple(
-            ChangeSummary(f"boundary_{one}_to_{one + 1}", first, "", (one, one + 1), verdict="artefact")
-            for one, first in enumerate(firsts, start=1)
+            summarized(f"boundary_{epoch}_to_{epoch + 1}", first, (epoch, epoch + 1), "artefact")
+            for epoch, first in enumerate(firsts, start=1)
         ),
     )

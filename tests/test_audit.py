@@ -15,8 +15,8 @@ from paddle_epoch_guard.resume import (
     first_guarded_position,
     needed_positions,
     refuse,
-    table_of,
 )
+from paddle_epoch_guard.views.audit_table import table_of
 
 RECORD = DatasetRecord("train", 8, "100,0,0", 809, "c0", (IndexRecord(128, 1, "d0"),))
 PIECE = Segment(11, 40, 4, 1, 1, stop=202)

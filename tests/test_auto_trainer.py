@@ -14,6 +14,7 @@ import pytest
 
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError, host
+from paddle_epoch_guard.index import EpochSampling, SamplerOrder
 from test_trainer_paths import SEQ_LENGTH, SIZES, drawn, followed
 from training import KnownLosses, arguments, train
 
@@ -108,8 +109,13 @@ def test_a_resume_that_auto_trainer_begins_elsewhere_is_refused(tmp_path, datase
 
 
 def test_where_ranks_divide_a_step_in_their_own_way_losses_go_by_share(tmp_path, dataset, auto, host_log, monkeypatch):
-    follow = host.describe_loader
-    monkeypatch.setattr(host, "describe_loader", lambda *given: replace(follow(*given), knows_ranks=False))
+    describe = host.describe_loader
+
+    def divided(*given):
+        loader = describe(*given)
+        return replace(loader, reading=replace(loader.reading, knows_ranks=False))
+
+    monkeypatch.setattr(host, "describe_loader", divided)
     _, run = auto(tmp_path, dataset, max_steps=5)
     assert sum("by share, for which rank draws" in text for text in host_log.of_guard()) == 1
     assert len(run.scalars("epoch_guard/exposure")) == 5

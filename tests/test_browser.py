@@ -9,8 +9,8 @@ import pytest
 
 from browser import NoBrowserError, Page, chromium, find_browser, open_document
 from long_run import write_long_run
-from paddle_epoch_guard.report import markers
 from paddle_epoch_guard.report.page import PAGE_NAME
+from paddle_epoch_guard.views import markers
 from servers import visualdl_server
 from training import read_texts
 

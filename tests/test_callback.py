@@ -7,7 +7,7 @@ from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
 
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError, host
-from paddle_epoch_guard.report import EpochGuardLog
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from training import TokenModel, arguments, read_scalars, train
 
 SEQ_LENGTH = 8
@@ -274,7 +274,7 @@ def test_another_sampler_is_named_once_and_no_data_epoch_is_claimed(tmp_path, da
 
 
 def test_a_sampler_with_an_order_of_its_own_is_not_taken_for_the_known_one(tmp_path, dataset, host_log):
-    class Backwards(host.loader.DistributedBatchSampler):
+    class Backwards(host.samplers.pretraining.DistributedBatchSampler):
         def __iter__(self):
             yield from reversed(list(super().__iter__()))
 

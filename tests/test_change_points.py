@@ -1,10 +1,10 @@
 import pytest
 
-from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, ChangePointBuffer, EpochKey, LossWindow
+from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, ChangePointBuffer, LossWindow
 
 
 def window(first_step, last_step, loss):
-    return LossWindow(first_step, last_step, loss, {EpochKey(0, 1): last_step - first_step + 1})
+    return LossWindow(first_step, last_step, loss, last_step - first_step + 1)
 
 
 def watch(step, history, *, mixed=False, evaluations=(), **options):

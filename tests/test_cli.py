@@ -27,11 +27,11 @@ HEAVY = (
 
 
 def parses(line):
-    """Whether a line is a call that a command takes, by its arguments alone: nothing is run."""
+    """Checks, without running it, that a command accepts the arguments of a line."""
     name, command, *arguments = shlex.split(line)
-    found = typer.main.get_command(app).get_command(None, command)
-    assert (name, found is not None) == (NAME, True), line
-    found.make_context(command, arguments)  # raises where it is not
+    parser = typer.main.get_command(app).get_command(None, command)
+    assert (name, parser is not None) == (NAME, True), line
+    parser.make_context(command, arguments)  # raises if it does not
     return True
 
 
@@ -41,7 +41,7 @@ def test_help_lists_the_commands(option):
     assert (status, err) == (0, "")
     for name, what in COMMANDS.items():
         assert re.search(rf"{name} +{re.escape(what)}", out)
-    assert "--help says more, with an example" in out
+    assert "--help shows an example" in out
 
 
 def test_no_command_at_all_shows_the_help():

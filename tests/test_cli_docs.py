@@ -1,4 +1,4 @@
-"""docs/command-line.md: its calls are made, its output is what they print, its keys are those that they give."""
+"""docs/command-line.md: runs its calls and compares their output and JSON keys with the page."""
 
 import json
 import re
@@ -21,18 +21,18 @@ SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | 
 
 
 def calls(text):
-    """``(line, what it prints)`` of each call in the consoles of a text."""
-    found = []
+    """``(line, output)`` of each call in the console blocks of a text."""
+    parsed = []
     for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
         for call in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             line, _, output = call.partition("\n")
-            found.append((line, output))
-    return found
+            parsed.append((line, output))
+    return parsed
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with as many tokens and documents as the demo's corpus has, its index, and a run."""
+    """A folder with a corpus of as many tokens and documents as the demo's, its index, and a run."""
     folder = tmp_path_factory.mktemp("place")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -73,13 +73,13 @@ def test_what_the_page_shows_is_what_is_printed(here, name):
         status, out, err = cli(*shlex.split(line)[1:])
         assert (status, err) == (1 if name == "doctor" else 0, "")
         if name != "report":  # its run was a real one
-            assert [each.rstrip() for each in out.splitlines()] == output.splitlines()
+            assert [shown.rstrip() for shown in out.splitlines()] == output.splitlines()
 
 
 def test_calls_in_a_sentence_are_calls_too():
-    found = re.findall(rf"`({NAME} [^`]+)`", PAGE)
-    assert len(found) > 1
-    assert all(parses(line) for line in found if "COMMAND" not in line)
+    lines = re.findall(rf"`({NAME} [^`]+)`", PAGE)
+    assert len(lines) > 1
+    assert all(parses(line) for line in lines if "COMMAND" not in line)
 
 
 @pytest.mark.parametrize("name", [name for name in SECTIONS if name not in STARTED_ELSEWHERE])
@@ -91,12 +91,16 @@ def test_every_key_is_explained(here, name):
     nested = set(re.findall(r"`(\w+)`", text))
     for line, _ in calls(SECTIONS[name]):
         if line.startswith(f"{NAME} {name} "):
-            found = json.loads(cli(*shlex.split(line)[1:], "--json")[1])
-            assert set(found) <= explained
+            result = json.loads(cli(*shlex.split(line)[1:], "--json")[1])
+            assert set(result) <= explained
             inner = [
-                one for value in found.values() if isinstance(value, list) for one in value if isinstance(one, dict)
+                entry
+                for value in result.values()
+                if isinstance(value, list)
+                for entry in value
+                if isinstance(entry, dict)
             ]
-            for one in inner:
-                assert set(one) <= nested
+            for entry in inner:
+                assert set(entry) <= nested
         elif not line.startswith(NAME):
             subprocess.run(line, shell=True, check=True)

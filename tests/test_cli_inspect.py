@@ -53,15 +53,15 @@ def test_what_was_built_is_what_was_planned(tmp_path, prefix, samples, host):
         "plan", prefix, "--seq-length", corpora.LENGTH, "--global-batch", BATCH, "--max-steps", samples // BATCH,
         "--split", "100,0,0",
     )  # fmt: skip
-    found = told("inspect", folder, "--global-batch", BATCH)
-    assert {key: found[key] for key in SHARED} == {key: planned[key] for key in SHARED} | {"format": host}
-    assert found["prefix"] == prefix
-    assert found["unified"] == []
+    facts = told("inspect", folder, "--global-batch", BATCH)
+    assert {key: facts[key] for key in SHARED} == {key: planned[key] for key in SHARED} | {"format": host}
+    assert facts["prefix"] == prefix
+    assert facts["unified"] == []
 
 
 def test_without_a_batch_size_there_is_no_step(cache):
-    found = told("inspect", cache)
-    assert (found["boundary_position"], found["boundary_step"]) == (151, None)
+    facts = told("inspect", cache)
+    assert (facts["boundary_position"], facts["boundary_step"]) == (151, None)
 
 
 @pytest.mark.parametrize("host", ["paddlenlp", "megatron"])
@@ -71,18 +71,21 @@ def test_a_blend_is_told_by_dataset_with_its_own_positions(tmp_path, blend, host
         folder = tmp_path / "megatron"
         parts = [(tmp_path / "corpus" / "text", 111), (tmp_path / "corpus" / "code", 232)]
         as_megatron_blend(folder, blend, parts, [0.3, 0.7], corpora.LENGTH)
-    found = told("inspect", folder, "--global-batch", BATCH)
+    facts = told("inspect", folder, "--global-batch", BATCH)
     datasets = tuple(corpora.index_of(part) for part in blend.datasets)
     index = BlendIndex(datasets, blend.dataset_index, blend.dataset_sample_index)
-    assert [(one["num_epochs"], one["samples_requested"]) for one in found["datasets"]] == [(2, 111), (5, 232)]
-    boundaries = {one.dataset: one.position for one in index.boundaries}
-    assert [one["boundary_position"] for one in found["datasets"]] == [boundaries.get(0), boundaries.get(1)]
+    assert [(dataset["num_epochs"], dataset["samples_requested"]) for dataset in facts["datasets"]] == [
+        (2, 111),
+        (5, 232),
+    ]
+    boundaries = {boundary.dataset: boundary.position for boundary in index.boundaries}
+    assert [dataset["boundary_position"] for dataset in facts["datasets"]] == [boundaries.get(0), boundaries.get(1)]
     assert set(boundaries) == {0}  # the other dataset's lies beyond the end of the blend
-    assert [one["separated"] for one in found["datasets"]] == [True, True]
-    assert found["boundary_position"] == min(boundaries.values())
-    assert found["boundary_step"] == min(boundaries.values()) // BATCH + 1
-    assert found["samples_requested"] == 300
-    assert found["format"] == host
+    assert [dataset["separated"] for dataset in facts["datasets"]] == [True, True]
+    assert facts["boundary_position"] == min(boundaries.values())
+    assert facts["boundary_step"] == min(boundaries.values()) // BATCH + 1
+    assert facts["samples_requested"] == 300
+    assert facts["format"] == host
 
 
 def test_people_are_told_the_same(tmp_path, cache, blend):
@@ -93,7 +96,7 @@ def test_people_are_told_the_same(tmp_path, cache, blend):
     assert "fit each other" in out
     status, out, _ = cli("inspect", tmp_path / "blend")
     assert status == 0
-    assert "blend of 2, 300 positions: the first boundary lies at position" in out
+    assert "blend of 2, 300 positions: the first boundary is at position" in out
 
 
 def test_a_corpus_that_has_moved_is_named_or_found_beside_the_cache(tmp_path, prefix):
@@ -101,9 +104,9 @@ def test_a_corpus_that_has_moved_is_named_or_found_beside_the_cache(tmp_path, pr
     shutil.move(tmp_path / "corpus", tmp_path / "moved")
     assert told("inspect", tmp_path / "moved" / "index-cache")["separated"] is True
     shutil.copytree(tmp_path / "moved" / "index-cache", tmp_path / "apart")
-    said = refused("inspect", tmp_path / "apart")
-    assert said.startswith(f"{prefix}.idx: no such file")
-    assert "--prefix" in said
+    message = refused("inspect", tmp_path / "apart")
+    assert message.startswith(f"{prefix}.idx: no such file")
+    assert "--prefix" in message
     for named in ("text", "text::CPT"):  # as PaddleFormers marks it
         assert told("inspect", tmp_path / "apart", "--prefix", tmp_path / "moved" / named)["separated"] is True
 
@@ -111,10 +114,10 @@ def test_a_corpus_that_has_moved_is_named_or_found_beside_the_cache(tmp_path, pr
 def test_a_blends_corpora_are_named_in_its_order(tmp_path, blend):
     shutil.move(tmp_path / "corpus", tmp_path / "moved")
     corpora_ = [tmp_path / "moved" / name for name in ("text", "code")]
-    prefixes = [word for one in corpora_ for word in ("--prefix", one)]
+    prefixes = [word for prefix in corpora_ for word in ("--prefix", prefix)]
     assert len(told("inspect", tmp_path / "blend", *prefixes)["datasets"]) == 2
     assert "1 prefixes for 2 datasets" in refused("inspect", tmp_path / "blend", *prefixes[:2], status=2)
-    swapped = [word for one in corpora_[::-1] for word in ("--prefix", one)]
+    swapped = [word for prefix in corpora_[::-1] for word in ("--prefix", prefix)]
     assert "built from another corpus" in refused("inspect", tmp_path / "blend", *swapped)
 
 
@@ -125,14 +128,16 @@ def test_a_blends_datasets_may_lie_beside_their_corpora(tmp_path, prefix, blend)
     for part in blend.datasets:
         for file in (tmp_path / "blend").glob(f"{part.desc_hash}*"):
             shutil.move(file, beside)
-    assert [one["num_epochs"] for one in told("inspect", tmp_path / "blend")["datasets"]] == [2, 5]
+    assert [dataset["num_epochs"] for dataset in told("inspect", tmp_path / "blend")["datasets"]] == [2, 5]
 
 
 def test_of_several_indices_one_is_named(tmp_path, prefix, cache):
     other = corpora.build_train([prefix], corpora.JOINT, corpora.LENGTH, cache=cache)
-    said = refused("inspect", cache)
-    assert "2 indices to choose from" in said
-    assert f"{other.desc_hash} (train, {corpora.JOINT} samples of length {corpora.LENGTH}, seed 1, {prefix})" in said
+    message = refused("inspect", cache)
+    assert "2 indices to choose from" in message
+    assert (
+        f"{other.desc_hash} (train, {corpora.JOINT} samples of length {corpora.LENGTH}, seed 1, {prefix})" in message
+    )
     for name in (other.desc_hash, other.desc_hash[:8]):
         assert told("inspect", cache, "--hash", name)["samples_requested"] == corpora.JOINT
     for name in ("0" * 32, "nothing", "", "*", "../cache/x"):
@@ -189,8 +194,8 @@ def test_an_index_that_is_damaged_is_refused_by_its_file(tmp_path, prefix, host)
 
 def test_an_index_of_another_corpus_is_refused(tmp_path, prefix, cache):
     other = corpora.write_corpus(tmp_path / "other", corpora.SIZES[::-1])
-    said = refused("inspect", cache, "--prefix", other)
-    assert "restore the corpus it was built from" in said
+    message = refused("inspect", cache, "--prefix", other)
+    assert "restore the corpus it was built from" in message
     Path(f"{prefix}.bin").write_bytes(b"")
     assert f"{prefix}.bin: 0 bytes" in refused("inspect", cache)
 
@@ -283,11 +288,11 @@ def test_a_hostile_description_costs_nothing(tmp_path, prefix, change):
     write_megatron(tmp_path / "cache", described, arrays)
     tracemalloc.start()
     try:
-        said = refused("inspect", tmp_path / "cache")
+        message = refused("inspect", tmp_path / "cache")
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
-    assert len(said) < 1000
+    assert len(message) < 1000
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{" * 9, "1" * 100_000, '{"class": "GPTDataset"}', "[]", "null", ""])
@@ -326,5 +331,5 @@ def test_the_index_of_a_dataset_that_is_drawn_once_is_read(tmp_path, prefix):
     """``num_samples`` null is one data epoch."""
     dataset = corpora.build_train([prefix], 75, corpora.LENGTH)
     as_megatron(tmp_path / "cache", dataset, prefix, None, corpora.LENGTH)
-    found = told("inspect", tmp_path / "cache")
-    assert (found["num_epochs"], found["samples_requested"], found["samples_built"]) == (1, 75, 75)
+    facts = told("inspect", tmp_path / "cache")
+    assert (facts["num_epochs"], facts["samples_requested"], facts["samples_built"]) == (1, 75, 75)

@@ -1,4 +1,4 @@
-"""What ``plan`` foretells, against the indices that PaddleNLP really builds."""
+"""What ``plan`` predicts, against the indices that PaddleNLP builds."""
 
 import contextlib
 import io
@@ -10,16 +10,12 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from fast_dataindex import helpers
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 
 import corpora
 from caches import cli, contents, refused, told
 from paddle_epoch_guard.cli.plan_picture import exposures
-from paddle_epoch_guard.cli.planning import Part, Run, facts_of_run
-from paddle_epoch_guard.index.blend_lookup import turn_of
+from paddle_epoch_guard.cli.planning import Dataset, Run, facts_of_run
 from paddle_epoch_guard.order import PositionMap, Reorder
 
 DIALOGUE = tuple(2 + 11 * document % 17 for document in range(60))
@@ -29,14 +25,14 @@ _RUN = ("--seq-length", corpora.LENGTH, "--global-batch", 4, "--max-steps", 45, 
 
 @dataclass
 class Built:
-    """What the host built, in its own words."""
+    """What the host built, from its log."""
 
     dataset: object
     epochs: list
-    """Of each dataset, counted in its documents."""
+    """Of each dataset, counted in its document list."""
     samples: list
     boundaries: list
-    """Of each dataset, the first position of the last epoch; None where it is shuffled with the others."""
+    """Of each dataset, the first position of the last epoch; None if it is shuffled with the others."""
 
     def reached(self, dataset):
         """The position of the blend that first draws from beyond a dataset's boundary."""
@@ -51,21 +47,21 @@ _numbers = itertools.count()
 
 
 def build(folder, data, steps, batch, seq_length, split="100,0,0", seed=42):
-    """Lets the host build its index, in a cache of its own, and listens to what it says."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    """Lets the host build its index in a new cache, and reads its log."""
+    log = io.StringIO()
+    with contextlib.redirect_stdout(log):
         dataset, _, _ = build_train_valid_test_datasets(
             [str(word) for word in data], "mmap", split, [steps * batch, 0, 0], seq_length, seed, skip_warmup=True,
             data_cache_path=str(folder / f"cache{next(_numbers)}"),
         )  # fmt: skip
-    cuts = re.findall(r"building shuffle index with split \[0, (\d+)\) and \[\d+, (\d+)\)", said.getvalue())
+    splits = re.findall(r"building shuffle index with split \[0, (\d+)\) and \[\d+, (\d+)\)", log.getvalue())
     parts = dataset.datasets if len(data) > 1 else [dataset]
     # Each dataset has valid and test indices, too.
-    trains = [cut for cut, one in zip(cuts[:: len(cuts) // len(parts)], parts, strict=True) if one is not None]
+    trains = [ends for ends, part in zip(splits[:: len(splits) // len(parts)], parts, strict=True) if part is not None]
     return Built(
         dataset,
-        [len(one.doc_idx) // len(set(one.doc_idx.tolist())) for one in parts],
-        [len(one) for one in parts],
+        [len(part.doc_idx) // len(set(part.doc_idx.tolist())) for part in parts],
+        [len(part) for part in parts],
         [None if low == high else int(low) for low, high in trains],
     )
 
@@ -96,56 +92,56 @@ SINGLE = [
 @pytest.mark.parametrize(("steps", "batch", "seq_length"), SINGLE, ids=str)
 def test_the_host_builds_what_was_foretold(corpus, tmp_path, steps, batch, seq_length):
     data = [corpus / "text"]
-    found = plan(data, steps, batch, seq_length)
+    facts = plan(data, steps, batch, seq_length)
     built = build(tmp_path, data, steps, batch, seq_length)
-    assert [found["num_epochs"], found["samples_built"]] == [*built.epochs, *built.samples]
-    assert found["samples_requested"] == steps * batch
+    assert [facts["num_epochs"], facts["samples_built"]] == [*built.epochs, *built.samples]
+    assert facts["samples_requested"] == steps * batch
     (boundary,) = built.boundaries
-    assert (found["separated"], found["boundary_position"]) == (boundary is not None, boundary)
-    assert found["boundary_step"] == (None if boundary is None else boundary // batch + 1)
+    assert (facts["separated"], facts["boundary_position"]) == (boundary is not None, boundary)
+    assert facts["boundary_step"] == (None if boundary is None else boundary // batch + 1)
     if boundary is not None:
-        assert found["last_epoch_samples"] == steps * batch - boundary
+        assert facts["last_epoch_samples"] == steps * batch - boundary
         assert boundary < steps * batch
-    for one in found["advice"]:
-        assert one["max_steps"] != steps
-        check(one, build(tmp_path, data, one["max_steps"], batch, seq_length), tmp_path, data, batch, seq_length)
+    for advice in facts["advice"]:
+        assert advice["max_steps"] != steps
+        check(advice, build(tmp_path, data, advice["max_steps"], batch, seq_length), tmp_path, data, batch, seq_length)
 
 
-def check(one, built, tmp_path, data, batch, seq_length):
-    """Whether an advice holds, and is the nearest one of its kind."""
-    assert built.boundaries == [None], one
-    steps = one["max_steps"]
-    if one["kind"] in ("one_epoch", "whole_epoch"):
-        assert built.epochs == [1 if one["kind"] == "one_epoch" else one["num_epochs"]]
+def check(advice, built, tmp_path, data, batch, seq_length):
+    """Checks that an advice holds, and is the nearest of its kind."""
+    assert built.boundaries == [None], advice
+    steps = advice["max_steps"]
+    if advice["kind"] in ("one_epoch", "whole_epoch"):
+        assert built.epochs == [1 if advice["kind"] == "one_epoch" else advice["num_epochs"]]
         assert build(tmp_path, data, steps + 1, batch, seq_length).epochs > built.epochs
     else:
-        assert one["kind"] == "threshold"
-        assert built.epochs == [one["num_epochs"]]
+        assert advice["kind"] == "threshold"
+        assert built.epochs == [advice["num_epochs"]]
         fewer = build(tmp_path, data, steps - 1, batch, seq_length)
         assert fewer.epochs < built.epochs or fewer.boundaries != [None]
 
 
 def test_advice_says_what_there_is_to_choose(corpus):
     separated = plan([corpus / "text"], 45, 4, 8)
-    kinds = [(one["kind"], one["max_steps"]) for one in separated["advice"]]
+    kinds = [(advice["kind"], advice["max_steps"]) for advice in separated["advice"]]
     assert kinds == [("one_epoch", 18), ("whole_epoch", 37), ("threshold", 53), ("whole_epoch", 56)]
-    assert [one["kind"] for one in plan([corpus / "text"], 18, 4, 8)["advice"]] == []
-    assert [one["max_steps"] for one in plan([corpus / "text"], 10, 4, 8)["advice"]] == [18]
+    assert [advice["kind"] for advice in plan([corpus / "text"], 18, 4, 8)["advice"]] == []
+    assert [advice["max_steps"] for advice in plan([corpus / "text"], 10, 4, 8)["advice"]] == [18]
     # A batch that is larger than the epoch: no number of steps ends near one.
-    assert all(one["num_epochs"] > 1 for one in plan([corpus / "text"], 3, 100, 8)["advice"])
+    assert all(advice["num_epochs"] > 1 for advice in plan([corpus / "text"], 3, 100, 8)["advice"])
 
 
 @pytest.mark.parametrize("split", ["949,50,1", "80/20", "1", "50,25,25"])
 def test_the_split_is_the_hosts(corpus, tmp_path, split):
     data = [corpus / "text"]
-    found = told(
+    facts = told(
         "plan", *data, "--seq-length", 8, "--global-batch", 4, "--max-steps", 45, "--split", split, "--seed", 5
     )
     built = build(tmp_path, data, 45, 4, 8, split, seed=5)
-    assert [found["num_epochs"], found["samples_built"], found["boundary_position"]] == [
+    assert [facts["num_epochs"], facts["samples_built"], facts["boundary_position"]] == [
         *built.epochs, *built.samples, *built.boundaries
     ]  # fmt: skip
-    assert (found["split"], found["seed"]) == (split, 5)
+    assert (facts["split"], facts["seed"]) == (split, 5)
 
 
 BLENDS = [
@@ -162,54 +158,39 @@ BLENDS = [
 @pytest.mark.parametrize(("weights", "names", "steps", "batch"), BLENDS, ids=str)
 def test_the_host_builds_the_blend_that_was_foretold(corpus, tmp_path, weights, names, steps, batch):
     data = [word for weight, name in zip(weights, names, strict=True) for word in (weight, corpus / name)]
-    found = plan(data, steps, batch, 8)
+    facts = plan(data, steps, batch, 8)
     built = build(tmp_path, data, steps, batch, 8)
-    assert [one["num_epochs"] for one in found["datasets"]] == built.epochs
-    assert [one["samples_built"] for one in found["datasets"]] == built.samples
-    assert [one["separated"] for one in found["datasets"]] == [one is not None for one in built.boundaries]
+    assert [dataset["num_epochs"] for dataset in facts["datasets"]] == built.epochs
+    assert [dataset["samples_built"] for dataset in facts["datasets"]] == built.samples
+    assert [dataset["separated"] for dataset in facts["datasets"]] == [
+        boundary is not None for boundary in built.boundaries
+    ]
     reached = [built.reached(at) for at in range(len(names))]
-    assert [one["boundary_position"] for one in found["datasets"]] == reached
-    known = [one for one in reached if one is not None]
-    assert (found["separated"], found["boundary_position"]) == (bool(known), min(known, default=None))
-    for one, position in zip([*found["datasets"], found], [*reached, found["boundary_position"]], strict=True):
-        assert one["boundary_step"] == (None if position is None else position // batch + 1)
+    assert [dataset["boundary_position"] for dataset in facts["datasets"]] == reached
+    known = [position for position in reached if position is not None]
+    assert (facts["separated"], facts["boundary_position"]) == (bool(known), min(known, default=None))
+    for described, position in zip([*facts["datasets"], facts], [*reached, facts["boundary_position"]], strict=True):
+        assert described["boundary_step"] == (None if position is None else position // batch + 1)
     drawn = np.bincount(built.dataset.dataset_index, minlength=len(names))
-    assert np.abs(drawn - [one["samples_drawn"] for one in found["datasets"]]).max() <= len(names) - 1
-    assert found["samples_built"] == found["samples_requested"] == len(built.dataset)
-    for one in found["advice"]:
-        then = build(tmp_path, data, one["max_steps"], batch, 8)
-        assert [then.reached(at) for at in range(len(names))] == [None] * len(names), one
-        if one["kind"] == "one_epoch":
+    assert np.abs(drawn - [dataset["samples_drawn"] for dataset in facts["datasets"]]).max() <= len(names) - 1
+    assert facts["samples_built"] == facts["samples_requested"] == len(built.dataset)
+    for advice in facts["advice"]:
+        then = build(tmp_path, data, advice["max_steps"], batch, 8)
+        assert [then.reached(at) for at in range(len(names))] == [None] * len(names), advice
+        if advice["kind"] == "one_epoch":
             epochs = zip(then.epochs, then.boundaries, strict=True)
             assert all(count - (boundary is not None) <= 1 for count, boundary in epochs)
     if known:
-        assert any(one["kind"] == "no_boundary" for one in found["advice"])
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.decimals("0.01", 20, places=2), min_size=2, max_size=6), st.data())
-def test_the_turns_of_a_blend_are_the_hosts(weights, data):
-    weights = [float(weight) for weight in weights]
-    total = 0.0
-    for weight in weights:
-        total += weight
-    normalised = np.array([weight / total for weight in weights])
-    normalised /= normalised.sum()
-    which, inner = np.zeros(5000, np.int16), np.zeros(5000, np.int64)
-    helpers.build_blending_indices(which, inner, normalised, len(weights), len(which), False)
-    at = data.draw(st.integers(0, len(which) - 1))
-    found = turn_of(weights, int(which[at]), int(inner[at]))
-    assert (found.position, found.exact) == (at, True)
-    about = turn_of(weights, int(which[at]), int(inner[at]), most=-1)
-    assert not about.exact
-    assert abs(about.position - at) * normalised[which[at]] <= len(weights)
+        assert any(advice["kind"] == "no_boundary" for advice in facts["advice"])
 
 
 def drawn_tokens(dataset, order):
-    """``[n, L]``: the tokens that each position of an order draws: each token's place in the corpus."""
+    """``[n, L]``: the tokens that each position of an order draws, as places in the corpus."""
     sizes = np.asarray(dataset.indexed_dataset.sizes, np.int64)
     firsts = np.cumsum(sizes) - sizes
-    stream = np.concatenate([np.arange(firsts[one], firsts[one] + sizes[one]) for one in dataset.doc_idx])
+    stream = np.concatenate(
+        [np.arange(firsts[document], firsts[document] + sizes[document]) for document in dataset.doc_idx]
+    )
     starts = np.cumsum(sizes[dataset.doc_idx]) - sizes[dataset.doc_idx]
     rows = np.asarray(dataset.sample_idx, np.int64)
     begins = (starts[rows[:, 0]] + rows[:, 1])[order]
@@ -217,18 +198,18 @@ def drawn_tokens(dataset, order):
 
 
 def priors_of(tokens):
-    """``[n]``: how often each position's tokens were drawn before, on average: counted, one draw after the other."""
+    """``[n]``: mean number of earlier draws of each position's tokens, counted draw by draw."""
     seen = np.zeros(tokens.max() + 1, np.int64)
-    found = []
-    for one in tokens:  # a sample may hold a token twice, but hardly
-        found.append(seen[one].mean())
-        np.add.at(seen, one, 1)
-    return np.array(found)
+    priors = []
+    for sample in tokens:  # a sample may hold a token twice, but hardly
+        priors.append(seen[sample].mean())
+        np.add.at(seen, sample, 1)
+    return np.array(priors)
 
 
 @pytest.fixture(scope="module")
 def larger(tmp_path_factory):
-    """A corpus of 30,000 tokens, of which shares can be counted."""
+    """A corpus of 30,000 tokens, large enough to count shares."""
     random = np.random.default_rng(3)
     folder = tmp_path_factory.mktemp("larger")
     return corpora.write_corpus(folder / "text", random.integers(5, 60, 900).tolist())
@@ -238,7 +219,7 @@ def larger(tmp_path_factory):
 def test_exposure_and_what_is_never_drawn_are_counted(larger, tmp_path, epochs):
     per_epoch = told("plan", larger, *_RUN)["samples_per_epoch"]
     steps, batch = int(epochs * per_epoch / 10), 10
-    found = plan([larger], steps, batch, 8)
+    facts = plan([larger], steps, batch, 8)
     dataset = build(tmp_path, [larger], steps, batch, 8).dataset
     order, planned = np.asarray(dataset.shuffle_idx, np.int64), steps * batch
     own = drawn_tokens(dataset, order[:planned])
@@ -246,49 +227,51 @@ def test_exposure_and_what_is_never_drawn_are_counted(larger, tmp_path, epochs):
     whole = PositionMap([Reorder(0, len(order), "uniform", (2,))]).base(range(planned))
     counted = {"planned": own, "all": drawn_tokens(dataset, order[whole])}
     for pool, tokens in counted.items():
-        unseen = 1 - len(np.unique(tokens)) / found["tokens_per_epoch"]
-        assert found["unseen_fraction"][pool] == pytest.approx(unseen, abs=0.006), pool
-    assert 1 - len(np.unique(unified)) / found["tokens_per_epoch"] == pytest.approx(
-        found["unseen_fraction"]["planned"], abs=0.006
+        unseen = 1 - len(np.unique(tokens)) / facts["tokens_per_epoch"]
+        assert facts["unseen_fraction"][pool] == pytest.approx(unseen, abs=0.006), pool
+    assert 1 - len(np.unique(unified)) / facts["tokens_per_epoch"] == pytest.approx(
+        facts["unseen_fraction"]["planned"], abs=0.006
     )
     priors, mixed = priors_of(own), priors_of(unified)
-    run = Run((Part(larger, 1.0, found["tokens_per_epoch"]),), 8, batch)
-    host_curve, unified_curve = exposures(run, found)
+    run = Run((Dataset(larger, 1.0, facts["tokens_per_epoch"]),), 8, batch)
+    host_curve, unified_curve = exposures(run, facts)
     at = np.arange(planned) / batch
-    cut = found["boundary_position"]
-    for start, stop in itertools.pairwise(sorted({0, planned, *(() if cut is None else (cut,))})):
+    boundary = facts["boundary_position"]
+    for start, stop in itertools.pairwise(sorted({0, planned, *(() if boundary is None else (boundary,))})):
         for segment in np.array_split(np.arange(start, stop), 6):
             middle = at[segment].mean()
             (which,) = [n for n in range(0, len(host_curve[0]), 2) if host_curve[0][n] * batch == start]
-            expected = np.interp(middle, *(each[which : which + 2] for each in host_curve))
+            expected = np.interp(middle, *(axis[which : which + 2] for axis in host_curve))
             assert priors[segment].mean() == pytest.approx(expected, abs=0.06)
             assert mixed[segment].mean() == pytest.approx(np.interp(middle, *unified_curve), abs=0.06)
-    if cut is None:
-        assert found["exposure"] == {"before": None, "after": None}
-        assert found["unified_exposure"] is None
+    if boundary is None:
+        assert facts["exposure"] == {"before": None, "after": None}
+        assert facts["unified_exposure"] is None
     else:
-        assert found["exposure"]["before"] == pytest.approx(priors[cut - 60 : cut].mean(), abs=0.08)
-        assert found["exposure"]["after"] == pytest.approx(priors[cut:].mean(), abs=0.01)
-        assert found["unified_exposure"] == pytest.approx(mixed[cut - 400 : cut + 400].mean(), abs=0.08)
+        assert facts["exposure"]["before"] == pytest.approx(priors[boundary - 60 : boundary].mean(), abs=0.08)
+        assert facts["exposure"]["after"] == pytest.approx(priors[boundary:].mean(), abs=0.01)
+        assert facts["unified_exposure"] == pytest.approx(mixed[boundary - 400 : boundary + 400].mean(), abs=0.08)
 
 
 def test_what_a_blend_never_draws_is_counted(larger, corpus, tmp_path):
     data = [2, larger, 1, corpus / "text"]
-    found = plan(data, 300, 10, 8)
+    facts = plan(data, 300, 10, 8)
     blend = build(tmp_path, data, 300, 10, 8).dataset
     first = blend.dataset_index == 0
-    one = blend.datasets[0]
-    tokens = drawn_tokens(one, np.asarray(one.shuffle_idx, np.int64)[blend.dataset_sample_index[first]])
-    unseen = found["datasets"][0]["unseen_fraction"]
+    dataset = blend.datasets[0]
+    tokens = drawn_tokens(dataset, np.asarray(dataset.shuffle_idx, np.int64)[blend.dataset_sample_index[first]])
+    unseen = facts["datasets"][0]["unseen_fraction"]
     assert unseen["planned"] == unseen["all"]  # a blend's pool has no more positions than the run draws
-    assert unseen["planned"] == pytest.approx(1 - len(np.unique(tokens)) / one.indexed_dataset.sizes.sum(), abs=0.006)
-    assert found["datasets"][1]["unseen_fraction"]["planned"] == 0
+    assert unseen["planned"] == pytest.approx(
+        1 - len(np.unique(tokens)) / dataset.indexed_dataset.sizes.sum(), abs=0.006
+    )
+    assert facts["datasets"][1]["unseen_fraction"]["planned"] == 0
 
 
 def test_a_plan_of_a_blend_draws_the_mean_of_its_datasets():
-    run = Run((Part("a", 3.0, 605), Part("b", 7.0, 460)), 8, 4)
-    found = facts_of_run(run, 75)
-    (steps, exposure), (_, unified) = exposures(run, found)
+    run = Run((Dataset("a", 3.0, 605), Dataset("b", 7.0, 460)), 8, 4)
+    facts = facts_of_run(run, 75)
+    (steps, exposure), (_, unified) = exposures(run, facts)
     assert steps == [0.0, 62.5, 62.5, 75.0]
     assert exposure[2] - exposure[1] == pytest.approx(0.3)  # one more draw of each token of the first dataset
     assert unified[0] == 0
@@ -309,7 +292,7 @@ def test_a_plan_of_a_blend_draws_the_mean_of_its_datasets():
         (("text", *_RUN, "--global-batch", 0), 2, "--global-batch"),
         (("text", *_RUN, "--global-batch", 2.5), 2, "--global-batch"),
         (("text", *_RUN, "--seq-length", -8), 2, "--seq-length"),
-        (("text", *_RUN, "--seq-length", 10**30), 2, "Name the numbers of a run that can be"),
+        (("text", *_RUN, "--seq-length", 10**30), 2, "Check the three numbers"),
         (("text", *_RUN, "--seed", -1), 2, "--seed"),
         (("text", *_RUN, "--seed", 1 << 32), 2, "--seed"),
         (("text", *_RUN, "--split", "0,0,0"), 2, "split '0,0,0' is unreadable"),
@@ -325,7 +308,7 @@ def test_a_plan_of_a_blend_draws_the_mean_of_its_datasets():
         (("text", "code", *_RUN), 2, "neither one prefix nor a blend"),
         (("text", "1", "code", "2", *_RUN), 2, "neither one prefix nor a blend"),
         (("-1", "text", "2", "code", *_RUN), 2, "-1"),
-        (("0", "text", "2", "code", *_RUN), 2, "Leave out what is not to be drawn"),
+        (("0", "text", "2", "code", *_RUN), 2, "Leave out what the run does not draw"),
         (("nan", "text", "2", "code", *_RUN), 2, "expected a positive number"),
         (("inf", "text", "2", "code", *_RUN), 2, "expected a positive number"),
         (("1e308", "text", "1e308", "code", *_RUN), 2, "expected a positive number"),
@@ -358,7 +341,7 @@ def test_a_wrong_call_says_so_in_one_line_and_writes_nothing(corpus, monkeypatch
         (lambda raw: raw[:18] + bytes(8) + raw[26:], "has no documents"),
         (None, "no such file"),
     ],
-    ids=lambda one: one if isinstance(one, str) else "file",
+    ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_a_corpus_that_is_none_is_refused_by_name(tmp_path, broken, said):
     prefix = corpora.write_corpus(tmp_path / "text", corpora.SIZES)
@@ -369,9 +352,9 @@ def test_a_corpus_that_is_none_is_refused_by_name(tmp_path, broken, said):
         index.mkdir()
     else:
         index.write_bytes(broken(raw))
-    found = refused("plan", prefix, *_RUN)
-    assert said in found
-    assert found.startswith(prefix)
+    message = refused("plan", prefix, *_RUN)
+    assert said in message
+    assert message.startswith(prefix)
 
 
 def test_a_data_file_that_is_too_short_is_refused(tmp_path):

@@ -12,10 +12,10 @@ import pytest
 from caches import cli, contents, refused, told
 from paddle_epoch_guard.cli.output import print_table
 from paddle_epoch_guard.cli.report import facts_of_report, show
-from paddle_epoch_guard.ledger import Weighted
+from paddle_epoch_guard.ledger import EpochLoss, Weighted
 from paddle_epoch_guard.report.page import PAGE_NAME, summary
-from paddle_epoch_guard.report.rundata import read_run
-from paddle_epoch_guard.resume import EpochLoss, write_sidecar
+from paddle_epoch_guard.report.reading import read_run
+from paddle_epoch_guard.resume import write_sidecar
 from synthetic_runs import BATCH, Plan, Run
 
 ARGUMENTS = json.dumps(str({"seed": 7, "max_steps": 330, "epoch_guard": "track"}))

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError, SidecarError
+from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError, SidecarError, TrackingError
 from paddle_epoch_guard.session import consensus
 from paddle_epoch_guard.session.consensus import (
-    TrackingError,
     agree_on_sidecar,
     digest_of,
     other_than_first,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paddle_epoch_guard.report.discontinuity import (
+from paddle_epoch_guard.statistics.discontinuity import (
     MIN_POINTS,
     NARROW,
     WIDE,
@@ -288,30 +288,28 @@ FALL, RISE, NO_JUMP = a_jump(-0.6), a_jump(0.6), a_jump(-0.01, significant=False
 
 
 @pytest.mark.parametrize(
-    ("training", "evaluation", "exposure", "verdict", "clause"),
+    ("training", "evaluation", "exposure", "verdict", "reason"),
     [
-        (None, FALL, (0.0, 1.0), "unknown", "too few steps"),
-        (NO_JUMP, FALL, (0.0, 1.0), "none", "no jump"),
-        (FALL, a_jump(-0.2), (0.0, 1.0), "improvement", "confirmed by evaluation"),
-        (FALL, a_jump(-0.2), (None, None), "improvement", "confirmed by evaluation"),
-        (RISE, a_jump(0.2), (0.0, 1.0), "unexplained", "evaluation rises too"),
-        (FALL, a_jump(-0.19), (0.0, 1.0), "artefact", "evaluation does not jump"),
-        (FALL, RISE, (0.0, 1.0), "artefact", "evaluation does not jump"),
-        (FALL, NO_JUMP, (0.0, 1.0), "artefact", "evaluation does not jump"),
-        (FALL, a_jump(-0.2, significant=False, error=0.11), (0.0, 1.0), "artefact", "too uncertain to tell"),
-        (FALL, None, (0.0, 1.0), "artefact", "not confirmed by evaluation"),
-        (FALL, None, (0.0, 0.1), "artefact", "not confirmed by evaluation"),
-        (FALL, None, (1.0, 0.95), "unexplained", "learning-rate schedule"),
-        (FALL, NO_JUMP, (0.5, 0.55), "unexplained", "learning-rate schedule"),
-        (RISE, None, (1.0, 0.0), "artefact", "not confirmed by evaluation"),
-        (RISE, None, (0.0, 1.0), "unexplained", "not known better"),
-        (FALL, NO_JUMP, (1.0, 0.0), "unexplained", "not known better"),
-        (FALL, None, (None, 1.0), "unexplained", "exposure is not known"),
-        (FALL, None, (0.0, None), "unexplained", "exposure is not known"),
-        (FALL, NO_JUMP, (None, None), "unexplained", "exposure is not known"),
+        (None, FALL, (0.0, 1.0), "unknown", "too_few_steps"),
+        (NO_JUMP, FALL, (0.0, 1.0), "none", "no_jump"),
+        (FALL, a_jump(-0.2), (0.0, 1.0), "improvement", "evaluation_confirms"),
+        (FALL, a_jump(-0.2), (None, None), "improvement", "evaluation_confirms"),
+        (RISE, a_jump(0.2), (0.0, 1.0), "unexplained", "evaluation_rises"),
+        (FALL, a_jump(-0.19), (0.0, 1.0), "artefact", "evaluation_flat"),
+        (FALL, RISE, (0.0, 1.0), "artefact", "evaluation_flat"),
+        (FALL, NO_JUMP, (0.0, 1.0), "artefact", "evaluation_flat"),
+        (FALL, a_jump(-0.2, significant=False, error=0.11), (0.0, 1.0), "artefact", "evaluation_uncertain"),
+        (FALL, None, (0.0, 1.0), "artefact", "no_evaluation"),
+        (FALL, None, (0.0, 0.1), "artefact", "no_evaluation"),
+        (FALL, None, (1.0, 0.95), "unexplained", "exposure_flat"),
+        (FALL, NO_JUMP, (0.5, 0.55), "unexplained", "exposure_flat"),
+        (RISE, None, (1.0, 0.0), "artefact", "no_evaluation"),
+        (RISE, None, (0.0, 1.0), "unexplained", "exposure_opposes"),
+        (FALL, NO_JUMP, (1.0, 0.0), "unexplained", "exposure_opposes"),
+        (FALL, None, (None, 1.0), "unexplained", "exposure_unknown"),
+        (FALL, None, (0.0, None), "unexplained", "exposure_unknown"),
+        (FALL, NO_JUMP, (None, None), "unexplained", "exposure_unknown"),
     ],
 )
-def test_verdict(training, evaluation, exposure, verdict, clause):
-    found_verdict, found_clause = judge(training, evaluation, *exposure)
-    assert found_verdict == verdict
-    assert clause in found_clause
+def test_verdict(training, evaluation, exposure, verdict, reason):
+    assert judge(training, evaluation, *exposure) == (verdict, reason)

@@ -414,7 +414,7 @@ def test_means_are_never_taken_from_beyond_a_cut(large):
     assert exposure.of_steps(2998, 3001).mean == pytest.approx(0.25)
     # A segment that only goes on does not hide what lies before it.
     split = Schedule((Segment(1, 0, 1, 1, 1, len(large)), Segment(2001, 2000, 2, 1, 1, len(large))))
-    assert Exposure(trace(large, PositionMap(), 1000), split, 2500)._cuts.tolist() == [0, 3000]
+    assert Exposure(trace(large, PositionMap(), 1000), split, 2500)._jumps.tolist() == [0, 3000]
 
 
 def test_a_boundary_among_passed_over_positions_is_a_cut(large):

@@ -16,7 +16,7 @@ from PIL import Image
 from visualdl import LogReader
 
 from paddle_epoch_guard.order import Reorder
-from paddle_epoch_guard.report import EpochGuardLog, figures
+from paddle_epoch_guard.report import figures
 from paddle_epoch_guard.report.figures import (
     NARROW,
     WIDE,
@@ -28,8 +28,9 @@ from paddle_epoch_guard.report.figures import (
     pictures,
     write_figures,
 )
-from paddle_epoch_guard.report.run_summary import EpochSummary, Series
-from paddle_epoch_guard.report.rundata import RunData, read_run
+from paddle_epoch_guard.report.reading import read_run
+from paddle_epoch_guard.report.run_data import EpochSummary, RunData, Series
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from synthetic_runs import Plan, Run, long_run
 
 
@@ -123,13 +124,18 @@ def test_lines_differ_without_their_colours(run, many):
     assert all(one != other for one, other in pairwise(dashes))
 
 
+def moved(summary, step):
+    """A change point at another step."""
+    return replace(summary, change=replace(summary.change, step=step))
+
+
 def test_where_there_are_many_boundaries_they_have_numbers(many):
     above, beneath = loss_figure(many).axes
     steps = [cut.step for cut in many.cuts]
     assert vertical_lines(above) == vertical_lines(beneath) == steps
     assert [text.get_text() for text in above.texts] == [str(number) for number in range(1, 12)]
     # Those that would stand upon each other share a label.
-    crowded = replace(many, cuts=tuple(replace(cut, step=3000 + 20 * at) for at, cut in enumerate(many.cuts)))
+    crowded = replace(many, cuts=tuple(moved(cut, 3000 + 20 * at) for at, cut in enumerate(many.cuts)))
     assert [text.get_text() for text in loss_figure(crowded).axes[0].texts] == ["1\u201311"]
 
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from paddle_epoch_guard.ledger import (
@@ -5,6 +7,8 @@ from paddle_epoch_guard.ledger import (
     EpochKey,
     EpochLedger,
     TrainerEpochs,
+    Weighted,
+    WindowLosses,
     closing_steps,
 )
 from paddle_epoch_guard.order import Schedule, Segment
@@ -30,18 +34,36 @@ def test_a_windows_loss_goes_to_its_epochs_by_share():
     ledger.close_window(1, 4.0)
     window = ledger.close_window(3, 2.0)
     assert window.counts == {EpochKey(0, 1): 1, EpochKey(0, 2): 3}
-    assert window.mean_epoch == 1.75
+    assert sum(share.epoch * share.samples for share in window.epochs) / window.samples == 1.75
     assert ledger.totals[EpochKey(0, 1)].mean_loss == pytest.approx((2 * 4.0 + 1 * 2.0) / 3)
     assert ledger.totals[EpochKey(0, 2)].mean_loss == 2.0
     assert (ledger.totals[EpochKey(0, 2)].first_step, ledger.totals[EpochKey(0, 2)].last_step) == (2, 3)
 
 
-def test_windows_of_skipped_steps_and_of_no_number_count_for_nothing():
+def test_windows_of_skipped_steps_count_for_nothing():
     ledger = EpochLedger(Table([], [], [1]))
     assert ledger.close_window(2, 0.0) is None
-    assert ledger.close_window(3, float("nan")) is None
+    ledger.close_window(3, 1.0)
     assert ledger.close_window(3, 1.0) is None  # nothing since the last window
-    assert ledger.totals == {}
+
+
+@pytest.mark.parametrize("logged", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_is_lost_and_nothing_else_is(logged):
+    key = EpochKey(0, 1)
+    ledger = EpochLedger(Table([1, 1], [1, 2], [1, 1]))
+    ledger.close_window(1, 4.0)
+    window = ledger.close_window(2, logged)
+    assert (window.loss, window.counts) == (None, {key: 1, EpochKey(0, 2): 1})
+    assert [share.step_in_epoch for share in window.epochs] == [None, None]
+    assert (ledger.totals[key].samples, ledger.totals[key].mean_loss) == (3, 4.0)
+    # Where the samples' losses are known they take its place; where they are no numbers either, they do not.
+    counts = {key: 2}
+    good = WindowLosses({key: Weighted(2.0, 5.0)}, fresh=Weighted(2.0, 5.0), counts=counts)
+    assert ledger.close_window(3, logged, good).loss == 2.5
+    ledger = EpochLedger(Table([1, 1]))
+    bad = WindowLosses({key: Weighted(2.0, logged)}, fresh=Weighted(2.0, logged), counts=counts)
+    assert ledger.close_window(1, logged, bad).loss is None
+    assert ledger.fresh == Weighted()
 
 
 def test_a_stray_sample_beyond_the_boundary_draws_no_point_but_counts():
@@ -49,14 +71,14 @@ def test_a_stray_sample_beyond_the_boundary_draws_no_point_but_counts():
     ledger.close_window(1, 4.0)
     ledger.end_epochs(0, 1)
     window = ledger.close_window(2, 1.0)
-    assert [(point.key.epoch, point.step_in_epoch) for point in ledger.points(window)] == [(2, 1)]
+    assert [(share.epoch, share.step_in_epoch) for share in window.epochs if share.step_in_epoch] == [(2, 1)]
     assert ledger.totals[EpochKey(0, 1)].samples == 9
 
 
 def test_jointly_shuffled_epochs_each_have_a_curve():
     ledger = EpochLedger(Table([1, 2, 2, 3, 3, 1]))
     window = ledger.close_window(1, 4.0)
-    assert [point.key.epoch for point in ledger.points(window)] == [1, 2, 3]
+    assert [share.epoch for share in window.epochs if share.step_in_epoch] == [1, 2, 3]
 
 
 def test_log_windows_close_before_a_boundary_after_a_mixed_step_and_at_the_end():

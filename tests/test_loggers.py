@@ -17,9 +17,11 @@ from tensorboardX.proto.event_pb2 import Event
 from wandb.proto import wandb_internal_pb2
 
 from corpora import build_train, write_corpus
-from paddle_epoch_guard.report import EpochGuardLog
-from paddle_epoch_guard.report.loggers import Sinks, TensorBoardLog, open_sinks, wandb_name
-from paddle_epoch_guard.report.words import Words
+from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.views.sinks import Sinks, open_sinks
+from paddle_epoch_guard.views.tensorboard_log import TensorBoardLog
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
+from paddle_epoch_guard.views.wandb_log import wandb_name
 from pretraining import PretrainingTrainer
 from training import KnownLosses, arguments, read_log, train
 
@@ -291,11 +293,11 @@ def test_nothing_is_written_where_nothing_is_named(tmp_path, dataset, report_to,
 def test_nothing_is_imported_that_is_not_named():
     program = (
         "import sys\n"
-        "from paddle_epoch_guard.report.loggers import open_sinks\n"
-        "from paddle_epoch_guard.report.words import Words\n"
-        "open_sinks(['visualdl'], 'logs', Words(), print)\n"
+        "from paddle_epoch_guard.views.sinks import open_sinks\n"
+        "from paddle_epoch_guard.record.naming import Naming\n"
+        "open_sinks(['visualdl'], 'logs', Naming(), print)\n"
         "print([name for name in ('paddle', 'tensorboardX', 'wandb') if name in sys.modules])\n"
-        "open_sinks('tensorboard', 'logs', Words(), print)\n"
+        "open_sinks('tensorboard', 'logs', Naming(), print)\n"
         "print([name for name in ('paddle', 'tensorboardX', 'wandb') if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -373,7 +375,7 @@ def test_a_fresh_start_in_a_used_folder_takes_the_old_event_files_aside(tmp_path
 
 
 def test_a_dissolved_boundary_is_out_of_tensorboards_sight(tmp_path):
-    log = EpochGuardLog(tmp_path, open_sinks(["tensorboard"], tmp_path, Words(), pytest.fail))
+    log = EpochGuardLog(tmp_path, open_sinks(["tensorboard"], tmp_path, Naming(), pytest.fail))
     for directory in (BOUNDARY, "epoch_1"):
         log.scalar("epoch_guard/loss_by_epoch", 1.0, 1, directory)
     log.set_aside(BOUNDARY)
@@ -507,7 +509,7 @@ def test_a_run_that_begins_after_the_guards_first_words_has_them_too(tmp_path, d
 def test_a_library_that_is_not_there_is_said_once(tmp_path, monkeypatch):
     said = []
     without_libraries(monkeypatch)
-    log = EpochGuardLog(tmp_path, open_sinks(["tensorboard", "wandb", "tensorboard"], tmp_path, Words(), said.append))
+    log = EpochGuardLog(tmp_path, open_sinks(["tensorboard", "wandb", "tensorboard"], tmp_path, Naming(), said.append))
     log.scalar("a", 1.0, 1)
     log.close()
     assert ["writing to tensorboard switched off" in one for one in said] == [True, False]
@@ -541,7 +543,7 @@ def test_whatever_fails_in_a_logger_is_said_once(method):
 
 def test_a_logger_that_the_guard_does_not_know_is_named(tmp_path):
     said = []
-    open_sinks(["visualdl", "autonlp"], tmp_path, Words(), said.append)
+    open_sinks(["visualdl", "autonlp"], tmp_path, Naming(), said.append)
     assert said == [
         "epoch guard: report_to names autonlp, where the guard does not write; its VisualDL log has it all"
     ]

@@ -15,6 +15,7 @@ from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback, host
 from paddle_epoch_guard.ledger import IndexEpochs
 from paddle_epoch_guard.order import Schedule, Segment
+from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from pretraining import collate
 from test_distributed import launch
@@ -336,7 +337,7 @@ def test_where_one_process_has_no_hooks_no_losses_are_collected(monkeypatch, dat
     monkeypatch.setattr(host, "broadcast_from", lambda rank, own: f"a fault on rank {rank}")
     source = IndexEpochs(index_of(dataset), Schedule((Segment(1, 0, 2, 1, 1, stop=100),)))
     collector = LossCollector(KnownLosses(), source, rank=0, ranks=1)
-    assert collector.agree() == "a fault on rank 1"
+    assert collector.agree() == Message("share_fault", {"fault": "a fault on rank 1"})
     assert not collector.is_open
 
 

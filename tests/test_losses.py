@@ -42,16 +42,16 @@ def test_an_incomplete_last_microbatch_counts_as_much_as_a_full_one():
 
 
 def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
-    places = EpochSlots([2, 1])
+    slots = EpochSlots([2, 1])
     sums = sums_of(
         losses=np.array([1.0, 2.0, 4.0, 8.0]),
         weights=np.array([1.0, 1.0, 1.0, 2.0]),
-        place=places.of(np.array([0, 0, 1, 1]), np.array([1, 2, 1, 1])),
-        places=places,
+        slot=slots.of(np.array([0, 0, 1, 1]), np.array([1, 2, 1, 1])),
+        slots=slots,
         fresh=np.array([1.0, 0.0, 0.25, 0.0]),
         known=np.array([True, True, True, False]),
     )
-    found = window_of(sums, places)
+    found = window_of(sums, slots)
     assert found.counts == {EpochKey(0, 1): 1, EpochKey(0, 2): 1, EpochKey(1, 1): 2}
     assert found.by_epoch == {
         EpochKey(0, 1): Weighted(1.0, 1.0),
@@ -72,14 +72,14 @@ def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
 def test_several_ranks_add_up_to_what_one_would(samples, ranks):
     datasets, epochs, losses, weights = (np.array(each) for each in zip(*samples, strict=True))
     fresh, known = np.full(len(samples), 0.5), np.ones(len(samples), dtype=bool)
-    places = EpochSlots([3, 3, 3])
-    values = losses, weights, places.of(datasets, epochs), fresh, known
+    slots = EpochSlots([3, 3, 3])
+    values = losses, weights, slots.of(datasets, epochs), fresh, known
 
     def sums(*mine):
-        return sums_of(*mine[:3], places, *mine[3:])
+        return sums_of(*mine[:3], slots, *mine[3:])
 
-    whole = window_of(sums(*values), places)
-    together = window_of(sum(sums(*(each[rank::ranks] for each in values)) for rank in range(ranks)), places)
+    whole = window_of(sums(*values), slots)
+    together = window_of(sum(sums(*(each[rank::ranks] for each in values)) for rank in range(ranks)), slots)
     assert together.counts == whole.counts
     assert sum(whole.counts.values()) == len(samples)
     assert together.by_epoch.keys() == whole.by_epoch.keys()
@@ -109,7 +109,7 @@ def test_the_ledger_takes_the_samples_losses_where_they_are_known():
     ledger = EpochLedger(OneEpoch())
     losses = WindowLosses({EpochKey(0, 1): Weighted(1.0, 5.0)}, fresh=Weighted(1.0, 5.0))
     window = ledger.close_window(1, 4.0, losses)
-    assert [point.loss for point in ledger.points(window)] == [5.0]
+    assert [share.loss.mean for share in window.epochs] == [5.0]
     ledger.close_window(2, 4.0)
     assert ledger.totals[EpochKey(0, 1)].mean_loss == 4.5
     assert ledger.fresh == Weighted(1.0, 5.0)
@@ -119,5 +119,5 @@ def test_the_ledger_takes_the_samples_losses_where_they_are_known():
 def test_an_epoch_whose_tokens_are_all_masked_has_no_point():
     ledger = EpochLedger(OneEpoch())
     window = ledger.close_window(1, 4.0, WindowLosses({EpochKey(0, 1): Weighted()}))
-    assert ledger.points(window) == []
+    assert [share.step_in_epoch for share in window.epochs] == [None]
     assert math.isnan(ledger.totals[EpochKey(0, 1)].mean_loss)

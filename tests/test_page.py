@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,12 +12,13 @@ import pytest
 
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.order import Reorder
-from paddle_epoch_guard.report import EpochGuardLog
 from paddle_epoch_guard.report.page import PAGE_NAME, flags_of, render, report_run, stages, summary, write_page
-from paddle_epoch_guard.report.run_summary import ChangeSummary, JumpTold, Note
-from paddle_epoch_guard.report.rundata import RunData, read_run
+from paddle_epoch_guard.report.reading import read_run
+from paddle_epoch_guard.report.run_data import Note, RunData
 from paddle_epoch_guard.resume import SIDECAR_NAME
-from synthetic_runs import BATCH, Plan, Run, long_run
+from paddle_epoch_guard.statistics.discontinuity import Jump
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
+from synthetic_runs import BATCH, Plan, Run, long_run, summarized
 
 EVIL = "<script>alert('x')</script> & \"quoted\" </p><img src=http://evil.example/x>"
 ARGUMENTS = {
@@ -226,7 +228,9 @@ def test_without_the_trainers_log_the_flags_come_from_the_sidecar(finished):
 
 def test_a_state_older_than_the_run_says_so(finished, tmp_path):
     folder, run = finished
-    read = read_run(folder / "logs", state=run.sidecar(150))
+    without_record = shutil.ignore_patterns("record.jsonl")  # which counts to the end of the run
+    shutil.copytree(folder / "logs", tmp_path / "logs", ignore=without_record)
+    read = read_run(tmp_path / "logs", state=run.sidecar(150))
     found = Page(render(read))
     assert "counted up to step 150" in " ".join(found.sections["epochs"].split())
     assert "The run has gone on to step 200 since" in " ".join(found.sections["settings"].split())
@@ -246,34 +250,35 @@ def test_a_run_of_which_hardly_anything_is_known_has_a_page(tmp_path):
     assert "No boundary of data epochs was met" in found.sections["summary"]
 
 
-def cut(verdict, clause="", jump=-1.0, step=50):
-    return ChangeSummary("b", step, "", (1, 2), verdict=verdict, clause=clause, training=JumpTold(jump, 0.1, True))
+def change(verdict, reason="no_evaluation", jump=-1.0, step=50):
+    return summarized("b", step, (1, 2), verdict, reason, Jump(jump, 0.1, True))
 
 
 @pytest.mark.parametrize(
     ("cuts", "sentence"),
     [
         (
-            [cut("artefact", "not confirmed by evaluation")],
+            [change("artefact", "no_evaluation")],
             "The fall of the training loss at step 50 (data epoch 1 to 2) is an artefact of the data, and no "
             "progress: not confirmed by evaluation.",
         ),
         (
-            [cut("improvement", "confirmed by evaluation")],
+            [change("improvement", "evaluation_confirms")],
             "The fall of the training loss at step 50 (data epoch 1 to 2) is an improvement: confirmed by evaluation.",
         ),
         (
-            [cut("unexplained", jump=1.0)],
-            "The rise of the training loss at step 50 (data epoch 1 to 2) is not explained by the data.",
+            [change("unexplained", "exposure_unknown", jump=1.0)],
+            "The rise of the training loss at step 50 (data epoch 1 to 2) is not explained by the data: exposure is "
+            "not known.",
         ),
-        ([cut("none")], "At step 50 (data epoch 1 to 2) the training loss does not jump."),
+        ([change("none", "no_jump")], "At step 50 (data epoch 1 to 2) the training loss does not jump."),
         (
-            [cut("unknown", "too few steps")],
+            [change("unknown", "too_few_steps")],
             "Whether the training loss jumps at step 50 (data epoch 1 to 2) is not known: too few steps.",
         ),
-        ([cut("")], "Whether the training loss jumps at step 50 (data epoch 1 to 2) is not known."),
+        ([change("")], "Whether the training loss jumps at step 50 (data epoch 1 to 2) is not known."),
         (
-            [cut("artefact", step=step) for step in range(2, 9)] + [cut("", step=9)],
+            [change("artefact", step=step) for step in range(2, 9)] + [change("", step=9)],
             "The order of the data changes at 8 places: at 7 the training loss jumps because of the data that is "
             "drawn (artefact; steps 2, 3, 4, 5, 6 and 2 more), of 1 too little is known (step 9).",
         ),

@@ -12,11 +12,10 @@ from paddle_epoch_guard import EpochGuardError, files
 from paddle_epoch_guard.errors import SidecarError
 from paddle_epoch_guard.host import library
 from paddle_epoch_guard.order import Schedule, Segment
-from paddle_epoch_guard.report import EpochGuardLog, Words
-from paddle_epoch_guard.report.change_marker import ChangeMarker
-from paddle_epoch_guard.report.logfile import read_log_file, sound_length
-from paddle_epoch_guard.report.visualdl import FILE_NAME
+from paddle_epoch_guard.record.change_watch import ChangeWatch
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar, write_sidecar
+from paddle_epoch_guard.views.logfile import read_log_file, sound_length
+from paddle_epoch_guard.views.visualdl import FILE_NAME, EpochGuardLog
 from training import KnownLosses, arguments, read_scalars, train
 
 SCHEDULE = Schedule((Segment(1, 0, 4, 1, 1, stop=128),))
@@ -58,10 +57,10 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path):
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_an_evaluation_that_is_no_number_is_not_kept(tmp_path, loss):
-    cuts = ChangeMarker(EpochGuardLog(tmp_path), Words(), say=lambda _: None)
-    cuts.evaluate(5, loss)
-    cuts.evaluate(6, 1.0)
-    write_sidecar(tmp_path, sidecar(evaluations=tuple(cuts.evaluations)))
+    watch = ChangeWatch(judged=lambda _: None)
+    watch.evaluate(5, loss)
+    watch.evaluate(6, 1.0)
+    write_sidecar(tmp_path, sidecar(evaluations=tuple(watch.evaluations)))
     assert read_sidecar(tmp_path, 10).evaluations == ((6, 1.0),)
 
 

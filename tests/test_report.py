@@ -5,8 +5,10 @@ import pytest
 
 from long_run import write_long_run
 from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger
-from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
-from paddle_epoch_guard.report.markers import BoundaryLine
+from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.views.markers import BoundaryLine
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
+from recording import recorder
 from servers import visualdl_server
 from training import read_scalars, read_texts
 
@@ -71,7 +73,7 @@ def test_many_lines_hold_no_file_open(tmp_path):
 
 @pytest.mark.parametrize("name", ["..", "../../etc", "a/b", "", "%s%n", "a b", "\u6570\u636e"])
 def test_no_corpus_name_leads_out_of_the_log_folder(tmp_path, name):
-    words = Words((name, "other"))
+    words = Naming((name, "other"))
     directory = words.epoch_directory(EpochKey(0, 1))
     inside = (tmp_path / directory).resolve()
     assert inside.parent.parent == tmp_path.resolve()
@@ -81,7 +83,7 @@ def test_no_corpus_name_leads_out_of_the_log_folder(tmp_path, name):
 
 
 def test_names_that_look_alike_stay_apart():
-    words = Words(("a b", "a_b", "c"))
+    words = Naming(("a b", "a_b", "c"))
     assert [words.dataset_directory(at) for at in range(3)] == ["a_b-0", "a_b-1", "c"]
 
 
@@ -115,10 +117,10 @@ def test_a_boundary_is_told_again_in_numbers_only_by_a_run_that_meets_it_again(t
             return {EpochKey(0, 1 if step < 5 else 2): 1 for step in range(first_step, last_step + 1)}
 
     for _ in range(2):
-        recorder = EpochRecorder(EpochLedger(Steps()), EpochGuardLog(tmp_path), Words(), say=lambda _: None)
-        recorder.expect([BoundaryStep(5, 1, position=4)])
+        watched = recorder(tmp_path, EpochLedger(Steps()))
+        watched.expect([BoundaryStep(5, 1, position=4)])
         for step in range(1, 9):
-            recorder.record(step, 10.0 - step)
-        recorder.finish(8, complete=True)
+            watched.record(step, 10.0 - step)
+        watched.finish(8, complete=True)
     texts = read_texts(tmp_path / "epoch_guard" / "boundary_1_to_2", "epoch_guard/boundary_1_to_2")
     assert [text.split()[0] for text in texts] == ["Step", "Verdict", "Verdict"]

@@ -1,6 +1,5 @@
 """Runs read back from their logs and checkpoints."""
 
-import itertools
 import json
 import os
 import struct
@@ -13,17 +12,14 @@ from hypothesis import strategies as st
 from visualdl import LogWriter
 
 from paddle_epoch_guard.errors import EpochGuardError, ReportError
-from paddle_epoch_guard.ledger import BoundaryStep
-from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.order import Reorder
-from paddle_epoch_guard.report import Words
-from paddle_epoch_guard.report.discontinuity import Jump
-from paddle_epoch_guard.report.logfile import read_log_file
-from paddle_epoch_guard.report.run_summary import ChangeSummary, JumpTold, Note, Series, judged, shown_arguments
-from paddle_epoch_guard.report.rundata import find_logging_dir, read_run
-from paddle_epoch_guard.report.verdicts import ChangeReport
-from paddle_epoch_guard.report.visualdl import FILE_NAME
+from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.report.log_folders import parsed_arguments
+from paddle_epoch_guard.report.reading import find_logging_dir, read_run
+from paddle_epoch_guard.report.run_data import Note, Series
 from paddle_epoch_guard.resume import SIDECAR_NAME, write_sidecar
+from paddle_epoch_guard.views.logfile import read_log_file
+from paddle_epoch_guard.views.visualdl import FILE_NAME
 from synthetic_runs import BATCH, Plan, Run
 
 ARGUMENTS = {"seed": 7, "max_steps": 400, "epoch_guard": "track", "wandb_api_key": "secret", "sharding": []}
@@ -34,8 +30,16 @@ def as_the_trainer_writes(arguments):
     return json.dumps(str(arguments), indent=2)
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["record", "legacy"], autouse=True)
+def keeps_record(request):
+    """Whether runs keep a record; without it they are read as those of earlier releases are, from VisualDL's files."""
+    Run.keeps_record = request.param
+    yield request.param
+    Run.keeps_record = True
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, keeps_record):
     """Two data epochs of 100 steps, evaluated."""
     return Run(tmp_path_factory.mktemp("logs")).train(1, 200, arguments=as_the_trainer_writes(ARGUMENTS), note="Note.")
 
@@ -112,7 +116,7 @@ def test_a_fresh_start_in_a_used_folder_counts_alone(tmp_path):
 
 def test_the_parts_of_a_run_in_the_hosts_default_folders_belong_together(tmp_path):
     folders = [tmp_path / "out" / "runs" / name for name in ("Nov24_a", "Aug01_b", "Dec09_c")]
-    Run(folders[0]).train(1, 50, began=1)  # another run, from whose beginning the next one began anew
+    Run(folders[0], run_id="f" * 32).train(1, 50, began=1)  # another run, from whose beginning the next one began anew
     Run(folders[1], seed=1).train(1, 120, began=2)
     Run(folders[2], seed=2).train(91, 180, began=3)
     run = read_run(folders[2], tmp_path / "out")
@@ -143,17 +147,17 @@ def test_a_mixed_step_is_a_side_by_itself(tmp_path):
     assert read_run(tmp_path).sides == (101, 102)
 
 
-def test_a_blend_has_each_dataset_by_its_folder(tmp_path):
-    words = Words(("web & <i>", "books"))
-    run = Run(tmp_path, Plan((100, 150), words.datasets)).train(1, 200)
+def test_a_blend_has_each_dataset_by_its_folder(tmp_path, keeps_record):
+    naming = Naming(("web & <i>", "books"))
+    run = Run(tmp_path, Plan((100, 150), naming.datasets)).train(1, 200)
     read = read_run(tmp_path)
-    web, books = words.dataset_directory(0), words.dataset_directory(1)
+    web, books = naming.dataset_directory(0), naming.dataset_directory(1)
     assert read.datasets == (books, web)
     assert [(one.dataset, one.epoch) for one in read.epochs] == [(books, 1), (books, 2), (web, 1), (web, 2)]
     assert [(cut.dataset, cut.step) for cut in read.cuts] == [(web, 101), (books, 151)]
     # Which of them the sidecar means is known by name, or by the means of their epochs.
     state = run.sidecar(200)
-    for names in ((), words.datasets):
+    for names in ((), naming.datasets):
         read = read_run(tmp_path, state=state, names=names)
         assert read.folders == (web, books)
         totals = {(one.dataset, one.epoch): (one.total.samples, one.total.first_step) for one in read.epochs}
@@ -165,12 +169,16 @@ def test_a_blend_has_each_dataset_by_its_folder(tmp_path):
         }
     other = tuple(replace(one, loss=replace(one.loss, loss_sum=1.0)) for one in state.epoch_losses)
     read = read_run(tmp_path, state=replace(state, epoch_losses=other))
-    assert read.folders == ()
-    assert all(one.total is None for one in read.epochs)
+    if keeps_record:  # it names the datasets
+        assert read.folders == (web, books)
+        assert {(one.dataset, one.epoch): one.total.samples for one in read.epochs}[web, 1] == 100 * BATCH
+    else:
+        assert read.folders == ()
+        assert all(one.total is None for one in read.epochs)
 
 
 def test_trainer_epochs_have_names_of_their_own(tmp_path):
-    Run(tmp_path).train(1, 160, words=Words(trainer=True))
+    Run(tmp_path).train(1, 160, naming=Naming(trainer=True))
     run = read_run(tmp_path)
     assert [one.title for one in run.epochs] == ["trainer epoch 1", "trainer epoch 2"]
     assert [cut.title for cut in run.cuts] == ["trainer epoch 1 to 2"]
@@ -215,12 +223,12 @@ def test_the_state_that_was_kept_at_the_end_goes_before_a_checkpoint(tmp_path):
     assert f"{kept / SIDECAR_NAME}: left out" in read.faults[0]
 
 
-def test_where_the_trainer_logs_elsewhere_a_sidecars_windows_stand_for_its_losses(tmp_path):
+def test_where_the_trainer_logs_elsewhere_a_sidecars_windows_stand_for_its_losses(tmp_path, keeps_record):
     run = Run(tmp_path / "logs", trainer=False).train(1, 200)
     read = read_run(tmp_path / "logs", state=run.sidecar(200))
-    assert read.loss.steps.tolist() == list(range(81, 201))
+    assert read.loss.steps.tolist() == list(range(1 if keeps_record else 81, 201))
     assert len(read.evaluation) == 20
-    assert "in no VisualDL log" in read.faults[0]
+    assert read.faults == () if keeps_record else "in no VisualDL log" in read.faults[0]
     assert read.cuts[0].verdict == "artefact"
 
 
@@ -252,7 +260,7 @@ def test_the_newest_log_below_an_output_folder_is_found(tmp_path):
     output = tmp_path / "epoch_guard" / "out"  # a name that means something only below the output folder
     for at, name in enumerate(("runs/old", "runs/new", "logs")):
         Run(output / name).train(1, 3, began=at + 1)
-        for path in (output / name).glob("*.log"):
+        for path in [*(output / name).glob("*.log"), *(output / name).rglob("record.jsonl")]:
             os.utime(path, (at + name.count("new") * 10,) * 2)
     assert find_logging_dir(output) == output / "runs" / "new"
 
@@ -304,41 +312,9 @@ def test_a_series_ascends_and_ends_with_what_was_written_last(points):
             assert all(later > step for later, _ in points[at + 1 :])
 
 
-jumps = st.none() | st.builds(
-    Jump, st.floats(-99, 99), st.floats(0, 99), st.booleans(), st.just(1.0), st.just(9), st.just(9)
-)
-estimates = st.tuples(st.floats(0, 50), st.floats(0, 50)) | st.none()
-
-
-@given(
-    jumps,
-    jumps,
-    estimates,
-    estimates,
-    st.sampled_from(["artefact", "improvement", "unexplained", "none", "unknown"]),
-    st.sampled_from(["", "too few steps", "exposure does not jump: another change", "a (b) c. d"]),
-    st.sampled_from([None, "text", "a): none (step 5", "1. Training loss jumps by 5, standard error 2"]),
-    st.sampled_from([0.0, 0.004, 0.005, 0.03, 1.5]),
-)
-def test_a_verdict_is_read_as_it_was_told(training, evaluation, means, exposures, verdict, clause, dataset, error):
-    told = [None, None] if exposures is None else [Estimate(one, error, 9) for one in exposures]
-    report = ChangeReport("x", 7, verdict, clause, training, evaluation, *told, *(means or (None, None)))
-    words = Words() if dataset is None else Words((dataset, "other"))
-    crossing = None if dataset is None else BoundaryStep(7, 1, 0, 28)
-    cut = judged(ChangeSummary("x", 7, "", None), words.verdict_sentence(report, crossing))
-    assert (cut.verdict, cut.clause) == (verdict, clause)
-    assert cut.means == (None if means is None else pytest.approx(means, abs=1e-4))
-    assert cut.exposures == (None if exposures is None else pytest.approx(exposures, abs=1e-2))
-    for read, one in ((cut.training, training), (cut.evaluation, evaluation)):
-        assert (read is None) == (one is None)
-        if one is not None:
-            assert (read.value, read.error) == pytest.approx((one.value, one.error), abs=1e-4)
-            assert read.significant == one.significant
-
-
 def test_arguments_are_read_and_nothing_is_executed(tmp_path):
     marker = tmp_path / "executed"
-    assert shown_arguments(as_the_trainer_writes(ARGUMENTS)) == {"seed": 7, "max_steps": 400, "epoch_guard": "track"}
+    assert parsed_arguments(as_the_trainer_writes(ARGUMENTS)) == {"seed": 7, "max_steps": 400, "epoch_guard": "track"}
     for text in (
         "",
         "no JSON",
@@ -350,23 +326,5 @@ def test_arguments_are_read_and_nothing_is_executed(tmp_path):
         json.dumps("{'seed': 1}" + " " * 2_000_000),
         json.dumps("{'seed': {'a': 1}}"),
     ):
-        assert shown_arguments(text) == {}
+        assert parsed_arguments(text) == {}
     assert not marker.exists()
-
-
-@pytest.mark.parametrize("crossing", [None, BoundaryStep(7, 1, 0, 28)], ids=["reorder", "boundary"])
-@pytest.mark.parametrize(
-    "known", itertools.product([False, True], repeat=6), ids=lambda known: "".join(map(str, map(int, known)))
-)
-def test_every_part_of_a_verdict_may_be_missing_and_any_may_come_first(known, crossing):
-    every = (
-        Jump(-1.25, 0.1, True, 1.0, 9, 9), Jump(0.5, 0.25, False, 1.0, 9, 9),
-        Estimate(0.98, 0.03, 9), Estimate(2.0, 0.001, 9), 4.5, 3.25,
-    )  # fmt: skip
-    report = ChangeReport("x", 7, "artefact", "a", *(one if known[at] else None for at, one in enumerate(every)))
-    cut = judged(ChangeSummary("x", 7, "", None), Words().verdict_sentence(report, crossing))
-    assert (cut.verdict, cut.clause) == ("artefact", "a")
-    assert cut.training == (JumpTold(-1.25, 0.1, True) if known[0] else None)
-    assert cut.evaluation == (JumpTold(0.5, 0.25, False) if known[1] else None)
-    assert cut.exposures == ((0.98, 2.0) if known[2] and known[3] else None)
-    assert cut.means == ((4.5, 3.25) if known[4] and known[5] else None)

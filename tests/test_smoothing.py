@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paddle_epoch_guard.report.smoothing import FEWEST, trend
+from paddle_epoch_guard.statistics.smoothing import FEWEST, trend
 
 
 def noise(count, seed=0):

@@ -7,7 +7,7 @@ from visualdl import LogReader
 
 from corpora import build_train, write_corpus
 from paddle_epoch_guard.report.page import PAGE_NAME
-from paddle_epoch_guard.report.rundata import read_run
+from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.resume import SIDECAR_NAME
 from training import KnownLosses, arguments, read_log, train
 
@@ -36,9 +36,11 @@ def test_a_run_leaves_a_report_and_figures_in_visualdl(tmp_path, dataset, host_l
         (record,) = log.get_data("image", f"epoch_guard/figure_{name}")
         assert record.id == STEPS
     # The order's settings are known without a checkpoint, and a new run in the same folder does not find them.
-    assert read_run(run.args.logging_dir).sidecar.step == STEPS
+    ended = read_run(run.args.logging_dir).sidecar
+    assert ended.step == STEPS
     train(arguments(tmp_path, max_steps=STEPS), dataset)
-    assert read_run(run.args.logging_dir).sidecar is None
+    begun = read_run(run.args.logging_dir).sidecar
+    assert (begun.step, begun.run != ended.run) == (0, True)  # what its record has from its beginning
     assert (folder / f"kept-1.{SIDECAR_NAME}").is_file()
     assert host_log.warnings == []
 

@@ -377,7 +377,7 @@ def test_the_exposure_of_three_trainer_epochs_is_exact(tmp_path, dataset, accumu
     expected = []
     for step in range(1, run.steps + 1):
         found = []
-        for position in guard._plan.index.order.at(guard._plan.schedule.positions(step, 0)):
+        for position in guard.session.plan.index.order.at(guard.session.plan.schedule.positions(step, 0)):
             tokens = dataset[int(position)]["text"][:-1].astype(int)
             found += seen[tokens].tolist()
             seen[tokens] += 1

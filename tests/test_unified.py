@@ -286,9 +286,9 @@ def damage(path, change):
         (lambda c: c["reorders"][0].update(stop=-5), "a reorder of positions 0 to -5"),
         (lambda c: c["reorders"][0].update(mix="../x"), "the mix '../x'"),
         (lambda c: c["schedule"].update(segments=[]), "a schedule has no segments"),
-        (lambda c: c["datasets"][0]["parts"][0].update(seed=3), "seed was 3, is 1"),
+        (lambda c: c["datasets"][0]["indices"][0].update(seed=3), "seed was 3, is 1"),
         (lambda c: c["datasets"][0].update(corpus_digest="0" * 32), "document sizes was 000"),
-        (lambda c: c["datasets"][0]["parts"][0].update(order_digest="0"), "order of the index was 0"),
+        (lambda c: c["datasets"][0]["indices"][0].update(order_digest="0"), "order of the index was 0"),
     ],
 )
 def test_a_sidecar_that_does_not_fit_stops_the_run_before_its_first_step(tmp_path, dataset, change, message):
@@ -333,7 +333,7 @@ def test_a_sidecar_that_cannot_be_written_is_said_at_every_save_and_stops_nothin
     def full(*_args):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(paddle_epoch_guard.callback, "write_sidecar", full)
+    monkeypatch.setattr(paddle_epoch_guard.session.session, "write_sidecar", full)
     run = train(unified(tmp_path / "b", save_strategy="steps", save_steps=10), dataset)
     assert run.first_tokens == plain.first_tokens
     assert [text.split(",")[0] for text in host_log.warnings] == [
@@ -383,7 +383,7 @@ def unnoticed(folder, dataset):
 
 
 @pytest.mark.parametrize("mode", ["track", "unified"])
-def test_a_checkpoint_that_is_not_found_is_not_taken_for_one_without_an_order(tmp_path, dataset, mode):
+def test_a_checkpoint_that_is_not_found_is_not_taken_for_one_without_an_order(tmp_path, dataset, unwatched, mode):
     _, moved = unnoticed(tmp_path, dataset)
     shutil.rmtree(tmp_path / "run")
     with pytest.raises(EpochGuardError, match="began a unified order at position 0, and no"):
@@ -399,7 +399,7 @@ def test_a_sidecar_that_was_never_written_is_missed(tmp_path, dataset, mode):
         train(unified(tmp_path, epoch_guard=mode), dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
 
 
-def test_the_sidecar_of_another_run_is_not_taken(tmp_path, dataset):
+def test_the_sidecar_of_another_run_is_not_taken(tmp_path, dataset, unwatched):
     _, moved = unnoticed(tmp_path, dataset)
     shutil.rmtree(tmp_path / "run")
     train(unified(tmp_path, epoch_guard_seed=5, save_strategy="steps", save_steps=10), dataset)
@@ -409,7 +409,7 @@ def test_the_sidecar_of_another_run_is_not_taken(tmp_path, dataset):
         train(unified(tmp_path), dataset, resume=str(moved))
 
 
-def test_the_sidecar_beside_an_unguarded_checkpoint_is_not_taken(tmp_path, dataset):
+def test_the_sidecar_beside_an_unguarded_checkpoint_is_not_taken(tmp_path, dataset, unwatched):
     train(unified(tmp_path / "a", save_strategy="steps", save_steps=10), dataset, callbacks=[])
     train(unified(tmp_path, save_strategy="steps", save_steps=10), dataset)
     with pytest.raises(EpochGuardError, match="saved without the guard"):

@@ -8,7 +8,10 @@ import pytest
 from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.order import Reorder
-from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder, Words
+from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.record.recorder import Remembered
+from paddle_epoch_guard.views.messages import verdict
+from recording import recorder
 from training import read_texts
 
 BOUNDARY = 101
@@ -38,10 +41,8 @@ class Run:
         self.folder = folder
         self.said = []
         self.random = np.random.default_rng(0)
-        self.recorder = EpochRecorder(
-            EpochLedger(Epochs(), from_step), EpochGuardLog(folder), Words(), self.said.append
-        )
-        self.recorder.cuts.exposure = exposure
+        self.recorder = recorder(folder, EpochLedger(Epochs(), from_step), say=self.said.append)
+        self.recorder.exposure = exposure
         self.recorder.expect(crossings)
 
     def train(self, first, last, cliff=0.0, better=None, every=10):
@@ -69,11 +70,11 @@ def test_a_verdict_is_given_as_soon_as_enough_steps_have_passed(tmp_path):
     run.train(161, 300, cliff=-1.5)
     run.recorder.finish(300, complete=True)
     # At the end it is judged once more: nothing that comes later can confirm it any more.
-    (record,) = run.recorder.cuts.verdicts.values()
-    assert (record.name, record.verdict, record.final) == ("boundary_1_to_2", "artefact", True)
+    (report,) = run.recorder.watch.verdicts.values()
+    assert (report.change.name, report.verdict, report.final) == ("boundary_1_to_2", "artefact", True)
     texts = read_texts(tmp_path / "epoch_guard" / "boundary_1_to_2", "epoch_guard/boundary_1_to_2")
-    assert record.sentence in texts
-    assert record.sentence in run.said[-1]  # the summary
+    assert verdict(report, Naming()) in texts
+    assert verdict(report, Naming()) in run.said[-1]  # the summary
 
 
 def test_evaluations_that_come_later_confirm_it(tmp_path):
@@ -154,11 +155,12 @@ def test_a_later_part_of_the_run_judges_as_the_whole_would_have(tmp_path, stoppe
     whole.train(1, 200, cliff=-1.5, better=0.0, every=15)
     first = Run(tmp_path / "parts", Repeats())
     first.train(1, stopped, cliff=-1.5, better=0.0, every=15)
-    cuts = first.recorder.cuts
-    windows, evaluations, known = tuple(cuts.windows), tuple(cuts.evaluations), tuple(cuts.verdicts.values())
+    watch = first.recorder.watch
+    windows, evaluations, known = tuple(watch.windows), tuple(watch.evaluations), tuple(watch.verdicts.values())
     later = Run(tmp_path / "parts", Repeats(), (), stopped)
-    later.recorder.go_on([BoundaryStep(BOUNDARY, 1, position=400)], windows, evaluations, known, cuts.loss_range)
+    behind = (BoundaryStep(BOUNDARY, 1, position=400),)
+    later.recorder.go_on(Remembered(behind, windows, evaluations, known, watch.loss_range))
     later.random = first.random
     later.train(stopped + 1, 200, cliff=-1.5, better=0.0, every=15)
-    assert later.recorder.cuts.verdicts == whole.recorder.cuts.verdicts
+    assert later.recorder.watch.verdicts == whole.recorder.watch.verdicts
     assert first.verdicts + later.verdicts == whole.verdicts

@@ -104,7 +104,7 @@ def test_a_document_taken_for_another_of_the_same_size_is_refused(tmp_path):
     arrays.doc_idx[at] = 3 + TWIN
     name, message = finding(description, arrays)
     assert name == "doc_idx"
-    assert "document 3 stands 1 times in entries 0 to 80; expected every document 2 times" in message
+    assert "document 3 occurs 1 times in entries 0 to 80; expected every document 2 times" in message
 
 
 def test_documents_exchanged_across_the_boundary_are_refused(tmp_path):
@@ -121,7 +121,7 @@ def test_samples_exchanged_across_the_boundary_are_refused(tmp_path):
     arrays.shuffle_idx[[150, 151]] = arrays.shuffle_idx[[151, 150]]
     name, message = finding(description, arrays)
     assert name == "shuffle_idx"
-    assert "samples within [0, 151), for the last data epoch is shuffled apart" in message
+    assert "samples within [0, 151), as the last data epoch is shuffled separately" in message
 
 
 def test_a_sample_drawn_twice_is_refused_and_the_one_never_drawn_is_named(tmp_path):
@@ -130,7 +130,7 @@ def test_a_sample_drawn_twice_is_refused_and_the_one_never_drawn_is_named(tmp_pa
     arrays.shuffle_idx[3] = arrays.shuffle_idx[4]
     name, message = finding(description, arrays)
     assert name == "shuffle_idx"
-    assert f"sample {lost} is drawn at none of the positions 0 to 151; expected each sample once" in message
+    assert f"sample {lost} is not drawn by positions 0 to 151; expected each sample once" in message
 
 
 def test_exchanged_rows_of_samples_are_refused(tmp_path):
@@ -432,4 +432,4 @@ def test_a_refusal_says_what_was_found_what_was_expected_and_what_to_do(tmp_path
     with pytest.raises(IndexMismatchError) as caught:
         GPTIndex.from_arrays(description, arrays)
     assert str(caught.value).startswith(f"{path}: shape [225]; expected [226]: 3 data epochs of 40 documents and 605 ")
-    assert "Delete these files and let the host build the index anew" in str(caught.value)
+    assert "Delete these files and let the host rebuild the index" in str(caught.value)

@@ -1,6 +1,7 @@
 """The guard's flags among the arguments of a script that does not know them."""
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
@@ -19,7 +20,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 # Not `Field.type`, which PdArgumentParser writes to (`_parse_dataclass_field`, paddlenlp 3.0.0b4).
 _TYPES = get_type_hints(EpochGuardArguments)
-_OURS = re.compile(r"--(no_)?(epoch[-_]guard[\w-]*)(?:=(.*))?", re.DOTALL)
+_GUARD_FLAG = re.compile(r"--(no_)?(epoch[-_]guard[\w-]*)(?:=(.*))?", re.DOTALL)
 # The words of the host's `strtobool` (paddlenlp/trainer/argparser.py).
 _TRUTH = {
     **dict.fromkeys(("yes", "true", "t", "y", "1"), True),
@@ -28,7 +29,7 @@ _TRUTH = {
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
-    """Takes the guard's flags out of a script's arguments, up to a ``--``; of two alike, the last one counts.
+    """Takes the guard's flags out of a script's arguments, up to a ``--``. The last value of a flag counts.
 
     Args:
         arguments: ``--flag value``, ``--flag=value``, and whatever else.
@@ -41,29 +42,33 @@ def split_flags(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
     """
     flags: Flags = {}
     others: list[str] = []
-    waiting = list(reversed(arguments))
-    while waiting:
-        token = waiting.pop()
-        if token == "--":
-            return flags, [*others, token, *reversed(waiting)]
-        found = _OURS.fullmatch(token)
-        if found is None:
+    remaining = deque(arguments)
+    while remaining and remaining[0] != "--":
+        token = remaining.popleft()
+        match = _GUARD_FLAG.fullmatch(token)
+        if match is None:
             others.append(token)
-            continue
-        negated, name, value = found.groups()
-        if name not in FLAGS or (negated and (_TYPES[name] is not bool or value is not None)):
-            known = ", ".join(f"--{flag}" for flag in FLAGS)
-            raise ArgumentsError(f"{token} is no flag of the guard; expected one of {known}, written in full")
-        if negated:
-            value = "False"
-        elif value is None and _TYPES[name] is bool:
-            value = waiting.pop() if waiting and waiting[-1].lower() in _TRUTH else "True"
-        elif value is None:
-            if not waiting or waiting[-1].startswith("--"):
-                raise ArgumentsError(f"--{name} has no value; expected {_expected(name)}")
-            value = waiting.pop()
-        flags[name] = value
-    return flags, others
+        else:
+            flags[match[2]] = _value_of(match, remaining)
+    return flags, [*others, *remaining]
+
+
+def _value_of(flag: re.Match[str], following: deque[str]) -> str:
+    """The value of a flag; takes it from the following arguments if it is there."""
+    negated, name, value = flag.groups()
+    is_switch = _TYPES.get(name) is bool
+    if name not in FLAGS or (negated and not (is_switch and value is None)):
+        known = ", ".join(f"--{name}" for name in FLAGS)
+        raise ArgumentsError(f"{flag[0]} is not a flag of the guard; expected one of {known}, written in full")
+    if negated:
+        return "False"
+    if value is not None:
+        return value
+    if is_switch:
+        return following.popleft() if following and following[0].lower() in _TRUTH else "True"
+    if not following or following[0].startswith("--"):
+        raise ArgumentsError(f"--{name} has no value; expected {_expected(name)}")
+    return following.popleft()
 
 
 def as_tokens(flags: Mapping[str, str]) -> list[str]:
@@ -72,24 +77,24 @@ def as_tokens(flags: Mapping[str, str]) -> list[str]:
 
 
 def typed(flags: Mapping[str, str]) -> dict[str, Any]:
-    """The values of flags, as ``EpochGuardArguments`` has them.
+    """The values of flags, with the types that ``EpochGuardArguments`` declares.
 
     Raises:
-        ArgumentsError: a value is not of its flag's type.
+        ArgumentsError: a value does not have the type of its flag.
     """
     return {name: _typed(name, value) for name, value in flags.items()}
 
 
 def arguments_of(flags: Mapping[str, str]) -> EpochGuardArguments:
-    """Flags as arguments; those that are not given have their defaults.
+    """Flags as arguments; missing flags have their defaults.
 
     Raises:
-        ArgumentsError: a flag has a value that it does not take.
+        ArgumentsError: a flag has an invalid value.
     """
     return EpochGuardArguments(**typed(flags))
 
 
-def _typed(name: str, value: str) -> Any:
+def _typed(name: str, value: str) -> str | int | bool | None:
     if _TYPES[name] is bool:
         if value.lower() not in _TRUTH:
             raise ArgumentsError(f"--{name} is {value!r}; expected {_expected(name)}")
@@ -108,4 +113,4 @@ def _typed(name: str, value: str) -> Any:
 def _expected(name: str) -> str:
     if _TYPES[name] is bool:
         return "true or false"
-    return f"one of {', '.join(_CHOICES[name])}" if _CHOICES[name] else "a number from 0 on"
+    return f"one of {', '.join(_CHOICES[name])}" if _CHOICES[name] else "an integer of 0 or more"

@@ -1,45 +1,54 @@
 """All hooks of a process."""
 
 import multiprocessing.spawn
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from paddle_epoch_guard.arguments import LIBRARIES
 from paddle_epoch_guard.autoinject.imports import AfterImport
 from paddle_epoch_guard.autoinject.injection import Injection
 from paddle_epoch_guard.autoinject.parsers import hook_argparse, hook_parse_dict
 from paddle_epoch_guard.autoinject.trainers import hook_trainers
 
-HOSTS = ("paddlenlp", "paddleformers")
-"""They have the same module names."""
-
 
 def install(command_line: Mapping[str, str], config: Mapping[str, str] | None = None) -> Injection:
-    """Prepares this process for a script: what it imports of a host will have the guard in it.
+    """Prepares this process for a script: puts the guard into what the script imports from a host.
 
     Args:
         command_line: flags of the command line.
-        config: flags of a config file that are known already.
+        config: flags of a config file, where already known.
     """
-    injection = Injection(command_line, config)
+    injection = Injection(dict(command_line), dict(config or {}))
     hook_argparse(injection)
     AfterImport(
-        {f"{host}.trainer.argparser": partial(hook_parse_dict, injection) for host in HOSTS}
-        | {f"{host}.trainer.trainer": partial(hook_trainers, injection) for host in HOSTS}
+        {f"{library}.trainer.argparser": partial(hook_parse_dict, injection) for library in LIBRARIES}
+        | {f"{library}.trainer.trainer": partial(hook_trainers, injection) for library in LIBRARIES}
     ).install()
     _hook_spawn(injection)
     return injection
 
 
-def _hook_spawn(injection: Injection) -> None:
-    """Lets processes that multiprocessing spawns (so ``paddle.distributed.spawn``) install the hooks too.
+class _InstallWhenUnpickled:
+    """Pickles as a call of :func:`install`."""
 
-    What a new interpreter is told of its parent is pickled (``multiprocessing.spawn``, Python 3.10 to 3.13); it leaves
-    entries aside that it does not know, but unpickling this one installs the hooks.
+    def __init__(self, injection: Injection) -> None:
+        self._injection = injection
+
+    def __reduce__(self) -> tuple[Callable[..., Injection], tuple[Any, ...]]:
+        self._injection.passed_on = True
+        return install, (self._injection.command_line, self._injection.config)
+
+
+def _hook_spawn(injection: Injection) -> None:
+    """Makes processes that multiprocessing spawns (as ``paddle.distributed.spawn`` does) install the hooks too.
+
+    A new interpreter unpickles the preparation data before its work (``multiprocessing.spawn``, Python 3.10 to 3.13).
+    It ignores entries that it does not know, but unpickling this one installs the hooks.
     """
     original = multiprocessing.spawn.get_preparation_data
 
     def get_preparation_data(name: str) -> dict[str, Any]:
-        return {**original(name), "epoch_guard": injection}
+        return {**original(name), "epoch_guard": _InstallWhenUnpickled(injection)}
 
     multiprocessing.spawn.get_preparation_data = get_preparation_data

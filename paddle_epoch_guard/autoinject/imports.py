@@ -1,4 +1,4 @@
-"""Something to be done to a module as soon as it is imported."""
+"""Calls a function with a module as soon as the module is imported."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,17 +10,17 @@ Hook = Callable[[ModuleType], None]
 
 
 class AfterImport(MetaPathFinder):
-    """Finds modules as the other finders do, and calls a hook when one has been executed.
+    """Finds modules as the other finders do, and calls a hook once a module has been executed.
 
     Args:
-        hooks: full name of a module -> what is done to it.
+        hooks: full name of a module -> what to do with it.
     """
 
     def __init__(self, hooks: Mapping[str, Hook]) -> None:
         self._hooks = dict(hooks)
 
     def install(self) -> None:
-        """Goes before all other finders; hooks of modules that are there already are called now."""
+        """Goes before all other finders; calls the hooks of already imported modules at once."""
         sys.meta_path.insert(0, self)
         for name in self._hooks.keys() & sys.modules.keys():
             self._hooks[name](sys.modules[name])

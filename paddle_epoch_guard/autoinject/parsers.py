@@ -1,54 +1,49 @@
-"""Parsers of a script's arguments: those that know the guard's flags get them, from the others they are kept."""
+"""Parsers of a script's arguments: those that know the guard's flags get them; the others do not see them."""
 
 import argparse
+import contextlib
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
-from paddle_epoch_guard.autoinject.flags import FLAGS, NONE, as_tokens, split_flags, typed
+from paddle_epoch_guard.autoinject.flags import FLAGS, NONE, Flags, as_tokens, split_flags, typed
 from paddle_epoch_guard.autoinject.injection import Injection
 from paddle_epoch_guard.errors import ArgumentsError
 
 
 def hook_argparse(injection: Injection) -> None:
-    """Lets every argparse parser understand the guard's flags, whether they come from a file or a command line.
+    """Makes every argparse parser understand the guard's flags, from a file or from the command line.
 
     ``PdArgumentParser`` is one: it turns a JSON or YAML file into a list of arguments and gives that to
     ``parse_known_args`` (``common_parse`` in paddlenlp/trainer/argparser.py, 3.0.0b4). The flags of the command line
-    have been taken out of ``sys.argv``; they win over those of a file.
+    are no longer in ``sys.argv``; they win over those of a file.
     """
     original = argparse.ArgumentParser.parse_known_args
 
     @functools.wraps(original)
     def parse_known_args(self: Any, args: Any = None, namespace: Any = None) -> Any:
         given = sys.argv[1:] if args is None else list(args)
-        return original(self, _understood(injection, self, given), namespace)
+        return original(self, _for_argparse(injection, self, given), namespace)
 
     argparse.ArgumentParser.parse_known_args = parse_known_args  # type: ignore[method-assign]
 
 
-def _understood(injection: Injection, parser: argparse.ArgumentParser, arguments: list[str]) -> list[str]:
-    try:
-        found, others = split_flags(arguments)
-        known = [name for name in FLAGS if f"--{name}" in parser._option_string_actions]
-        injection.add_config({name: value for name, value in found.items() if name not in known})
-        # The parser checks by rules of its own; here, one line says what is wrong.
-        injection.check(found)
-    except ArgumentsError as wrong:
-        _refuse(wrong)
-    merged = {**found, **injection.command_line}
-    given = {name: merged[name] for name in known if merged.get(name, NONE) != NONE}
-    return [*as_tokens(given), *others]
+def _for_argparse(injection: Injection, parser: argparse.ArgumentParser, arguments: list[str]) -> list[str]:
+    known = [name for name in FLAGS if f"--{name}" in parser._option_string_actions]
+    with _exit_on_error():
+        flags, others = split_flags(arguments)
+        merged = _merged(injection, flags, known)
+    return [*as_tokens({name: value for name, value in merged.items() if value != NONE}), *others]
 
 
 def hook_parse_dict(injection: Injection, module: ModuleType) -> None:
-    """Lets ``PdArgumentParser.parse_dict``, the way of YAML files in 3.0.0b4, understand the guard's keys.
+    """Makes ``PdArgumentParser.parse_dict``, which reads YAML files in 3.0.0b4, understand the guard's keys.
 
     Args:
-        injection: what is injected.
+        injection: the guard's flags.
         module: the host's ``trainer.argparser``, just imported.
     """
     parser: Any = module.PdArgumentParser
@@ -56,27 +51,36 @@ def hook_parse_dict(injection: Injection, module: ModuleType) -> None:
 
     @functools.wraps(original)
     def parse_dict(self: Any, args: Any, *more: Any, **options: Any) -> Any:
-        known = {field.name for kind in self.dataclass_types for field in fields(kind)}
-        found = {name: str(args[name]) for name in FLAGS if name in args}
-        try:
-            injection.add_config({name: value for name, value in found.items() if name not in known})
-            injection.check(found)
-        except ArgumentsError as wrong:
-            _refuse(wrong)
-        for name, value in typed({**found, **injection.command_line}).items():
-            if name in known:
-                args[name] = value
-        return _without_ours(original(self, args, *more, **options))
+        known = {field.name for kind in self.dataclass_types for field in fields(kind)}.intersection(FLAGS)
+        with _exit_on_error():
+            flags = {name: str(args[name]) for name in FLAGS if name in args}
+            args.update(typed(_merged(injection, flags, known)))
+        return _without_flags(original(self, args, *more, **options))
 
     parser.parse_dict = parse_dict
 
 
-def _without_ours(parsed: Sequence[Any]) -> tuple[Any, ...]:
-    """paddleformers can be asked for the keys that it does not know, a set behind the dataclasses."""
+def _without_flags(parsed: Sequence[Any]) -> tuple[Any, ...]:
+    """Removes the flags from the set of unknown keys that paddleformers can return after the dataclasses."""
     return tuple(part - set(FLAGS) if isinstance(part, set) else part for part in parsed)
 
 
-def _refuse(wrong: ArgumentsError) -> NoReturn:
-    """As argparse does it, but without the two hundred lines of usage of a training script."""
-    print(" ".join(f"paddle-epoch-guard: {wrong}".split()), file=sys.stderr)
-    raise SystemExit(2)
+def _merged(injection: Injection, flags: Flags, known: Collection[str]) -> Flags:
+    """Keeps the flags that a parser does not know for the guard, and merges the others with the command line's.
+
+    Raises:
+        ArgumentsError: a flag has an invalid value. The parser would say so with its whole usage text.
+    """
+    injection.config.update({name: value for name, value in flags.items() if name not in known})
+    injection.check(flags)
+    return {name: value for name, value in {**flags, **injection.command_line}.items() if name in known}
+
+
+@contextlib.contextmanager
+def _exit_on_error() -> Iterator[None]:
+    """Exits as argparse does, but without the two hundred lines of usage of a training script."""
+    try:
+        yield
+    except ArgumentsError as error:
+        print(" ".join(f"paddle-epoch-guard: {error}".split()), file=sys.stderr)
+        raise SystemExit(2) from None

@@ -18,36 +18,36 @@ UNGUARDED = "the script built no PaddleNLP Trainer: nothing was guarded"
 
 @dataclass(frozen=True)
 class Program:
-    """What is to be run."""
+    """What to run."""
 
     target: str
     """Path of a script, or name of a module."""
     is_module: bool = False
     arguments: tuple[str, ...] = ()
-    """Its own, without the guard's flags."""
+    """The program's own, without the guard's flags."""
     flags: dict[str, str] = field(default_factory=dict)
     """The guard's, from the command line."""
     launches: bool = False
-    """It trains in processes that it starts itself, each with the guard's command line."""
+    """Whether it trains in processes that it starts itself, each with the guard's command line."""
 
 
 def execute(program: Program) -> None:
     """Runs a program in this process, as ``__main__``, with the guard in every Trainer that it builds.
 
-    Whatever the program raises, ``SystemExit`` too, goes on to the interpreter, and is shown as the program's own.
+    Exceptions of the program, ``SystemExit`` too, reach the interpreter, which shows them as the program's own.
     """
-    from paddle_epoch_guard.autoinject.hooks import install  # here: other commands need not wait for what it imports
+    from paddle_epoch_guard.autoinject.hooks import install  # here: other commands do not need what it imports
 
-    # A launcher's own parser must not be kept from the flags: they are its children's.
+    # A launcher's own parser must keep the flags: they are for the processes that it starts.
     injection = Injection(program.flags) if program.launches else install(program.flags)
     _as_launched()
     sys.excepthook = _without_our_frames(sys.excepthook)
     try:
         (_run_module if program.is_module else _run_script)(program)
     except SystemExit as end:
-        _say_if_unguarded(program, injection, failed=end.code not in (None, 0))
+        _warn_if_unguarded(program, injection, failed=end.code not in (None, 0))
         raise
-    _say_if_unguarded(program, injection, failed=False)
+    _warn_if_unguarded(program, injection, failed=False)
 
 
 def _run_script(program: Program) -> None:
@@ -58,7 +58,7 @@ def _run_script(program: Program) -> None:
     main.__dict__.update(
         __file__=path, __builtins__=builtins, __loader__=SourceFileLoader("__main__", path), __cached__=None
     )
-    sys.modules["__main__"] = main  # for good: what is pickled at exit, or by a thread, is looked up there
+    sys.modules["__main__"] = main  # for good: pickling at exit, or in a thread, looks names up there
     with open(path, "rb") as stream:
         source = stream.read()
     exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
@@ -71,18 +71,18 @@ def _run_module(program: Program) -> None:
 
 
 def _search_first(folder: str) -> None:
-    """Puts the folder in the place of the one that Python chose for the guard's own command."""
+    """Replaces the folder that Python has put first for the guard's own command."""
     if not getattr(sys.flags, "safe_path", False):
         sys.path[0] = folder
 
 
 def _as_launched() -> None:
-    """paddle.distributed.launch starts what ends in ``.py`` with ``-u`` (3.3.1); a rank's log is as lively without."""
+    """Writes a rank's output at once: paddle.distributed.launch (3.3.1) gives ``-u`` only to what ends in ``.py``."""
     if "PADDLE_TRAINER_ID" in os.environ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(write_through=True)
 
 
-def _say_if_unguarded(program: Program, injection: Injection, failed: bool) -> None:
+def _warn_if_unguarded(program: Program, injection: Injection, failed: bool) -> None:
     trained_elsewhere = program.launches or injection.passed_on or os.environ.get("PADDLE_TRAINER_ID", "0") != "0"
     if not (failed or injection.guarded or trained_elsewhere):
         print(f"paddle-epoch-guard: warning: {UNGUARDED}", file=sys.stderr)
@@ -92,13 +92,13 @@ _ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None
 
 
 def _without_our_frames(hook: _ExceptHook) -> _ExceptHook:
-    """Shows an exception that ends the program without the frames below the program's own."""
+    """An exception hook that hides the guard's frames, which lie below the program's own."""
 
-    def shown(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+    def show(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
         own = _above_ours(trace)
         hook(kind, value.with_traceback(own), own)
 
-    return shown
+    return show
 
 
 def _above_ours(trace: TracebackType | None) -> TracebackType | None:

@@ -4,18 +4,23 @@ import functools
 import os
 from dataclasses import replace
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paddle_epoch_guard.autoinject.flags import as_tokens, typed
 from paddle_epoch_guard.autoinject.injection import Injection
 from paddle_epoch_guard.errors import TrainerError
 
+if TYPE_CHECKING:
+    from paddle_epoch_guard.callback import EpochGuardCallback
+
+_ADDED = "_epoch_guard_added_by_run"
+
 
 def hook_trainers(injection: Injection, module: ModuleType) -> None:
-    """Gives every ``Trainer`` that is built the guard, and tells it the checkpoint that the trainer resumes from.
+    """Gives every new ``Trainer`` the guard, and the guard the checkpoint that the trainer resumes from.
 
     Args:
-        injection: what is injected.
+        injection: the guard's flags.
         module: the host's ``trainer.trainer``, just imported.
     """
     trainer: Any = module.Trainer
@@ -24,18 +29,18 @@ def hook_trainers(injection: Injection, module: ModuleType) -> None:
     @functools.wraps(initialise)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         initialise(self, *args, **kwargs)
-        if hasattr(self, "callback_handler"):  # without a model the trainer has none, and cannot train
+        if hasattr(self, "callback_handler"):  # a trainer without a model has none, and cannot train
             _guard(injection, self)
 
     @functools.wraps(train)
     def train_guarded(self: Any, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         if not hasattr(self, "callback_handler"):
             return train(self, resume_from_checkpoint, *args, **kwargs)
-        # Once more: a subclass may have put another handler, or arguments, in their place.
+        # Again: a subclass may have replaced the handler or the arguments.
         guard = _guard(injection, self)
         named = guard.resume_from_checkpoint
         if isinstance(resume_from_checkpoint, (str, os.PathLike)):
-            guard.resume_from_checkpoint = resume_from_checkpoint
+            guard.resume_from_checkpoint = os.fspath(resume_from_checkpoint)
         try:
             return train(self, resume_from_checkpoint, *args, **kwargs)
         finally:
@@ -46,16 +51,16 @@ def hook_trainers(injection: Injection, module: ModuleType) -> None:
 
 
 def _hook_handler(handler: Any) -> None:
-    """Keeps the guard last, whatever is added behind it: it must see whether a checkpoint is about to be saved."""
+    """Keeps the guard last when callbacks are added: it must see whether a checkpoint is about to be saved."""
     add = handler.add_callback
 
     @functools.wraps(add)
     def add_callback(self: Any, callback: Any) -> None:
-        if _is_guard(callback):  # the script's own: it takes the place of the one that was added to it
-            for ours in [one for one in _guards(self) if getattr(one, _ADDED, False)]:
+        if _is_guard(callback):  # the script's own guard replaces the one that was added to it
+            for ours in [guard for guard in _guards(self) if getattr(guard, _ADDED, False)]:
                 self.callbacks.remove(ours)
         add(self, callback)
-        # In place: a callback may add another one while the list is gone through.
+        # In place: a callback may add another one while the list is iterated over.
         for guard in _guards(self):
             self.callbacks.remove(guard)
             self.callbacks.append(guard)
@@ -63,21 +68,13 @@ def _hook_handler(handler: Any) -> None:
     handler.add_callback = add_callback
 
 
-_ADDED = "_epoch_guard_added_by_run"
-
-
-def _guard(injection: Injection, trainer: Any) -> Any:
-    """Sees to it that a trainer has the guard, with the flags that were given.
-
-    Returns:
-        The ``EpochGuardCallback``.
+def _guard(injection: Injection, trainer: Any) -> "EpochGuardCallback":
+    """Makes sure that a trainer has the guard, with the given flags.
 
     Raises:
         TrainerError: the trainer does not take it.
     """
-    guards = _guards(trainer.callback_handler)
-    if not guards:
-        guards = [_add(trainer)]
+    guards = _guards(trainer.callback_handler) or [_add(trainer)]
     injection.guarded = True
     for guard in guards:
         if injection.flags:
@@ -86,13 +83,13 @@ def _guard(injection: Injection, trainer: Any) -> Any:
     return guards[-1]
 
 
-def _add(trainer: Any) -> Any:
+def _add(trainer: Any) -> "EpochGuardCallback":
     from paddle_epoch_guard.callback import EpochGuardCallback
 
     guard = EpochGuardCallback()
     setattr(guard, _ADDED, True)
     kind = f"{type(trainer).__module__}.{type(trainer).__qualname__}"
-    refused = f"{kind} takes no EpochGuardCallback: its add_callback {{}}. Train without 'paddle-epoch-guard run'"
+    refused = f"{kind} does not take EpochGuardCallback: its add_callback {{}}. Train without 'paddle-epoch-guard run'"
     try:
         trainer.add_callback(guard)
     except Exception as cause:
@@ -102,7 +99,7 @@ def _add(trainer: Any) -> Any:
     return guard
 
 
-def _announce(injection: Injection, trainer: Any, guard: Any) -> None:
+def _announce(injection: Injection, trainer: Any, guard: "EpochGuardCallback") -> None:
     if injection.announced:
         return
     injection.announced = True
@@ -110,17 +107,17 @@ def _announce(injection: Injection, trainer: Any, guard: Any) -> None:
         return
     from paddle_epoch_guard import host
 
-    shown = " ".join(as_tokens({"epoch_guard": guard.flags(trainer.args).epoch_guard, **injection.flags}))
+    flags = " ".join(as_tokens({"epoch_guard": guard.flags(trainer.args).epoch_guard, **injection.flags}))
     kind = type(trainer).__name__
     what = f"added to {kind}" if getattr(guard, _ADDED, False) else f"the script's own in {kind} is kept"
-    host.logger.info(f"epoch guard: {what} by 'paddle-epoch-guard run', with {shown}")
+    host.logger.info(f"epoch guard: {what} by 'paddle-epoch-guard run', with {flags}")
 
 
-def _guards(handler: Any) -> list[Any]:
+def _guards(handler: Any) -> "list[EpochGuardCallback]":
     return [callback for callback in handler.callbacks if _is_guard(callback)]
 
 
-def _is_guard(callback: Any) -> bool:
+def _is_guard(callback: object) -> bool:
     # Imported here: the trainer's module is complete only now.
     from paddle_epoch_guard.callback import EpochGuardCallback
 

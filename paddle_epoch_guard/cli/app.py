@@ -1,4 +1,4 @@
-"""The commands, and what becomes of their errors."""
+"""The commands, and how their errors are reported."""
 
 import importlib
 import sys
@@ -15,21 +15,20 @@ NAME = "paddle-epoch-guard"
 WRONG_CALL = 2
 REFUSED = 1
 COMMANDS = {
-    "plan": "What a run will draw, before anything is built.",
-    "inspect": "What an index draws that is built already.",
+    "plan": "Show what a run will draw, before anything is built.",
+    "inspect": "Show what a built index draws.",
     "rebuild": "Write a cache that draws in one unified order.",
-    "report": "What happened in a run, finished or running.",
-    "doctor": "What is broken in a cache, and how to mend it.",
-    "view": "VisualDL, with its run list in order.",
-    "run": "A training script as it is, with the guard.",
+    "report": "Report what happened in a run, finished or running.",
+    "doctor": "Find what is broken in a cache, and how to fix it.",
+    "view": "Open VisualDL with its run list in order.",
+    "run": "Run an unchanged training script with the guard.",
 }
-"""Each command, a function of that name in a module of that name, and what it is for."""
-# typer has click inside from 0.20 on, and beside it before.
+"""Each command, a function in a module of the same name, and what it is for."""
 _CallError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 class _Commands(TyperGroup):
-    """Imports a command when it is called: to ask for help takes no time."""
+    """Imports a command only when it is called, so that --help is fast."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -37,11 +36,11 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        found = typer.Typer(**_LOOK)
+        command = typer.Typer(**_LOOK)
         module = importlib.import_module(f"paddle_epoch_guard.cli.{cmd_name}")
         settings = {**_LOOK["context_settings"], **getattr(module, "SETTINGS", {})}
-        found.command(context_settings=settings)(getattr(module, cmd_name))
-        return typer.main.get_command(found)
+        command.command(context_settings=settings)(getattr(module, cmd_name))
+        return typer.main.get_command(command)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -51,7 +50,7 @@ class _Commands(TyperGroup):
 _LOOK: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
-    "rich_markup_mode": None,  # its panels take a quarter of a second to import
+    "rich_markup_mode": None,  # importing its panels takes a quarter of a second
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 app = typer.Typer(name=NAME, cls=_Commands, no_args_is_help=True, **_LOOK)
@@ -65,19 +64,17 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(
-    epilog=f"{NAME} COMMAND --help says more, with an example. With --json a command prints one JSON object."
-)
+@app.callback(epilog=f"{NAME} COMMAND --help shows an example. With --json, a command prints one JSON object.")
 def _group(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Data epochs of LLM pretraining runs: what a run will draw, what it has drawn, and in which order."""
+    """Show the data epochs of LLM pretraining runs: what a run will draw or has drawn, and in which order."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command; exits with 2 for a wrong call, with 1 for a refusal, each with one line that says why."""
+    """Runs a command and exits: with 2 if called wrongly, with 1 if refused, each with one line that says why."""
     sys.exit(run(arguments))
 
 
@@ -85,31 +82,31 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Args:
-        arguments: of the command line; those of the process where None.
+        arguments: of the command line; None for those of the process.
 
     Returns:
         The exit status.
     """
     try:
-        found = app(arguments, standalone_mode=False, prog_name=NAME)
-    except _CallError as wrong:
-        if type(wrong).__name__ == "NoArgsIsHelpError":
-            typer.echo(wrong.format_message())
+        result = app(arguments, standalone_mode=False, prog_name=NAME)
+    except _CallError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message())
             return WRONG_CALL
-        context = getattr(wrong, "ctx", None)
+        context = getattr(error, "ctx", None)
         command = f"{NAME} {context.info_name}" if context is not None and context.parent is not None else NAME
-        return _fail(f"{wrong.format_message()} See {command} --help", WRONG_CALL)
+        return _fail(f"{error.format_message()} See {command} --help", WRONG_CALL)
     except typer.Abort:
         return _fail("aborted", 130)
-    except ArgumentsError as wrong:
-        return _fail(str(wrong), WRONG_CALL)
-    except EpochGuardError as refused:
-        return _fail(str(refused), REFUSED)
-    except OSError as cause:
-        return _fail(f"{cause.filename or 'a file'}: {cause.strerror or cause}", REFUSED)
-    if isinstance(found, Program):  # its errors are its own
-        execute(found)
-    return found if isinstance(found, int) else 0
+    except ArgumentsError as error:
+        return _fail(str(error), WRONG_CALL)
+    except EpochGuardError as error:
+        return _fail(str(error), REFUSED)
+    except OSError as error:
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", REFUSED)
+    if isinstance(result, Program):  # outside: errors of the program are its own
+        execute(result)
+    return result if isinstance(result, int) else 0
 
 
 def _fail(why: str, status: int) -> int:

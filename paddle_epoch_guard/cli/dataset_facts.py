@@ -1,7 +1,7 @@
-"""The facts of an index that follow from its layout alone: shared by ``plan`` and ``inspect``.
+"""Facts about an index that follow from its layout alone; ``plan`` and ``inspect`` share them.
 
-Exposures and shares are expectations over the host's shuffles. Each data epoch of the index holds a token once. They
-leave out what is less than one sample: the end of a group of epochs, whose tokens the sample that crosses draws.
+Exposures and shares are expected values over the host's shuffles. Each data epoch of the index holds every token once.
+Effects below one sample are neglected: one sample draws tokens from both sides of the end of a group of epochs.
 """
 
 from typing import Any
@@ -12,14 +12,14 @@ from paddle_epoch_guard.index import IndexLayout
 def dataset_facts_of(
     layout: IndexLayout, kind: str, global_batch: int | None, drawn: int | None = None, *, blended: bool = False
 ) -> dict[str, Any]:
-    """What is known of one dataset, under the keys that the commands share.
+    """The facts about one dataset, under the JSON keys that the commands share.
 
     Args:
         layout: of its index.
         kind: the format, as ``paddlenlp``.
-        global_batch: samples per step; None where it is not known.
-        drawn: samples that the run draws of it; as many as were asked for where None.
-        blended: whether it is one of a blend, whose pool ``all`` is what is planned.
+        global_batch: samples per step; None if unknown.
+        drawn: samples that the run draws from it; None for all that were requested.
+        blended: whether it belongs to a blend, whose pool ``all`` equals the planned samples.
     """
     drawn = layout.samples_requested if drawn is None else drawn
     boundary = layout.boundary_position
@@ -41,27 +41,24 @@ def dataset_facts_of(
 
 
 def step_of(position: int | None, global_batch: int | None) -> int | None:
-    """The step, from 1, that first draws a position; None where either is not known."""
+    """The step, from 1, that first draws a position; None if either is unknown."""
     return None if position is None or global_batch is None else position // global_batch + 1
 
 
 def exposure_at_boundary(layout: IndexLayout) -> dict[str, float | None]:
-    """Mean exposure just before and just after the boundary; none where there is no boundary."""
+    """Mean exposure just before and just after the boundary; None for both without a boundary."""
     boundary = layout.boundary_position
     if boundary is None:
         return {"before": None, "after": None}
-    return {
-        "before": exposure_at(layout, boundary, beyond=False),
-        "after": exposure_at(layout, boundary, beyond=True),
-    }
+    return {side: exposure_at(layout, boundary, beyond=side == "after") for side in ("before", "after")}
 
 
 def exposure_at(layout: IndexLayout, position: float, *, beyond: bool) -> float:
-    """Mean exposure where the host's order has come to a position of the dataset.
+    """Mean exposure at a position of the dataset, in the host's order.
 
-    Of epochs that are shuffled together, a token's draws are spread evenly over their positions: where one of them
-    is, the share of the positions so far is that of the token's other draws. In a last epoch that is shuffled apart,
-    all other draws lie before.
+    In epochs that are shuffled together, a token's draws are spread evenly over the positions. So at one of its draws,
+    the share of its other draws that came before equals the share of the positions before. In a last epoch that is
+    shuffled apart, all other draws came before.
 
     Args:
         layout: of the index.
@@ -75,14 +72,14 @@ def exposure_at(layout: IndexLayout, position: float, *, beyond: bool) -> float:
 
 
 def unified_exposure(layout: IndexLayout, drawn: int) -> float:
-    """Mean exposure at the end of a unified order of the first positions, mixed uniformly; it rises to it as a line.
+    """Mean exposure at the end of a uniformly mixed order of the first positions. It rises linearly from 0.
 
-    Of a token's k draws, spread evenly, the last position has k - 1 before it. Where the last epoch is shuffled apart
-    and ``drawn`` reaches into it, a share r of the data is drawn E times, the rest E - 1 times.
+    If a token has k draws, spread evenly, a draw at the last position has k - 1 before it. If the last epoch is
+    shuffled apart and ``drawn`` reaches into it, a share r of the data is drawn E times, the rest E - 1 times.
 
     Args:
         layout: of the index.
-        drawn: samples that the order holds.
+        drawn: samples in the order.
     """
     epochs, positions = _first_group(layout)
     if drawn <= positions:
@@ -94,20 +91,20 @@ def unified_exposure(layout: IndexLayout, drawn: int) -> float:
 
 
 def unseen_fraction(layout: IndexLayout, drawn: int) -> float:
-    """The share of the data that a run never draws: in the host's order, and in a unified one of the same samples.
+    """Share of the data that a run never draws, in the host's order or in a unified order of the same samples.
 
-    Each of a token's places among the epochs that are shuffled together is left out with the same probability. Where
-    the last epoch is shuffled apart and the run comes to it, all of the ones before it is drawn.
+    Each draw of a token in the epochs that are shuffled together is left out with the same probability. If the last
+    epoch is shuffled apart and the run reaches it, it has drawn all epochs before it.
     """
     epochs, positions = _first_group(layout)
     return float((1 - min(drawn / positions, 1.0)) ** epochs)
 
 
 def unseen_of_all(layout: IndexLayout, drawn: int) -> float:
-    """The same where the whole index is shuffled together, and then cut."""
+    """The same if the whole index is shuffled together, and the run draws the beginning."""
     return float((1 - min(drawn / max(layout.samples_built, 1), 1.0)) ** layout.num_epochs)
 
 
 def _first_group(layout: IndexLayout) -> tuple[int, int]:
-    """Data epochs, and positions, of the group that is drawn first."""
+    """Numbers of data epochs and positions of the group that is drawn first."""
     return layout.epoch_groups[0], max(layout.sample_groups[0][1], 1)

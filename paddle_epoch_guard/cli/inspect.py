@@ -1,4 +1,4 @@
-"""``inspect``: the facts of a plan, from an index that is built already."""
+"""``inspect``: the facts of a plan, from a built index."""
 
 from typing import Annotated, Any
 
@@ -18,16 +18,16 @@ def inspect(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Says what an index draws that is built already, verified against its arrays and its corpus.
+    """Show what a built index draws, and verify its description, arrays and corpus against each other.
 
-    Reads the caches of PaddleNLP, PaddleFormers and megatron-core (0.12 to 0.16), one dataset or a blend, and those
+    Read the caches of PaddleNLP, PaddleFormers and megatron-core (0.12 to 0.16), of one dataset or a blend, and those
     that 'rebuild' has written.
 
     \b
     Example:
       paddle-epoch-guard inspect data/index-cache --global-batch 256
     """
-    # What help does not need is imported here: numpy takes a quarter of a second.
+    # Not needed for --help: numpy takes a quarter of a second to import.
     from paddle_epoch_guard.cli.built_index_facts import facts_of_index
     from paddle_epoch_guard.index.folder import choose
     from paddle_epoch_guard.index.from_files import open_index
@@ -35,45 +35,48 @@ def inspect(
 
     files = choose(cache, digest)
     opened = open_index(files, prefix or (), host_order)
-    found = facts_of_index(opened, read_note(files.note), global_batch)
+    facts = facts_of_index(opened, read_note(files.note), global_batch)
     if as_json:
-        print_json(found)
+        print_json(facts)
     else:
-        _show(found)
+        _show(facts)
 
 
-def _show(found: dict[str, Any]) -> None:
-    for one in found.get("datasets", [found]):
-        print_table(_rows(one), title=one["prefix"])
-    for one in found["unified"]:
+def _show(facts: dict[str, Any]) -> None:
+    for dataset in facts.get("datasets", [facts]):
+        print_table(_rows(dataset), title=dataset["prefix"])
+    for order in facts["unified"]:
         typer.echo(
-            f"unified from position {one['from_position']:,} to {one['to_position']:,}: mix {one['mix']}, "
-            f"seed {one['seed']}"
+            f"unified from position {order['from_position']:,} to {order['to_position']:,}: mix {order['mix']}, "
+            f"seed {order['seed']}"
         )
-    if "datasets" in found:
-        first = found["boundary_position"]
-        said = "no boundary is reached" if first is None else f"the first boundary lies at position {first:,}"
-        typer.echo(f"blend of {len(found['datasets'])}, {found['samples_built']:,} positions: {said}")
+    if "datasets" in facts:
+        position = facts["boundary_position"]
+        first = "no boundary is reached" if position is None else f"the first boundary is at position {position:,}"
+        typer.echo(f"blend of {len(facts['datasets'])}, {facts['samples_built']:,} positions: {first}")
     typer.echo(
-        f"{found['format']} index {found['hash']} ({found['name']}): description, arrays and corpus fit each other, "
-        f"arrays read {found['verified']}"
+        f"{facts['format']} index {facts['hash']} ({facts['name']}): description, arrays and corpus fit each other, "
+        f"arrays read {facts['verified']}"
     )
 
 
-def _rows(one: dict[str, Any]) -> list[tuple[str, str]]:
-    share = one["last_epoch_samples"] / max(one["samples_per_epoch"], 1)
+def _rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
+    share = dataset["last_epoch_samples"] / max(dataset["samples_per_epoch"], 1)
     rows = [
-        *layout_rows(one),
-        ("of the last one", f"{one['last_epoch_samples']:,} samples, {share:.0%}" if one["num_epochs"] > 1 else "all"),
-        ("shuffled apart", "yes" if one["separated"] else "no: there is no cliff"),
+        *layout_rows(dataset),
+        (
+            "of the last one",
+            f"{dataset['last_epoch_samples']:,} samples, {share:.0%}" if dataset["num_epochs"] > 1 else "all",
+        ),
+        ("shuffled apart", "yes" if dataset["separated"] else "no: there is no cliff"),
     ]
-    if one["boundary_position"] is not None:
-        step = "" if one["boundary_step"] is None else f", step {one['boundary_step']:,}"
+    if dataset["boundary_position"] is not None:
+        step = "" if dataset["boundary_step"] is None else f", step {dataset['boundary_step']:,}"
         rows += [
-            ("boundary", f"position {one['boundary_position']:,}{step}"),
-            exposure_row(one),
+            ("boundary", f"position {dataset['boundary_position']:,}{step}"),
+            exposure_row(dataset),
         ]
-    elif one["separated"]:
+    elif dataset["separated"]:
         rows.append(("boundary", "beyond the end of the blend"))
-    rows.append(("never drawn", f"{one['unseen_fraction']['planned']:.2%} of the data"))
+    rows.append(("never drawn", f"{dataset['unseen_fraction']['planned']:.2%} of the data"))
     return rows

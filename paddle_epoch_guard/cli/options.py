@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have."""
+"""Arguments and options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +10,12 @@ CacheArgument = Annotated[
 ]
 HashOption = Annotated[
     str | None,
-    typer.Option("--hash", help="The md5 that names the index's files, or its beginning; where there are several."),
+    typer.Option("--hash", help="md5 in the index's file names, or its beginning; needed if CACHE holds several."),
 ]
 PrefixOption = Annotated[
     list[str] | None,
     typer.Option(
         "--prefix",
-        help="Where the corpus lies, without .idx or .bin, if not where the index says; for a blend once per dataset.",
+        help="Path of the corpus without .idx or .bin, if it has moved; for a blend once per dataset, in its order.",
     ),
 ]

@@ -15,24 +15,24 @@ _WIDE_ENOUGH = 72  # columns, for a table of more than two
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
 
 
-def print_json(found: dict[str, Any]) -> None:
+def print_json(value: dict[str, Any]) -> None:
     """Prints one JSON object."""
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_text(text: str) -> None:
-    """Prints a text in whole words, as wide as the terminal at most."""
+    """Prints a text, wrapped between words to the width of the terminal."""
     _console().print(_plain(text))
 
 
 def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] = ()) -> None:
-    """Prints a table, as wide as the terminal at most.
+    """Prints a table, at most as wide as the terminal.
 
     Args:
-        rows: as many texts each as there are columns; of the first one, names.
-        title: above it.
-        head: names of the columns, which become names of values where the terminal is narrow; none where there are
-            two columns, of names and values.
+        rows: one text per column; the first is the row's name.
+        title: above the table.
+        head: names of the columns. On a narrow terminal each row becomes a table of these names and its values. Empty
+            for a table of two columns, names and values.
     """
     from rich.table import Table
 
@@ -53,37 +53,37 @@ def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] =
 
 
 def _console() -> "Console":
-    """What comes from logs and folders is text, whatever brackets and colons it holds."""
+    """A console that prints text from logs and folders as it is, with its brackets and colons."""
     from rich.console import Console
 
     return Console(markup=False, emoji=False, highlight=False)
 
 
 def _plain(text: str) -> str:
-    """Without what a terminal would obey."""
-    return "".join(" " if unicodedata.category(one) == "Cc" else one for one in text)
+    """Without control characters, which a terminal would obey."""
+    return "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """A number as people write it; a dash where there is none."""
+    """A number with thousands separators; a dash for None."""
     if value is None:
         return "-"
     shown = f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
     return f"{shown} {unit}".rstrip()
 
 
-def layout_rows(one: dict[str, Any]) -> list[tuple[str, str]]:
-    """The rows of a dataset's layout, from the facts that ``plan`` and ``inspect`` share."""
+def layout_rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
+    """The rows of a dataset's layout, for ``plan`` and ``inspect``."""
     return [
-        ("tokens per data epoch", number(one["tokens_per_epoch"])),
-        ("samples per data epoch", number(one["samples_per_epoch"])),
-        ("samples asked for", number(one["samples_requested"])),
-        ("samples built", number(one["samples_built"])),
-        ("data epochs", number(one["num_epochs"])),
+        ("tokens per data epoch", number(dataset["tokens_per_epoch"])),
+        ("samples per data epoch", number(dataset["samples_per_epoch"])),
+        ("samples asked for", number(dataset["samples_requested"])),
+        ("samples built", number(dataset["samples_built"])),
+        ("data epochs", number(dataset["num_epochs"])),
     ]
 
 
-def exposure_row(one: dict[str, Any]) -> tuple[str, str]:
+def exposure_row(dataset: dict[str, Any]) -> tuple[str, str]:
     """The row of a dataset's exposure at its boundary."""
-    before, after = one["exposure"]["before"], one["exposure"]["after"]
+    before, after = dataset["exposure"]["before"], dataset["exposure"]["after"]
     return "exposure there", f"{before:.2f} before, {after:.2f} after"

@@ -26,80 +26,83 @@ def plan(
     max_steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of the run.")],
     split: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = "949,50,1",
     seed: Annotated[
-        int, typer.Option(min=0, max=(1 << 32) - 1, help="Of the run: nothing that is told here depends on it.")
+        int, typer.Option(min=0, max=(1 << 32) - 1, help="Seed of the run; nothing that plan prints depends on it.")
     ] = 42,
     png: Annotated[Path | None, typer.Option(help="Write a picture of the exposure to this file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Says what a run will draw, before anything is built.
+    """Show what a run will draw, before anything is built.
 
-    From the corpus alone: data epochs, whether the last one is shuffled apart and at which step it begins, how often
-    the data before and after was seen, what a unified order would give, and which max_steps have no cliff.
+    Read the corpus only. Show the data epochs, whether the last one is shuffled apart and at which step it begins,
+    how often the data was seen before and after that, what a unified order would change, and which max_steps have no
+    cliff.
 
     \b
     Example:
       paddle-epoch-guard plan data/text --seq-length 2048 --global-batch 256 --max-steps 20000
     """
-    # What help does not need is imported here: numpy takes a quarter of a second.
+    # Not needed for --help: numpy takes a quarter of a second to import.
     from paddle_epoch_guard.cli.planning import facts_of_run, run_of
 
     run = run_of(data, split, seq_length, global_batch, max_steps)
-    found = facts_of_run(run, max_steps) | {"seed": seed, "split": split}
+    facts = facts_of_run(run, max_steps) | {"seed": seed, "split": split}
     if png is not None:
         from paddle_epoch_guard.cli.plan_picture import draw_plan
 
-        draw_plan(png, run, found)
+        draw_plan(png, run, facts)
     if as_json:
-        print_json(found)
+        print_json(facts)
         return
-    _show(run, found)
+    _show(run, facts)
     if png is not None:
         typer.echo(f"picture: {png}")
 
 
-def _show(run: "Run", found: dict[str, Any]) -> None:
-    for one in found.get("datasets", [found]):
-        print_table(_rows(one, found), title=one["prefix"])
+def _show(run: "Run", facts: dict[str, Any]) -> None:
+    for dataset in facts.get("datasets", [facts]):
+        print_table(_rows(dataset, facts["max_steps"]), title=dataset["prefix"])
     if run.blended:
-        step = found["boundary_step"]
-        said = "no boundary is reached" if step is None else f"the first boundary is reached at step {step:,}"
-        typer.echo(f"blend of {len(run.parts)}: {said} of {found['max_steps']:,}")
-    if found["separated"]:
+        step = facts["boundary_step"]
+        first = "no boundary is reached" if step is None else f"the first boundary is reached at step {step:,}"
+        typer.echo(f"blend of {len(run.datasets)}: {first} of {facts['max_steps']:,}")
+    if facts["separated"]:
         from paddle_epoch_guard.cli.plan_picture import print_plan
 
-        print_plan(run, found)
-    if found["advice"]:
-        typer.echo("without a cliff:" if found["separated"] else "other lengths without a cliff:")
-        for one in found["advice"]:
-            typer.echo(f"  --max-steps {one['max_steps']}: {one['why']}")
-    if found["separated"]:
+        print_plan(run, facts)
+    if facts["advice"]:
+        typer.echo("without a cliff:" if facts["separated"] else "other lengths without a cliff:")
+        for advice in facts["advice"]:
+            typer.echo(f"  --max-steps {advice['max_steps']}: {advice['why']}")
+    if facts["separated"]:
         typer.echo("or, with these max_steps: --epoch_guard unified")
 
 
-def _rows(one: dict[str, Any], run: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
     from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD
 
-    rows = layout_rows(one)
-    if "weight" in one:
-        rows.insert(0, ("share of the blend", f"{one['weight']:.2%}"))
-    if one["num_epochs"] > 1:
-        part = one["last_epoch_samples"] / max(one["samples_per_epoch"], 1)
-        needed = f"from {one['threshold_samples']:,} ({SEPARATION_THRESHOLD:.0%}) on it is shuffled with the others"
-        rows.append(("of the last one", f"{one['last_epoch_samples']:,} samples, {part:.1%}; {needed}"))
-    if one["boundary_position"] is not None:
-        about = "" if one.get("boundary_is_exact", True) else "about "
-        step = f"{about}step {one['boundary_step']:,} of {run['max_steps']:,}"
+    rows = layout_rows(dataset)
+    if "weight" in dataset:
+        rows.insert(0, ("share of the blend", f"{dataset['weight']:.2%}"))
+    if dataset["num_epochs"] > 1:
+        share = dataset["last_epoch_samples"] / max(dataset["samples_per_epoch"], 1)
+        needed = (
+            f"from {dataset['threshold_samples']:,} ({SEPARATION_THRESHOLD:.0%}) on it is shuffled with the others"
+        )
+        rows.append(("of the last one", f"{dataset['last_epoch_samples']:,} samples, {share:.1%}; {needed}"))
+    if dataset["boundary_position"] is not None:
+        about = "" if dataset.get("boundary_is_exact", True) else "about "
+        step = f"{about}step {dataset['boundary_step']:,} of {max_steps:,}"
         rows += [
             ("shuffled apart", "yes. The training loss falls off a cliff"),
-            ("boundary", f"{step}, position {one['boundary_position']:,}"),
-            exposure_row(one),
-            ("with a unified order", f"{one['unified_exposure']:.2f} on both sides"),
+            ("boundary", f"{step}, position {dataset['boundary_position']:,}"),
+            exposure_row(dataset),
+            ("with a unified order", f"{dataset['unified_exposure']:.2f} on both sides"),
         ]
-    elif one["separated"]:
-        rows.append(("shuffled apart", "yes, but the blend does not come to it: there is no cliff"))
+    elif dataset["separated"]:
+        rows.append(("shuffled apart", "yes, but the blend does not reach it: there is no cliff"))
     else:
         rows.append(("shuffled apart", "no: there is no cliff"))
-    unseen = one["unseen_fraction"]
+    unseen = dataset["unseen_fraction"]
     never = f"{unseen['planned']:.2%} of the data"
     never += "" if unseen["all"] == unseen["planned"] else f"; {unseen['all']:.2%} with --epoch_guard_pool all"
     rows.append(("never drawn", never))

@@ -15,55 +15,55 @@ if TYPE_CHECKING:
 Curve = tuple[list[float], list[float]]
 
 
-def exposures(run: "Run", found: dict[str, Any]) -> tuple[Curve, Curve]:
+def exposures(run: "Run", facts: dict[str, Any]) -> tuple[Curve, Curve]:
     """Steps and mean exposure, in the host's order and in a unified one.
 
-    Both are made of straight lines; the host's jumps at each boundary.
+    Both are piecewise linear; the host's jumps at each boundary.
 
     Args:
-        run: what is drawn.
-        found: what is known of it, by ``facts_of_run``.
+        run: the planned run.
+        facts: by ``facts_of_run``.
     """
-    steps, batch = found["max_steps"], run.global_batch
-    positions = [one["boundary_position"] for one in found.get("datasets", [found])]
-    layouts = [run.layout(at, steps) for at in range(len(run.parts))]
-    cuts = sorted({0, steps * batch, *(one for one in positions if one is not None)})
+    steps, batch = facts["max_steps"], run.global_batch
+    boundaries = [dataset["boundary_position"] for dataset in facts.get("datasets", [facts])]
+    layouts = run.layouts(steps)
+    ends = sorted({0, steps * batch, *(boundary for boundary in boundaries if boundary is not None)})
     host: Curve = [], []
-    for start, stop in pairwise(cuts):
-        for at in (start, stop):
+    for start, stop in pairwise(ends):
+        for position in (start, stop):
             exposure = sum(
-                share * exposure_at(layout, at * share, beyond=boundary is not None and boundary <= start)
-                for share, layout, boundary in zip(run.shares, layouts, positions, strict=True)
+                share * exposure_at(layout, position * share, beyond=boundary is not None and boundary <= start)
+                for share, layout, boundary in zip(run.shares, layouts, boundaries, strict=True)
             )
-            host[0].append(at / batch)
+            host[0].append(position / batch)
             host[1].append(exposure)
     end = sum(
-        share * unified_exposure(layout, run.drawn(at, steps))
-        for at, (share, layout) in enumerate(zip(run.shares, layouts, strict=True))
+        share * unified_exposure(layout, run.drawn(number, steps))
+        for number, (share, layout) in enumerate(zip(run.shares, layouts, strict=True))
     )
     return host, ([0.0, float(steps)], [0.0, end])
 
 
-def print_plan(run: "Run", found: dict[str, Any]) -> None:
-    """Draws both curves on the terminal, in its width, without colours."""
+def print_plan(run: "Run", facts: dict[str, Any]) -> None:
+    """Draws both curves on the terminal, at its width, without colours."""
     import plotext
 
-    host, unified = exposures(run, found)
+    host, unified = exposures(run, facts)
     width = min(shutil.get_terminal_size().columns, 100)
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(width, 14)
     plotext.plot(*host, label="the host's order", marker="hd")
     plotext.plot(*unified, label="unified", marker="dot")
-    last, ticks = found["max_steps"], 5 if width >= 60 else 3
-    at = sorted({round(last * tick / (ticks - 1)) for tick in range(ticks)})
-    plotext.xticks(at, [f"{step:,}" for step in at])
+    last, ticks = facts["max_steps"], 5 if width >= 60 else 3
+    steps = sorted({round(last * tick / (ticks - 1)) for tick in range(ticks)})
+    plotext.xticks(steps, [f"{step:,}" for step in steps])
     plotext.xlabel("step")
     print("exposure: how often drawn before")
     print("\n".join(line.rstrip() for line in plotext.uncolorize(plotext.build()).splitlines()))
 
 
-def draw_plan(path: Path, run: "Run", found: dict[str, Any]) -> None:
+def draw_plan(path: Path, run: "Run", facts: dict[str, Any]) -> None:
     """Writes both curves as a PNG, whole or not at all.
 
     Raises:
@@ -72,7 +72,7 @@ def draw_plan(path: Path, run: "Run", found: dict[str, Any]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    host, unified = exposures(run, found)
+    host, unified = exposures(run, facts)
     figure = Figure(figsize=(8, 3.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -81,7 +81,7 @@ def draw_plan(path: Path, run: "Run", found: dict[str, Any]) -> None:
     axes.set_title("Exposure: how often the data of a step was drawn before", loc="left", fontsize=10)
     axes.set_xlabel("step")
     axes.set_ylabel("times drawn before")
-    axes.set_xlim(0, found["max_steps"])
+    axes.set_xlim(0, facts["max_steps"])
     axes.set_ylim(0, max(1.05 * max(host[1] + unified[1]), 0.1))
     axes.legend(loc="upper left", frameon=False)
     axes.grid(alpha=0.25)
@@ -93,5 +93,5 @@ def draw_plan(path: Path, run: "Run", found: dict[str, Any]) -> None:
             figure.savefig(stream, format="png")
     except OSError as cause:
         raise ReportError(
-            f"--png {path}: cannot be written ({cause.strerror}). Name a file in a folder that can"
+            f"--png {path}: cannot be written ({cause.strerror}). Name a file in a writable folder"
         ) from cause

@@ -10,8 +10,8 @@ from paddle_epoch_guard.cli.output import JsonFlag, print_json, print_table, pri
 from paddle_epoch_guard.errors import ReportError
 
 if TYPE_CHECKING:
-    from paddle_epoch_guard.report.run_summary import ChangeSummary, EpochSummary, JumpTold
-    from paddle_epoch_guard.report.rundata import RunData
+    from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
+    from paddle_epoch_guard.statistics.discontinuity import Jump
 
 _FAULTS_LISTED = 5
 _UNKNOWN = "\u2013"
@@ -44,7 +44,7 @@ def report(
     # VisualDL and matplotlib take a second.
     from paddle_epoch_guard.report.figures import write_figures
     from paddle_epoch_guard.report.page import PAGE_NAME, write_page
-    from paddle_epoch_guard.report.rundata import find_logging_dir, read_run
+    from paddle_epoch_guard.report.reading import find_logging_dir, read_run
 
     logs = find_logging_dir(output_dir) if logging_dir is None else logging_dir
     page = output_dir / PAGE_NAME if output is None else output
@@ -140,7 +140,7 @@ def _cut_told(one: "ChangeSummary") -> dict[str, Any]:
     }
 
 
-def _jump_told(jump: "JumpTold | None") -> dict[str, Any] | None:
+def _jump_told(jump: "Jump | None") -> dict[str, Any] | None:
     if jump is None:
         return None
     return {"jump": _finite(jump.value), "standard_error": _finite(jump.error), "significant": jump.significant}

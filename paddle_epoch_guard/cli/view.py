@@ -1,4 +1,4 @@
-"""``view``: VisualDL with its run list in order."""
+"""``view``: opens VisualDL with its run list in order."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,17 +7,17 @@ import typer
 
 from paddle_epoch_guard.errors import ArgumentsError
 
-Logdir = Annotated[Path, typer.Argument(help="A folder with logs in it or below.", metavar="LOGDIR")]
+Logdir = Annotated[Path, typer.Argument(help="Folder with logs in it or below it.", metavar="LOGDIR")]
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
-"""What the command does not know is VisualDL's."""
+"""Unknown options go to VisualDL."""
 
 
 def view(context: typer.Context, logdir: Logdir) -> None:
-    """Opens VisualDL on a log folder, with its run list in order: the run, then its epochs, then its boundaries.
+    """Open VisualDL on a log folder, with its run list in order: the run, then its epochs, then its boundaries.
 
-    VisualDL by itself lists folders as the file system does. All further options are VisualDL's own; without --host it
-    is seen from this machine only.
+    VisualDL itself lists folders in the order of the file system. All other options go to VisualDL; without --host it
+    can be reached from this machine only.
 
     \b
     Example:

@@ -1,7 +1,7 @@
-"""Everything that depends on the host libraries: the only room that imports paddle, paddlenlp or paddleformers.
+"""The host libraries: the only package that imports paddle, paddlenlp or paddleformers.
 
-Written against paddlenlp 3.0.0b4 and paddleformers 1.2.0, with paddlepaddle 3.0 to 3.3; paddlenlp 2.8.1 with
-paddlepaddle 2.6.2 runs as well.
+Written for paddlenlp 3.0.0b4 and paddleformers 1.2.0 with paddlepaddle 3.0 to 3.3; paddlenlp 2.8.1 with
+paddlepaddle 2.6.2 works, too.
 """
 
 from paddle_epoch_guard.host import library
@@ -31,6 +31,7 @@ from paddle_epoch_guard.host.state import (
     trainer_record,
     write_stamp,
 )
+from paddle_epoch_guard.host.training import Training, current_training, owner_of, release, watch_trainings
 
 TrainerCallback = library.import_host("trainer").TrainerCallback
 logger = library.import_host("utils.log").logger
@@ -43,6 +44,7 @@ __all__ = [
     "TrainerCallback",
     "TrainerControl",
     "TrainerState",
+    "Training",
     "TrainingArguments",
     "all_gather_ints",
     "all_reduce_sum",
@@ -50,6 +52,7 @@ __all__ = [
     "build_index",
     "checkpoint_folder",
     "constituents",
+    "current_training",
     "describe_loader",
     "find_checkpoint",
     "index_folders",
@@ -58,15 +61,18 @@ __all__ = [
     "is_plain",
     "logger",
     "newest_checkpoint",
+    "owner_of",
     "pick_datasets",
     "process",
     "read_dataset",
     "read_stamp",
+    "release",
     "restore_dataset",
     "rewind_sampler",
     "skipped_steps",
     "stamp_step",
     "start_sampler",
     "trainer_record",
+    "watch_trainings",
     "write_stamp",
 ]

@@ -1,4 +1,4 @@
-"""The live dataset: its arrays, those put in their place, and the host's builders of index files."""
+"""The live dataset: reads and replaces its arrays, and calls the host's index builders."""
 
 import contextlib
 import importlib
@@ -43,18 +43,18 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
         dataset: ``GPTDataset``, ``BlendableDataset``, or anything else.
 
     Returns:
-        The index; None where the dataset has none.
+        The index; None if the dataset has none.
 
     Raises:
-        EpochGuardError: description, arrays and corpus do not belong together.
+        EpochGuardError: description, arrays and corpus do not match.
     """
     if isinstance(dataset, BlendableDataset):
-        source, base_of = _as_written(dataset, "dataset_index", PADDLE_BLEND)
+        source, base_of = _stored_order(dataset, "dataset_index", PADDLE_BLEND)
         weights = re.search(r"^Weights: (.*)^Size: ", dataset.desc, re.MULTILINE | re.DOTALL)
         blend = BlendIndex(
-            tuple(_read_gpt(part) for part in dataset.datasets),
-            base_of(_own(dataset, "dataset_index")),
-            base_of(_own(dataset, "dataset_sample_index")),
+            tuple(_read_gpt(inner) for inner in dataset.datasets),
+            base_of(_host_array(dataset, "dataset_index")),
+            base_of(_host_array(dataset, "dataset_sample_index")),
             weights[1].strip() if weights else "",
         )
         verify_blend(blend, len(blend), source or "the blend")
@@ -66,8 +66,8 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
 
 def _read_gpt(dataset: Any) -> GPTIndex:
     description = Description.parse(dataset.desc, "the dataset's desc")
-    arrays = {which: _own(dataset, which) for which in ("doc_idx", "sample_idx", "shuffle_idx")}
-    source, base_of = _as_written(dataset, "shuffle_idx", PADDLE)
+    arrays = {which: _host_array(dataset, which) for which in ("doc_idx", "sample_idx", "shuffle_idx")}
+    source, base_of = _stored_order(dataset, "shuffle_idx", PADDLE)
     sources = {
         which: str(getattr(array, "filename", None) or f"{which} of {description.prefix}")
         for which, array in arrays.items()
@@ -79,73 +79,74 @@ def _read_gpt(dataset: Any) -> GPTIndex:
     )
 
 
-def _as_written(dataset: Any, name: str, kind: Kind) -> tuple[str, Callable[[Any], Any]]:
-    """How the arrays of a live dataset give the host's own order back, where 'rebuild' has written another one.
+def _stored_order(dataset: Any, name: str, kind: Kind) -> tuple[str, Callable[[Any], Any]]:
+    """How to restore the host's own order of a live dataset's arrays, if 'rebuild' has written another one.
 
     Args:
         dataset: the live dataset.
-        name: of one of the arrays.
-        kind: of its index.
+        name: the name of an array.
+        kind: the kind of its index.
 
     Returns:
-        What to call them in an error, empty where they are not on disk; and the host's own order of an array.
+        The name of the arrays in errors, empty if they are not on disk; and a function that maps an array to the
+        host's own order.
     """
-    file = getattr(_own(dataset, name), "filename", None)
+    file = getattr(_host_array(dataset, name), "filename", None)
     if file is None:
         return "", lambda array: array
-    files = IndexFiles(Path(file).parent, Path(file).name[:32], kind)  # the md5 of its description
+    files = IndexFiles(Path(file).parent, Path(file).name[:32], kind)  # a name starts with the description's md5
     undone = f" (order undone by {files.note.name})" if files.note.is_file() else ""
     return f"{file}{undone}", lambda array: host_order(files, array)
 
 
-def _own(dataset: Any, name: str) -> Any:
-    """The array that the host gave the dataset, where another one still stands in its place."""
+def _host_array(dataset: Any, name: str) -> Any:
+    """The array that the host gave the dataset, even if it is replaced."""
     return getattr(dataset, "_epoch_guard_own", {}).get(name, getattr(dataset, name))
 
 
-def _put(dataset: Any, arrays: dict[str, Any]) -> None:
-    """Puts arrays in the place of the dataset's own, which are kept."""
-    own = vars(dataset).setdefault("_epoch_guard_own", {})
+def _replace_arrays(dataset: Any, arrays: dict[str, Any]) -> None:
+    """Replaces attributes of the dataset, and keeps the host's for :func:`restore_dataset`."""
+    host_arrays = vars(dataset).setdefault("_epoch_guard_own", {})
     for name, array in arrays.items():
-        own.setdefault(name, getattr(dataset, name))
+        host_arrays.setdefault(name, getattr(dataset, name))
         setattr(dataset, name, array)
 
 
 def constituents(dataset: Any) -> list[Any]:
-    """The GPT datasets of a blend, or the one there is."""
+    """The GPT datasets of a blend, or the dataset itself."""
     return list(dataset.datasets) if isinstance(dataset, BlendableDataset) else [dataset]
 
 
 def index_folders(dataset: Any) -> list[Path]:
-    """Where the host looks for index files of a GPT dataset, and may write them."""
+    """The folders in which the host looks for index files of a GPT dataset; it writes to the last one."""
     beside = Path(Description.parse(dataset.desc, "the dataset's desc").prefix).parent / "index-cache"
-    own = getattr(_own(dataset, "shuffle_idx"), "filename", None)
-    return [beside] if own is None or Path(own).parent == beside else [beside, Path(own).parent]
+    file = getattr(_host_array(dataset, "shuffle_idx"), "filename", None)
+    return [beside] if file is None or Path(file).parent == beside else [beside, Path(file).parent]
 
 
 def is_first_on_its_machine() -> bool:
-    """Whether this is the process that builds index files, as the host has it."""
+    """Whether this process builds index files, by the host's rule."""
     return int(os.environ.get("PADDLE_RANK_IN_NODE", 0)) == 0
 
 
 def _index_helpers() -> Any:
-    """The host's compiled helpers, imported where they are needed, as the host does."""
+    """The host's compiled helpers; imported late, as in the host."""
     try:
         return importlib.import_module("fast_dataindex.helpers")
-    except ModuleNotFoundError:  # paddlenlp 2.8.1 has them from another package
+    except ModuleNotFoundError:  # paddlenlp 2.8.1 uses another package
         return importlib.import_module("tool_helpers.helpers")
 
 
 def pick_datasets(weights: Any, positions: int, dtype: Any) -> tuple[Any, Any]:
-    """The host's rule for a blend: each position draws from the dataset that is furthest behind its weight.
+    """Computes the arrays of a blend with the host's code.
 
     Args:
-        weights: ``[datasets]``, float64.
-        positions: n.
-        dtype: of the first of the two; the host's own depends on the release of fast_dataindex.
+        weights: float64 ``[datasets]``.
+        positions: n, the number of positions.
+        dtype: the dtype of ``dataset_index``; the host's depends on the release of fast_dataindex.
 
     Returns:
-        Dataset, and position in it, ``[n]`` each.
+        ``dataset_index`` and ``dataset_sample_index``, ``[n]`` each.
     """
     which, inner = np.zeros(positions, dtype=dtype), np.zeros(positions, dtype=np.int64)
     _index_helpers().build_blending_indices(which, inner, weights, len(weights), positions, False)
@@ -153,20 +154,20 @@ def pick_datasets(weights: Any, positions: int, dtype: Any) -> tuple[Any, Any]:
 
 
 def build_index(dataset: Any, description: Description) -> None:
-    """Lets the host build the index files of another description of a dataset's corpus.
+    """Lets the host build the index files of another description of a dataset's corpus, without its output.
 
-    To be called on the first process of each machine; the others would wait for it without end
-    (`_build_index_mappings` in data/causal_dataset.py). What the host prints is left out.
+    Does nothing except on the first process of each machine: the others would wait for it forever
+    (`_build_index_mappings` in data/causal_dataset.py).
 
-    The host writes under the files' own names, over files that another run may have mapped by now: that run would die
-    of a bus error. So it builds in a folder beside them, from which they are moved.
+    The host overwrites existing files. A run that has mapped them would die of a bus error, so the files are built in
+    a temporary folder and moved.
 
     Args:
         dataset: the live ``GPTDataset``.
         description: what to build; its corpus is the dataset's.
 
     Raises:
-        IndexFileError: the host could not write them.
+        IndexFileError: the host did not write the files.
         OSError: the folder cannot be written.
     """
     if not is_first_on_its_machine():
@@ -177,7 +178,7 @@ def build_index(dataset: Any, description: Description) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=".epoch_guard_build.", dir=folder) as building,
-        contextlib.redirect_stdout(io.StringIO()) as said,
+        contextlib.redirect_stdout(io.StringIO()) as output,
     ):
         library.import_host("data.causal_dataset")._build_index_mappings(
             description.name,
@@ -195,54 +196,53 @@ def build_index(dataset: Any, description: Description) -> None:
         if not all(file.is_file() for file in built.values()):  # the host swallows an OSError
             raise IndexFileError(
                 f"{folder}: the host could not build the index for {description.samples_requested} samples and seed "
-                f"{description.seed}. Check that the disk has room. The host said: {said.getvalue().strip()[-500:]}"
+                f"{description.seed}. Check that the disk has room. The host said: {output.getvalue().strip()[-500:]}"
             )
         for file in [*built.values(), *Path(building).glob("*.dsc")]:
             os.replace(file, folder / file.name)
 
 
 def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...]) -> None:
-    """Makes a live dataset draw from an index in another order.
+    """Makes a live dataset draw from an index in another order, without changing files.
 
-    It must happen before the loader forks its workers, which is after ``on_epoch_begin``. Files are not touched.
+    To be called before the loader forks its workers, which it does after ``on_epoch_begin``.
 
     Args:
-        dataset: ``GPTDataset``, or ``BlendableDataset``, whose positions are then those of the blend.
-        index: what to draw from: the dataset's own index, or a chain that begins with what was planned.
-        reorders: oldest first.
+        dataset: ``GPTDataset`` or ``BlendableDataset``.
+        index: the dataset's own index, or a concatenated one.
+        reorders: the reorders of the index's positions, oldest first; of a blend, of the blend's positions.
     """
     if isinstance(index, EpochSampledIndex):
         index = index.inner
     if isinstance(index, BlendIndex):
-        for part, inner in zip(dataset.datasets, index.datasets, strict=True):
-            install_order(part, inner, ())
+        for inner, inner_index in zip(dataset.datasets, index.datasets, strict=True):
+            install_order(inner, inner_index, ())
         names = ("dataset_index", "dataset_sample_index")
-        picked: dict[str, Any] = {name: in_order(getattr(index, name), reorders) for name in names}
-        if any(array is not _own(dataset, name) for name, array in picked.items()):
-            _put(dataset, {**picked, "size": len(index)})
-        return
-    if isinstance(index, ConcatenatedIndex):
+        arrays: dict[str, Any] = {name: in_order(getattr(index, name), reorders) for name in names}
+        if any(array is not _host_array(dataset, name) for name, array in arrays.items()):
+            _replace_arrays(dataset, {**arrays, "size": len(index)})
+    elif isinstance(index, ConcatenatedIndex):
         arrays = concatenated_arrays(index)
         arrays["shuffle_idx"] = Order(arrays["shuffle_idx"], reorders)
-        _put(dataset, arrays)
-        return
-    assert isinstance(index, GPTIndex)
-    shuffle_idx = in_order(index.shuffle_idx, reorders)
-    if shuffle_idx is not _own(dataset, "shuffle_idx"):
-        _put(dataset, {"shuffle_idx": shuffle_idx})
+        _replace_arrays(dataset, arrays)
+    else:
+        assert isinstance(index, GPTIndex)
+        shuffle_idx = in_order(index.shuffle_idx, reorders)
+        if shuffle_idx is not _host_array(dataset, "shuffle_idx"):
+            _replace_arrays(dataset, {"shuffle_idx": shuffle_idx})
 
 
 def restore_dataset(dataset: Any) -> None:
-    """Gives a dataset its own arrays back; does nothing to one that has them."""
-    for one in (dataset, *(dataset.datasets if isinstance(dataset, BlendableDataset) else ())):
-        for name, array in getattr(one, "__dict__", {}).pop("_epoch_guard_own", {}).items():
-            setattr(one, name, array)
+    """Gives a dataset, and the datasets of a blend, the host's arrays back if they are replaced."""
+    for owner in (dataset, *(dataset.datasets if isinstance(dataset, BlendableDataset) else ())):
+        for name, array in getattr(owner, "__dict__", {}).pop("_epoch_guard_own", {}).items():
+            setattr(owner, name, array)
 
 
 def is_plain(dataset: Any) -> bool:
-    """Whether a pass of the trainer over a dataset is one pass over its data, as far as can be told.
+    """Whether an epoch of the trainer is one pass over the data of a dataset, as far as can be told.
 
-    A dataset that streams may repeat itself; one that wraps another may hold a sample index that is not seen.
+    A streaming dataset may repeat data; one that wraps another may contain a sample index.
     """
     wraps = any(hasattr(dataset, name) for name in ("dataset", "datasets", "indexed_dataset", "shuffle_idx"))
     return hasattr(dataset, "__len__") and not isinstance(dataset, paddle.io.IterableDataset) and not wraps

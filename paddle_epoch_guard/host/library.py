@@ -1,15 +1,15 @@
-"""Which library trains: PaddleNLP, or PaddleFormers, its successor. They have the same modules under two names."""
+"""Selects the host library: PaddleNLP, or its successor PaddleFormers. Both have the same modules."""
 
 import importlib
 import importlib.util
 import sys
 from typing import Any
 
-LIBRARIES = ("paddlenlp", "paddleformers")
+from paddle_epoch_guard.arguments import LIBRARIES
 
 
 def _pick() -> str:
-    """The library whose Trainer the script has imported; else the one it has begun to import; else the one installed.
+    """The library whose Trainer is imported; else the one that is imported; else the one that is installed.
 
     Raises:
         ModuleNotFoundError: neither is installed.
@@ -29,13 +29,13 @@ def _has_trainer(name: str) -> bool:
 
 
 NAME = _pick()
-"""The library's module name; picked once, when the guard's callback is first imported."""
+"""The library's module name, picked when the guard's callback is first imported."""
 
 
 def import_host(module: str) -> Any:
-    """A module of the library.
+    """Imports a module of the host library.
 
     Args:
-        module: its name within the library, as ``trainer.trainer_utils``.
+        module: its name within the library, such as ``trainer.trainer_utils``.
     """
     return importlib.import_module(f"{NAME}.{module}")

@@ -1,6 +1,6 @@
-"""The loss of each sample, from the model's own unreduced token-loss layer, without another forward.
+"""Collects the loss of each sample from the model's own token-loss layer, without another forward pass.
 
-PaddleNLP's decoder models keep one in their criterion (`criterion.loss_func`, paddlenlp 3.0.0b4): a
+The criteria of PaddleNLP's decoder models contain an unreduced one (`criterion.loss_func`, paddlenlp 3.0.0b4): a
 ``CrossEntropyLoss(reduction="none")``, or a ``ParallelCrossEntropy`` under tensor parallelism.
 """
 
@@ -14,12 +14,12 @@ import numpy.typing as npt
 import paddle
 from paddle.distributed.fleet.meta_parallel import ParallelCrossEntropy
 
-_MERGE = 256  # microbatches after which the small tensors are joined to one
+_MERGE = 256  # concatenate the small tensors after this many microbatches
 _hooks: "weakref.WeakKeyDictionary[Any, list[Any]]" = weakref.WeakKeyDictionary()
 
 
 def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
-    """A hook runs within the model's forward: what fails in it is kept for later, and nothing more is collected."""
+    """Makes a hook keep its exception as ``fault`` and stop collecting, rather than fail the model's forward pass."""
 
     @functools.wraps(hook)
     def harmless(self: "TokenLosses", *args: Any) -> None:
@@ -34,17 +34,17 @@ def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
 
 
 class TokenLosses:
-    """Collects the losses of each sample of each training microbatch, on the device until they are asked for.
+    """Collects the loss of each sample of each training microbatch, and keeps it on the device until :meth:`take`.
 
-    Only calls from within a training forward of the model count: evaluation runs in ``eval`` mode, and recomputation
-    happens in the backward pass.
+    Only calls within a training forward pass of the model count: evaluation runs in ``eval`` mode, and recomputation
+    in the backward pass.
 
     Args:
         model: the trainer's model, unwrapped.
 
     Attributes:
-        layers: how many unreduced token-loss layers the model has; with none, nothing is collected.
-        fault: why no more is collected; None while all is well.
+        layers: the number of unreduced token-loss layers in the model; if 0, nothing is collected.
+        fault: why collecting stopped; None if it did not.
     """
 
     def __init__(self, model: Any) -> None:
@@ -53,36 +53,37 @@ class TokenLosses:
         self._microbatches: list[int] = []
         self._forward: list[Any] | None = None
         self._samples = 0
-        for hook in _hooks.pop(model, ()):  # of a run that ended in an exception
+        for hook in _hooks.pop(model, ()):  # left by a run that ended in an exception
             hook.remove()
-        found = [layer for layer in model.sublayers() if _is_token_loss(layer)] if hasattr(model, "sublayers") else []
-        self.layers = len(found)
+        sublayers = model.sublayers() if hasattr(model, "sublayers") else []
+        token_losses = [layer for layer in sublayers if _is_token_loss(layer)]
+        self.layers = len(token_losses)
         self._hooks: list[Any] = []
-        if found:
+        if token_losses:
             try:
                 self._hooks.append(model.register_forward_pre_hook(self._begin, with_kwargs=True))
-            except TypeError:  # paddlepaddle 2.6.2 does not hand a hook what is passed by name
+            except TypeError:  # paddlepaddle 2.6.2 does not pass keyword arguments to hooks
                 self._hooks.append(model.register_forward_pre_hook(lambda model, args: self._begin(model, args, {})))
-            self._hooks += [layer.register_forward_post_hook(self._take) for layer in found]
+            self._hooks += [layer.register_forward_post_hook(self._take) for layer in token_losses]
             self._hooks.append(model.register_forward_post_hook(self._end))
             _hooks[model] = self._hooks
 
     def close(self) -> None:
-        """Takes the hooks off the model."""
+        """Removes the hooks from the model, and drops what was collected."""
         for hook in self._hooks:
             hook.remove()
         self._hooks, self._rows, self._microbatches = [], [], []
 
     def take(self) -> tuple[npt.NDArray[np.float64], list[int]]:
-        """What was collected since the last time, brought over from the device at once.
+        """What was collected since the last call, copied from the device in one transfer.
 
         Returns:
-            ``[samples, 4]``: the sum of the token losses, and how many tokens have a loss above zero, a label that is
-            not ignored, and any loss at all; and how many samples each microbatch has, in order. A microbatch whose
-            losses are not one row for each sample has none.
+            float64 ``[samples, 4]``: the sum of a sample's token losses; the numbers of its tokens with a loss
+            above zero, with a label that is not ignored, and in total. And the number of samples of each microbatch,
+            in order; 0 if its losses could not be divided among its samples.
 
         Raises:
-            RuntimeError: they could not be collected.
+            RuntimeError: the losses could not be collected.
         """
         if self.fault is not None:
             raise RuntimeError(self.fault)
@@ -110,7 +111,7 @@ class TokenLosses:
         forward, self._forward = self._forward, None
         if forward is None:
             return
-        # Two token losses in one forward are not both the loss of these samples.
+        # With several token losses in a forward pass it is unknown which is the samples' loss.
         rows = forward[0] if len(forward) == 1 else None
         self._microbatches.append(0 if rows is None else int(rows.shape[0]))
         if rows is not None:
@@ -126,15 +127,14 @@ def _is_token_loss(layer: Any) -> bool:
 
 
 def _sums(layer: Any, inputs: Any, losses: Any, samples: int) -> Any:
-    """``[samples, 4]``, see :meth:`TokenLosses.take`; None where the losses do not divide among the samples."""
+    """``[samples, 4]``, see :meth:`TokenLosses.take`; None if the losses cannot be divided among the samples."""
     if samples < 1 or int(losses.size) % samples:
         return None
     losses = losses.astype("float32").reshape([samples, -1])
     positive = (losses > 0).astype("float32").sum(axis=1)
-    anything = paddle.full_like(positive, losses.shape[1])
-    labelled = anything
+    labelled = total = paddle.full_like(positive, losses.shape[1])
     labels = inputs[1] if len(inputs) > 1 else None
     if isinstance(labels, paddle.Tensor) and labels.size == losses.size:
         ignored = getattr(layer, "ignore_index", -100)
         labelled = (labels.reshape(losses.shape) != ignored).astype("float32").sum(axis=1)
-    return paddle.stack([losses.sum(axis=1), positive, labelled, anything], axis=1)
+    return paddle.stack([losses.sum(axis=1), positive, labelled, total], axis=1)

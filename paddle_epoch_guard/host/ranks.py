@@ -1,8 +1,8 @@
-"""The processes of a run, and what they tell each other.
+"""Collective communication between the processes of a run.
 
-Nothing here grows with the number of processes times the size of what is said: numbers are gathered a few at a time,
-sums are reduced, and an object travels from one process to all. paddle's ``all_gather_object`` (paddlepaddle 3.3.1)
-brings every process the objects of all, each padded to the longest: at 10,000 processes, gigabytes.
+Only a few integers are gathered; floats are reduced, and objects are broadcast. paddle's ``all_gather_object``
+(paddlepaddle 3.3.1) is avoided: every process would receive the objects of all, padded to the longest, which is
+gigabytes at 10,000 processes.
 """
 
 from typing import Any, TypeVar
@@ -15,57 +15,59 @@ _T = TypeVar("_T")
 
 
 def process() -> int:
-    """The number of this process, from 0."""
-    found: int = paddle.distributed.get_rank()
-    return found
+    """The rank of this process, from 0."""
+    return int(paddle.distributed.get_rank())
 
 
 def all_gather_ints(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """The numbers of every process. Collective.
+    """Gathers integers from all ranks. Collective.
 
     Args:
-        values: int64 ``[n]``, as many on every process.
+        values: int64 ``[n]``; n is the same on all ranks.
 
     Returns:
-        int64 ``[processes, n]``.
+        int64 ``[ranks, n]``, the same on all ranks.
     """
     own = np.asarray(values, dtype=np.int64)
     if paddle.distributed.get_world_size() == 1:
         return own[None]
     gathered: list[Any] = []
     paddle.distributed.all_gather(gathered, paddle.to_tensor(own))
-    found: npt.NDArray[np.int64] = paddle.stack(gathered).numpy()
-    return found
+    rows: npt.NDArray[np.int64] = paddle.stack(gathered).numpy()
+    return rows
 
 
 def all_reduce_sum(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The sums over all processes. Collective.
+    """Sums floats over all ranks. Collective.
 
     Args:
-        values: float64 ``[n]``, as many on every process.
+        values: float64 ``[n]``; n is the same on all ranks.
 
     Returns:
-        float64 ``[n]``.
+        float64 ``[n]``, the same on all ranks.
     """
     if paddle.distributed.get_world_size() == 1:
         return values
-    # Collectives of other devices than these are not sure to know float64; the trainer reduces float32 as well.
-    kind = "float64" if paddle.get_device().split(":")[0] in ("cpu", "gpu") else "float32"
-    tensor = paddle.to_tensor(values, dtype=kind)
+    # Collectives of other devices may not support float64; the trainer reduces float32 there, too.
+    dtype = "float64" if paddle.get_device().split(":")[0] in ("cpu", "gpu") else "float32"
+    tensor = paddle.to_tensor(values, dtype=dtype)
     paddle.distributed.all_reduce(tensor)
-    found: npt.NDArray[np.float64] = tensor.numpy().astype(np.float64)
-    return found
+    sums: npt.NDArray[np.float64] = tensor.numpy().astype(np.float64)
+    return sums
 
 
 def broadcast_from(rank: int, value: _T) -> _T:
-    """What one process says. Collective.
+    """Sends an object from one rank to all. Collective.
 
     Args:
-        rank: the process that is listened to, the same on all of them.
-        value: what this one would say; anything that pickles.
+        rank: the sender; the same on all ranks.
+        value: the object to send; must be picklable. Ignored on other ranks.
+
+    Returns:
+        The sender's ``value``.
     """
     if paddle.distributed.get_world_size() == 1:
         return value
-    said = [value]
-    paddle.distributed.broadcast_object_list(said, src=rank)
-    return said[0]
+    values = [value]
+    paddle.distributed.broadcast_object_list(values, src=rank)
+    return values[0]

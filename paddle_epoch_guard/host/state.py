@@ -1,4 +1,4 @@
-"""What the trainer keeps in a checkpoint, and the guard's mark in it."""
+"""The trainer's state in checkpoints, and the guard's stamp in it."""
 
 import json
 import os
@@ -11,64 +11,63 @@ from typing import IO, Any
 from paddle_epoch_guard.host import library
 
 _RECORDS = ("trainer_state.json", "trainer_state.bin")
-"""The trainer's own record in a checkpoint: PaddleNLP's, and PaddleFormers' (1.2.0), which is a pickle."""
+"""The trainer's state file in a checkpoint: PaddleNLP's, and PaddleFormers' (1.2.0), which is a pickle."""
 _NUMBERS = ("global_step", "max_steps", "consumed_samples")
-_REMEMBERS = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
-"""Instructions of a pickle that keep what was pushed last for later, and push nothing."""
-_PUSHES_NUMBER = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4")
+_MEMOIZE = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
+"""Pickle opcodes that store the top of the stack and push nothing."""
+_PUSH_INTEGER = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4")
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """The guard's mark in the trainer's own state, which is saved with each checkpoint and loaded with it.
+    """The guard's mark in the trainer's state, which is saved and loaded with each checkpoint.
 
-    A callback is not told which checkpoint the trainer loads; the stamp tells whether the sidecar that was found
-    belongs to it. It stands in ``trial_params``, a field that the trainer saves and loads and does not use outside
-    hyper-parameter search.
+    A callback does not learn which checkpoint the trainer loads; the stamp shows whether a sidecar belongs to it.
+    It is kept in ``trial_params``, a field that the trainer uses only in hyper-parameter search.
     """
 
     run: str
-    """Names the run, through all its parts."""
+    """Identifies the run."""
     part: str
-    """Names the part of the run, from one start to the next: a checkpoint folder may hold an older part's sidecar."""
+    """Identifies the part of the run: a checkpoint folder may hold the sidecar of an earlier part."""
     step: int
-    """The last step that the guard has seen: less than the checkpoint's where it was written without the guard."""
+    """The last step that the guard has seen; less than the checkpoint's if that was saved without the guard."""
     unified_from: int | None = None
-    """The position at which the run began a unified order; None where it has none."""
+    """The position at which the unified order starts; None without one."""
     repaired: bool = False
-    """Whether the run draws otherwise than the host would by itself: it cannot go on without its sidecar."""
+    """Whether the run draws other data than the host would, and so needs its sidecar to resume."""
 
 
 def read_stamp(state: Any) -> Stamp | None:
-    """The stamp of the checkpoint that the trainer loaded; None at a fresh start and without the guard."""
-    found = (state.trial_params or {}).get("epoch_guard")
-    if not isinstance(found, dict) or not isinstance(found.get("run"), str):
+    """The stamp of the checkpoint that the trainer loaded; None at a fresh start, or if it has no stamp."""
+    fields = (state.trial_params or {}).get("epoch_guard")
+    if not isinstance(fields, dict) or not isinstance(fields.get("run"), str):
         return None
-    begun = found.get("unified_from")
+    step, unified_from = fields.get("step"), fields.get("unified_from")
     return Stamp(
-        run=found["run"],
-        part=str(found.get("part")),
-        step=step if isinstance(step := found.get("step"), int) else -1,
-        unified_from=begun if isinstance(begun, int) else None,
-        repaired=bool(found.get("repaired")),
+        run=fields["run"],
+        part=str(fields.get("part")),
+        step=step if isinstance(step, int) else -1,
+        unified_from=unified_from if isinstance(unified_from, int) else None,
+        repaired=bool(fields.get("repaired")),
     )
 
 
 def write_stamp(state: Any, stamp: Stamp) -> None:
-    """Marks the trainer's state, on every rank alike."""
+    """Puts the stamp into the trainer's state; to be called on all ranks."""
     state.trial_params = {**(state.trial_params or {}), "epoch_guard": asdict(stamp)}
 
 
 def stamp_step(state: Any) -> None:
-    """Notes in the stamp that the guard has seen the step that ends."""
+    """Records in the stamp that the guard has seen the step that ends."""
     state.trial_params["epoch_guard"]["step"] = state.global_step
 
 
 def find_checkpoint(candidates: Iterable[Any]) -> Path | None:
-    """The first of some folders that the trainer wrote a checkpoint to; None where there is none.
+    """The first folder that holds a checkpoint of the trainer; None if there is none.
 
     Args:
-        candidates: folders, the surest first; what is not a path is passed over.
+        candidates: folders, the most likely first; other values are ignored.
     """
     for candidate in candidates:
         if isinstance(candidate, (str, os.PathLike)) and any((Path(candidate) / name).is_file() for name in _RECORDS):
@@ -77,55 +76,54 @@ def find_checkpoint(candidates: Iterable[Any]) -> Path | None:
 
 
 def trainer_record(checkpoint: Path) -> dict[str, Any] | None:
-    """What the trainer itself wrote of a checkpoint; None where it is not to be had.
+    """The trainer's state in a checkpoint; None if unavailable.
 
-    Of PaddleFormers' record only ``global_step``, ``max_steps`` and ``consumed_samples`` are read.
+    Of PaddleFormers' state, only ``global_step``, ``max_steps`` and ``consumed_samples`` are read.
     """
     for name in _RECORDS:
         try:
             with (checkpoint / name).open("rb") as stream:
-                found = json.load(stream) if name.endswith(".json") else _pickled_numbers(stream)
+                fields = json.load(stream) if name.endswith(".json") else _pickled_numbers(stream)
         except (OSError, ValueError):
             continue
-        return found if isinstance(found, dict) else None
+        return fields if isinstance(fields, dict) else None
     return None
 
 
 def _pickled_numbers(stream: IO[bytes]) -> dict[str, int]:
-    """Some numbers that stand under their names in a pickle, from its text: nothing is unpickled.
+    """The integers in :data:`_NUMBERS`, read from a pickle without unpickling it.
 
-    A pickle may run any code when it is loaded. Here its instructions are listed, not followed: a name, remembered or
-    not, with a number right behind it. Of a name that comes more than once the first counts: ``TrainerState``
-    (paddleformers 1.2.0) has its own fields before the history of its logs.
+    Unpickling may run any code, so the opcodes are only listed: an integer is the one pushed right after its name. The
+    first occurrence counts: ``TrainerState`` (paddleformers 1.2.0) has its own fields before its log history.
 
     Raises:
-        ValueError: it is not a pickle.
+        ValueError: the file is not a pickle.
     """
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     name = ""
-    for instruction, value, _ in pickletools.genops(stream):
-        if "UNICODE" in instruction.name:
+    for opcode, value, _ in pickletools.genops(stream):
+        if "UNICODE" in opcode.name:
             name = str(value)
-        elif instruction.name not in _REMEMBERS:
-            if name in _NUMBERS and instruction.name in _PUSHES_NUMBER and isinstance(value, int):
-                found.setdefault(name, value)
-                if len(found) == len(_NUMBERS):
+        elif opcode.name not in _MEMOIZE:
+            if name in _NUMBERS and opcode.name in _PUSH_INTEGER and isinstance(value, int):
+                numbers.setdefault(name, value)
+                if len(numbers) == len(_NUMBERS):
                     break
             name = ""
-    return found
+    return numbers
 
 
 def newest_checkpoint(args: Any) -> Path | None:
-    """The checkpoint that ``get_last_checkpoint`` of paddlenlp/trainer/trainer_utils.py (3.0.0b4) resumes from.
+    """The checkpoint with the highest step, complete or not; None if there is none.
 
-    That is the one with the highest number, however much of it has been written.
+    ``get_last_checkpoint`` of paddlenlp/trainer/trainer_utils.py (3.0.0b4) resumes from it.
     """
     prefix = f"{library.import_host('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-"
-    found = [one for one in Path(args.output_dir).glob(f"{prefix}*") if one.is_dir()]
-    numbers = {int(one.name[len(prefix) :]): one for one in found if one.name[len(prefix) :].isdigit()}
-    return numbers[max(numbers)] if numbers else None
+    folders = [folder for folder in Path(args.output_dir).glob(f"{prefix}*") if folder.is_dir()]
+    steps = {int(step): folder for folder in folders if (step := folder.name.removeprefix(prefix)).isdigit()}
+    return steps[max(steps)] if steps else None
 
 
 def checkpoint_folder(args: Any, step: int) -> Path:
-    """Where the trainer keeps the checkpoint of a step (`_save_checkpoint` in trainer/trainer.py)."""
+    """The folder of the checkpoint of a step (`_save_checkpoint` in trainer/trainer.py)."""
     return Path(args.output_dir) / f"{library.import_host('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-{step}"

@@ -1,4 +1,4 @@
-"""What the data is: descriptions, the GPT sample index, blends, corpora and caches on disk."""
+"""The data: corpora, descriptions, GPT sample indices, blends, and caches on disk."""
 
 from paddle_epoch_guard.index.blend import BlendIndex
 from paddle_epoch_guard.index.cache import read_cache

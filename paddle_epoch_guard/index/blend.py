@@ -1,4 +1,4 @@
-"""A blend: several GPT indices drawn from in fixed shares."""
+"""A blend: several GPT indices, drawn from by fixed weights."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -14,30 +14,30 @@ from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, Int64Array
 from paddle_epoch_guard.index.verify import blocks
 
 _BLOCK = 1 << 20
-_ANEW = (
-    "Move the blend's files aside and let the host build them anew; or, if 'rebuild' wrote them, its note "
+_REBUILD = (
+    "Move the blend's files away and let the host rebuild them; or, if 'rebuild' wrote them, its note "
     "(<md5>.epoch_guard.json) must lie beside them"
 )
 
 
 @dataclass(frozen=True)
 class BlendIndex:
-    """Position -> constituent and position within it, as the host's ``BlendableDataset`` keeps it."""
+    """Maps a position to a dataset and a position in it, as the host's ``BlendableDataset`` does."""
 
     datasets: tuple[GPTIndex | ConcatenatedIndex, ...]
     dataset_index: npt.NDArray[np.integer[Any]]
-    """``[N]``: the constituent that each position draws from."""
+    """``[N]``: the dataset that each position draws from."""
     dataset_sample_index: npt.NDArray[np.integer[Any]]
-    """``[N]``: the position within that constituent."""
+    """``[N]``: the position in that dataset."""
     weights: str = ""
-    """The normalised weights, as the host's description of the blend gives them."""
+    """The normalised weights, as the host's description of the blend gives them; empty if unknown."""
 
     def __post_init__(self) -> None:
         shapes = self.dataset_index.shape, self.dataset_sample_index.shape
         if shapes[0] != shapes[1] or len(shapes[0]) != 1:
             raise IndexMismatchError(
                 f"the blend's dataset_index and dataset_sample_index have shapes {shapes[0]} and {shapes[1]}; "
-                "expected two lists of one length. Delete the blend's cache files and let the host build them anew"
+                "expected two vectors of equal length. Delete the blend's cache files and let the host rebuild them"
             )
 
     def __len__(self) -> int:
@@ -45,31 +45,29 @@ class BlendIndex:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The corpora's file names; those that would occur twice carry their place in the blend."""
+        """The corpora's file names; repeated names get the dataset's number in the blend."""
         plain = [dataset.names[0] for dataset in self.datasets]
-        numbered = tuple(f"{name}-{at}" for at, name in enumerate(plain))
-        often = Counter(plain)
-        mixed = tuple(name if often[name] == 1 else other for name, other in zip(plain, numbered, strict=True))
-        return mixed if len(set(mixed)) == len(mixed) else numbered
+        numbered = tuple(f"{name}-{number}" for number, name in enumerate(plain))
+        counts = Counter(plain)
+        names = tuple(name if counts[name] == 1 else longer for name, longer in zip(plain, numbered, strict=True))
+        return names if len(set(names)) == len(names) else numbered
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        """Data epochs of each constituent."""
+        """The number of data epochs of each dataset."""
         return tuple(dataset.epochs[0] for dataset in self.datasets)
 
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
-        """Where the blend first draws from beyond each boundary of each constituent.
-
-        A boundary that the blend never reaches is none.
+        """Where the blend first draws beyond each boundary of each dataset; boundaries that it never reaches left out.
 
         Raises:
-            IndexMismatchError: the blend points to a dataset that it does not have.
+            IndexMismatchError: ``dataset_index`` holds an unknown dataset.
         """
         never = np.iinfo(np.int64).max
-        waiting = [[*dataset.boundaries] for dataset in self.datasets]
-        starts = np.array([one[0].position if one else never for one in waiting])
-        found: list[Boundary] = []
+        ahead = [[*dataset.boundaries] for dataset in self.datasets]
+        starts = np.array([boundaries[0].position if boundaries else never for boundaries in ahead])
+        reached_boundaries: list[Boundary] = []
         for start in range(0, len(self), _BLOCK):
             if (starts == never).all():
                 break
@@ -79,24 +77,28 @@ class BlendIndex:
             reached = np.flatnonzero(inner >= starts[which])
             while reached.size:
                 crossed, first = np.unique(which[reached], return_index=True)
-                for dataset, at in zip(crossed.tolist(), reached[first].tolist(), strict=True):
-                    boundary = waiting[dataset].pop(0)
-                    found.append(Boundary(start + at, boundary.from_epoch, dataset))
-                    starts[dataset] = waiting[dataset][0].position if waiting[dataset] else never
-                # A constituent that was extended has more than one.
+                for dataset, offset in zip(crossed.tolist(), reached[first].tolist(), strict=True):
+                    boundary = ahead[dataset].pop(0)
+                    reached_boundaries.append(Boundary(start + offset, boundary.from_epoch, dataset))
+                    starts[dataset] = ahead[dataset][0].position if ahead[dataset] else never
+                # An extended dataset has several boundaries.
                 reached = reached[inner[reached] >= starts[which[reached]]]
-        return tuple(sorted(found))
+        return tuple(sorted(reached_boundaries))
 
     def _check_datasets(self, which: Int64Array) -> None:
-        wrong = which[(which < 0) | (which >= len(self.datasets))]
-        if wrong.size:
+        unknown = which[(which < 0) | (which >= len(self.datasets))]
+        if unknown.size:
             raise IndexMismatchError(
-                f"the blend points to dataset {wrong[0]}; it has {len(self.datasets)}. "
-                "Delete the blend's cache files and let the host build them anew"
+                f"the blend points to dataset {unknown[0]}; it has {len(self.datasets)}. "
+                "Delete the blend's cache files and let the host rebuild them"
             )
 
     def drawn_of_each(self, stop: int) -> Int64Array:
-        """``[datasets]``: how many samples of each constituent the positions before ``stop`` draw."""
+        """``[datasets]``: how many samples of each dataset the positions before ``stop`` draw.
+
+        Raises:
+            IndexMismatchError: ``dataset_index`` holds an unknown dataset.
+        """
         counts = np.zeros(len(self.datasets), dtype=np.int64)
         for start in range(0, stop, _BLOCK):
             which = np.asarray(self.dataset_index[start : min(start + _BLOCK, stop)], dtype=np.int64)
@@ -105,7 +107,7 @@ class BlendIndex:
         return counts
 
     def locate(self, positions: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
-        """The constituent (0-based) and, within it, the data epoch (1-based) of each position.
+        """The dataset (0-based) of each position, and its data epoch (1-based) in that dataset.
 
         Args:
             positions: integers ``[n]`` in ``[0, len)``; other shapes are flattened.
@@ -114,44 +116,43 @@ class BlendIndex:
             Two int64 arrays ``[n]``.
 
         Raises:
-            IndexMismatchError: a position, or what the blend points to, is outside its index.
+            IndexMismatchError: a position is outside the blend, or its entry is outside its dataset.
         """
-        at = np.asarray(positions, dtype=np.int64).reshape(-1)
-        if at.size and (int(at.min()) < 0 or int(at.max()) >= len(self)):
-            raise IndexMismatchError(f"positions from {at.min()} to {at.max()}; the blend has [0, {len(self)})")
-        which = np.asarray(self.dataset_index[at], dtype=np.int64)
-        inner = np.asarray(self.dataset_sample_index[at], dtype=np.int64)
+        asked = np.asarray(positions, dtype=np.int64).reshape(-1)
+        if asked.size and (int(asked.min()) < 0 or int(asked.max()) >= len(self)):
+            raise IndexMismatchError(f"positions from {asked.min()} to {asked.max()}; the blend has [0, {len(self)})")
+        which = np.asarray(self.dataset_index[asked], dtype=np.int64)
+        inner = np.asarray(self.dataset_sample_index[asked], dtype=np.int64)
         epochs = np.empty_like(which)
         by_dataset = np.argsort(which, kind="stable")
         self._check_datasets(which)
         present, counts = np.unique(which, return_counts=True)
         ends = np.cumsum(counts)
         for dataset, end, count in zip(present.tolist(), ends.tolist(), counts.tolist(), strict=True):
-            chosen = by_dataset[end - count : end]
-            epochs[chosen] = self.datasets[dataset].epoch_of(inner[chosen])
+            rows = by_dataset[end - count : end]
+            epochs[rows] = self.datasets[dataset].epoch_of(inner[rows])
         return which, epochs
 
 
 def verify_blend(blend: BlendIndex, size: int, source: str) -> None:
-    """Checks that every position of a blend draws from a dataset and a position that are there, each dataset in turn.
+    """Checks that each position draws an existing sample, and that each dataset is drawn in order, from position 0.
 
-    Up to 16 million positions are checked whole, of more the ends and spaced blocks.
+    A blend of up to 16 million positions is checked whole, a larger one at its ends and in evenly spaced blocks.
 
     Args:
         blend: in the host's own order.
-        size: positions that it should have.
-        source: names it for errors.
+        size: the expected number of positions.
+        source: names the blend in errors.
 
     Raises:
-        IndexMismatchError: it does not.
+        IndexMismatchError: a check failed.
     """
-    found = [
-        f"{which.dtype}" for which in (blend.dataset_index, blend.dataset_sample_index) if which.dtype.kind not in "iu"
-    ]
-    if len(blend) != size or found:
-        what = f"dtype {found[0]}; expected integers" if found else f"{len(blend)} positions; expected {size}"
-        raise IndexMismatchError(f"{source}: {what}. {_ANEW}")
-    lengths: Int64Array = np.array([len(one) for one in blend.datasets], dtype=np.int64)
+    for array in (blend.dataset_index, blend.dataset_sample_index):
+        if array.dtype.kind not in "iu":
+            raise IndexMismatchError(f"{source}: dtype {array.dtype}; expected integers. {_REBUILD}")
+    if len(blend) != size:
+        raise IndexMismatchError(f"{source}: {len(blend)} positions; expected {size}. {_REBUILD}")
+    lengths: Int64Array = np.array([len(dataset) for dataset in blend.datasets], dtype=np.int64)
     drawn = np.zeros(len(lengths), dtype=np.int64)
     checked = 0
     for start, stop in blocks(0, size, _BLOCK):
@@ -160,29 +161,30 @@ def verify_blend(blend: BlendIndex, size: int, source: str) -> None:
         if int(which.min()) < 0 or int(which.max()) >= len(lengths):
             raise IndexMismatchError(
                 f"{source}: positions from {start:,} on draw from datasets {which.min()} to {which.max()}; expected "
-                f"[0, {len(lengths)}). {_ANEW}"
+                f"[0, {len(lengths)}). {_REBUILD}"
             )
-        if start != checked:  # behind positions that were passed over, each goes on from wherever it is
+        if start != checked:  # after a gap, take each dataset's first position as given
             present, first = np.unique(which, return_index=True)
             drawn[present] = inner[first]
-        expected = _in_turn(which, drawn)
+        expected = _expected_inner(which, drawn)
         wrong = (inner < 0) | (inner >= lengths[which]) | (inner != expected)
         if wrong.any():
-            at = int(np.argmax(wrong))
+            first_wrong = int(np.argmax(wrong))
+            dataset = int(which[first_wrong])
             raise IndexMismatchError(
-                f"{source}: position {start + at:,} draws position {inner[at]:,} of dataset {which[at]}; expected "
-                f"{expected[at]:,} of {lengths[which[at]]:,}, for each dataset is drawn in turn. {_ANEW}"
+                f"{source}: position {start + first_wrong:,} draws position {inner[first_wrong]:,} of dataset "
+                f"{dataset}; expected {expected[first_wrong]:,} of {lengths[dataset]:,}, the next in order. {_REBUILD}"
             )
         drawn += np.bincount(which, minlength=len(drawn))
         checked = stop
 
 
-def _in_turn(which: Int64Array, drawn: Int64Array) -> Int64Array:
-    """The position within its dataset that each position of a block should draw.
+def _expected_inner(which: Int64Array, drawn: Int64Array) -> Int64Array:
+    """``[n]``: the position in its dataset that each position of a block should draw.
 
     Args:
-        which: ``[n]``: datasets.
-        drawn: ``[datasets]``: how many of each were drawn before.
+        which: ``[n]``: the dataset of each position.
+        drawn: ``[datasets]``: how many samples of each were drawn before the block.
     """
     by_dataset = np.argsort(which, kind="stable")
     counts = np.bincount(which, minlength=len(drawn))

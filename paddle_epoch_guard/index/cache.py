@@ -1,4 +1,4 @@
-"""A sample index read from a cache directory, without the host."""
+"""Reads a sample index from a cache directory, without the host."""
 
 import re
 from collections.abc import Callable
@@ -15,25 +15,28 @@ from paddle_epoch_guard.index.gpt import GPTIndex
 from paddle_epoch_guard.index.verify import IndexArrays
 
 _ARRAYS = ("doc_idx", "sample_idx", "shuffle_idx")
-_DESCRIPTION_BYTES = 1 << 16  # six lines; anything longer is not one
-_BLEND = b"Blendable dataset\n"  # as paddlenlp/data/blendable_dataset.py (3.0.0b4) starts it
+_DESCRIPTION_BYTES = 1 << 16  # a description has six lines
+_BLEND = b"Blendable dataset\n"  # the first line in paddlenlp/data/blendable_dataset.py (3.0.0b4)
 
 
 def read_cache(
     directory: str | Path, prefix: str | Path, *, digest: str | None = None, name: str = "train"
 ) -> GPTIndex:
-    """Reads and verifies one sample index of a cache.
+    """Reads and verifies a sample index from a cache.
 
     Args:
-        directory: where the host keeps its index, usually ``index-cache`` beside the corpus.
+        directory: the host's cache, usually ``index-cache`` beside the corpus.
         prefix: path of the corpus, without ``.idx``/``.bin``.
-        digest: the md5 that names the files; None where the cache holds only one index of that ``name``.
-        name: ``train``, ``valid`` or ``test``, to choose by where ``digest`` is None.
+        digest: the md5 that names the files; may be None if the cache holds only one index named ``name``.
+        name: ``train``, ``valid`` or ``test``; used if ``digest`` is None.
+
+    Returns:
+        The index.
 
     Raises:
         CorpusError: the corpus is missing, unreadable, or empty in the index's split.
-        IndexFileError: a file is missing, truncated or of another form, or the choice is not unique.
-        IndexMismatchError: description, arrays and corpus do not belong together.
+        IndexFileError: a file is missing, truncated or in another format, or the choice is ambiguous.
+        IndexMismatchError: description, arrays and corpus do not match.
     """
     folder = Path(directory)
     path = _choose(folder, digest, name)
@@ -41,7 +44,7 @@ def read_cache(
     if description.digest != path.stem:
         raise IndexFileError(
             f"{path}: its text has the md5 {description.digest}; expected {path.stem}, which names the file. "
-            "The description was edited or replaced; restore it, or let the host build the index anew"
+            "The description was edited or replaced; restore it, or let the host rebuild the index"
         )
     return load_index(folder, description, read_sizes(prefix))
 
@@ -52,28 +55,28 @@ def load_index(
     sizes: npt.NDArray[np.integer[Any]],
     base_of: Callable[[Any], Any] = lambda shuffle_idx: shuffle_idx,
 ) -> GPTIndex:
-    """Reads and verifies the arrays of one description.
+    """Reads and verifies the index of a description.
 
     Args:
-        folder: where they lie, named by the description's md5.
-        description: what they were built from.
+        folder: holds the files, named by the description's md5.
+        description: what the index was built from.
         sizes: ``[documents]``: tokens of each document of the corpus.
-        base_of: gives the host's own order back, where ``shuffle_idx`` was written in another one.
+        base_of: maps the stored ``shuffle_idx`` to the host's own order.
 
     Raises:
         IndexFileError: a file is missing or unreadable.
-        IndexMismatchError: description, arrays and corpus do not belong together.
+        IndexMismatchError: description, arrays and corpus do not match.
     """
     arrays = load_arrays(index_files(folder, description), base_of)
     return GPTIndex.from_arrays(description, IndexArrays(**arrays, sizes=sizes))
 
 
 def load_arrays(files: dict[str, Path], base_of: Callable[[Any], Any]) -> dict[str, Any]:
-    """All of ``IndexArrays`` but the corpus.
+    """The fields of ``IndexArrays`` except ``sizes``.
 
     Args:
-        files: of ``doc_idx``, ``sample_idx`` and ``shuffle_idx``.
-        base_of: gives the host's own order back, where ``shuffle_idx`` was written in another one.
+        files: the file of ``doc_idx``, ``sample_idx`` and ``shuffle_idx`` each.
+        base_of: maps the stored ``shuffle_idx`` to the host's own order.
 
     Raises:
         IndexFileError: a file is missing or unreadable.
@@ -84,7 +87,7 @@ def load_arrays(files: dict[str, Path], base_of: Callable[[Any], Any]) -> dict[s
 
 
 def index_files(folder: Path, description: Description) -> dict[str, Path]:
-    """Where the host keeps the three arrays of a description."""
+    """The files of the three arrays of a description."""
     return {which: folder / f"{description.digest}_{which}.npy" for which in _ARRAYS}
 
 
@@ -97,22 +100,22 @@ def _choose(folder: Path, digest: str | None, name: str) -> Path:
             raise IndexFileError(f"{path}: no such file; expected the description of the index")
         return path
     descriptions = [path for path in sorted(folder.glob("*.dsc")) if not _is_blend(path)]
-    fitting = [path for path in descriptions if _read_description(path).name == name]
-    if len(fitting) != 1:
-        found = ", ".join(path.stem for path in fitting) or "none"
+    matches = [path for path in descriptions if _read_description(path).name == name]
+    if len(matches) != 1:
+        digests = ", ".join(path.stem for path in matches) or "none"
         raise IndexFileError(
-            f"{folder}: {len(fitting)} indices named {name!r} ({found}); expected one. Choose one by its md5"
+            f"{folder}: {len(matches)} indices named {name!r} ({digests}); expected one. Choose one by its md5"
         )
-    return fitting[0]
+    return matches[0]
 
 
 def _is_blend(path: Path) -> bool:
-    """Whether it describes a blend: these lie in the same ``data_cache_path``."""
+    """Whether a file describes a blend; these lie in the same ``data_cache_path``."""
     try:
         with path.open("rb") as stream:
             return stream.read(len(_BLEND)) == _BLEND
     except OSError:
-        return False  # and reading it as a description says why
+        return False  # reading the description then raises the error
 
 
 def _read_description(path: Path) -> Description:
@@ -123,7 +126,7 @@ def read_text(path: Path, limit: int) -> str:
     """The first ``limit`` bytes of a description.
 
     Raises:
-        IndexFileError: it is missing, no regular file or no text.
+        IndexFileError: the file is missing, not a regular file, or not UTF-8.
     """
     _check_regular(path)
     try:
@@ -134,16 +137,16 @@ def read_text(path: Path, limit: int) -> str:
 
 
 def _check_regular(path: Path) -> None:
-    """A pipe would be waited for without end."""
+    """Refuses pipes, for instance: reading one would block."""
     if path.exists() and not path.is_file():
-        raise IndexFileError(f"{path}: not a readable .npy array or description: it is no regular file. Move it away")
+        raise IndexFileError(f"{path}: not a readable .npy array or description: not a regular file. Move it away")
 
 
 def load_array(path: Path) -> npt.NDArray[np.integer[Any]]:
-    """A file of integers, memory-mapped.
+    """Memory-maps an array.
 
     Raises:
-        IndexFileError: it is missing or unreadable.
+        IndexFileError: the file is missing or unreadable.
     """
     _check_regular(path)
     try:
@@ -151,12 +154,12 @@ def load_array(path: Path) -> npt.NDArray[np.integer[Any]]:
     except FileNotFoundError as cause:
         raise IndexFileError(
             f"{path}: no such file; expected it beside its description. "
-            "The index is incomplete; let the host build it anew"
+            "The index is incomplete; let the host rebuild it"
         ) from cause
     except Exception as cause:  # numpy also lets through BadZipFile, TokenError, IndexError, ...
         raise IndexFileError(
             f"{path}: not a readable .npy array ({cause}); expected integers, saved without pickle. "
-            "The file is truncated or damaged; let the host build the index anew"
+            "The file is truncated or damaged; let the host rebuild the index"
         ) from cause
     if not isinstance(array, np.ndarray):
         raise IndexFileError(f"{path}: an archive of arrays; expected one array")

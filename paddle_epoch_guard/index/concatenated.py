@@ -1,13 +1,13 @@
-"""Several indices of one corpus, drawn one after the other: a run that was made longer than planned.
+"""Several indices of one corpus, drawn one after the other: the data of an extended run.
 
-Samples of all parts share one numbering, so that a dataset that looks samples up by number needs no change: the
-rows of each part follow those of the part before, and stay memory-mapped.
+Samples of all indices share one numbering: the rows of an index follow those of the index before. So a dataset that
+looks up samples by number needs no change. The arrays stay memory-mapped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -19,112 +19,128 @@ from paddle_epoch_guard.index.verify import IndexArrays
 
 @dataclass(frozen=True)
 class ConcatenatedIndex:
-    """Positions of a longer run: those of the index it began with, then of the data epochs appended to it.
+    """The index that a run began with, followed by the appended ones.
 
-    Data epochs are numbered on: the first of an appended index follows the last of the one before.
+    Positions and data epochs are numbered through all indices.
+
+    Raises:
+        IndexMismatchError: there is no index, or one without its arrays.
     """
 
-    parts: tuple[GPTIndex, ...]
+    indices: tuple[GPTIndex, ...]
 
     def __post_init__(self) -> None:
-        if not self.parts or any(part.arrays is None for part in self.parts):
-            raise IndexMismatchError("a chain needs one or more indices that were built from their arrays")
+        if not self.indices or any(index.arrays is None for index in self.indices):
+            raise IndexMismatchError("a concatenated index needs indices that were built from their arrays")
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
+        return sum(len(index) for index in self.indices)
 
     @property
     def arrays(self) -> tuple[IndexArrays, ...]:
-        """The arrays of each part."""
-        return tuple(part.arrays for part in self.parts if part.arrays is not None)
+        """The arrays of each index."""
+        return tuple(index.arrays for index in self.indices if index.arrays is not None)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The corpus's file name."""
-        return self.parts[0].names
+        return self.indices[0].names
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        """The number of data epochs of all parts, as a tuple of one."""
-        return (sum(part.layout.num_epochs for part in self.parts),)
+        """The number of data epochs of all indices together, as a tuple of one."""
+        return (sum(index.layout.num_epochs for index in self.indices),)
 
     @cached_property
     def starts(self) -> Int64Array:
-        """``[parts]``: the first position of each part."""
-        return np.cumsum([0, *(len(part) for part in self.parts[:-1])], dtype=np.int64)
+        """``[indices]``: the first position of each index."""
+        return np.cumsum([0, *(len(index) for index in self.indices[:-1])], dtype=np.int64)
 
     @cached_property
     def _epochs_before(self) -> Int64Array:
-        return np.cumsum([0, *(part.layout.num_epochs for part in self.parts[:-1])], dtype=np.int64)
+        return np.cumsum([0, *(index.layout.num_epochs for index in self.indices[:-1])], dtype=np.int64)
 
     @property
     def boundaries(self) -> tuple[Boundary, ...]:
-        """The parts' own boundaries, and the beginning of each appended part."""
-        found = []
-        for start, before, part in zip(self.starts.tolist(), self._epochs_before.tolist(), self.parts, strict=True):
+        """The start of each appended index, and the boundaries within each."""
+        boundaries = []
+        for start, before, index in zip(self.starts.tolist(), self._epochs_before.tolist(), self.indices, strict=True):
             if start > 0:
-                found.append(Boundary(start, before))
-            found += [Boundary(start + one.position, before + one.from_epoch) for one in part.boundaries]
-        return tuple(found)
+                boundaries.append(Boundary(start, before))
+            boundaries += [Boundary(start + inner.position, before + inner.from_epoch) for inner in index.boundaries]
+        return tuple(boundaries)
 
     def epoch_of(self, positions: npt.ArrayLike) -> Int64Array:
-        """The data epoch, 1-based over all parts, of the sample that each position draws.
+        """The data epoch, 1-based through all indices, of the sample that each position draws.
+
+        Args:
+            positions: integers in ``[0, len)``, of any shape.
+
+        Returns:
+            int64 array of that shape.
 
         Raises:
-            IndexMismatchError: a position is outside the chain.
+            IndexMismatchError: a position is outside the index.
         """
-        at = np.asarray(positions, dtype=np.int64)
-        if at.size and (int(at.min()) < 0 or int(at.max()) >= len(self)):
-            raise IndexMismatchError(f"positions from {at.min()} to {at.max()}; the chain has [0, {len(self)})")
-        which = np.searchsorted(self.starts, at, side="right") - 1
-        epochs = np.empty_like(at)
-        for part in np.unique(which).tolist():
-            chosen = which == part
-            local = self.parts[part].epoch_of(at[chosen] - self.starts[part])
-            epochs[chosen] = local + self._epochs_before[part]
+        asked = np.asarray(positions, dtype=np.int64)
+        if asked.size and (int(asked.min()) < 0 or int(asked.max()) >= len(self)):
+            raise IndexMismatchError(
+                f"positions from {asked.min()} to {asked.max()}; the concatenated index has [0, {len(self)})"
+            )
+        epochs = np.empty_like(asked)
+        for number, chosen, inner in self.split(asked):
+            epochs[chosen] = self.indices[number].epoch_of(inner) + self._epochs_before[number]
         return epochs
 
+    def split(self, positions: Int64Array) -> Iterator[tuple[int, npt.NDArray[np.bool_], Int64Array]]:
+        """Divides positions among the indices.
+
+        Yields:
+            The number of an index, a mask of its positions, and these positions counted from its start.
+        """
+        which = np.searchsorted(self.starts, positions, side="right") - 1
+        for number in np.unique(which).tolist():
+            chosen = which == number
+            yield number, chosen, positions[chosen] - self.starts[number]
+
     def locate(self, positions: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
-        """Zeros, for the one dataset there is, and :meth:`epoch_of`."""
+        """Zeros, for the only dataset, and :meth:`epoch_of`."""
         epochs = self.epoch_of(positions)
         return np.zeros_like(epochs), epochs
 
 
-class ChainedShuffle:
-    """``shuffle_idx`` of a chain: position -> sample, numbered through all parts. Takes arrays of positions."""
+class ConcatenatedShuffle:
+    """``shuffle_idx`` of a concatenated index: maps an array of positions to samples, numbered through all indices."""
 
     ndim = 1
     dtype = np.dtype(np.int64)
 
-    def __init__(self, chain: ConcatenatedIndex) -> None:
-        self._chain = chain
-        rows = [len(arrays.sample_idx) for arrays in chain.arrays]
-        # The last row of a part only ends its last sample; the next part's samples are numbered from behind it.
+    def __init__(self, index: ConcatenatedIndex) -> None:
+        self._index = index
+        rows = [len(arrays.sample_idx) for arrays in index.arrays]
+        # The last row of an index only ends its last sample; the samples of the next one are numbered from after it.
         self._first_sample = np.cumsum([0, *rows[:-1]], dtype=np.int64)
-        self.shape = (len(chain),)
+        self.shape = (len(index),)
 
     def __len__(self) -> int:
-        return len(self._chain)
+        return len(self._index)
 
     def __getitem__(self, positions: Int64Array) -> Int64Array:
-        at = np.asarray(positions, dtype=np.int64)
-        which = np.searchsorted(self._chain.starts, at, side="right") - 1
-        samples = np.empty_like(at)
-        for part in np.unique(which).tolist():
-            chosen = which == part
-            local = at[chosen] - self._chain.starts[part]
-            samples[chosen] = self._chain.parts[part].shuffle_idx[local]
-            samples[chosen] += self._first_sample[part]
+        asked = np.asarray(positions, dtype=np.int64)
+        samples = np.empty_like(asked)
+        for number, chosen, inner in self._index.split(asked):
+            samples[chosen] = self._index.indices[number].shuffle_idx[inner]
+            samples[chosen] += self._first_sample[number]
         return samples
 
 
-class ChainedRows:
-    """``doc_idx`` or ``sample_idx`` of a chain, a row at a time.
+class ConcatenatedRows:
+    """``doc_idx`` or ``sample_idx`` of a concatenated index, one row at a time.
 
     Args:
-        arrays: of the parts, in order.
-        shifts: added to the first column of each part's rows; None for ``doc_idx``, which has one column.
-        length: what ``shape[0]`` says, from which the host takes the dataset's length.
+        arrays: of the indices, in order.
+        shifts: added to the first column of each index's rows; None for ``doc_idx``, which has one column.
+        length: ``shape[0]``, from which the host takes the dataset's length.
     """
 
     def __init__(self, arrays: Sequence[npt.NDArray[Any]], shifts: Sequence[int] | None, length: int) -> None:
@@ -136,26 +152,24 @@ class ChainedRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, row: Any) -> Any:
-        at, start = int(row), 0
-        for part, stop in enumerate(self._stops):
-            if 0 <= at < stop:
-                value = self._arrays[part][at - start]
+    def __getitem__(self, row: SupportsIndex) -> npt.NDArray[np.int64] | np.integer[Any]:
+        asked, start = int(row), 0
+        for number, stop in enumerate(self._stops):
+            if 0 <= asked < stop:
+                value = self._arrays[number][asked - start]
                 if self._shifts is None:
-                    return value
-                return np.array((int(value[0]) + self._shifts[part], int(value[1])), dtype=np.int64)
+                    return value  # type: ignore[no-any-return]
+                return np.array((int(value[0]) + self._shifts[number], int(value[1])), dtype=np.int64)
             start = stop
-        raise IndexError(f"row {at} of {self._stops[-1]}")
+        raise IndexError(f"row {asked} of {self._stops[-1]}")
 
 
-def concatenated_arrays(chain: ConcatenatedIndex) -> dict[str, Any]:
-    """What takes the place of a live dataset's ``doc_idx``, ``sample_idx`` and ``shuffle_idx``."""
-    arrays = chain.arrays
-    documents = [len(one.doc_idx) for one in arrays]
+def concatenated_arrays(index: ConcatenatedIndex) -> dict[str, Any]:
+    """The replacements for a live dataset's ``doc_idx``, ``sample_idx`` and ``shuffle_idx``, by name."""
+    entries = [len(arrays.doc_idx) for arrays in index.arrays]
+    shifts = np.cumsum([0, *entries[:-1]]).tolist()
     return {
-        "doc_idx": ChainedRows([one.doc_idx for one in arrays], None, sum(documents)),
-        "sample_idx": ChainedRows(
-            [one.sample_idx for one in arrays], np.cumsum([0, *documents[:-1]]).tolist(), len(chain) + 1
-        ),
-        "shuffle_idx": ChainedShuffle(chain),
+        "doc_idx": ConcatenatedRows([arrays.doc_idx for arrays in index.arrays], None, sum(entries)),
+        "sample_idx": ConcatenatedRows([arrays.sample_idx for arrays in index.arrays], shifts, len(index) + 1),
+        "shuffle_idx": ConcatenatedShuffle(index),
     }

@@ -1,4 +1,4 @@
-"""Document sizes of a corpus, read from its index file without the host."""
+"""Reads the document sizes of a corpus from its ``.idx`` file, without the host."""
 
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
     """Tokens of each document of the corpus ``<prefix>.idx``/``<prefix>.bin``, memory-mapped.
 
     Args:
-        prefix: path of the corpus without its ending.
+        prefix: path of the corpus, without ``.idx``/``.bin``.
 
     Returns:
         int32 array ``[documents]``, read-only.
 
     Raises:
-        CorpusError: a file is missing, is not a memory-mapped corpus, or is shorter than it says.
+        CorpusError: a file is missing, is not a memory-mapped corpus, or is truncated.
     """
     index_path, data_path = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
     for path in (index_path, data_path):
@@ -39,7 +39,7 @@ def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise CorpusError(
             f"{index_path}: starts with {header[:9]!r}; expected {_MAGIC!r}, the memory-mapped format, "
-            "which is the only one read. Write the corpus anew with --data_impl mmap"
+            "the only supported one. Write the corpus anew with --data_impl mmap"
         )
     version = int.from_bytes(header[9:17], "little")
     item_bytes = _ITEM_BYTES.get(header[17])
@@ -49,9 +49,9 @@ def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
             f"{index_path}: version {version} and dtype code {header[17]}; expected version 1 and a code from 1 to 10"
         )
     needed = _HEADER_BYTES + count * (4 + 8) + int.from_bytes(header[26:34], "little") * 8
-    found = index_path.stat().st_size
-    if found < needed:
-        raise CorpusError(f"{index_path}: {found} bytes; its header's {count} documents need at least {needed}")
+    size = index_path.stat().st_size
+    if size < needed:
+        raise CorpusError(f"{index_path}: {size} bytes; its header's {count} documents need at least {needed}")
     if count == 0:
         return np.empty(0, dtype=np.int32)
     sizes: npt.NDArray[np.int32] = np.memmap(index_path, np.int32, "r", offset=_HEADER_BYTES, shape=(count,))
@@ -68,6 +68,6 @@ def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
 
 
 def count_tokens(sizes: npt.NDArray[np.integer[Any]], start: int, stop: int) -> int:
-    """Tokens of the documents ``[start, stop)``, summed without a copy of all sizes."""
+    """The number of tokens in the documents ``[start, stop)``, summed in blocks."""
     block = 1 << 20
-    return sum(int(sizes[at : min(at + block, stop)].sum(dtype=np.int64)) for at in range(start, stop, block))
+    return sum(int(sizes[low : min(low + block, stop)].sum(dtype=np.int64)) for low in range(start, stop, block))

@@ -21,10 +21,10 @@ _SPLIT_NAMES = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Description:
-    """The six fields from which the host builds an index, beside the corpus itself."""
+    """The six fields from which the host builds an index, given the corpus."""
 
     prefix: str
-    """Path of the corpus without ``.idx``/``.bin``, as the run named it."""
+    """Path of the corpus, without ``.idx``/``.bin``, as the run gave it."""
     name: str
     """``train``, ``valid`` or ``test``."""
     samples_requested: int
@@ -35,21 +35,21 @@ class Description:
 
     @classmethod
     def parse(cls, text: str, source: str) -> "Description":
-        """Reads the description's text.
+        """Parses a description.
 
         Args:
             text: the whole text, as in a ``.dsc`` file or ``dataset.desc``.
-            source: where it came from, for the error.
+            source: names the text in errors.
 
         Raises:
-            IndexFileError: the text is not of the form that PaddleNLP writes.
+            IndexFileError: the text is not in PaddleNLP's format.
         """
         match = _FORM.fullmatch(text)
         if match is None:
             raise IndexFileError(
                 f"{source}: not a description of a GPT dataset: found {text[:80]!r}; expected 'GPT Dataset', an empty "
                 "line and the six lines 'Data prefix', 'Dataset name', 'Number of samples', 'Sequence length', "
-                "'Random seed' and 'Split'. Other formats than PaddleNLP's are not read"
+                "'Random seed' and 'Split'. Only PaddleNLP's format is supported"
             )
         return cls(
             prefix=match["prefix"],
@@ -62,7 +62,7 @@ class Description:
 
     @property
     def text(self) -> str:
-        """The text that the host writes for these fields."""
+        """The description as the host writes it."""
         return (
             f"GPT Dataset\n\nData prefix {self.prefix}\nDataset name {self.name}\n"
             f"Number of samples {self.samples_requested}\nSequence length {self.seq_length}\n"
@@ -71,12 +71,12 @@ class Description:
 
     @property
     def digest(self) -> str:
-        """The md5 by which the host names the index's files."""
+        """The md5 that names the index's files."""
         return hashlib.md5(self.text.encode("utf-8"), usedforsecurity=False).hexdigest()
 
 
 def shares_of(split: str) -> list[float]:
-    """The shares of train, valid and test, as the user gave them.
+    """The shares of train, valid and test, not normalised.
 
     Raises:
         CorpusError: the split is unreadable.
@@ -92,10 +92,10 @@ def shares_of(split: str) -> list[float]:
 
 
 def split_documents(split: str, name: str, num_documents: int) -> tuple[int, int]:
-    """The documents ``[start, stop)`` of one split, as the host divides them.
+    """The documents ``[start, stop)`` of a split, divided as the host does.
 
     The rule, rounding included, is ``get_train_valid_test_split_`` of paddlenlp/data/causal_dataset.py
-    (3.0.0b4): cumulated rounded shares, all moved by what the last one overshoots.
+    (3.0.0b4): cumulative rounded shares, all shifted by the overshoot of the last one.
 
     Args:
         split: shares of train, valid and test, separated by commas or slashes.

@@ -164,7 +164,7 @@ class EpochSampledIndex:
 
     @functools.cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
-        """Where each sampler epoch begins; within it, the index's own boundaries, unless a shuffle undoes its order."""
+        """Where each sampler epoch begins; within it the index's own boundaries, unless a shuffle undoes its order."""
         inner = () if self.rule.shuffled else self.inner.boundaries
         boundaries = []
         for number in range(self.sampler_epochs):

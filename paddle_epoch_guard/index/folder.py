@@ -1,9 +1,10 @@
-"""What a cache directory holds, by its files' names, and what these were built from.
+"""Finds the indices of a cache directory by file name, and reads their descriptions.
 
-Three hosts, two ways to name files: PaddleNLP and PaddleFormers write ``<md5>.dsc`` and arrays beside it,
-megatron-core ``<md5>-<class>-<split>-description.txt``.
+PaddleNLP and PaddleFormers write ``<md5>.dsc`` and arrays beside it; megatron-core writes
+``<md5>-<class>-<split>-description.txt``.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -16,22 +17,22 @@ from paddle_epoch_guard.index.cache import read_text
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription
 
-_DESCRIPTION_BYTES = 1 << 24  # a blend's names every dataset; anything longer is not one
+_DESCRIPTION_BYTES = 1 << 24  # enough for a blend, whose description contains those of all datasets
 _BLEND_HEAD = "Blendable dataset\n\nDatasets:\n"  # paddlenlp/data/blendable_dataset.py (3.0.0b4)
 _BLEND_TAIL = re.compile(r"Weights: (.*)\nSize: (0|[1-9][0-9]{0,17})\n", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A form of index, and how its host names the files."""
+    """A kind of index, and how its host names the files."""
 
     format: str
-    """``paddlenlp``, which is PaddleFormers' too, or ``megatron``."""
+    """``paddlenlp`` (PaddleNLP and PaddleFormers) or ``megatron``."""
     is_blend: bool
     description: str
-    """What follows the stem in the name of its description."""
+    """The suffix of the description's file name, after the stem."""
     arrays: tuple[tuple[str, str], ...]
-    """Each array, and what follows the stem in the name of its file."""
+    """Each array's name and the suffix of its file name."""
 
 
 _GPT_ARRAYS = ("doc_idx", "sample_idx", "shuffle_idx")
@@ -54,26 +55,26 @@ _MEGATRON_NAME = re.compile(
     r"(-description\.txt|-(?:document|sample|shuffle|dataset|dataset_sample)_index\.npy)"
 )
 _GUARD_BLEND = re.compile(r"(epoch_guard_blend_[0-9a-f]{32})_(?:sample_)?index\.npy")
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as `atomic_write` names them, until they are whole
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # an unfinished `atomic_write`
 
 
 @dataclass(frozen=True)
 class IndexFiles:
-    """The files of one index, there or not."""
+    """The files of an index, existing or not."""
 
     folder: Path
     stem: str
-    """What their names begin with."""
+    """The common start of their names."""
     kind: Kind
 
     @property
     def digest(self) -> str:
-        """The md5 by which the host finds them."""
+        """The md5 of the description."""
         return self.stem[:32]
 
     @property
     def description(self) -> Path:
-        """The file that says what the arrays were built from."""
+        """The file of the description."""
         return self.folder / f"{self.stem}{self.kind.description}"
 
     @property
@@ -83,54 +84,54 @@ class IndexFiles:
 
     @property
     def note(self) -> Path:
-        """Where the guard says in which order it has written the arrays; no host looks at it."""
+        """The file in which the guard records the order of the arrays; hosts ignore it."""
         return self.folder / f"{self.stem}.epoch_guard.json"
 
     @property
     def expected(self) -> tuple[Path, ...]:
-        """The description and all arrays."""
+        """The files of the description and of all arrays."""
         return (self.description, *self.arrays.values())
 
     @property
     def missing(self) -> tuple[Path, ...]:
-        """Those that are not there."""
+        """The expected files that do not exist."""
         return tuple(file for file in self.expected if not os.path.lexists(file))
 
     @property
     def present(self) -> tuple[Path, ...]:
-        """Those that are there, with the guard's note."""
+        """The expected files and the guard's note, as far as they exist."""
         return tuple(file for file in (*self.expected, self.note) if os.path.lexists(file))
 
 
 @dataclass(frozen=True)
 class Folder:
-    """What lies in a cache directory."""
+    """The contents of a cache directory."""
 
     indices: tuple[IndexFiles, ...]
     guard_blends: tuple[str, ...]
-    """What the names of blends begin with that the guard has built for a longer run."""
+    """The stems of blends that the guard built for extended runs."""
     temporary: tuple[Path, ...]
-    """Files that were being written when their process ended, or are being written now."""
+    """Files that are being written, or were when their process ended."""
     others: tuple[str, ...]
     """Names of other files."""
 
 
 def scan(folder: Path) -> Folder:
-    """Says which indices a directory holds, whole or in part, from the names of its files.
+    """Lists the indices of a directory, complete or not, by file name.
 
     Raises:
-        IndexFileError: it is no directory.
-        OSError: it cannot be read.
+        IndexFileError: ``folder`` is not a directory.
+        OSError: the directory cannot be read.
     """
     if not folder.is_dir():
         raise IndexFileError(f"{folder}: no such directory; expected a host's index cache")
     stems: dict[str, set[str]] = {}
     guard_blends, temporary, others = set(), [], []
     for name in sorted(os.listdir(folder)):
-        if found := _PADDLE_NAME.fullmatch(name) or _MEGATRON_NAME.fullmatch(name):
-            stems.setdefault(found[1], set()).add(found[found.lastindex or 1])
-        elif found := _GUARD_BLEND.fullmatch(name):
-            guard_blends.add(found[1])
+        if match := _PADDLE_NAME.fullmatch(name) or _MEGATRON_NAME.fullmatch(name):
+            stems.setdefault(match[1], set()).add(match[match.lastindex or 1])
+        elif match := _GUARD_BLEND.fullmatch(name):
+            guard_blends.add(match[1])
         elif _TEMPORARY.fullmatch(name) and (folder / name).is_file():
             temporary.append(folder / name)
         elif not name.endswith(".epoch_guard.json") and not (folder / name).is_dir():
@@ -148,19 +149,20 @@ def _kind(folder: Path, stem: str, endings: set[str]) -> Kind:
         try:
             return PADDLE_BLEND if read_text(folder / f"{stem}.dsc", _DESCRIPTION_BYTES)[:9] == "Blendable" else PADDLE
         except IndexFileError:
-            return PADDLE  # and describing it says why
+            return PADDLE  # `describe` then raises the error
     return PADDLE
 
 
 @dataclass(frozen=True)
 class Described:
-    """What an index was built from."""
+    """The parsed description of an index."""
 
     datasets: tuple[Description | MegatronDescription, ...]
-    """One, or those of a blend."""
+    """One description, or one for each dataset of a blend."""
     size: int | None = None
-    """Positions of a blend; None where there is none, or where each dataset is drawn once."""
+    """The number of positions of a blend; None without a blend, or if each dataset is drawn once."""
     weights: str = ""
+    """The weights of a blend, as the host wrote them."""
 
     @property
     def name(self) -> str:
@@ -172,7 +174,7 @@ def describe(files: IndexFiles) -> Described:
     """Reads and checks the description of an index.
 
     Raises:
-        IndexFileError: it is missing, of another form, or not the text whose md5 names the files.
+        IndexFileError: the file is missing, in another format, or its md5 is not the one in its name.
     """
     path = files.description
     text = read_text(path, _DESCRIPTION_BYTES)
@@ -180,7 +182,7 @@ def describe(files: IndexFiles) -> Described:
     if digest != files.digest:
         raise IndexFileError(
             f"{path}: its text has the md5 {digest}; expected {files.digest}, which names the file. "
-            "The description was edited, cut short or replaced; restore it, or let the host build the index anew"
+            "The description was edited, truncated or replaced; restore it, or let the host rebuild the index"
         )
     if files.kind is MEGATRON:
         return Described((MegatronDescription.parse(text, str(path)),))
@@ -193,71 +195,73 @@ def describe(files: IndexFiles) -> Described:
 
 
 def _describe_blend(text: str, source: str) -> Described:
-    """Reads what ``BlendableDataset`` of paddlenlp/data/blendable_dataset.py (3.0.0b4) writes."""
-    *parts, tail = text.removeprefix(_BLEND_HEAD).split("\n\n\n")
+    """Parses the description of ``BlendableDataset`` in paddlenlp/data/blendable_dataset.py (3.0.0b4)."""
+    *texts, tail = text.removeprefix(_BLEND_HEAD).split("\n\n\n")
     match = _BLEND_TAIL.fullmatch(tail)
-    if not text.startswith(_BLEND_HEAD) or match is None or not parts:
+    if not text.startswith(_BLEND_HEAD) or match is None or not texts:
         raise IndexFileError(f"{source}: not a description of a blend: found {text[:80]!r}")
-    datasets = tuple(Description.parse(f"{part}\n", f"{source}, dataset {at}") for at, part in enumerate(parts))
+    numbered = enumerate(texts)
+    datasets = tuple(Description.parse(f"{block}\n", f"{source}, dataset {number}") for number, block in numbered)
     return Described(datasets, int(match[2]), match[1])
 
 
 def choose(folder: Path, digest: str | None) -> IndexFiles:
-    """Chooses one index of a directory.
+    """Chooses an index of a directory.
 
     Args:
         folder: the directory.
-        digest: the md5 that names its files, or the beginning of it. Where None: the only index that trains, datasets
-            of a blend that is there left out; where none trains, the only one.
+        digest: the md5 that names the files, or the start of it. If None: the only training index, or the only index
+            if none trains; the datasets of a blend in the directory are not considered.
 
     Raises:
-        IndexFileError: there is none, or the choice is not unique.
+        IndexFileError: there is no index, or the choice is ambiguous.
     """
-    held = scan(folder)
-    if not held.indices:
-        found = f"found {', '.join(held.others[:3])}" if held.others else "it holds none of their files"
+    contents = scan(folder)
+    if not contents.indices:
+        others = f"found {', '.join(contents.others[:3])}" if contents.others else "it holds none of their files"
         raise IndexFileError(
-            f"{folder}: no index of PaddleNLP, PaddleFormers or megatron-core ({found}); expected <md5>.dsc or "
+            f"{folder}: no index of PaddleNLP, PaddleFormers or megatron-core ({others}); expected <md5>.dsc or "
             "<md5>-GPTDataset-train-description.txt and arrays beside it. Name the host's index cache"
         )
     if digest is not None:
-        fitting = [one for one in held.indices if digest and one.stem.startswith(digest)]
-        if len(fitting) == 1:
-            return fitting[0]
-        known = ", ".join(one.digest for one in (fitting or held.indices)[:20])
-        raise IndexFileError(
-            f"{folder}: {len(fitting)} indices begin with {digest[:80]!r}; expected one. Name one of: {known}"
-        )
-    if len(held.indices) == 1:
-        return held.indices[0]
-    named = _named(held.indices)
-    inside = {part.digest for _, described in named if len(described.datasets) > 1 for part in described.datasets}
-    inside |= {part.digest for one, described in named if one.kind.is_blend for part in described.datasets}
-    outer = [(one, described) for one, described in named if one.digest not in inside]
-    fitting = [one for one, described in outer if described.name == "train"] or [one for one, _ in outer]
-    if len(fitting) == 1:
-        return fitting[0]
-    chosen = {one.stem for one in fitting}
-    listed = [f"{one.digest} ({_told(described)})" for one, described in named if one.stem in chosen][:20]
+        return _choose_by_digest(folder, contents.indices, digest)
+    if len(contents.indices) == 1:
+        return contents.indices[0]
+    candidates = _candidates(contents.indices)
+    if len(candidates) == 1:
+        return candidates[0][0]
+    listed = [f"{files.digest} ({_summary(described)})" for files, described in candidates[:20]]
     raise IndexFileError(
-        f"{folder}: {len(fitting)} indices to choose from; expected one. Name one with --hash: "
-        f"{', '.join(listed) or ', '.join(one.digest for one in held.indices[:20])}"
+        f"{folder}: {len(candidates)} indices to choose from; expected one. Name one with --hash: "
+        f"{', '.join(listed or [files.digest for files in contents.indices[:20]])}"
     )
 
 
-def _named(indices: Iterable[IndexFiles]) -> list[tuple[IndexFiles, Described]]:
-    """Those whose descriptions can be read."""
-    found = []
-    for one in indices:
-        try:
-            found.append((one, describe(one)))
-        except IndexFileError:
-            continue
-    return found
+def _choose_by_digest(folder: Path, indices: tuple[IndexFiles, ...], digest: str) -> IndexFiles:
+    matches = [files for files in indices if digest and files.stem.startswith(digest)]
+    if len(matches) == 1:
+        return matches[0]
+    known = ", ".join(files.digest for files in (matches or indices)[:20])
+    raise IndexFileError(
+        f"{folder}: {len(matches)} indices begin with {digest[:80]!r}; expected one. Name one of: {known}"
+    )
 
 
-def _told(described: Described) -> str:
-    one = described.datasets[0]
+def _candidates(indices: Iterable[IndexFiles]) -> list[tuple[IndexFiles, Described]]:
+    """The training indices, or all if none trains; datasets of blends and unreadable descriptions left out."""
+    readable = []
+    for files in indices:
+        with contextlib.suppress(IndexFileError):
+            readable.append((files, describe(files)))
+    blends = [described for files, described in readable if files.kind.is_blend]
+    inner = {dataset.digest for blend in blends for dataset in blend.datasets}
+    outer = [(files, described) for files, described in readable if files.digest not in inner]
+    return [(files, described) for files, described in outer if described.name == "train"] or outer
+
+
+def _summary(described: Described) -> str:
+    first = described.datasets[0]
     if len(described.datasets) > 1:
         return f"{described.name}, a blend of {len(described.datasets)}, {described.size} samples"
-    return f"{one.name}, {one.samples_requested} samples of length {one.seq_length}, seed {one.seed}, {one.prefix}"
+    samples = f"{first.samples_requested} samples of length {first.seq_length}"
+    return f"{first.name}, {samples}, seed {first.seed}, {first.prefix}"

@@ -20,7 +20,7 @@ Int64Array = npt.NDArray[np.int64]
 class Boundary:
     """Where the order passes from one separately shuffled group of data epochs to the next.
 
-    One sample of the later group still begins in the epoch before it, and crosses.
+    One sample of the later group starts in the epoch before, and crosses.
     """
 
     position: int
@@ -28,7 +28,7 @@ class Boundary:
     from_epoch: int
     """The last data epoch before it, 1-based."""
     dataset: int = 0
-    """Which dataset of a blend; 0 where there is one."""
+    """The number of the dataset in a blend; 0 without a blend."""
 
     @property
     def to_epoch(self) -> int:
@@ -37,7 +37,7 @@ class Boundary:
 
 
 class SampleIndex(Protocol):
-    """What the rest of the package asks of the data: one dataset or a blend of them."""
+    """The data as the rest of the package sees it: one dataset, or a blend of several."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -45,14 +45,14 @@ class SampleIndex(Protocol):
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        """Data epochs of each dataset."""
+        """The number of data epochs of each dataset."""
 
     @property
     def boundaries(self) -> tuple[Boundary, ...]:
         """Boundaries of all datasets, by position."""
 
     def __len__(self) -> int:
-        """Positions that can be drawn."""
+        """The number of positions."""
 
     def locate(self, positions: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
         """The dataset (0-based) and the data epoch (1-based) of the sample that each position draws.
@@ -67,13 +67,14 @@ class SampleIndex(Protocol):
 
 @dataclass(frozen=True)
 class GPTIndex:
-    """One verified GPT sample index. Build it with :meth:`from_arrays`."""
+    """A verified GPT sample index. Build it with :meth:`from_arrays`."""
 
     description: Description
     layout: IndexLayout
     shuffle_idx: npt.NDArray[np.integer[Any]]
+    """``[S]``: position -> sample."""
     arrays: IndexArrays | None = field(default=None, repr=False, compare=False)
-    """All arrays, and the document sizes, where the index was built from them."""
+    """All arrays and the document sizes, if the index was built from them."""
 
     @classmethod
     def from_arrays(cls, description: Description, arrays: IndexArrays) -> "GPTIndex":
@@ -81,11 +82,11 @@ class GPTIndex:
 
         Args:
             description: the fields the index was built from.
-            arrays: the index, and the sizes of all documents of the corpus.
+            arrays: the arrays of the index and the sizes of all documents.
 
         Raises:
             CorpusError: the split is empty or unreadable.
-            IndexMismatchError: the arrays are not those of this description and corpus.
+            IndexMismatchError: the arrays do not match description and corpus.
         """
         try:
             documents = split_documents(description.split, description.name, len(arrays.sizes))
@@ -111,15 +112,15 @@ class GPTIndex:
 
     @property
     def boundaries(self) -> tuple[Boundary, ...]:
-        """The start of the last data epoch where it is shuffled apart; else nothing."""
-        cut = self.layout.boundary_position
-        return () if cut is None else (Boundary(cut, self.layout.num_epochs - 1),)
+        """The start of the last data epoch, if it is shuffled separately."""
+        boundary = self.layout.boundary_position
+        return () if boundary is None else (Boundary(boundary, self.layout.num_epochs - 1),)
 
     def epoch_of(self, positions: npt.ArrayLike) -> Int64Array:
         """The data epoch, 1-based, of the sample that each position draws.
 
-        A sample that crosses an epoch's end belongs to the epoch of its first token. Within jointly
-        shuffled epochs the number is nominal: documents of all of them are mixed.
+        A sample that crosses the end of an epoch belongs to the epoch of its first token. For jointly shuffled
+        epochs the number is nominal, as their documents are mixed.
 
         Args:
             positions: integers in ``[0, len)``, of any shape.
@@ -130,13 +131,13 @@ class GPTIndex:
         Raises:
             IndexMismatchError: a position is outside the index.
         """
-        at = np.asarray(positions, dtype=np.int64)
-        if at.size and (int(at.min()) < 0 or int(at.max()) >= len(self)):
-            raise IndexMismatchError(f"positions from {at.min()} to {at.max()}; the index has [0, {len(self)})")
-        samples = np.asarray(self.shuffle_idx[at], dtype=np.int64)
+        asked = np.asarray(positions, dtype=np.int64)
+        if asked.size and (int(asked.min()) < 0 or int(asked.max()) >= len(self)):
+            raise IndexMismatchError(f"positions from {asked.min()} to {asked.max()}; the index has [0, {len(self)})")
+        samples = np.asarray(self.shuffle_idx[asked], dtype=np.int64)
         return samples * self.layout.seq_length // self.layout.tokens_per_epoch + 1
 
     def locate(self, positions: npt.ArrayLike) -> tuple[Int64Array, Int64Array]:
-        """Zeros, for the one dataset there is, and :meth:`epoch_of`."""
+        """Zeros, for the only dataset, and :meth:`epoch_of`."""
         epochs = self.epoch_of(positions)
         return np.zeros_like(epochs), epochs

@@ -1,17 +1,17 @@
-"""The arithmetic of a GPT sample index: how many epochs and samples, and where the last epoch starts."""
+"""The arithmetic of a GPT sample index: number of epochs and samples, and where the last epoch starts."""
 
 from dataclasses import dataclass
 
 from paddle_epoch_guard.errors import IndexMismatchError
 
-# Hard-coded in the hosts: `_build_index_mappings` in paddlenlp/data/causal_dataset.py (3.0.0b4), and
-# megatron/core/datasets/gpt_dataset.py (0.16.1), from which it comes.
+# Hard-coded in the hosts: `_build_index_mappings` in paddlenlp/data/causal_dataset.py (3.0.0b4), taken from
+# megatron/core/datasets/gpt_dataset.py (0.16.1).
 SEPARATION_THRESHOLD = 0.80
 
 
 @dataclass(frozen=True)
 class IndexLayout:
-    """What follows from tokens per epoch, sequence length and samples requested, before any shuffle.
+    """The sizes that follow from tokens per epoch, sequence length and samples requested.
 
     Epochs are 1-based; samples, positions and tokens are 0-based.
     """
@@ -19,9 +19,9 @@ class IndexLayout:
     tokens_per_epoch: int
     """T: tokens of all documents of the split."""
     seq_length: int
-    """L: a sample is L + 1 tokens, of which its neighbour shares one."""
+    """L: a sample has L + 1 tokens, and shares the last one with the next sample."""
     samples_requested: int
-    """N: samples the run asked for."""
+    """N: samples that the run requested."""
     num_epochs: int
     """E: passes over the corpus in the index."""
     samples_built: int
@@ -29,9 +29,9 @@ class IndexLayout:
     samples_per_epoch: int
     """Whole samples in one pass."""
     last_epoch_samples: int
-    """Of the N samples, those that lie in the last epoch."""
+    """How many of the N samples lie in the last epoch."""
     separated: bool
-    """Whether the last epoch is shuffled apart from the ones before."""
+    """Whether the last epoch is shuffled separately."""
 
     @classmethod
     def of(
@@ -42,20 +42,20 @@ class IndexLayout:
         extra: int = 1,
         keeps_partial: bool = False,
     ) -> "IndexLayout":
-        """The layout that the host builds for these numbers.
+        """Computes the layout as the host does.
 
-        E is the smallest number of epochs, 1 or more, with ``(E * T - extra) // L >= N``, in closed form; the
-        separation rule is the host's, ``last < int(0.80 * samples_per_epoch)`` for E > 1.
+        E is the smallest number of epochs, at least 1, with ``(E * T - extra) // L >= N``, in closed form. The last
+        epoch is shuffled separately if E > 1 and ``last < int(0.80 * samples_per_epoch)``, the host's rule.
 
         Args:
             tokens_per_epoch: T, at least 1.
             seq_length: L, at least 1.
             samples_requested: N, at least 0.
-            extra: tokens beyond L that a sample has, and shares with the next: 1, but with Megatron-core 0 or 1.
-            keeps_partial: whether what is left over at the end is a sample, too, as with Megatron-core it may be.
+            extra: tokens of a sample beyond L, shared with the next sample: 1; in Megatron-core 0 or 1.
+            keeps_partial: whether the tokens left over at the end make a sample, an option of Megatron-core.
 
         Raises:
-            IndexMismatchError: one of the numbers is out of its range.
+            IndexMismatchError: a number is out of range.
         """
         if tokens_per_epoch < 1 or seq_length < 1 or samples_requested < 0:
             raise IndexMismatchError(
@@ -65,14 +65,14 @@ class IndexLayout:
         num_epochs = max(-(-(samples_requested * seq_length + extra) // tokens_per_epoch), 1)
         before_last = ((num_epochs - 1) * tokens_per_epoch - extra) // seq_length if num_epochs > 1 else 0
         per_epoch = (tokens_per_epoch - extra) // seq_length
-        left = num_epochs * tokens_per_epoch - extra
+        tokens = num_epochs * tokens_per_epoch - extra
         last = samples_requested - before_last
         return cls(
             tokens_per_epoch=tokens_per_epoch,
             seq_length=seq_length,
             samples_requested=samples_requested,
             num_epochs=num_epochs,
-            samples_built=-(-left // seq_length) if keeps_partial else left // seq_length,
+            samples_built=-(-tokens // seq_length) if keeps_partial else tokens // seq_length,
             samples_per_epoch=per_epoch,
             last_epoch_samples=last,
             separated=num_epochs > 1 and last < int(SEPARATION_THRESHOLD * per_epoch),
@@ -80,16 +80,16 @@ class IndexLayout:
 
     @property
     def boundary_position(self) -> int | None:
-        """The first position of the separately shuffled last epoch; None where all is one shuffle."""
+        """The first position of the last epoch; None unless it is shuffled separately."""
         return self.samples_requested - self.last_epoch_samples if self.separated else None
 
     @property
     def sample_groups(self) -> tuple[tuple[int, int], ...]:
-        """The ranges ``[start, stop)`` of samples, and of positions, that are shuffled each by itself."""
-        cut = self.boundary_position
-        return ((0, self.samples_built),) if cut is None else ((0, cut), (cut, self.samples_built))
+        """The ranges ``[start, stop)`` of samples, which are those of positions, that are shuffled separately."""
+        start, stop = self.boundary_position, self.samples_built
+        return ((0, stop),) if start is None else ((0, start), (start, stop))
 
     @property
     def epoch_groups(self) -> tuple[int, ...]:
-        """How many epochs each group of documents holds that is shuffled by itself; sums to E."""
+        """The number of epochs in each separately shuffled group of documents; sums to E."""
         return (self.num_epochs - 1, 1) if self.separated else (self.num_epochs,)

@@ -1,19 +1,18 @@
-"""Megatron-core's sample indices: what their descriptions say, and how they differ from PaddleNLP's.
+"""Megatron-core's sample indices: their descriptions, and how they differ from PaddleNLP's.
 
-Read in megatron-core 0.12.0 to 0.16.1 (``megatron/core/datasets``), which agree in all of this. A description is JSON;
-its md5, the class and the split name the files. The three arrays are PaddleNLP's, byte for byte, but
+Source: ``megatron/core/datasets`` of megatron-core 0.12.0 to 0.16.1, which agree. A description is JSON; its md5, the
+class and the split name the files. The three arrays are those of PaddleNLP, byte for byte, except that
 
-- documents are divided by ``split_matrix``, each end of a split rounded by itself;
-- ``num_samples`` null stands for one data epoch;
-- two settings change the arrays and are **not** in the description, so that the arrays must tell:
-  ``add_extra_token_to_sequence`` off (samples of L tokens that share none, and may end at a document's very end), and
-  ``drop_last_partial_validation_sequence`` off (of ``valid``, the last sample is what is left over).
+- documents are divided by ``split_matrix``, and each end of a split is rounded independently;
+- ``num_samples`` null means one data epoch;
+- two settings change the arrays but are **not** in the description, so that they must be inferred from the arrays:
+  ``add_extra_token_to_sequence`` off (samples of L tokens that share none, and may end where a document ends), and
+  ``drop_last_partial_validation_sequence`` off (the last sample of ``valid`` is what is left over).
 """
 
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from paddle_epoch_guard.index.verify import (
 )
 
 _SPLITS = ("train", "valid", "test")
-_UP_TO = 10**18
+_MAX_INTEGER = 10**18
 _FORM = "expected the JSON that megatron-core 0.12 to 0.16 writes"
 
 
@@ -42,7 +41,7 @@ class MegatronDescription:
     """The fields from which megatron-core builds an index of one corpus."""
 
     prefix: str
-    """Path of the corpus without ``.idx``/``.bin``, as the run named it."""
+    """Path of the corpus, without ``.idx``/``.bin``, as the run gave it."""
     name: str
     """``train``, ``valid`` or ``test``."""
     samples_requested: int | None
@@ -50,55 +49,55 @@ class MegatronDescription:
     seq_length: int
     seed: int
     split: str
-    """Shares of the splits; empty where each has a corpus of its own."""
+    """Shares of the splits; empty if each split has its own corpora."""
     bounds: tuple[float, float] | None
-    """Where the split begins and ends, as shares of all documents; None where it has none."""
+    """Where the split starts and ends, as shares of all documents; None if it has none."""
     text: str
     """The whole description."""
 
     @classmethod
     def parse(cls, text: str, source: str) -> "MegatronDescription":
-        """Reads a ``description.txt`` of a ``GPTDataset``.
+        """Parses a ``description.txt`` of a ``GPTDataset``.
 
         Args:
             text: the whole text.
-            source: where it came from, for the error.
+            source: names the text in errors.
 
         Raises:
-            IndexFileError: the text is not of the form that megatron-core writes.
+            IndexFileError: the text is not in megatron-core's format.
         """
-        return cls._of(_loads(text, source), text, source)
+        return cls.from_json(_loads(text, source), text, source)
 
     @classmethod
-    def _of(cls, found: Any, text: str, source: str) -> "MegatronDescription":
-        if not isinstance(found, dict) or found.get("class") != "GPTDataset":
-            kind = found.get("class") if isinstance(found, dict) else type(found).__name__
-            raise IndexFileError(f"{source}: describes {kind!r}; expected 'GPTDataset'. Other classes are not read")
-        split = found.get("split")
-        name = found.get("index_split")
-        samples = found.get("num_samples", -1)
-        if not isinstance(found.get("dataset_path"), str) or name not in _SPLITS or not isinstance(split, str | None):
+    def from_json(cls, fields: object, text: str, source: str) -> "MegatronDescription":
+        """Checks the decoded JSON ``fields`` of ``text``; otherwise as :meth:`parse`."""
+        if not isinstance(fields, dict) or fields.get("class") != "GPTDataset":
+            kind = fields.get("class") if isinstance(fields, dict) else type(fields).__name__
+            raise IndexFileError(f"{source}: describes {kind!r}; expected 'GPTDataset', the only supported class")
+        path, name, split = fields.get("dataset_path"), fields.get("index_split"), fields.get("split")
+        samples = fields.get("num_samples", -1)
+        if not isinstance(path, str) or name not in _SPLITS or not isinstance(split, str | None):
             raise IndexFileError(f"{source}: its dataset_path, index_split or split is not as expected; {_FORM}")
         return cls(
-            prefix=found["dataset_path"],
+            prefix=path,
             name=name,
             samples_requested=None if samples is None else _integer(samples, "num_samples", 0, source),
-            seq_length=_integer(found.get("sequence_length"), "sequence_length", 1, source),
-            seed=_integer(found.get("random_seed"), "random_seed", 0, source),
+            seq_length=_integer(fields.get("sequence_length"), "sequence_length", 1, source),
+            seed=_integer(fields.get("random_seed"), "random_seed", 0, source),
             split=split or "",
-            bounds=_bounds(found.get("split_matrix"), _SPLITS.index(name), source),
+            bounds=_bounds(fields.get("split_matrix"), _SPLITS.index(name), source),
             text=text,
         )
 
     @property
     def digest(self) -> str:
-        """The md5 by which the host names the index's files."""
+        """The md5 that names the index's files."""
         return _md5(self.text)
 
     def documents(self, num_documents: int) -> tuple[int, int]:
-        """The documents ``[start, stop)`` of the split, of ``num_documents`` in all.
+        """The documents ``[start, stop)`` of the split, of ``num_documents`` in total.
 
-        As ``BlendedMegatronDatasetBuilder._build_megatron_dataset_splits`` has it (megatron-core 0.16.1).
+        The rule is ``BlendedMegatronDatasetBuilder._build_megatron_dataset_splits`` (megatron-core 0.16.1).
 
         Raises:
             CorpusError: the split has no documents.
@@ -121,37 +120,41 @@ class MegatronBlend:
     datasets: tuple[MegatronDescription, ...]
     weights: str
     size: int | None
-    """None where each dataset is drawn once, from end to end."""
+    """The number of positions; None if each dataset is drawn once, completely."""
     text: str
+    """The whole description."""
 
     @classmethod
     def parse(cls, text: str, source: str) -> "MegatronBlend":
-        """Reads a ``description.txt`` of a ``BlendedDataset``.
+        """Parses a ``description.txt`` of a ``BlendedDataset``.
 
-        The datasets' own descriptions are written out again, as ``json.dumps(…, indent=4)`` does in the host, for
-        their md5.
+        For their md5, the datasets' descriptions are encoded again with ``json.dumps(…, indent=4)``, as the host does.
+
+        Args:
+            text: the whole text.
+            source: names the text in errors.
 
         Raises:
-            IndexFileError: the text is not of the form that megatron-core writes.
+            IndexFileError: the text is not in megatron-core's format.
         """
-        found = _loads(text, source)
-        if not isinstance(found, dict) or found.get("class") != "BlendedDataset":
+        fields = _loads(text, source)
+        if not isinstance(fields, dict) or fields.get("class") != "BlendedDataset":
             raise IndexFileError(f"{source}: is not the description of a BlendedDataset; {_FORM}")
-        parts, weights, size = found.get("datasets"), found.get("weights"), found.get("size", -1)
-        if not isinstance(parts, list) or not isinstance(weights, list) or len(parts) != len(weights) or not parts:
+        listed, weights, size = fields.get("datasets"), fields.get("weights"), fields.get("size", -1)
+        if not isinstance(listed, list) or not isinstance(weights, list) or len(listed) != len(weights) or not listed:
             raise IndexFileError(f"{source}: its datasets and weights are not lists of one length; {_FORM}")
-        if found.get("split") not in _SPLITS:
-            raise IndexFileError(f"{source}: its split is {str(found.get('split'))[:80]!r}; {_FORM}")
+        if fields.get("split") not in _SPLITS:
+            raise IndexFileError(f"{source}: its split is {str(fields.get('split'))[:80]!r}; {_FORM}")
         datasets = tuple(
-            MegatronDescription._of(part, json.dumps(part, indent=4), f"{source}, dataset {at}")
-            for at, part in enumerate(parts)
+            MegatronDescription.from_json(dataset, json.dumps(dataset, indent=4), f"{source}, dataset {number}")
+            for number, dataset in enumerate(listed)
         )
-        whole = None if size is None else _integer(size, "size", 0, source)
-        return cls(found["split"], datasets, json.dumps(weights), whole, text)
+        positions = None if size is None else _integer(size, "size", 0, source)
+        return cls(fields["split"], datasets, json.dumps(weights), positions, text)
 
     @property
     def digest(self) -> str:
-        """The md5 by which the host names the blend's files."""
+        """The md5 that names the blend's files."""
         return _md5(self.text)
 
 
@@ -159,22 +162,22 @@ def _md5(text: str) -> str:
     return hashlib.md5(text.encode("utf-8"), usedforsecurity=False).hexdigest()
 
 
-def _loads(text: str, source: str) -> Any:
+def _loads(text: str, source: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as cause:
         raise IndexFileError(f"{source}: not JSON ({cause}); {_FORM}") from cause
 
 
-def _integer(value: Any, name: str, least: int, source: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _UP_TO:
-        raise IndexFileError(f"{source}: {name} is {str(value)[:80]!r}; expected an integer from {least} on")
+def _integer(value: object, name: str, least: int, source: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MAX_INTEGER:
+        raise IndexFileError(f"{source}: {name} is {str(value)[:80]!r}; expected an integer of at least {least}")
     return value
 
 
-def _bounds(matrix: Any, which: int, source: str) -> tuple[float, float] | None:
+def _bounds(matrix: object, which: int, source: str) -> tuple[float, float] | None:
     if matrix is None:
-        return (0.0, 1.0)  # `blend_per_split`: the split has all documents of its own corpora
+        return (0.0, 1.0)  # `blend_per_split`: the split is all of its own corpora
     if isinstance(matrix, list) and len(matrix) == len(_SPLITS):
         ends = matrix[which]
         if ends is None:
@@ -188,21 +191,21 @@ def _bounds(matrix: Any, which: int, source: str) -> tuple[float, float] | None:
 
 @dataclass(frozen=True)
 class _Rule:
-    """The settings that a description does not hold."""
+    """The settings that are not in a description."""
 
     extra: int = 1
-    """Tokens beyond L that a sample has, and shares with the next."""
+    """Tokens of a sample beyond L, shared with the next sample."""
     keeps_partial: bool = False
-    """Whether what is left over at the end is a sample, too."""
+    """Whether the tokens left over at the end make a sample."""
 
     def layout(self, tokens: int, seq_length: int, samples: int | None) -> IndexLayout:
         """The arithmetic of ``_build_document_sample_shuffle_indices`` in gpt_dataset.py (megatron-core 0.16.1)."""
         if tokens < 1:
             raise IndexMismatchError("the split's documents have no tokens; expected at least 1")
-        found = IndexLayout.of(tokens, seq_length, samples or 0, self.extra, self.keeps_partial)
-        if samples is None:  # one data epoch, as it is
-            return replace(found, samples_requested=found.samples_built, last_epoch_samples=found.samples_built)
-        return found
+        layout = IndexLayout.of(tokens, seq_length, samples or 0, self.extra, self.keeps_partial)
+        if samples is None:  # one data epoch
+            return replace(layout, samples_requested=layout.samples_built, last_epoch_samples=layout.samples_built)
+        return layout
 
 
 def read_megatron(description: MegatronDescription, arrays: IndexArrays) -> GPTIndex:
@@ -210,37 +213,32 @@ def read_megatron(description: MegatronDescription, arrays: IndexArrays) -> GPTI
 
     Args:
         description: the fields the index was built from.
-        arrays: the index, and the sizes of all documents of the corpus.
+        arrays: the arrays of the index and the sizes of all documents.
 
     Raises:
         CorpusError: the split has no documents.
-        IndexMismatchError: the arrays are not those of this description and corpus, whatever the settings that the
-            description does not hold.
+        IndexMismatchError: the arrays do not match description and corpus under any settings.
     """
     documents = description.documents(len(arrays.sizes))
     tokens = count_tokens(arrays.sizes, *documents)
     rules = [_Rule(), _Rule(extra=0)]
     if description.name == "valid":
         rules += [_Rule(keeps_partial=True), _Rule(extra=0, keeps_partial=True)]
-    first: IndexMismatchError | None = None
+    first_error: IndexMismatchError | None = None
     for rule in rules:
         layout = rule.layout(tokens, description.seq_length, description.samples_requested)
         try:
             _verify(rule, arrays, layout, documents)
-        except IndexMismatchError as wrong:
-            first = first or wrong
+        except IndexMismatchError as error:
+            first_error = first_error or error
             continue
         plain = Description(
-            description.prefix,
-            description.name,
-            layout.samples_requested,
-            description.seq_length,
-            description.seed,
-            description.split,
-        )
+            prefix=description.prefix, name=description.name, samples_requested=layout.samples_requested,
+            seq_length=description.seq_length, seed=description.seed, split=description.split,
+        )  # fmt: skip
         return GPTIndex(plain, layout, arrays.shuffle_idx, arrays)
-    assert first is not None
-    raise first
+    assert first_error is not None
+    raise first_error
 
 
 def _verify(rule: _Rule, arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
@@ -254,7 +252,7 @@ def _verify(rule: _Rule, arrays: IndexArrays, layout: IndexLayout, documents: tu
 
 
 def _check_rows(rule: _Rule, arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
-    """Each sample starts L tokens after the one before, at a document's very end too; the last row where it should."""
+    """Checks that samples start L tokens apart, possibly at the end of a document, and where the last row points."""
     rows = layout.samples_built + 1
     end = layout.num_epochs * layout.tokens_per_epoch - rule.extra
     for first, last, offset, spanned, steps in rows_of_samples(arrays, layout, documents):

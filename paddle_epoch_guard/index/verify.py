@@ -1,8 +1,8 @@
-"""Whether the three arrays of a sample index are what its description and its corpus say.
+"""Checks the three arrays of a sample index against its description and its corpus.
 
-Small indices are checked whole, which proves the permutation property; of large ones the ends and evenly
-spaced blocks are read, so that the cost is bounded whatever the size. A valid index of the same corpus that was
-shuffled under another seed passes: only shuffling anew could tell.
+Small indices are checked whole, which proves that they are permutations; of large ones the ends and evenly spaced
+blocks are read, so that the cost is bounded. An index that was shuffled under another seed passes: only repeating the
+shuffle could tell.
 """
 
 from collections.abc import Iterator
@@ -20,42 +20,40 @@ IntArray = npt.NDArray[np.integer[Any]]
 Int64Array = npt.NDArray[np.int64]
 
 WHOLE_UP_TO = 1 << 24
-"""Entries up to which an array is read whole; above, blocks of it."""
+"""The most entries of an array that is read whole."""
 _BLOCK = 1 << 18
-_ROWS = 1 << 13  # rows of sample_idx at a time: each may span many documents
+_ROWS = 1 << 13  # of sample_idx at a time: each may span many documents
 _SPACED = 64  # blocks read of an array that is not read whole
-_REBUILD = "Delete these files and let the host build the index anew, or restore the corpus it was built from"
+_REBUILD = "Delete these files and let the host rebuild the index, or restore the corpus it was built from"
 _NOTE = "If 'rebuild' wrote this index, its note (<md5>.epoch_guard.json) must lie beside it"
 
 
 @dataclass(frozen=True)
 class IndexArrays:
-    """The arrays of one sample index, and the corpus they point into.
-
-    ``sources`` names each array for errors: paths of a cache, or attributes of a live dataset.
-    """
+    """The arrays of a sample index, and the document sizes of its corpus."""
 
     doc_idx: IntArray
-    """``[E * documents]``: document ids, each once per epoch."""
+    """``[E * documents]``: document ids, each once per data epoch."""
     sample_idx: IntArray
-    """``[S + 1, 2]``: index into ``doc_idx`` and token offset where each sample starts."""
+    """``[S + 1, 2]``: entry of ``doc_idx`` and token offset at which each sample starts."""
     shuffle_idx: IntArray
-    """``[S]``: position drawn -> sample."""
+    """``[S]``: position -> sample."""
     sizes: IntArray
     """``[all documents]``: tokens of each document of the corpus."""
     sources: dict[str, str]
+    """The name of each array in errors: a path, or an attribute of a live dataset."""
 
 
 def verify(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
-    """Checks the arrays against what the description and the corpus imply.
+    """Checks the arrays against description and corpus.
 
     Args:
-        arrays: the index and the document sizes.
-        layout: what follows from the description and the corpus.
-        documents: the split's documents ``[start, stop)``.
+        arrays: the arrays and the document sizes.
+        layout: the layout that follows from description and corpus.
+        documents: the documents ``[start, stop)`` of the split.
 
     Raises:
-        IndexMismatchError: something differs; the message names the file, the finding and the expectation.
+        IndexMismatchError: the arrays differ from what is expected.
     """
     check_shapes(arrays, layout, documents)
     check_documents(arrays, layout, documents)
@@ -64,12 +62,12 @@ def verify(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int])
 
 
 def fail(arrays: IndexArrays, which: str, found: str, expected: str) -> None:
-    """Raises the IndexMismatchError of an array, with what was found, what was expected, and what to do."""
+    """Raises an IndexMismatchError: what was found in an array, what was expected, and what to do."""
     raise IndexMismatchError(f"{arrays.sources[which]}: {found}; expected {expected}. {_REBUILD}")
 
 
 def check_shapes(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
-    """Integers, as many as the layout has; raises IndexMismatchError."""
+    """Checks dtypes and shapes; raises IndexMismatchError."""
     expected = {
         "doc_idx": (layout.num_epochs * (documents[1] - documents[0]),),
         "sample_idx": (layout.samples_built + 1, 2),
@@ -80,18 +78,15 @@ def check_shapes(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int,
         if array.dtype.kind not in "iu":
             fail(arrays, which, f"dtype {array.dtype}", "integers")
         if array.shape != shape:
-            fail(
-                arrays,
-                which,
-                f"shape {list(array.shape)}",
-                f"{list(shape)}: {layout.num_epochs} data epochs of {documents[1] - documents[0]:,} documents and "
-                f"{layout.tokens_per_epoch:,} tokens, for {layout.samples_requested:,} samples of length "
-                f"{layout.seq_length}. The index was built from another corpus, or for another run",
-            )
+            content = f"{documents[1] - documents[0]:,} documents and {layout.tokens_per_epoch:,} tokens"
+            samples = f"{layout.samples_requested:,} samples of length {layout.seq_length}"
+            expectation = f"{list(shape)}: {layout.num_epochs} data epochs of {content}, for {samples}"
+            hint = "The index was built from another corpus, or for another run"
+            fail(arrays, which, f"shape {list(array.shape)}", f"{expectation}. {hint}")
 
 
 def blocks(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
-    """Ranges that cover ``[start, stop)`` where it is small, else its ends and evenly spaced blocks."""
+    """Yields ranges that cover ``[start, stop)`` if it is small, else its ends and evenly spaced blocks."""
     count = -(-(stop - start) // size)
     if stop - start <= WHOLE_UP_TO:
         chosen: IntArray = np.arange(count)
@@ -106,17 +101,17 @@ def _read(array: IntArray, start: int, stop: int) -> npt.NDArray[np.int64]:
 
 
 def check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
-    """Each document once for each data epoch of a group; raises IndexMismatchError."""
+    """Checks that each group holds each document once per data epoch; raises IndexMismatchError."""
     low, high = documents
-    at = 0
+    start = 0
     for epochs in layout.epoch_groups:
-        stop = at + epochs * (high - low)
-        whole = stop - at <= WHOLE_UP_TO
-        # A histogram is as long as there are documents, so it is taken of as many entries at once. Of one epoch it is
-        # enough that every document stands there: there are no more entries than documents.
+        stop = start + epochs * (high - low)
+        whole = stop - start <= WHOLE_UP_TO
+        # A histogram has one entry per document, so it is taken over at least as many entries at once. In a single
+        # epoch, which has as many entries as documents, it is enough that every document occurs.
         seen = np.zeros(high - low if whole and epochs == 1 else 0, dtype=bool)
         counts = np.zeros(high - low if whole and epochs > 1 else 0, dtype=np.int64)
-        for first, last in blocks(at, stop, max(_BLOCK, len(counts))):
+        for first, last in blocks(start, stop, max(_BLOCK, len(counts))):
             block = _read(arrays.doc_idx, first, last)
             _check_ids(arrays, block, documents)
             if seen.size:
@@ -124,15 +119,15 @@ def check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[i
             elif counts.size:
                 counts += np.bincount(block - low, minlength=high - low)
         if not seen.all() or (counts != epochs).any():
-            counts = np.bincount(np.asarray(arrays.doc_idx[at:stop], dtype=np.int64) - low, minlength=high - low)
+            counts = np.bincount(np.asarray(arrays.doc_idx[start:stop], dtype=np.int64) - low, minlength=high - low)
             odd = int(np.argmax(counts != epochs))
             fail(
                 arrays,
                 "doc_idx",
-                f"document {low + odd} stands {counts[odd]} times in entries {at} to {stop}",
-                f"every document {epochs} times, as many as the group has data epochs",
+                f"document {low + odd} occurs {counts[odd]} times in entries {start} to {stop}",
+                f"every document {epochs} times, once per data epoch of the group",
             )
-        at = stop
+        start = stop
 
 
 def _check_ids(arrays: IndexArrays, ids: IntArray, documents: tuple[int, int]) -> None:
@@ -144,20 +139,20 @@ def _check_ids(arrays: IndexArrays, ids: IntArray, documents: tuple[int, int]) -
 def rows_of_samples(
     arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]
 ) -> Iterator[tuple[int, int, Int64Array, Int64Array, Int64Array]]:
-    """Goes through ``sample_idx``, block by block, and through the documents that its rows point to.
+    """Reads ``sample_idx`` in blocks, and the sizes of the documents that its rows point to.
 
     Yields:
-        The first row and the one behind the last; for each of them, and the row before, its offset and the tokens of
-        its document; and from each of these rows to the next, the tokens.
+        The first row of a block and the one after its last. For each row, and the row before the block: its token
+        offset, and the size of its document, in tokens. The number of tokens from each of these rows to the next.
 
     Raises:
-        IndexMismatchError: it does not begin at 0, or a row points outside ``doc_idx`` or the split.
+        IndexMismatchError: the first row is not [0, 0], or a row points outside ``doc_idx`` or the split.
     """
     rows = layout.samples_built + 1
     if np.asarray(arrays.sample_idx[0]).any():
         fail(arrays, "sample_idx", f"first row {arrays.sample_idx[0].tolist()}", "[0, 0]")
     for first, last in blocks(0, rows, _ROWS):
-        # One row of overlap, so that the step from block to block is checked too.
+        # One row of overlap, to check the step from block to block.
         block = _read(arrays.sample_idx, max(first - 1, 0), last)
         entry, offset = block[:, 0], block[:, 1]
         if int(entry.min()) < 0 or int(entry.max()) >= len(arrays.doc_idx) or (np.diff(entry) < 0).any():
@@ -171,27 +166,20 @@ def rows_of_samples(
         _check_ids(arrays, ids, documents)
         spanned = arrays.sizes[ids].astype(np.int64)
         starts = np.concatenate(([0], np.cumsum(spanned)))
-        here = entry - entry[0]
-        yield first, last, offset, spanned[here], np.diff(starts[here] + offset)
+        row = entry - entry[0]
+        yield first, last, offset, spanned[row], np.diff(starts[row] + offset)
 
 
 def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
-    """Each sample starts L tokens after the one before, and the last one where the corpus leaves off."""
+    """Checks that samples start L tokens apart, and that the last row leaves the expected number of tokens."""
     for first, last, offset, spanned, steps in rows_of_samples(arrays, layout, documents):
         if (offset < 0).any() or (offset >= np.maximum(spanned, 1)).any():
-            fail(
-                arrays,
-                "sample_idx",
-                f"rows {first} to {last} start outside their documents",
-                "offsets within them",
-            )
+            fail(arrays, "sample_idx", f"rows {first} to {last} start outside their documents", "offsets within them")
         if (steps != layout.seq_length).any():
-            row = max(first - 1, 0) + int(np.argmax(steps != layout.seq_length))
+            row = int(np.argmax(steps != layout.seq_length))
+            sample = max(first - 1, 0) + row
             fail(
-                arrays,
-                "sample_idx",
-                f"sample {row} is {steps[row - max(first - 1, 0)]} tokens long with this corpus",
-                f"{layout.seq_length}",
+                arrays, "sample_idx", f"sample {sample} has {steps[row]} tokens in this corpus", f"{layout.seq_length}"
             )
     last_entry, last_offset = (int(value) for value in arrays.sample_idx[-1])
     ids = _read(arrays.doc_idx, last_entry, len(arrays.doc_idx))
@@ -203,37 +191,33 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[in
 
 
 def check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
-    """Each group of samples shuffled by itself; raises IndexMismatchError."""
-    cut = layout.samples_requested - layout.last_epoch_samples
-    # With 64 samples on either side, one joint shuffle keeps them apart by chance less than once in 2^100.
-    if layout.num_epochs > 1 and not layout.separated and min(cut, layout.samples_built - cut) >= 64:
-        highest = max(int(_read(arrays.shuffle_idx, first, last).max()) for first, last in blocks(0, cut, _BLOCK))
-        if highest < cut:
-            fail(
-                arrays,
-                "shuffle_idx",
-                f"positions 0 to {cut:,} draw no sample from {cut:,} on, for the last data epoch is shuffled apart",
-                f"one shuffle of all, for {layout.samples_requested:,} samples",
-            )
+    """Checks that each group of samples is shuffled separately; raises IndexMismatchError."""
+    if layout.num_epochs > 1 and not layout.separated:
+        _check_joint_shuffle(arrays, layout)
     for low, high in layout.sample_groups:
         whole = high - low <= WHOLE_UP_TO
         seen = np.zeros(high - low if whole else 0, dtype=bool)
         for first, last in blocks(low, high, _BLOCK):
             block = _read(arrays.shuffle_idx, first, last)
             if int(block.min()) < low or int(block.max()) >= high:
-                fail(
-                    arrays,
-                    "shuffle_idx",
-                    f"positions {first:,} to {last:,} draw samples {block.min():,} to {block.max():,}",
-                    f"samples within [{low:,}, {high:,})"
-                    + (f", for the last data epoch is shuffled apart. {_NOTE}" if layout.separated else ""),
-                )
+                drawn = f"positions {first:,} to {last:,} draw samples {block.min():,} to {block.max():,}"
+                hint = f", as the last data epoch is shuffled separately. {_NOTE}" if layout.separated else ""
+                fail(arrays, "shuffle_idx", drawn, f"samples within [{low:,}, {high:,}){hint}")
             if whole:
                 seen[block - low] = True
         if whole and not seen.all():
-            fail(
-                arrays,
-                "shuffle_idx",
-                f"sample {low + int(np.argmin(seen)):,} is drawn at none of the positions {low:,} to {high:,}",
-                "each sample once",
-            )
+            missing = f"sample {low + int(np.argmin(seen)):,} is not drawn by positions {low:,} to {high:,}"
+            fail(arrays, "shuffle_idx", missing, "each sample once")
+
+
+def _check_joint_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
+    """Checks that the last data epoch is not shuffled separately, as it would be for another number of samples."""
+    start = layout.samples_requested - layout.last_epoch_samples
+    # With 64 samples on both sides, a joint shuffle separates them by chance less than once in 2^100.
+    if min(start, layout.samples_built - start) < 64:
+        return
+    if all(int(_read(arrays.shuffle_idx, first, last).max()) < start for first, last in blocks(0, start, _BLOCK)):
+        drawn = (
+            f"positions 0 to {start:,} draw no sample from {start:,} on: the last data epoch is shuffled separately"
+        )
+        fail(arrays, "shuffle_idx", drawn, f"one shuffle of all data epochs for {layout.samples_requested:,} samples")

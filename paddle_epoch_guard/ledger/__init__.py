@@ -2,7 +2,7 @@
 
 from paddle_epoch_guard.ledger.boundary_steps import BoundaryStep, boundary_steps_of, closing_steps, ended_epochs
 from paddle_epoch_guard.ledger.change_points import ChangePoint, ChangePointBuffer
-from paddle_epoch_guard.ledger.epochs import EpochLedger, EpochPoint, EpochTotal, LossWindow
+from paddle_epoch_guard.ledger.epochs import ClosedWindow, EpochLedger, EpochLoss, EpochShare, LossWindow
 from paddle_epoch_guard.ledger.exposure import Estimate, Exposure
 from paddle_epoch_guard.ledger.losses import Weighted, WindowLosses
 from paddle_epoch_guard.ledger.sources import EpochKey, EpochSource, IndexEpochs, TrainerEpochs
@@ -13,11 +13,12 @@ __all__ = [
     "BoundaryStep",
     "ChangePoint",
     "ChangePointBuffer",
+    "ClosedWindow",
     "EpochKey",
     "EpochLedger",
-    "EpochPoint",
+    "EpochLoss",
+    "EpochShare",
     "EpochSource",
-    "EpochTotal",
     "Estimate",
     "Exposure",
     "IndexEpochs",

@@ -8,9 +8,9 @@ from paddle_epoch_guard.ledger.epochs import LossWindow
 from paddle_epoch_guard.ledger.losses import Weighted, total
 
 SIDE = 30
-"""Steps on each side of a cut over which losses and exposures are averaged."""
+"""Steps on each side of a change point over which losses and exposures are averaged."""
 FIT_STEPS = 60
-"""Steps on each side of a cut that an estimate of its jump is made from, at least."""
+"""Steps on each side of a change point that an estimate of its jump is made from, at least."""
 FIT_WINDOWS = 12
 """And log windows."""
 EVALUATIONS = 4
@@ -31,46 +31,46 @@ class ChangePoint:
     """The last step wholly before it."""
     first_after: int
     """The first step wholly after it."""
-    crossing: BoundaryStep | None = None
+    boundary: BoundaryStep | None = None
     """Where it is a boundary."""
 
     @classmethod
-    def at(cls, crossing: BoundaryStep, name: str) -> "ChangePoint":
-        """The cut of a boundary."""
-        return cls(name, crossing.step, crossing.last_before, crossing.first_after, crossing)
+    def at(cls, boundary: BoundaryStep, name: str) -> "ChangePoint":
+        """The change point of a boundary."""
+        return cls(name, boundary.step, boundary.last_before, boundary.first_after, boundary)
 
 
 @dataclass
 class ChangePointBuffer:
-    """Collects the loss on both sides of one cut; neither side reaches across another cut.
+    """Collects the loss on both sides of one change point; neither side reaches across another.
 
-    Windows count whole. Where a window is longer than a side, the one next to the cut stands for it.
+    Windows count whole. Where a window is longer than a side, the one next to it stands for it.
     """
 
-    cut: ChangePoint
+    change: ChangePoint
     since: int = 0
-    """The first step after the cut before this one."""
+    """The first step after the change point before this one."""
     before: list[LossWindow] = field(default_factory=list)
     after: list[LossWindow] = field(default_factory=list)
     evaluations: list[Point] = field(default_factory=list)
     ended: bool = False
-    """Whether the next cut, or the end of the run, has been reached."""
+    """Whether the next change point, or the end of the run, has been reached."""
     told: bool = False
     """Whether the training loss has been judged, if not yet confirmed by evaluations."""
 
     def begin(self, history: Sequence[LossWindow], evaluations: Iterable[Point]) -> None:
-        """Takes what lies before the cut, the most recent last."""
+        """Takes what lies before the change point, the most recent last."""
         for window in reversed(history):
             if window.first_step < self.since or _enough(self.before):
                 break
-            if window.last_step <= self.cut.last_before:
+            if window.last_step <= self.change.last_before:
                 self.before.insert(0, window)
         for step, loss in evaluations:
             self.evaluate(step, loss)
 
     def take(self, window: LossWindow) -> None:
-        """Takes a window after the cut."""
-        if not self.ended and window.first_step >= self.cut.first_after and not _enough(self.after):
+        """Takes a window after the change point."""
+        if not self.ended and window.first_step >= self.change.first_after and not _enough(self.after):
             self.after.append(window)
 
     def evaluate(self, step: int, loss: float) -> None:
@@ -86,7 +86,7 @@ class ChangePointBuffer:
     @property
     def is_evaluated(self) -> bool:
         """Whether both sides have enough evaluations."""
-        sides = [step <= self.cut.last_before for step, _ in self.evaluations]
+        sides = [step <= self.change.last_before for step, _ in self.evaluations]
         return min(sides.count(True), sides.count(False)) >= EVALUATIONS
 
     @property
@@ -96,14 +96,14 @@ class ChangePointBuffer:
 
     @property
     def mean_before(self) -> float | None:
-        """Mean loss over :data:`SIDE` steps before the cut; None where there is no window."""
-        first = self.cut.last_before - SIDE + 1
+        """Mean loss over :data:`SIDE` steps before the change point; None where there is no window."""
+        first = self.change.last_before - SIDE + 1
         return _mean([one for one in self.before if one.first_step >= first] or self.before[-1:])
 
     @property
     def mean_after(self) -> float | None:
-        """Mean loss over :data:`SIDE` steps after the cut; None where there is no window."""
-        last = self.cut.first_after + SIDE - 1
+        """Mean loss over :data:`SIDE` steps after the change point; None where there is no window."""
+        last = self.change.first_after + SIDE - 1
         return _mean([one for one in self.after if one.first_step <= last])
 
 
@@ -112,5 +112,5 @@ def _enough(windows: Sequence[LossWindow]) -> bool:
 
 
 def _mean(windows: Sequence[LossWindow]) -> float | None:
-    together = total(Weighted(window.samples, window.samples * window.loss) for window in windows)
-    return together.mean if together.weight else None
+    loss = total(Weighted(window.samples, window.samples * window.loss) for window in windows)
+    return loss.mean if loss.weight else None

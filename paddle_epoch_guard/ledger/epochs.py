@@ -1,8 +1,7 @@
-"""Loss per epoch: that of the samples drawn from it; where that is not known, each window's loss by share."""
+"""Loss per epoch: that of the samples drawn from it; where that is unknown, each window's loss by share."""
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from paddle_epoch_guard.ledger.losses import Weighted, WindowLosses
 from paddle_epoch_guard.ledger.sources import EpochKey, EpochSource
@@ -16,41 +15,50 @@ class LossWindow:
     last_step: int
     loss: float
     """Mean over the trained steps, in the trainer's unit (nats per token for cross-entropy)."""
-    counts: dict[EpochKey, int]
-    """Samples drawn from each epoch."""
+    samples: int
+    """Samples drawn, over all ranks."""
+
+
+@dataclass(frozen=True)
+class EpochShare:
+    """What one epoch contributed to a window."""
+
+    dataset: int
+    epoch: int
+    samples: int
+    loss: Weighted
+    """Of the window's samples from this epoch."""
+    step_in_epoch: int | None
+    """Steps since the epoch was first drawn from, from 1; None where the window adds no point to the epoch's curve."""
+
+
+@dataclass(frozen=True)
+class ClosedWindow:
+    """A window and what the ledger added up for it."""
+
+    first_step: int
+    last_step: int
+    samples: int
+    """Samples drawn, over all ranks."""
+    loss: float | None
+    """Mean over the trained steps; None where neither the trainer's loss nor the samples' is a finite number."""
+    epochs: tuple[EpochShare, ...]
+    """The epochs drawn from, in order."""
     losses: WindowLosses | None = None
     """Of its samples; None where only the window's loss is known."""
 
-    def of(self, key: EpochKey) -> Weighted:
-        """The loss of the samples drawn from one epoch; by share where it is not known."""
-        if self.losses is not None:
-            return self.losses.by_epoch.get(key, Weighted())
-        return Weighted(self.counts[key], self.counts[key] * self.loss)
-
     @property
-    def samples(self) -> int:
-        """Samples drawn, over all ranks."""
-        return sum(self.counts.values())
-
-    @property
-    def mean_epoch(self) -> float:
-        """Mean epoch of the samples, fractional."""
-        return sum(key.epoch * samples for key, samples in self.counts.items()) / self.samples
-
-
-class EpochPoint(NamedTuple):
-    """A point of one epoch's loss curve."""
-
-    key: EpochKey
-    step_in_epoch: int
-    """Steps since the epoch was first drawn from, from 1."""
-    loss: float
+    def counts(self) -> dict[EpochKey, int]:
+        """Samples drawn from each epoch."""
+        return {EpochKey(share.dataset, share.epoch): share.samples for share in self.epochs}
 
 
 @dataclass
-class EpochTotal:
-    """What one epoch adds up to so far."""
+class EpochLoss:
+    """What one epoch of one dataset adds up to so far."""
 
+    dataset: int
+    epoch: int
     first_step: int
     """The first window in which it was drawn from begins here."""
     last_step: int
@@ -60,7 +68,7 @@ class EpochTotal:
 
     @property
     def mean_loss(self) -> float:
-        """Mean over the epoch's samples; not a number where all their tokens were masked."""
+        """Mean over the epoch's samples; NaN where all their tokens were masked."""
         return self.loss.mean
 
 
@@ -75,14 +83,14 @@ class EpochLedger:
     def __init__(self, source: EpochSource, last_step: int = 0) -> None:
         self.source = source
         self.last_step = last_step
-        self.totals: dict[EpochKey, EpochTotal] = {}
+        self.totals: dict[EpochKey, EpochLoss] = {}
         self.fresh = Weighted()
         """The loss of samples that were never drawn before, over the run."""
         self.repeat = Weighted()
         """The loss of samples that were."""
         self._ended: dict[int, int] = {}
 
-    def close_window(self, last_step: int, loss: float, losses: WindowLosses | None = None) -> LossWindow | None:
+    def close_window(self, last_step: int, loss: float, losses: WindowLosses | None = None) -> ClosedWindow | None:
         """Takes the loss that the trainer logged at ``last_step`` for the steps since the last one.
 
         Args:
@@ -90,9 +98,11 @@ class EpochLedger:
             loss: the trainer's own, a mean over the window.
             losses: of the window's samples, where they are known.
 
+        Where the trainer's loss is not a finite number (under fp16 it then stays so), the mean of the samples' losses
+        takes its place.
+
         Returns:
-            The window; None where it holds no trained step (the trainer then logs a loss of 0), or where
-            the loss is not a finite number.
+            The window; None where it holds no trained step (the trainer then logs a loss of 0).
 
         Raises:
             ScheduleError: the sampler could not have delivered these steps.
@@ -103,18 +113,28 @@ class EpochLedger:
         # The ranks have looked up what they drew; only where they could not is the whole window looked up here.
         counts = (losses.counts if losses is not None else None) or self.source.counts(first_step, last_step)
         self.last_step = last_step
-        if not counts or not math.isfinite(loss):
+        if not counts:
             return None
-        window = LossWindow(first_step, last_step, loss, counts, losses)
-        for key, samples in counts.items():
-            total = self.totals.setdefault(key, EpochTotal(first_step, last_step))
+        if not math.isfinite(loss):
+            loss = math.nan if losses is None else losses.mean
+        if not math.isfinite(loss):
+            losses = WindowLosses()  # what it holds is no number either
+        shares = []
+        for key, samples in sorted(counts.items()):
+            by_share = Weighted(samples, samples * loss)
+            share_loss = by_share if losses is None else losses.by_epoch.get(key, Weighted())
+            total = self.totals.setdefault(key, EpochLoss(*key, first_step, last_step))
             total.last_step = last_step
             total.samples += samples
-            total.loss.add(window.of(key))
+            total.loss.add(share_loss)
+            draws_point = key.epoch > self._ended.get(key.dataset, 0) and share_loss.weight > 0
+            step_in_epoch = last_step - total.first_step + 1 if draws_point else None
+            shares.append(EpochShare(*key, samples, share_loss, step_in_epoch))
         if losses is not None:
             self.fresh.add(losses.fresh)
             self.repeat.add(losses.repeat)
-        return window
+        known = loss if math.isfinite(loss) else None
+        return ClosedWindow(first_step, last_step, sum(counts.values()), known, tuple(shares), losses)
 
     def end_epochs(self, dataset: int, last_epoch: int) -> None:
         """Ends the curves of a dataset's epochs up to ``last_epoch``: the order has passed their boundary.
@@ -123,11 +143,3 @@ class EpochLedger:
         must not draw that epoch's curve on through the losses of the next one.
         """
         self._ended[dataset] = last_epoch
-
-    def points(self, window: LossWindow) -> list[EpochPoint]:
-        """The points that a window adds to the loss curves of its epochs."""
-        return [
-            EpochPoint(key, window.last_step - self.totals[key].first_step + 1, window.of(key).mean)
-            for key in sorted(window.counts)
-            if key.epoch > self._ended.get(key.dataset, 0) and window.of(key).weight > 0
-        ]

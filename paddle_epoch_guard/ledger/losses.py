@@ -42,10 +42,10 @@ class Weighted:
 
 def total(parts: Iterable[Weighted]) -> Weighted:
     """Several sums, together."""
-    found = Weighted()
+    whole = Weighted()
     for part in parts:
-        found.add(part)
-    return found
+        whole.add(part)
+    return whole
 
 
 @dataclass
@@ -94,7 +94,7 @@ def sample_losses(
 
 
 class EpochSlots:
-    """A place in an array for each data epoch of each dataset, so that the sums of many ranks can be added up.
+    """A slot in an array for each data epoch of each dataset, so that the sums of many ranks can be added up.
 
     Args:
         epochs: how many each dataset has.
@@ -104,54 +104,85 @@ class EpochSlots:
         self._starts = np.cumsum([0, *epochs], dtype=np.int64)
         self.count = int(self._starts[-1])
 
+    @property
+    def width(self) -> int:
+        """How many numbers :func:`sums_of` gives."""
+        return 3 * self.count + 4
+
     def of(self, datasets: Int64Array, epochs: Int64Array) -> Int64Array:
-        """The place of each sample, ``[n]``, from its dataset (from 0) and its data epoch (from 1)."""
+        """The slot of each sample, ``[n]``, from its dataset (from 0) and its data epoch (from 1)."""
         return self._starts[datasets] + epochs - 1
 
-    def key(self, place: int) -> EpochKey:
-        """The data epoch that has a place."""
-        dataset = int(np.searchsorted(self._starts, place, side="right")) - 1
-        return EpochKey(dataset, place - int(self._starts[dataset]) + 1)
+    def key(self, slot: int) -> EpochKey:
+        """The data epoch that has a slot."""
+        dataset = int(np.searchsorted(self._starts, slot, side="right")) - 1
+        return EpochKey(dataset, slot - int(self._starts[dataset]) + 1)
 
 
 def sums_of(
     losses: Float64Array,
     weights: Float64Array,
-    place: Int64Array,
-    places: EpochSlots,
+    slot: Int64Array,
+    slots: EpochSlots,
     fresh: Float64Array,
     known: npt.NDArray[np.bool_],
 ) -> Float64Array:
-    """Adds the samples of a window up, into as many numbers whatever the samples.
+    """Adds up the samples of a window, into as many numbers whatever the samples.
 
     Args:
         losses: ``[n]``, nats per token.
         weights: ``[n]``.
-        place: ``[n]``, that of the sample's data epoch.
-        places: of all data epochs.
+        slot: ``[n]``, that of the sample's data epoch.
+        slots: of all data epochs.
         fresh: ``[n]``, the share of each sample that was never drawn before.
         known: ``[n]``, whether that share is known.
 
     Returns:
-        float64 ``[3 * places + 4]``: samples, weight and loss times weight of each data epoch; then the latter two of
+        float64 ``[slots.width]``: samples, weight and loss times weight of each data epoch; then the latter two of
         what is fresh and of what is repeated. Sums of several ranks are the element-wise sums of theirs.
     """
     weighted = weights * losses
-    each = [np.bincount(place, values, places.count) for values in (None, weights, weighted)]
-    chosen, repeated = np.where(known, fresh, 0.0), np.where(known, 1.0 - fresh, 0.0)
-    kinds = [float(share @ values) for share in (chosen, repeated) for values in (weights, weighted)]
-    return np.concatenate((*each, kinds), dtype=np.float64)
+    by_epoch = [np.bincount(slot, values, slots.count) for values in (None, weights, weighted)]
+    fresh_share, repeat_share = np.where(known, fresh, 0.0), np.where(known, 1.0 - fresh, 0.0)
+    kinds = [float(share @ values) for share in (fresh_share, repeat_share) for values in (weights, weighted)]
+    return np.concatenate((*by_epoch, kinds), dtype=np.float64)
 
 
-def window_of(sums: Float64Array, places: EpochSlots) -> WindowLosses:
+def window_of(sums: Float64Array, slots: EpochSlots) -> WindowLosses:
     """What :func:`sums_of` has added up."""
-    counts, weights, losses = sums[:-4].reshape(3, places.count)
-    found = WindowLosses(fresh=Weighted(*sums[-4:-2].tolist()), repeat=Weighted(*sums[-2:].tolist()))
-    for place in np.flatnonzero(counts).tolist():
-        key = places.key(place)
-        found.by_epoch[key] = Weighted(float(weights[place]), float(losses[place]))
-        found.counts[key] = round(float(counts[place]))
-    return found
+    counts, weights, losses = sums[:-4].reshape(3, slots.count)
+    window = WindowLosses(fresh=Weighted(*sums[-4:-2].tolist()), repeat=Weighted(*sums[-2:].tolist()))
+    for slot in np.flatnonzero(counts).tolist():
+        key = slots.key(slot)
+        window.by_epoch[key] = Weighted(float(weights[slot]), float(losses[slot]))
+        window.counts[key] = round(float(counts[slot]))
+    return window
+
+
+@dataclass(frozen=True)
+class WindowSums:
+    """What one rank adds to a window, or all of them have added up."""
+
+    rows: Float64Array
+    """``[rules, slots.width]``: :func:`sums_of` under each of :data:`RULES`."""
+    surplus: float = 0.0
+    """Microbatches drawn for each that the trainer's mean is taken over; only one rank adds it."""
+    faults: float = 0.0
+    """Ranks on which something failed."""
+
+    @classmethod
+    def nothing(cls, slots: EpochSlots) -> "WindowSums":
+        """What a rank adds that has no samples."""
+        return cls(np.zeros((len(RULES), slots.width)))
+
+    def pack(self) -> Float64Array:
+        """All of it as one vector, to be added up over ranks."""
+        return np.append(self.rows, [self.surplus, self.faults])
+
+    @classmethod
+    def unpack(cls, numbers: Float64Array, slots: EpochSlots) -> "WindowSums":
+        """The reverse of :meth:`pack`."""
+        return cls(numbers[:-2].reshape(len(RULES), slots.width), float(numbers[-2]), float(numbers[-1]))
 
 
 def agrees(window: WindowLosses, logged: float) -> bool:

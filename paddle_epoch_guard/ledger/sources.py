@@ -30,7 +30,7 @@ class EpochSource(Protocol):
         """Microbatches that the trained steps draw, for each that the trainer's mean loss is taken over."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class IndexEpochs:
     """Data epochs, from the sample index, the order and the schedule: exact."""
 

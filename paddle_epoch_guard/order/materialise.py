@@ -1,6 +1,6 @@
-"""An order written out as a plain array, for hosts that know nothing of it; and the way back.
+"""Writes an order as a plain array for hosts without the guard, and restores the base order from such an array.
 
-Written and read in blocks: memory does not grow with the number of positions.
+Arrays are written in blocks: memory does not grow with the number of positions.
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,17 +18,17 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import IndexFileError, OrderError
 from paddle_epoch_guard.index.folder import IndexFiles
 from paddle_epoch_guard.order.mixes import Reorder
-from paddle_epoch_guard.order.order import Order, PositionMap
+from paddle_epoch_guard.order.order import BaseOrder, Order, PositionMap
 
 BLOCK = 1 << 18
 """Positions computed at a time."""
-_THREADS = 4  # they wait for memory, which more would not bring sooner
+_THREADS = 4  # limited by memory bandwidth: more would not be faster
 _NOTE_BYTES = 1 << 16
 _VERSION = 1
 
 
 def blocks_of(order: Order, size: int = BLOCK) -> Iterator[npt.NDArray[Any]]:
-    """The values of an order, ``size`` at a time; the next ones are computed on other cores meanwhile."""
+    """Yields the values of an order in blocks ``[size]``; other cores compute the next ones meanwhile."""
     threads = min(os.cpu_count() or 1, _THREADS)
     ahead: deque[Future[npt.NDArray[Any]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -40,9 +41,9 @@ def blocks_of(order: Order, size: int = BLOCK) -> Iterator[npt.NDArray[Any]]:
 
 
 def write_header(stream: BinaryIO, order: Order) -> None:
-    """Writes what precedes the values in a ``.npy`` file, as ``numpy.save`` does."""
-    described = {"descr": order.dtype.str, "fortran_order": False, "shape": order.shape}
-    np.lib.format.write_array_header_1_0(stream, described)  # type: ignore[no-untyped-call]
+    """Writes the header of a ``.npy`` file, as ``numpy.save`` does."""
+    header = {"descr": order.dtype.str, "fortran_order": False, "shape": order.shape}
+    np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[no-untyped-call]
 
 
 def write_order(stream: BinaryIO, order: Order, advance: Callable[[int], None] | None = None) -> None:
@@ -51,7 +52,7 @@ def write_order(stream: BinaryIO, order: Order, advance: Callable[[int], None] |
     Args:
         stream: open for writing, at its beginning.
         order: of any length.
-        advance: is told the bytes of values written since the last time.
+        advance: called with the number of bytes after each block.
     """
     write_header(stream, order)
     for block in blocks_of(order):
@@ -60,21 +61,24 @@ def write_order(stream: BinaryIO, order: Order, advance: Callable[[int], None] |
             advance(block.nbytes)
 
 
-class Undone:
-    """The base order, from the array into which an order was written out.
+class RestoredOrder:
+    """The base order, restored from an array that an order was written to.
 
-    Takes slices and arrays of positions.
+    Supports slices and arrays of positions.
 
     Args:
         written: ``[n]``, usually memory-mapped.
-        reorders: of the order, oldest first.
+        reorders: the reorders of the written order, oldest first.
+
+    Raises:
+        OrderError: the array is not one-dimensional, or shorter than a reorder.
     """
 
     ndim = 1
 
-    def __init__(self, written: Any, reorders: Sequence[Reorder]) -> None:
+    def __init__(self, written: BaseOrder, reorders: Sequence[Reorder]) -> None:
         for reorder in reorders:
-            if written.ndim != 1 or reorder.stop > len(written):
+            if len(written.shape) != 1 or reorder.stop > len(written):
                 raise OrderError(f"a reorder up to position {reorder.stop} of an array of shape {written.shape}")
         self.written = written
         self.positions = PositionMap(reorders)
@@ -83,84 +87,85 @@ class Undone:
 
     @property
     def reorders(self) -> tuple[Reorder, ...]:
-        """Those that the array was written out in, oldest first."""
+        """The reorders of the written order, oldest first."""
         return self.positions.reorders
 
     def __len__(self) -> int:
         return len(self.written)
 
-    def __getitem__(self, at: Any) -> npt.NDArray[Any]:
-        wanted = np.arange(*at.indices(len(self)), dtype=np.int64) if isinstance(at, slice) else np.asarray(at)
-        return np.asarray(self.written[self.positions.drawn(wanted)])
+    def __getitem__(self, key: slice | npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
+        asked = np.arange(*key.indices(len(self)), dtype=np.int64) if isinstance(key, slice) else np.asarray(key)
+        return np.asarray(self.written[self.positions.drawn(asked)])
 
 
-def host_order(files: IndexFiles, array: Any) -> Any:
-    """An array of an index in the host's own order, whether or not another one was written out.
+def host_order(files: IndexFiles, array: BaseOrder) -> BaseOrder:
+    """An array of an index in the host's own order, even if 'rebuild' wrote it in another one.
+
+    Args:
+        files: the files of the index.
+        array: the array as stored.
 
     Raises:
         IndexFileError: the note beside the index is damaged.
-        OrderError: the note is of a longer array.
+        OrderError: the note belongs to a longer array.
     """
     reorders = read_note(files.note)
-    return Undone(array, reorders) if reorders else array
+    return RestoredOrder(array, reorders) if reorders else array
 
 
-def written_in(array: Any) -> tuple[Reorder, ...]:
-    """The reorders in which an array lies on disk, beyond the host's own order that it gives."""
-    return array.reorders if isinstance(array, Undone) else ()
+def written_in(array: BaseOrder) -> tuple[Reorder, ...]:
+    """The reorders of an array's stored order; none if that is the host's own."""
+    return array.reorders if isinstance(array, RestoredOrder) else ()
 
 
-def in_order(array: Any, reorders: Sequence[Reorder]) -> Any:
-    """An array in another order, which may be the very one in which it lies on disk.
+def in_order(array: BaseOrder, reorders: Sequence[Reorder]) -> BaseOrder:
+    """An array in another order; if that is the stored one, the stored array.
 
     Args:
-        array: in the host's own order: as it lies on disk, or :class:`Undone`.
+        array: in the host's own order: as stored, or a :class:`RestoredOrder`.
         reorders: oldest first.
     """
-    written = written_in(array)
-    if written and tuple(reorders[: len(written)]) == written:
-        array, reorders = array.written, reorders[len(written) :]
-    return Order(array, reorders) if reorders else array
+    base, written = array, written_in(array)
+    if isinstance(array, RestoredOrder) and tuple(reorders[: len(written)]) == written:
+        base, reorders = array.written, reorders[len(written) :]
+    return Order(base, reorders) if reorders else base
 
 
 def note_of(reorders: Sequence[Reorder]) -> str:
-    """The text that says in which order an array was written out."""
-    listed = [
-        {"start": one.start, "stop": one.stop, "mix": one.mix, "key": list(one.key), "boundary": one.boundary}
-        for one in reorders
-    ]
+    """The text of the note that records the reorders of a written array."""
+    listed = [{**asdict(reorder), "key": list(reorder.key)} for reorder in reorders]
     return json.dumps({"version": _VERSION, "reorders": listed}, indent=2) + "\n"
 
 
 def read_note(path: Path) -> tuple[Reorder, ...]:
-    """The reorders of :func:`note_of`; none where there is no such file.
+    """The reorders in a note of :func:`note_of`; none if the file does not exist.
 
     Raises:
-        IndexFileError: it is damaged, or of an unknown version.
+        IndexFileError: the note is damaged, or of an unknown version.
     """
     if not path.is_file():
         return ()
     wrong = f"{path}: not what 'rebuild' writes beside an index. Rebuild the index from the host's own"
     try:
         with path.open("rb") as stream:
-            found = json.loads(stream.read(_NOTE_BYTES))
+            note = json.loads(stream.read(_NOTE_BYTES))
     except (OSError, ValueError, RecursionError) as cause:
         raise IndexFileError(f"{wrong} ({cause})") from cause
-    if not isinstance(found, dict) or found.get("version") != _VERSION or not isinstance(found.get("reorders"), list):
-        raise IndexFileError(f"{wrong} (version {_VERSION} is read)")
-    return tuple(_reorder(one, wrong) for one in found["reorders"])
+    if not isinstance(note, dict) or note.get("version") != _VERSION or not isinstance(note.get("reorders"), list):
+        raise IndexFileError(f"{wrong} (expected version {_VERSION})")
+    return tuple(_reorder(fields, wrong) for fields in note["reorders"])
 
 
-def _reorder(found: Any, wrong: str) -> Reorder:
-    if not isinstance(found, dict) or set(found) != {"start", "stop", "mix", "key", "boundary"}:
+def _reorder(fields: object, wrong: str) -> Reorder:
+    if not isinstance(fields, dict) or set(fields) != {"start", "stop", "mix", "key", "boundary"}:
         raise IndexFileError(wrong)
-    key, boundary = found["key"], found["boundary"]
-    numbers = [found["start"], found["stop"], *([] if boundary is None else [boundary])]
-    if not isinstance(key, list) or not key or not isinstance(found["mix"], str):
+    key, boundary = fields["key"], fields["boundary"]
+    numbers = [fields["start"], fields["stop"], *([] if boundary is None else [boundary])]
+    if not isinstance(key, list) or not key or not isinstance(fields["mix"], str):
         raise IndexFileError(wrong)
     if any(type(number) is not int or not 0 <= number < 1 << 62 for number in [*numbers, *key]):
         raise IndexFileError(wrong)
     try:
-        return Reorder(found["start"], found["stop"], found["mix"], tuple(key), boundary)
+        return Reorder(fields["start"], fields["stop"], fields["mix"], tuple(key), boundary)
     except OrderError as cause:
         raise IndexFileError(f"{wrong} ({cause})") from cause

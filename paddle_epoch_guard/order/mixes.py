@@ -1,4 +1,4 @@
-"""Reorders: deliberate changes of an order on a range of positions, as invertible functions of a position."""
+"""Reorders: deliberate changes of an order on a range, as invertible functions of a position."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from paddle_epoch_guard.order.permutation import Permutation
 Int64Array = npt.NDArray[np.int64]
 
 KNOTS = 1024
-"""Steps in which a ramp rises."""
-_RAMP_UP_TO = 1 << 41  # products of two segment sizes must fit 63 bits
+"""The number of intervals in which a ramp rises."""
+_LONGEST_RAMP = 1 << 41  # products of two interval sizes must fit 63 bits
 
 
 @dataclass(frozen=True)
 class Reorder:
-    """One change of an order on ``[start, stop)``: four numbers and a name, whatever the size of the run.
+    """A change of an order on the positions ``[start, stop)``.
 
     Raises:
-        OrderError: the numbers do not describe a range, or ``mix`` is unknown.
+        OrderError: the range, the boundary or ``mix`` is invalid.
     """
 
     start: int
@@ -30,9 +30,9 @@ class Reorder:
     mix: str
     """``uniform`` or ``ramp``."""
     key: tuple[int, ...]
-    """Of the permutation."""
+    """The key of the permutation."""
     boundary: int | None = None
-    """For a ramp: the position from which on the range's *late* samples lie, ``start < boundary < stop``."""
+    """For a ramp: the first position of the *late* samples, ``start < boundary < stop``."""
 
     def __post_init__(self) -> None:
         if self.mix not in MIXES:
@@ -44,7 +44,7 @@ class Reorder:
                 f"a ramp of positions {self.start} to {self.stop} with the boundary {self.boundary}; "
                 "expected the boundary between them"
             )
-        if self.mix == "ramp" and self.stop - self.start > _RAMP_UP_TO:
+        if self.mix == "ramp" and self.stop - self.start > _LONGEST_RAMP:
             raise OrderError(f"a ramp over {self.stop - self.start} positions; expected at most 2**41. Use uniform")
 
 
@@ -52,14 +52,14 @@ class Mix(Protocol):
     """A bijection of ``[start, stop)`` onto itself."""
 
     def source(self, positions: Int64Array) -> Int64Array:
-        """For positions ``[n]`` of the new order, the positions of the old one whose samples are drawn there."""
+        """Maps positions ``[n]`` of the new order to those ``[n]`` of the old order whose samples they draw."""
 
     def target(self, positions: Int64Array) -> Int64Array:
-        """The inverse: where the samples of these old positions are drawn now."""
+        """The inverse: maps positions of the old order to those of the new one."""
 
 
 class UniformMix:
-    """Every sample of the range is drawn at any position of it alike."""
+    """Each sample of the range is equally likely at each position of the range."""
 
     def __init__(self, reorder: Reorder) -> None:
         self._start = reorder.start
@@ -75,15 +75,15 @@ class UniformMix:
 
 
 class RampMix:
-    """The share of late samples rises from zero, so that exposure is continuous where the range begins.
+    """The share of late samples rises from zero, so that exposure is continuous at the start of the range.
 
-    Of the first j of R positions, c(j) draw late samples, R1 early and R2 late ones in all. Where there are no
-    more late than early ones, ``c(j) = R2 * (j / R)**2``; else the share rises at the pace at which it reaches one
-    when the early samples are used up, ``c(j) = j**2 / (4 * R1)`` up to ``j = 2 * R1`` and ``j - R1`` after. That is
-    the gentlest start among curves of this kind: c'(0) = 0 and c'' constant while it rises.
+    Of R1 early and R2 late samples, the first j of R = R1 + R2 positions draw c(j) late ones. If R2 <= R1,
+    ``c(j) = R2 * (j / R)**2``. Otherwise the share reaches one as the early samples run out:
+    ``c(j) = j**2 / (4 * R1)`` up to ``j = 2 * R1``, and ``j - R1`` after. This starts as gently as possible:
+    c'(0) = 0, and c'' is constant while the share rises.
 
-    c is taken at 1,024 knots, in exact integers, and runs evenly between them: a position is never a matter of
-    floating-point rounding. Early samples keep their order; late ones are permuted.
+    c is computed at 1,024 knots in exact integers and is linear between them: no position depends on floating-point
+    rounding. Early samples keep their order; late ones are permuted.
     """
 
     def __init__(self, reorder: Reorder) -> None:
@@ -93,12 +93,12 @@ class RampMix:
         early, late = reorder.boundary - reorder.start, reorder.stop - reorder.boundary
         self._permutation = Permutation(late, reorder.key)
         steps = min(KNOTS, size)
-        at = [size * knot // steps for knot in range(steps + 1)]
+        places = [size * knot // steps for knot in range(steps + 1)]
         self._whole = size
-        self._at: Int64Array = np.array(at, np.int64)
-        self._late_before: Int64Array = np.array([_late_among(j, early, late) for j in at], np.int64)
-        self._early_before: Int64Array = self._at - self._late_before
-        self._size: Int64Array = np.diff(self._at)
+        self._knots: Int64Array = np.array(places, np.int64)
+        self._late_before: Int64Array = np.array([_late_among(place, early, late) for place in places], np.int64)
+        self._early_before: Int64Array = self._knots - self._late_before
+        self._size: Int64Array = np.diff(self._knots)
         self._late: Int64Array = np.diff(self._late_before)
         self._early: Int64Array = self._size - self._late
 
@@ -107,31 +107,31 @@ class RampMix:
         place: Int64Array = positions - self._start
         # The last knot at or before the place: the largest k with k * R // steps <= place.
         knot = ((place + 1) * len(self._size) - 1) // self._whole
-        inside = place - self._at[knot]
+        inside = place - self._knots[knot]
         late, size = self._late[knot], self._size[knot]
         product = inside * late
         drawn = product // size
         before = self._late_before[knot] + drawn
-        is_late = product - drawn * size + late >= size  # one more is drawn at this place
-        found: Int64Array = self._start + place - before
-        found[is_late] = self._boundary + self._permutation(before[is_late])
-        return found
+        is_late = product - drawn * size + late >= size  # this place draws one more late sample
+        source: Int64Array = self._start + place - before
+        source[is_late] = self._boundary + self._permutation(before[is_late])
+        return source
 
     def target(self, positions: Int64Array) -> Int64Array:
         """See :class:`Mix`."""
         is_late = positions >= self._boundary
-        found = np.empty_like(positions)
+        target = np.empty_like(positions)
         number = self._permutation.inverse(positions[is_late] - self._boundary)
         knot = np.searchsorted(self._late_before, number, side="right") - 1
         inside = number - self._late_before[knot]
-        # The first place at which more than `inside` late samples of this knot have been drawn, less one.
-        found[is_late] = self._at[knot] + _ceil_div((inside + 1) * self._size[knot], self._late[knot]) - 1
+        # The place that draws late sample `inside` of this interval.
+        target[is_late] = self._knots[knot] + _ceil_div((inside + 1) * self._size[knot], self._late[knot]) - 1
         number = positions[~is_late] - self._start
         knot = np.searchsorted(self._early_before, number, side="right") - 1
         inside = number - self._early_before[knot]
-        found[~is_late] = self._at[knot] + inside * self._size[knot] // self._early[knot]
-        found += self._start
-        return found
+        target[~is_late] = self._knots[knot] + inside * self._size[knot] // self._early[knot]
+        target += self._start
+        return target
 
 
 def _ceil_div(values: Int64Array, divisors: Int64Array) -> Int64Array:
@@ -140,7 +140,7 @@ def _ceil_div(values: Int64Array, divisors: Int64Array) -> Int64Array:
 
 
 def _late_among(first: int, early: int, late: int) -> int:
-    """c(j) of :class:`RampMix`, rounded down, in Python's exact integers."""
+    """c(j) of :class:`RampMix`, rounded down, for j = ``first``; in exact integers."""
     size = early + late
     if late <= early:
         return late * first * first // (size * size)
@@ -150,4 +150,4 @@ def _late_among(first: int, early: int, late: int) -> int:
 
 
 MIXES: dict[str, Callable[[Reorder], Mix]] = {"uniform": UniformMix, "ramp": RampMix}
-"""Every mix by its name, as flags and sidecars know it."""
+"""The mixes by name, as used in flags and sidecars."""

@@ -1,7 +1,7 @@
-"""An order: a base order and a list of reorders, in the shape of an array."""
+"""An order: a base order and a list of reorders, as an array."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,50 +11,66 @@ from paddle_epoch_guard.order.lookahead import Lookahead
 from paddle_epoch_guard.order.mixes import MIXES, Int64Array, Mix, Reorder
 
 Move = Callable[[Int64Array], Int64Array]
-_CHUNK = 1 << 16
-"""Positions moved at a time: what is computed on the way stays in the cache of a core."""
+_CHUNK = 1 << 16  # positions moved at a time: intermediate results fit a core's cache
+
+
+class BaseOrder(Protocol):
+    """A one-dimensional array of samples, indexed by position: a numpy array, or computed."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the samples."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n,)``."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, positions: Int64Array, /) -> npt.NDArray[Any]: ...
 
 
 class PositionMap:
-    """Where each position of a reordered run finds its sample in the base order.
+    """Maps positions of the reordered run to positions of the base order, and back.
 
     Args:
-        reorders: oldest first; each acts on the order that those before it made.
+        reorders: oldest first; each acts on the order that the previous ones made.
     """
 
     def __init__(self, reorders: Sequence[Reorder] = ()) -> None:
         self.reorders = tuple(reorders)
-        self._mixes: tuple[tuple[Reorder, Mix], ...] = tuple((one, MIXES[one.mix](one)) for one in reorders)
+        self._mixes: tuple[tuple[Reorder, Mix], ...] = tuple(
+            (reorder, MIXES[reorder.mix](reorder)) for reorder in reorders
+        )
 
     def base(self, positions: npt.ArrayLike) -> Int64Array:
-        """The positions of the base order whose samples are drawn at ``positions`` (``[n]``, both)."""
+        """The positions of the base order whose samples ``positions`` draw: int64 of the same shape."""
         return _moved(positions, [(reorder, mix.source) for reorder, mix in reversed(self._mixes)])
 
     def drawn(self, base_positions: npt.ArrayLike) -> Int64Array:
-        """The inverse of :meth:`base`: at which positions the samples of the base order are drawn."""
+        """The inverse of :meth:`base`: the positions that draw the samples of the base order."""
         return _moved(base_positions, [(reorder, mix.target) for reorder, mix in self._mixes])
 
     def dissolves(self, boundary: int) -> bool:
         """Whether a reorder mixes the samples on both sides of a boundary of the base order.
 
-        Right as long as every reorder spans all that is left of the plan, as those of this package do.
+        This assumes that each reorder spans the rest of the planned positions, as those of this package do.
         """
         return any(reorder.start < boundary < reorder.stop for reorder in self.reorders)
 
 
 def _moved(positions: npt.ArrayLike, moves: Sequence[tuple[Reorder, Move]]) -> Int64Array:
-    """Positions moved, one after the other, by what acts on the range of each reorder."""
-    found = np.array(positions, dtype=np.int64, order="C")
-    flat = found.reshape(-1)
+    """Copies the positions and applies each move to those in the range of its reorder."""
+    moved = np.array(positions, dtype=np.int64, order="C")
+    flat = moved.reshape(-1)
     for start in range(0, flat.size, _CHUNK):
         _move(flat[start : start + _CHUNK], moves)
-    return found
+    return moved
 
 
 def _move(positions: Int64Array, moves: Sequence[tuple[Reorder, Move]]) -> None:
-    """Moves them in place; there is at least one."""
-    # All positions lie in [low, high]. A run that was extended a hundred times has a hundred reorders, most of which
-    # lie behind: these cost a comparison of two numbers.
+    """Moves at least one position in place."""
+    # All positions lie in [low, high]. A run that was extended a hundred times has a hundred reorders: those in the
+    # past cost a comparison of two numbers.
     low, high = int(positions.min()), int(positions.max())
     for reorder, move in moves:
         if high < reorder.start or low >= reorder.stop:
@@ -65,7 +81,7 @@ def _move(positions: Int64Array, moves: Sequence[tuple[Reorder, Move]]) -> None:
             continue
         inside = (positions >= reorder.start) & (positions < reorder.stop)
         count = int(np.count_nonzero(inside))
-        if 2 * count > len(positions):  # to move some more in vain costs less than to pick them out
+        if 2 * count > len(positions):  # moving some for nothing costs less than selecting them
             moved = move(np.clip(positions, reorder.start, reorder.stop - 1))
             np.copyto(positions, moved, where=inside)
         elif count:
@@ -74,17 +90,16 @@ def _move(positions: Int64Array, moves: Sequence[tuple[Reorder, Move]]) -> None:
 
 
 class Order:
-    """A one-dimensional array that is the base array in another order, computed as it is asked for.
+    """The base array in another order, computed on demand.
 
-    It stands in for ``shuffle_idx`` of a live dataset, and answers whatever the base array answers: integers,
-    slices and arrays of positions, ``len``, ``dtype``, ``numpy.asarray``. Positions outside all reorders, such as
-    those past the planned samples, are the base's own. Integers are served from blocks computed ahead.
+    It replaces ``shuffle_idx`` of a live dataset and supports what the base array does: integers, slices and arrays of
+    positions, ``len``, ``dtype``, ``numpy.asarray``. Positions outside all reorders, such as those beyond the planned
+    samples, are unchanged. Integers are served from blocks computed ahead.
 
-    Pickled, it names the file of a memory-mapped base rather than carrying its data.
+    If the base is memory-mapped, a pickle holds the name of its file rather than its data.
 
     Args:
-        base: ``[n]``, usually memory-mapped; anything that takes an array of positions and has ``dtype``,
-            ``shape`` and ``ndim``.
+        base: ``[n]``, usually memory-mapped.
         reorders: oldest first.
 
     Raises:
@@ -93,8 +108,8 @@ class Order:
 
     ndim = 1
 
-    def __init__(self, base: Any, reorders: Sequence[Reorder]) -> None:
-        if base.ndim != 1:
+    def __init__(self, base: BaseOrder, reorders: Sequence[Reorder]) -> None:
+        if len(base.shape) != 1:
             raise OrderError(f"a base order of shape {base.shape}; expected one dimension")
         for reorder in reorders:
             if reorder.stop > len(base):
@@ -111,8 +126,7 @@ class Order:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The base's dtype."""
-        found: np.dtype[Any] = self.base.dtype
-        return found
+        return self.base.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -130,17 +144,16 @@ class Order:
     def __repr__(self) -> str:
         return f"Order(of {len(self)} {self.dtype} positions, {len(self.reorders)} reorders)"
 
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, (int, np.integer)):
-            position = int(at)
-            if position < 0:
-                position += len(self.base)
-            if not 0 <= position < len(self.base):
-                raise IndexError(f"position {int(at)} of an order of {len(self.base)} positions")
-            return self._lookahead(position)
-        if isinstance(at, slice):
-            return self._values(np.arange(*at.indices(len(self.base)), dtype=np.int64))
-        chosen = np.asarray(at)
+    @overload
+    def __getitem__(self, key: int) -> np.generic: ...
+    @overload
+    def __getitem__(self, key: slice | npt.NDArray[Any] | Sequence[int]) -> npt.NDArray[Any]: ...
+    def __getitem__(self, key: int | slice | npt.ArrayLike) -> np.generic | npt.NDArray[Any]:
+        if isinstance(key, (int, np.integer)):
+            return self._value(int(key))
+        if isinstance(key, slice):
+            return self._values(np.arange(*key.indices(len(self.base)), dtype=np.int64))
+        chosen = np.asarray(key)
         if chosen.dtype == bool:
             if chosen.shape != self.shape:
                 raise IndexError(f"a mask of shape {chosen.shape} over an order of {len(self.base)} positions")
@@ -148,29 +161,35 @@ class Order:
         if chosen.size and chosen.dtype.kind not in "iu":
             raise IndexError(f"positions of type {chosen.dtype}; expected integers")
         if chosen.ndim == 0:
-            return self[int(chosen)]
+            return self._value(int(chosen))
         low, high = (int(chosen.min()), int(chosen.max())) if chosen.size else (0, 0)
         if low < -len(self.base) or high >= max(len(self.base), 1):
             raise IndexError(f"positions from {low} to {high} of an order of {len(self.base)} positions")
         chosen = chosen.astype(np.int64)
         return self._values(chosen if low >= 0 else np.where(chosen < 0, chosen + len(self.base), chosen))
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
         if copy is False:
-            raise ValueError("an order is computed; it cannot be had as an array without a copy")
+            raise ValueError("an order is computed; it cannot become an array without a copy")
         return np.asarray(self[:], dtype=dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
         base = self.base
-        # A view of a memory map keeps its class but not its place in the file.
+        # A view of a memory map has its class, but not its own offset in the file.
         if isinstance(base, np.memmap) and base.filename is not None and base.base is getattr(base, "_mmap", None):
-            return _reopened, (str(base.filename), base.dtype.str, base.offset, len(base), self.reorders)
+            return _reopen, (str(base.filename), base.dtype.str, base.offset, len(base), self.reorders)
         return Order, (base, self.reorders)
+
+    def _value(self, key: int) -> np.generic:
+        position = key + len(self.base) if key < 0 else key
+        if not 0 <= position < len(self.base):
+            raise IndexError(f"position {key} of an order of {len(self.base)} positions")
+        return self._lookahead(position)
 
     def _values(self, positions: Int64Array) -> npt.NDArray[Any]:
         return np.asarray(self.base[self.positions.base(positions)])
 
 
-def _reopened(filename: str, dtype: str, offset: int, length: int, reorders: tuple[Reorder, ...]) -> Order:
+def _reopen(filename: str, dtype: str, offset: int, length: int, reorders: tuple[Reorder, ...]) -> Order:
     base: npt.NDArray[Any] = np.memmap(filename, np.dtype(dtype), "r", offset=offset, shape=(length,))
     return Order(base, reorders)

@@ -57,8 +57,8 @@ class Segment:
     drop_last: bool = True
     """Whether an incomplete last microbatch is left out. Otherwise every rank draws all of it."""
     is_sampler_epoch: bool = False
-    """Whether this is one sampler epoch: an incomplete last microbatch is divided among the ranks, and the next sampler
-    epoch follows the last whole step."""
+    """Whether this is one sampler epoch: an incomplete last microbatch is divided among the ranks, and the next
+    sampler epoch follows the last whole step."""
     strided: bool = False
     """Whether each rank takes every D-th position of a microbatch, rather than b consecutive ones."""
     leftover_microbatches: int = 0

@@ -1,4 +1,4 @@
-"""Samplers that read the index once in each trainer epoch: those of ``paddle.io``, and of PaddleFormers' base Trainer."""
+"""Samplers that read the index once in each trainer epoch: ``paddle.io``'s, and PaddleFormers' base Trainer's."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar

@@ -2,8 +2,6 @@
 
 from paddle_epoch_guard.index import EpochSampling
 
-KIND = "kind of sampler"
-
 
 def traits_of(sampling: EpochSampling | None) -> dict[str, str]:
     """What an audit compares, by the code of the finding, the kind first: another kind has other traits.
@@ -12,11 +10,11 @@ def traits_of(sampling: EpochSampling | None) -> dict[str, str]:
         sampling: as a sidecar records it; None with the pretraining sampler.
     """
     if sampling is None:
-        return {KIND: "pretraining"}
+        return {"sampler_kind": "pretraining"}
     return {
-        KIND: sampling.kind,
-        "samples of the sampler": str(sampling.samples),
-        "length of a sampler epoch": str(sampling.length),
-        "shuffle of the sampler": str(sampling.shuffled),
-        "seed of the sampler": str(sampling.seed),
+        "sampler_kind": sampling.kind,
+        "sampler_samples": str(sampling.samples),
+        "sampler_length": str(sampling.length),
+        "sampler_shuffle": str(sampling.shuffled),
+        "sampler_seed": str(sampling.seed),
     }

@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.files import atomic_write
-from paddle_epoch_guard.report.run_summary import ChangeSummary, EpochSummary, Series
-from paddle_epoch_guard.report.rundata import RunData
-from paddle_epoch_guard.report.smoothing import trend
-from paddle_epoch_guard.report.visualdl import EpochGuardLog
+from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData, Series
+from paddle_epoch_guard.statistics.smoothing import trend
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,7 @@ network.
 """
 
 import base64
-import importlib.metadata
 import math
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -18,11 +16,13 @@ from typing import Any
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.order import Reorder, Segment
+from paddle_epoch_guard.record.provenance import package_versions
 from paddle_epoch_guard.report.figures import NARROW, WIDE, add_figures, as_svg, pictures, trend_of
-from paddle_epoch_guard.report.run_summary import ChangeSummary, EpochSummary, JumpTold, Part
-from paddle_epoch_guard.report.rundata import RunData, read_run
-from paddle_epoch_guard.report.visualdl import EpochGuardLog
+from paddle_epoch_guard.report.reading import read_run
+from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, Part, RunData
 from paddle_epoch_guard.resume import Sidecar, write_sidecar
+from paddle_epoch_guard.statistics.discontinuity import Jump
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 PAGE_NAME = "epoch_guard_report.html"
 VERDICTS = {
@@ -42,9 +42,6 @@ _AT_SEVERAL = {
     "unknown": "of {} too little is known ({})",
 }
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
-_PACKAGES = (
-    "paddle-epoch-guard", "paddlenlp", "paddleformers", "paddlepaddle", "paddlepaddle-gpu", "numpy", "visualdl",
-)  # fmt: skip
 _GUARD_DEFAULTS = {"epoch_guard_mix": "auto", "epoch_guard_pool": "planned", "epoch_guard_on_mismatch": "error"}
 _ALWAYS_SHOWN = ("seed", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "epoch_guard")
 _STEPS_LISTED = 5
@@ -130,13 +127,14 @@ def render(run: RunData) -> str:
         images=_images(run),
         epochs=[epoch_row(one) for one in run.epochs],
         totals_step=_totals_step(run),
+        counts_samples=any(epoch.total is not None for epoch in run.epochs),
         outdated=run.sidecar is not None and run.sidecar.step < run.last_step,
         cuts=list(enumerate(run.cuts, start=1)),
         verdicts={name: text for name, text in VERDICTS.items() if any(cut.verdict == name for cut in run.cuts)},
         notes=[(note.step, note.text.strip("\n")[:_TEXT_AT_MOST]) for note in run.notes[-_NOTES_AT_MOST:]],
         settings=settings(run),
         stages=stages(run),
-        versions=_versions(),
+        versions=list(package_versions().items()),
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
@@ -348,9 +346,7 @@ def epoch_row(one: EpochSummary) -> dict[str, str]:
 
 def _totals_step(run: RunData) -> int | None:
     """The step up to which samples are counted, where that is not the last one."""
-    if run.sidecar is None or not any(one.total for one in run.epochs) or run.sidecar.step >= run.last_step:
-        return None
-    return run.sidecar.step
+    return None if run.totals_step is None or run.totals_step >= run.last_step else run.totals_step
 
 
 def _run_settings(state: Sidecar) -> list[tuple[str, str]]:
@@ -388,17 +384,7 @@ def _stage_title(at: int, part: Part, state: Sidecar | None) -> str:
     return "".join([begins, began, *ranks])
 
 
-def _versions() -> list[tuple[str, str]]:
-    found = [("Python", platform.python_version())]
-    for name in _PACKAGES:
-        try:
-            found.append((name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def jump_text(jump: JumpTold | None) -> str:
+def jump_text(jump: Jump | None) -> str:
     """A jump and its standard error; empty where it is not known."""
     return "" if jump is None else f"{jump.value:+.3f} \u00b1 {jump.error:.3f}"
 

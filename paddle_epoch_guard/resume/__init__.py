@@ -7,7 +7,6 @@ from paddle_epoch_guard.resume.audit import (
     first_guarded_position,
     needed_positions,
     refuse,
-    table_of,
 )
 from paddle_epoch_guard.resume.blending import in_force, open_blend, write_blend
 from paddle_epoch_guard.resume.extension import extend_indices, same_indices
@@ -15,11 +14,8 @@ from paddle_epoch_guard.resume.sidecar import (
     SIDECAR_NAME,
     BlendRecord,
     DatasetRecord,
-    EpochLoss,
     IndexRecord,
     Sidecar,
-    VerdictRecord,
-    Window,
     read_sidecar,
     write_sidecar,
 )
@@ -31,13 +27,10 @@ __all__ = [
     "CurrentSetup",
     "DatasetRecord",
     "Decision",
-    "EpochLoss",
     "Finding",
     "IndexRecord",
     "Sidecar",
     "UnifyOptions",
-    "VerdictRecord",
-    "Window",
     "audit",
     "decide_order",
     "extend_indices",
@@ -48,7 +41,6 @@ __all__ = [
     "read_sidecar",
     "refuse",
     "same_indices",
-    "table_of",
     "write_blend",
     "write_sidecar",
 ]

@@ -1,17 +1,15 @@
-"""The audit of a resume: what differs between then and now, and what is done about it."""
+"""The audit of a resume: what differs between the checkpoint and the present set-up, and what is done about it."""
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
-
-from rich.console import Console
-from rich.table import Table
 
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.index import EpochSampling
 from paddle_epoch_guard.order import Reorder, Segment
+from paddle_epoch_guard.reading import traits_of
 from paddle_epoch_guard.resume.extension import same_indices
+from paddle_epoch_guard.resume.finding_texts import FINDINGS
 from paddle_epoch_guard.resume.sidecar import BlendRecord, DatasetRecord, Sidecar
 
 Action = Literal["repair", "warn", "refuse"]
@@ -31,156 +29,194 @@ class CurrentSetup:
     unified: bool
     starts_anew: bool
     """Whether the user asked for the data to be read from its beginning (``ignore_data_skip``)."""
-    passes: EpochSampling | None = None
-    """How the sampler reads in passes; None where the pretraining sampler does."""
+    sampling: EpochSampling | None = None
+    """How a sampler that knows trainer epochs lists the index; None with the pretraining sampler."""
     written: tuple[Reorder, ...] = ()
     """In which 'rebuild' wrote the live index; none where the live index is not the one that was drawn from."""
+    skipped: tuple[tuple[int, int], ...] = ()
+    """Ranges of steps that the present arguments skip."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference."""
+    """One difference, as data: its sentences are in a table of each language."""
 
-    what: str
-    then: str
-    now: str
+    code: str
+    recorded: str
+    current: str
     action: Action
-    why: str
-    """What is done, or what the difference would do to the data already drawn."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """What its sentences name."""
+    dataset: int | None = None
+    """Of a blend, the dataset that it is about."""
+
+    @property
+    def what(self) -> str:
+        """What differs."""
+        where = "" if self.dataset is None else f" of dataset {self.dataset}"
+        return FINDINGS[self.code][0] + where
+
+    @property
+    def why(self) -> str:
+        """What is done, or what the difference would do to the data already drawn."""
+        return FINDINGS[self.code][1].format(**self.parameters)
 
 
-def audit(then: Sidecar, now: CurrentSetup) -> tuple[Finding, ...]:
+def audit(recorded: Sidecar, current: CurrentSetup) -> tuple[Finding, ...]:
     """Compares the checkpoint's record with the present set-up.
 
     Args:
-        then: the checkpoint's sidecar.
-        now: what the host has set up.
+        recorded: the checkpoint's sidecar.
+        current: what the host has set up.
 
     Returns:
         The differences; none where the run simply goes on.
     """
-    found = [*_data_findings(then, now), *_pass_findings(then, now)]
-    before, after = then.schedule.segments[-1], now.segment
-    for what, field in (
-        ("batch size per device", "micro_batch"),
-        ("gradient accumulation steps", "accumulation"),
-        ("data-parallel world size", "world_size"),
-    ):
-        old, new = getattr(before, field), getattr(after, field)
+    findings = [*_data_findings(recorded, current), *_sampler_findings(recorded, current)]
+    findings += [*_step_findings(recorded, current), *_start_findings(recorded, current)]
+    if current.written and recorded.reorders[: len(current.written)] != current.written:
+        findings.append(_written_finding(recorded, current))
+    if recorded.reorders and not current.unified and recorded.reorders != current.written:
+        findings.append(Finding("unified", "on", "off", "warn"))
+    segment = current.segment
+    if not current.starts_anew and current.sampling is None and recorded.position % segment.world_size:
+        findings.append(_cannot_start(recorded.position, segment))
+    return tuple(findings)
+
+
+def skipped_so_far(skipped: Sequence[tuple[int, int]], step: int) -> tuple[tuple[int, int], ...]:
+    """Of ranges of skipped steps, what lies at ``step`` or before."""
+    return tuple((first, min(last, step)) for first, last in skipped if first <= step)
+
+
+def skipped_later(skipped: Sequence[tuple[int, int]], step: int) -> tuple[tuple[int, int], ...]:
+    """Of ranges of skipped steps, what lies after ``step``."""
+    return tuple((max(first, step + 1), last) for first, last in skipped if last > step)
+
+
+def _step_findings(recorded: Sidecar, current: CurrentSetup) -> list[Finding]:
+    """How the order is cut into steps, and how many there are."""
+    findings = []
+    before, after = recorded.schedule.segments[-1], current.segment
+    for name in ("micro_batch", "accumulation", "world_size"):
+        old, new = getattr(before, name), getattr(after, name)
         if old != new:
-            found.append(Finding(what, str(old), str(new), "repair", "the same order, cut into steps anew"))
-    if then.max_steps != now.max_steps:
-        why = "extended" if now.max_steps > then.max_steps else "the same order, cut short"
-        found.append(Finding("max_steps", str(then.max_steps), str(now.max_steps), "repair", why))
-    if now.starts_anew:
-        why = "as --ignore_data_skip asks, data is drawn again from the beginning"
-        found.append(Finding("start of the data", str(then.position), str(after.start), "warn", why))
-    elif after.start != then.position and now.passes is None and then.passes is None:
-        why = f"the sampler is set to position {then.position}, where the run stopped"
-        found.append(Finding("start of the sampler", str(then.position), str(after.start), "repair", why))
-    if now.written and then.reorders[: len(now.written)] != now.written:
-        found.append(_written_finding(then, now))
-    if then.reorders and not now.unified and then.reorders != now.written:
-        why = "the order that was begun stays in force: leaving it would draw samples twice and lose others"
-        found.append(Finding("unified", "on", "off", "warn", why))
-    if not now.starts_anew and now.passes is None and then.position % after.world_size:
-        found.append(_cannot_start(then.position, after))
-    return tuple(found)
+            findings.append(Finding(name, str(old), str(new), "repair"))
+    if recorded.max_steps != current.max_steps:
+        end = recorded.planned
+        new_end = needed_positions(recorded.position, recorded.step, current.max_steps, after)
+        code = "same" if new_end == end else "longer" if new_end > end else "shorter"
+        ends = {"recorded": end, "current": new_end}
+        steps = str(recorded.max_steps), str(current.max_steps)
+        findings.append(Finding(f"max_steps_{code}", *steps, "repair", ends))
+    old_skips, new_skips = (
+        skipped_so_far(each, recorded.step) for each in (recorded.schedule.skipped, current.skipped)
+    )
+    if old_skips != new_skips:
+        findings.append(Finding("skipped_steps", _ranges(old_skips), _ranges(new_skips), "repair"))
+    return findings
 
 
-def _pass_findings(then: Sidecar, now: CurrentSetup) -> list[Finding]:
-    """A sampler that reads in passes begins where the trainer does: the run goes on there, or not."""
-    old, new = then.passes, now.passes
-    if old is None and new is None:
-        return []
-    why = "samples would be drawn in another order: some twice, and others not at all"
-    if old is None or new is None or old.kind != new.kind:
-        said = ["pretraining" if one is None else one.kind for one in (old, new)]
-        return [Finding("kind of sampler", said[0], said[1], "refuse", why)]
-    found = [
-        Finding(what, str(before), str(after), "refuse", why)
-        for what, before, after in (
-            ("samples of the index", old.samples, new.samples),
-            ("samples that all ranks draw in a trainer epoch", old.length, new.length),
-            ("shuffle of the sampler", old.shuffled, new.shuffled),
-            ("seed of the sampler", old.seed, new.seed),
-        )
-        if before != after
-    ]
-    if not found and not now.starts_anew and now.segment.start != then.position:
-        why = "the trainer passes over other samples than the run has drawn, and its sampler cannot be set"
-        found.append(Finding("start of the sampler", str(then.position), str(now.segment.start), "refuse", why))
-    return found
-
-
-def _data_findings(then: Sidecar, now: CurrentSetup) -> list[Finding]:
-    if len(then.datasets) != len(now.datasets):
-        why = "positions would mean other samples: what was drawn would be drawn again, and other data lost"
-        return [Finding("datasets", str(len(then.datasets)), str(len(now.datasets)), "refuse", why)]
-    found = []
-    for at, (old, new) in enumerate(zip(then.datasets, now.datasets, strict=True)):
-        where = f" of dataset {at}" if len(now.datasets) > 1 else ""
-        for what, before, after, why in (
-            ("dataset name", old.name, new.name, "another split of the corpus would be read"),
-            ("sequence length", old.seq_length, new.seq_length, "samples would be cut anew, across those drawn"),
-            ("split", old.split, new.split, "other documents would be read, some of them held out until now"),
-            ("seed", old.parts[0].seed, new.parts[0].seed, "everything would be shuffled anew: samples drawn twice"),
-            ("tokens of the corpus", old.tokens_per_epoch, new.tokens_per_epoch, "the corpus is another one"),
-            ("document sizes", old.corpus_digest, new.corpus_digest, "the corpus is another one"),
-        ):
-            if before != after:
-                found.append(Finding(what + where, str(before), str(after), "refuse", why))
-        if same_indices(old.parts, new.parts):
-            if old.parts[0].order_digest != new.parts[0].order_digest and not found:
-                why = "the index files are not those that were drawn from: samples would be drawn twice"
-                digests = old.parts[0].order_digest[:16], new.parts[0].order_digest[:16]
-                found.append(Finding(f"order of the index{where}", *digests, "refuse", why))
-        elif not found:
-            why = "the host built another index; the one that was begun is used"
-            then_now = str(old.parts[0].samples_requested), str(new.parts[0].samples_requested)
-            found.append(Finding(f"samples asked for{where}", *then_now, "repair", why))
-    return found + _blend_findings(then.blend, now.blend, sure=not refused(found))
-
-
-def _blend_findings(old: BlendRecord | None, new: BlendRecord | None, sure: bool) -> list[Finding]:
-    why = "positions would draw from other datasets than planned"
-    if old is None or new is None:
-        said = ["no" if one is None else "yes" for one in (old, new)]
-        return [] if old is new else [Finding("blend", said[0], said[1], "refuse", why)]
-    if old.weights != new.weights:
-        return [Finding("weights of the blend", old.weights, new.weights, "refuse", why)]
-    if sure and old.positions == new.positions and old.digest != new.digest:
-        return [Finding("order of the blend", old.digest, new.digest, "refuse", why)]
+def _start_findings(recorded: Sidecar, current: CurrentSetup) -> list[Finding]:
+    """Where the data begins."""
+    start = current.segment.start
+    positions = str(recorded.position), str(start)
+    if current.starts_anew:
+        return [Finding("starts_anew", *positions, "warn")]
+    if start != recorded.position and current.sampling is None and recorded.epoch_sampling is None:
+        return [Finding("sampler_start", *positions, "repair", {"position": recorded.position})]
     return []
 
 
-def _written_finding(then: Sidecar, now: CurrentSetup) -> Finding:
+def _sampler_findings(recorded: Sidecar, current: CurrentSetup) -> list[Finding]:
+    """A sampler that knows trainer epochs begins where the trainer does: the run goes on there, or not."""
+    old, new = traits_of(recorded.epoch_sampling), traits_of(current.sampling)
+    kind = "sampler_kind"
+    if old[kind] != new[kind]:
+        return [Finding(kind, old[kind], new[kind], "refuse")]
+    findings = [Finding(code, old[code], new[code], "refuse") for code in old if old[code] != new[code]]
+    if current.sampling is not None and not findings and not current.starts_anew:
+        positions = str(recorded.position), str(current.segment.start)
+        if current.segment.start != recorded.position:
+            findings.append(Finding("sampler_start_unset", *positions, "refuse"))
+    return findings
+
+
+def _data_findings(recorded: Sidecar, current: CurrentSetup) -> list[Finding]:
+    counts = len(recorded.datasets), len(current.datasets)
+    if counts[0] != counts[1]:
+        return [Finding("datasets", str(counts[0]), str(counts[1]), "refuse")]
+    findings: list[Finding] = []
+    for number, (old, new) in enumerate(zip(recorded.datasets, current.datasets, strict=True)):
+        dataset = number if len(current.datasets) > 1 else None
+        differences = [
+            ("dataset_name", old.name, new.name),
+            ("sequence_length", old.seq_length, new.seq_length),
+            ("split", old.split, new.split),
+            ("seed", old.indices[0].seed, new.indices[0].seed),
+            (
+                "corpus_tokens" if old.split == new.split else "split_tokens",
+                old.tokens_per_epoch,
+                new.tokens_per_epoch,
+            ),
+            ("document_sizes", old.corpus_digest, new.corpus_digest),
+        ]
+        findings += [
+            Finding(code, str(before), str(after), "refuse", dataset=dataset)
+            for code, before, after in differences
+            if before != after
+        ]
+        if not findings:
+            findings += _index_findings(old, new, dataset)
+    return findings + _blend_findings(recorded.blend, current.blend, sure=not refused(findings))
+
+
+def _index_findings(old: DatasetRecord, new: DatasetRecord, dataset: int | None) -> list[Finding]:
+    before, after = old.indices[0], new.indices[0]
+    if not same_indices(old.indices, new.indices):
+        samples = str(before.samples_requested), str(after.samples_requested)
+        return [Finding("index_samples", *samples, "repair", dataset=dataset)]
+    if before.order_digest != after.order_digest:
+        digests = before.order_digest[:16], after.order_digest[:16]
+        return [Finding("index_order", *digests, "refuse", dataset=dataset)]
+    return []
+
+
+def _blend_findings(old: BlendRecord | None, new: BlendRecord | None, sure: bool) -> list[Finding]:
+    if old is None or new is None:
+        is_blend = ["no" if record is None else "yes" for record in (old, new)]
+        return [] if old is new else [Finding("blend", is_blend[0], is_blend[1], "refuse")]
+    if old.weights != new.weights:
+        return [Finding("blend_weights", old.weights, new.weights, "refuse")]
+    if sure and old.positions == new.positions and old.digest != new.digest:
+        return [Finding("blend_order", old.digest, new.digest, "refuse")]
+    return []
+
+
+def _written_finding(recorded: Sidecar, current: CurrentSetup) -> Finding:
     """The index lies in an order, as 'rebuild' wrote it, that the run has not begun."""
-    what, is_now = "order of the index", f"unified from position {now.written[-1].start}"
-    if then.reorders:
-        why = "'rebuild' wrote it in another order; the one that was begun stays in force"
-        return Finding(what, f"unified from position {then.reorders[-1].start}", is_now, "repair", why)
-    if now.written[0].start < then.position and not now.starts_anew:
-        why = (
-            f"the run has drawn {then.position} samples in the host's own order: some would be drawn again, others "
-            f"lost. Rebuild from position {then.position}; or take the host's own index, and --epoch_guard unified"
-        )
-        return Finding(what, "the host's own", is_now, "refuse", why)
-    return Finding(what, "the host's own", is_now, "repair", "as 'rebuild' wrote it; nothing drawn so far moves")
+    now = f"unified from position {current.written[-1].start}"
+    if recorded.reorders:
+        return Finding("written_other", f"unified from position {recorded.reorders[-1].start}", now, "repair")
+    if current.written[0].start < recorded.position and not current.starts_anew:
+        return Finding("written_late", "the host's own", now, "refuse", {"position": recorded.position})
+    return Finding("written", "the host's own", now, "repair")
 
 
 def _cannot_start(position: int, segment: Segment) -> Finding:
     fitting = [size for size in range(1, 4 * segment.world_size + 1) if position % size == 0]
     nearest = sorted(fitting, key=lambda size: (abs(size - segment.world_size), size))[:4]
-    why = f"the host's sampler starts only at multiples of the world size; position {position} fits " + ", ".join(
-        str(size) for size in sorted(nearest)
-    )
-    return Finding("world size at this position", "-", str(segment.world_size), "refuse", why)
+    parameters = {"position": position, "sizes": ", ".join(str(size) for size in sorted(nearest))}
+    return Finding("cannot_start", "-", str(segment.world_size), "refuse", parameters)
+
+
+def _ranges(skipped: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(f"{first} to {last}" for first, last in skipped) or "none"
 
 
 def refused(findings: Sequence[Finding]) -> list[Finding]:
     """The differences that cannot be repaired."""
-    return [one for one in findings if one.action == "refuse"]
+    return [finding for finding in findings if finding.action == "refuse"]
 
 
 def refuse(step: int, findings: Sequence[Finding]) -> None:
@@ -189,24 +225,14 @@ def refuse(step: int, findings: Sequence[Finding]) -> None:
     Raises:
         ResumeMismatchError: with each difference, and what it would do.
     """
-    each = "; ".join(f"{one.what} was {one.then}, is {one.now} ({one.why})" for one in refused(findings))
+    each = "; ".join(
+        f"{finding.what} was {finding.recorded}, is {finding.current} ({finding.why})" for finding in refused(findings)
+    )
     if each:
         raise ResumeMismatchError(
             f"the run that resumes at step {step} is not the one that was interrupted: {each}. Resume with the values "
             "of the interrupted run. --epoch_guard_on_mismatch warn goes on all the same, in the host's present order"
         )
-
-
-def table_of(step: int, findings: Sequence[Finding]) -> str:
-    """The differences as a table of text."""
-    table = Table(title=f"resuming at step {step}, what differs", title_justify="left")
-    for column in ("what", "then", "now", "action", "why"):
-        table.add_column(column, overflow="fold")
-    for one in findings:
-        table.add_row(one.what, one.then, one.now, one.action, one.why)
-    stream = io.StringIO()
-    Console(file=stream, width=140, color_system=None).print(table)
-    return stream.getvalue().rstrip()
 
 
 def needed_positions(start: int, step: int, max_steps: int, segment: Segment) -> int:

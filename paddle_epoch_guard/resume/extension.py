@@ -6,51 +6,50 @@ import numpy as np
 
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.index import IndexLayout
+from paddle_epoch_guard.order.seeds import EXTEND
 from paddle_epoch_guard.resume.sidecar import DatasetRecord, IndexRecord
 
-PURPOSE = 2
-"""Seeds of appended indices come from ``(seed, PURPOSE, ordinal)``, as those of unified orders from purpose 1."""
-_MOST_PARTS = 1_000
+_MOST_INDICES = 1_000
 
 
 def extend_indices(dataset: DatasetRecord, needed: int) -> tuple[IndexRecord, ...]:
-    """The parts of a dataset that draw at least ``needed`` samples.
+    """The indices of a dataset that draw at least ``needed`` samples.
 
-    The parts that are there stay, and are drawn to their end: that completes the data epoch in which the plan ended.
+    The indices that are there stay, and are drawn to their end: that completes the data epoch in which the plan ended.
     Then follow whole data epochs, each an index of its own, so that each is drawn in a fresh order.
 
     Args:
-        dataset: its parts so far.
+        dataset: its indices so far.
         needed: samples to be drawn in all.
 
     Returns:
-        The parts, those so far first.
+        The indices, those so far first.
 
     Raises:
-        ResumeMismatchError: that would take more than 1,000 parts.
+        ResumeMismatchError: that would take more than 1,000 indices.
     """
-    parts = list(dataset.parts)
-    built = sum(part_length(dataset, part) for part in parts)
+    indices = list(dataset.indices)
+    built = sum(index_length(dataset, index) for index in indices)
     whole_epoch = max((dataset.tokens_per_epoch - 1) // dataset.seq_length, 1)
     while built < needed:
-        if len(parts) >= _MOST_PARTS:
+        if len(indices) >= _MOST_INDICES:
             raise ResumeMismatchError(
-                f"the run is to be extended to {needed} samples, by more than {_MOST_PARTS} data epochs of "
+                f"the run is to be extended to {needed} samples, by more than {_MOST_INDICES} data epochs of "
                 f"{whole_epoch}. Start a run of that length anew"
             )
-        words = np.random.SeedSequence((max(parts[0].seed, 0), PURPOSE, len(parts))).generate_state(1, np.uint32)
-        parts.append(IndexRecord(whole_epoch, int(words[0])))
-        built += part_length(dataset, parts[-1])
-    return tuple(parts)
+        words = np.random.SeedSequence((max(indices[0].seed, 0), EXTEND, len(indices))).generate_state(1, np.uint32)
+        indices.append(IndexRecord(whole_epoch, int(words[0])))
+        built += index_length(dataset, indices[-1])
+    return tuple(indices)
 
 
-def part_length(dataset: DatasetRecord, part: IndexRecord) -> int:
-    """The samples that the host builds for a part."""
-    return IndexLayout.of(dataset.tokens_per_epoch, dataset.seq_length, part.samples_requested).samples_built
+def index_length(dataset: DatasetRecord, index: IndexRecord) -> int:
+    """The samples that the host builds for a index."""
+    return IndexLayout.of(dataset.tokens_per_epoch, dataset.seq_length, index.samples_requested).samples_built
 
 
 def same_indices(one: Sequence[IndexRecord], other: Sequence[IndexRecord]) -> bool:
-    """Whether two lists of parts were built from the same numbers."""
-    return [(part.samples_requested, part.seed) for part in one] == [
-        (part.samples_requested, part.seed) for part in other
+    """Whether two lists of indices were built from the same numbers."""
+    return [(index.samples_requested, index.seed) for index in one] == [
+        (index.samples_requested, index.seed) for index in other
     ]

@@ -17,8 +17,10 @@ from paddle_epoch_guard.errors import EpochGuardError, SidecarError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampling, GPTIndex
 from paddle_epoch_guard.index.fingerprint import digest_array
-from paddle_epoch_guard.ledger import Weighted
+from paddle_epoch_guard.ledger import EpochLoss, LossWindow, Weighted
 from paddle_epoch_guard.order import Reorder, Schedule
+from paddle_epoch_guard.resume.legacy_verdicts import upgraded_verdict
+from paddle_epoch_guard.statistics.verdicts import ChangeReport
 
 SIDECAR_NAME = "epoch_guard.json"
 VERSION = 3
@@ -63,7 +65,7 @@ class DatasetRecord:
     @classmethod
     def of(cls, index: GPTIndex | ConcatenatedIndex) -> "DatasetRecord":
         """The fingerprint of a verified index, at a cost that does not grow with its size."""
-        indices = index.parts if isinstance(index, ConcatenatedIndex) else (index,)
+        indices = index.indices if isinstance(index, ConcatenatedIndex) else (index,)
         first = indices[0]
         assert first.arrays is not None
         return cls(
@@ -95,40 +97,6 @@ class BlendRecord:
 
 
 @dataclass(frozen=True)
-class EpochLoss:
-    """What an epoch has added up to: the ledger's ``EpochTotal``."""
-
-    dataset: int
-    epoch: int
-    first_step: int
-    last_step: int
-    samples: int
-    loss: Weighted
-
-
-@dataclass(frozen=True)
-class VerdictRecord:
-    """What was said of a boundary, or of a step at which a unified order began."""
-
-    name: str
-    step: int
-    verdict: str
-    sentence: str
-    final: bool
-    """Whether nothing that comes later can change it."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """A log window: the ledger's ``LossWindow``, without its epochs."""
-
-    first_step: int
-    last_step: int
-    loss: float
-    samples: int
-
-
-@dataclass(frozen=True)
 class Sidecar:
     """The state of the data order, and what has been logged of it, after ``step`` steps."""
 
@@ -150,7 +118,7 @@ class Sidecar:
     epoch_sampling: EpochSampling | None = None
     """How the sampler lists the index in each sampler epoch; None with the pretraining sampler."""
     epoch_losses: tuple[EpochLoss, ...] = ()
-    windows: tuple[Window, ...] = ()
+    windows: tuple[LossWindow, ...] = ()
     """The latest, for a boundary whose two sides lie on both sides of an interruption."""
     fresh: Weighted = field(default_factory=Weighted)
     """The loss of samples that were never drawn before."""
@@ -158,7 +126,7 @@ class Sidecar:
     """The loss of samples that were."""
     evaluations: tuple[tuple[int, float], ...] = ()
     """The latest: step and loss."""
-    verdicts: tuple[VerdictRecord, ...] = ()
+    verdicts: tuple[ChangeReport, ...] = ()
     loss_range: tuple[float, float] | None = None
     """The lowest and the highest logged loss."""
     boundaries: tuple[str, ...] = ()
@@ -242,6 +210,8 @@ def _upgraded(fields: Any, version: int) -> Any:
     renamed = {_RENAMED_IN_3.get(name, name): _upgraded(value, version) for name, value in fields.items()}
     if isinstance(keeps_tail := renamed.pop("keeps_tail", None), bool):
         renamed["drop_last"] = not keeps_tail
+    if isinstance(renamed.get("verdicts"), list):
+        renamed["verdicts"] = [upgraded_verdict(verdict) for verdict in renamed["verdicts"]]
     return renamed
 
 

@@ -1,6 +1,7 @@
 """The checkpoint that a run resumes from: its sidecar, and whether it is the one that the trainer loaded."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,55 @@ from paddle_epoch_guard.errors import (
     SidecarError,
 )
 from paddle_epoch_guard.files import poll_until
-from paddle_epoch_guard.resume import (
-    DatasetRecord,
-    Sidecar,
-    read_sidecar,
-)
+from paddle_epoch_guard.resume import Sidecar, read_sidecar
 from paddle_epoch_guard.session.consensus import agree_on_sidecar, run_on_all_ranks
+from paddle_epoch_guard.session.run_plan import RunPlan
 
 
-def agreed_sidecar(args: Any, state: Any, stamp: host.Stamp | None, candidates: Sequence[Any]) -> Sidecar | None:
+@dataclass(frozen=True)
+class Recalled:
+    """What the checkpoint that the run resumes from holds."""
+
+    candidates: tuple[Any, ...] = ()
+    """Folders in which it was looked for, the surest first."""
+    stamp: host.Stamp | None = None
+    """The guard's mark in the trainer's own state; None at a fresh start and without the guard."""
+    sidecar: Sidecar | None = None
+    record: dict[str, Any] | None = None
+    """What the trainer itself wrote of it; None where it was not found."""
+
+    @property
+    def is_reordered(self) -> bool:
+        """Whether the run has begun an order of its own."""
+        return self.sidecar is not None and bool(self.sidecar.reorders)
+
+
+def recall(args: host.TrainingArguments, state: host.TrainerState, checkpoint: str | Path | None) -> Recalled:
+    """Finds and reads the checkpoint that the trainer has loaded. Collective.
+
+    Args:
+        args: the trainer's arguments.
+        state: the trainer's state.
+        checkpoint: the folder that the run resumes from, where it is known.
+
+    Raises:
+        EpochGuardError: it is not the one that the trainer loaded, or the ranks read different ones.
+    """
+    candidates = (checkpoint, args.resume_from_checkpoint, host.checkpoint_folder(args, state.global_step))
+    stamp = host.read_stamp(state)
+    sidecar = agreed_sidecar(args, state, stamp, candidates)
+    record = None
+    if state.global_step > 0:
+        # Machines that share no disk may have records of different parts of the run.
+        run_on_all_ranks(lambda: check_stamp(stamp, state.global_step, sidecar, candidates), must_succeed=True)
+        folder = host.find_checkpoint(candidates)
+        record = None if folder is None else host.trainer_record(folder)
+    return Recalled(candidates, stamp, sidecar, record)
+
+
+def agreed_sidecar(
+    args: host.TrainingArguments, state: host.TrainerState, stamp: host.Stamp | None, candidates: Sequence[Any]
+) -> Sidecar | None:
     """The sidecar of the checkpoint that all ranks resume from; None where there is none. Collective.
 
     Where the run cannot go on without one it is waited for: a file system may show it late.
@@ -55,7 +96,7 @@ def agreed_sidecar(args: Any, state: Any, stamp: host.Stamp | None, candidates: 
     return None if found is None else found[0]
 
 
-def _refuse_half_a_checkpoint(args: Any, candidates: Sequence[Any]) -> None:
+def _refuse_half_a_checkpoint(args: host.TrainingArguments, candidates: Sequence[Any]) -> None:
     """Whether the trainer may have loaded weights that have seen data, and begin at step 0 all the same.
 
     It does so where a checkpoint has no record of the trainer's state (`_inner_training_loop` in
@@ -111,22 +152,17 @@ def check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, ca
         )
 
 
-def trainer_record(candidates: tuple[Any, ...]) -> dict[str, Any] | None:
-    """What the trainer itself wrote of the checkpoint; None where it is not to be had."""
-    checkpoint = host.find_checkpoint(candidates)
-    return None if checkpoint is None else host.trainer_record(checkpoint)
-
-
-def earlier(live: tuple[DatasetRecord, ...], loader: host.Loader, candidates: tuple[Any, ...]) -> Sidecar | None:
-    """The record of the run whose weights are taken; None where it is not known, or drew from another index."""
-    checkpoint = host.find_checkpoint(candidates)
-    if checkpoint is None:
+def earlier_run(plan: RunPlan, recalled: Recalled) -> Sidecar | None:
+    """The record of the run whose weights are taken; None where it is unknown, or drew from another index."""
+    checkpoint = host.find_checkpoint(recalled.candidates)
+    if checkpoint is None or plan.schedule is None:
         return None
     record = host.trainer_record(checkpoint) or {}
     try:
-        found = read_sidecar(checkpoint, int(record.get("global_step", -1)))
+        sidecar = read_sidecar(checkpoint, int(record.get("global_step", -1)))
     except EpochGuardError:
         return None  # nothing but the exposure rests on it
-    if found is None or (found.datasets, found.passes) != (live, loader.passes) or found.reorders:
+    if sidecar is None or sidecar.reorders:
         return None
-    return found
+    is_same = (sidecar.datasets, sidecar.epoch_sampling) == (plan.drawn.datasets, plan.sampling)
+    return sidecar if is_same else None

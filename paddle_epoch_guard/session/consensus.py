@@ -14,15 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError
+from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError, TrackingError
 
 _T = TypeVar("_T")
 
 _FINE, _FAULT, _DOUBT, _WRONG_CALL = range(4)
-
-
-class TrackingError(Exception):
-    """Something of ours failed that does not touch the order."""
 
 
 def run_on_all_ranks(work: Callable[[], _T], must_succeed: bool) -> _T:

@@ -1,6 +1,7 @@
 """The losses of the samples of each log window, attributed by position and added up over all ranks."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from paddle_epoch_guard.ledger.losses import (
     Float64Array,
     Int64Array,
     WindowLosses,
+    WindowSums,
     agrees,
     sample_losses,
     sums_of,
     window_of,
 )
 from paddle_epoch_guard.order import Schedule
+from paddle_epoch_guard.record.events import Message
 
 
 class LossCollector:
@@ -38,7 +41,7 @@ class LossCollector:
         self._rank = rank
         self._ranks = ranks
         self._rule = 0
-        self._told_places = 0
+        self._epochs_elsewhere = 0
         """Data epochs that the ranks with data have, where this one has none."""
         self._speaks = self._leads = False
         self._fault = ""
@@ -50,21 +53,21 @@ class LossCollector:
             self._hook, self._fault = None, _said(cause)
 
     @property
-    def _places(self) -> EpochSlots:
+    def _slots(self) -> EpochSlots:
         """Of all data epochs; a run may begin more passes than were planned."""
-        return EpochSlots((self._told_places,) if self.source is None else self.source.index.epochs)
+        return EpochSlots((self._epochs_elsewhere,) if self.source is None else self.source.index.epochs)
 
-    def agree(self) -> str | None:
+    def agree(self) -> Message | None:
         """Whether the losses of all samples can be had. Collective; it closes the collector where not.
 
         Returns:
             None; or why not.
         """
         reads, layers = self.source is not None, 0 if self._hook is None else self._hook.layers
-        gathered = host.all_gather_ints([self._rank, reads, layers, self._places.count, bool(self._fault)])
+        gathered = host.all_gather_ints([self._rank, reads, layers, self._slots.count, bool(self._fault)])
         ranks, readers, with_layer, counts, faulty = gathered.T
         can = (readers > 0) & (with_layer > 0)
-        self._told_places = int(counts.max())
+        self._epochs_elsewhere = int(counts.max())
         # Processes of one data rank (under tensor parallelism) draw the same samples: the first of them adds them in.
         self._speaks = _first(can & (ranks == self._rank)) == host.process()
         self._leads = _first(readers > 0) == host.process()
@@ -73,10 +76,10 @@ class LossCollector:
             return None
         self.close()
         if faulty.any():
-            return host.broadcast_from(int(np.argmax(faulty)), self._fault)
+            return _fault(host.broadcast_from(int(np.argmax(faulty)), self._fault))
         if with_layer.any():
-            return f"{missing} data ranks have no token-loss layer"
-        return "the model has no unreduced token-loss layer, as PaddleNLP's criterions have it"
+            return Message("share_ranks_without_layer", {"ranks": missing})
+        return Message("share_no_layer")
 
     @property
     def is_open(self) -> bool:
@@ -89,7 +92,7 @@ class LossCollector:
             self._hook.close()
         self._hook = None
 
-    def window(self, first_step: int, last_step: int, logged: float) -> tuple[WindowLosses | None, str | None]:
+    def window(self, first_step: int, last_step: int, logged: float) -> tuple[WindowLosses | None, Message | None]:
         """The losses of the samples of a window. Collective; it closes the collector where they cannot be had.
 
         Args:
@@ -101,60 +104,66 @@ class LossCollector:
             The sums over all ranks, and None; or None and why they cannot be had.
         """
         told = fault = self._fault
-        places = self._places
-        sums, surplus = _nothing(places), 0.0
+        slots = self._slots
+        own = WindowSums.nothing(slots)
         if not told:
             try:
-                found = self._sums(first_step, last_step, places)
-                sums = found if self._speaks else sums
-                if self._leads and self.source is not None:
-                    surplus = self.source.schedule.surplus(first_step, last_step)
+                own = self._own_sums(first_step, last_step, slots)
             except Exception as cause:
                 fault = _said(cause)
         try:
-            added = host.all_reduce_sum(np.append(sums, [surplus, bool(fault)]))
-            why = self._told(fault) if added[-1] else None
+            summed = WindowSums.unpack(host.all_reduce_sum(replace(own, faults=float(bool(fault))).pack()), slots)
+            why = self._told(fault) if summed.faults else None
         except Exception as cause:
             self.close()
-            return None, _said(cause)
+            return None, _fault(_said(cause))
         if why is not None:
             self.close()
-            return None, None if told else why
+            return None, None if told else _fault(why)
         try:
             # Where some were left over, the trainer divides the sum of all losses by too few microbatches.
-            losses, why = self._chosen(added[:-2], logged / added[-2], places)
+            losses, message = self._chosen(summed.rows, logged / summed.surplus, slots)
         except Exception as cause:
             self._fault = _said(cause)
-            return None, self._fault
-        if why is not None:
+            return None, _fault(self._fault)
+        if message is not None:
             self.close()
-        return losses, why
+        return losses, message
+
+    def _own_sums(self, first_step: int, last_step: int, slots: EpochSlots) -> WindowSums:
+        """What this rank adds: of several that draw the same samples, only one adds them."""
+        rows = self._rows(first_step, last_step, slots)
+        surplus = 0.0
+        if self._leads and self.source is not None:
+            surplus = self.source.schedule.surplus(first_step, last_step)
+        return WindowSums(rows if self._speaks else np.zeros_like(rows), surplus)
 
     def _told(self, fault: str) -> str:
         """What the first rank that has a fault says of it. Collective."""
         ranks = host.all_gather_ints([bool(fault)])[:, 0]
         return host.broadcast_from(int(np.argmax(ranks)), fault)
 
-    def _sums(self, first_step: int, last_step: int, places: EpochSlots) -> Float64Array:
-        """Under each rule, one after the other; zeros where this rank has no token-loss layer, or reads no data."""
+    def _rows(self, first_step: int, last_step: int, slots: EpochSlots) -> Float64Array:
+        """The sums under each rule; zeros where this rank has no token-loss layer, or reads no data."""
         assert self._hook is not None
         rows, sizes = self._hook.take()
-        if not self._hook.layers or self.source is None:
-            return _nothing(places)
-        runs = _runs(self.source.schedule, first_step, last_step)
-        if not runs:
-            return _nothing(places)
+        runs = [] if self.source is None else _runs(self.source.schedule, first_step, last_step)
+        if not self._hook.layers or self.source is None or not runs:
+            return WindowSums.nothing(slots).rows
         positions = [self._drawn_in(first, last) for first, last in runs]
         drawn = np.concatenate(positions)
         if len(rows) != len(drawn):
             raise ValueError(
                 f"{len(rows)} sample losses in {len(sizes)} microbatches, where {len(drawn)} samples were drawn"
             )
-        place = places.of(*self.source.index.locate(self.source.positions.base(drawn)))
+        slot = slots.of(*self.source.index.locate(self.source.positions.base(drawn)))
         fresh, known = np.zeros(len(drawn)), np.zeros(len(drawn), dtype=bool)
         if self.exposure is not None:
-            found = [self.exposure.of_positions(run[0], each) for run, each in zip(runs, positions, strict=True)]
-            fresh, known = (np.concatenate(each) for each in zip(*found, strict=True))
+            shares = [
+                self.exposure.of_positions(first, run_positions)
+                for (first, _), run_positions in zip(runs, positions, strict=True)
+            ]
+            fresh, known = (np.concatenate(column) for column in zip(*shares, strict=True))
         micro_batch = self.source.schedule.segments[-1].micro_batch
         sums: list[Float64Array] = []
         for rule in range(len(RULES)):
@@ -162,8 +171,8 @@ class LossCollector:
                 sums.append(sums[-1])
                 continue
             losses, weights = sample_losses(rows, sizes, micro_batch, rule)
-            sums.append(sums_of(losses, weights, place, places, fresh, known))
-        return np.concatenate(sums)
+            sums.append(sums_of(losses, weights, slot, slots, fresh, known))
+        return np.array(sums)
 
     def _drawn_in(self, first_step: int, last_step: int) -> Int64Array:
         """The positions that this rank draws in a range of steps, in order."""
@@ -172,26 +181,20 @@ class LossCollector:
         return np.concatenate([self.source.schedule.positions(step, self._rank) for step in steps])
 
     def _chosen(
-        self, added: Float64Array, logged: float, places: EpochSlots
-    ) -> tuple[WindowLosses | None, str | None]:
+        self, rows: Float64Array, logged: float, slots: EpochSlots
+    ) -> tuple[WindowLosses | None, Message | None]:
         """The window under the rule in force; or why there is none."""
-        by_rule = added.reshape(len(RULES), -1)
-        first = window_of(by_rule[self._rule], places)
-        if not math.isfinite(logged) or not first.by_epoch:
+        first = window_of(rows[self._rule], slots)
+        if not first.by_epoch:
             return None, None  # the trainer logs 0 where all steps were skipped
+        if not math.isfinite(logged):  # nothing to check against; under fp16 the trainer's loss stays so
+            return first, None
         for rule in (self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)):
-            window = first if rule == self._rule else window_of(by_rule[rule], places)
+            window = first if rule == self._rule else window_of(rows[rule], slots)
             if agrees(window, logged):
                 self._rule = rule
                 return window, None
-        return None, (
-            f"the mean of the tokens' losses, {first.mean:.6g}, is not the loss that the trainer logs, {logged:.6g}, "
-            "which holds something else as well"
-        )
-
-
-def _nothing(places: EpochSlots) -> Float64Array:
-    return np.zeros(len(RULES) * (3 * places.count + 4))
+        return None, Message("share_other_loss", {"mean": float(first.mean), "logged": float(logged)})
 
 
 def _runs(schedule: Schedule, first_step: int, last_step: int) -> list[tuple[int, int]]:
@@ -213,6 +216,10 @@ def _first(chosen: npt.NDArray[np.bool_]) -> int | None:
     """The first process that is chosen."""
     found = np.flatnonzero(chosen)
     return int(found[0]) if found.size else None
+
+
+def _fault(said: str) -> Message:
+    return Message("share_fault", {"fault": said})
 
 
 def _said(cause: Exception) -> str:

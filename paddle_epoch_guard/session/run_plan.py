@@ -1,165 +1,219 @@
 """What a run will draw, and what the guard will do about it."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.index import EpochSampledIndex, EpochSampling, SampleIndex
+from paddle_epoch_guard.index import EpochSampling, SampleIndex
 from paddle_epoch_guard.ledger import BoundaryStep, EpochSource, IndexEpochs, boundary_steps_of, closing_steps
-from paddle_epoch_guard.order import Reorder, Schedule, Segment, sampler_epochs_ahead
-from paddle_epoch_guard.report import Words
+from paddle_epoch_guard.order import Reorder, Schedule, Segment
+from paddle_epoch_guard.reading import NoDataReading, PositionedReading
+from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, Decision, Finding, Sidecar
+from paddle_epoch_guard.session.open_indices import DrawnData
 
 
 @dataclass(frozen=True)
 class Agreed:
     """What must be the same on every rank that reads data, and what those that read none take from them."""
 
-    schedule: Schedule | None = None
+    steps: "Steps | None" = None
     """None where the trainer's epochs are followed: they are the same on all ranks, data or no data."""
-    crossings: tuple[BoundaryStep, ...] = ()
-    closing: tuple[int, ...] = ()
     reorders: tuple[Reorder, ...] = ()
     datasets: tuple[DatasetRecord, ...] = ()
     blend: BlendRecord | None = None
-    passes: EpochSampling | None = None
+    sampling: EpochSampling | None = None
     repaired: bool = False
     knows_ranks: bool = True
 
 
 @dataclass(frozen=True)
-class RunPlan:
-    """What the run will draw, and what the guard will do about it."""
+class Steps:
+    """How the data is cut into steps."""
 
-    loader: host.Loader
-    index: SampleIndex | None
-    """What is drawn from: the live index, or a chain that begins with what was planned."""
-    source: EpochSource
-    words: Words
-    schedule: Schedule | None
-    """None where positions are not known, and the trainer's epochs are followed."""
-    segment: Segment | None
-    """The steps of this part of the run."""
-    decision: Decision
-    crossings: tuple[BoundaryStep, ...]
-    """The boundaries that lie ahead."""
-    closing: frozenset[int]
-    """Steps at whose end the log window is closed."""
-    datasets: tuple[DatasetRecord, ...] = ()
-    blend: BlendRecord | None = None
-    planned: int = 0
-    """The run draws the positions before this one."""
+    schedule: Schedule
+    boundaries: tuple[BoundaryStep, ...]
+    """Those that lie ahead."""
+    closing: tuple[int, ...]
+    """Steps at whose end the log window is closed, ascending."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the run was before."""
+
     sidecar: Sidecar | None = None
-    """Of the checkpoint that the run resumes from."""
+    """Of the checkpoint that it continues."""
     earlier: Sidecar | None = None
     """Of the checkpoint from whose weights alone the run begins: its data has been drawn before."""
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
-    """What the run goes on in spite of, at the user's word."""
+    """What the run goes on in spite of, because the user asked for it."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which part of which run this is."""
+
     run: str = ""
     """Names the run, through all its parts."""
     part: str = ""
-    """Names this part of it."""
     step: int = 0
     """The last step done before this part."""
-    is_live: bool = True
-    """Whether it draws from the dataset's own arrays alone, in whatever order."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What the run will draw, and what the guard will do about it. No method changes it: changes are new plans."""
+
+    loader: host.Loader
+    naming: Naming
+    source: EpochSource
+    """From which epochs the samples of a step come."""
+    drawn: DrawnData
+    decision: Decision
+    """Which reorders are in force."""
+    steps: Steps | None = None
+    """None where positions are unknown, and the trainer's epochs are followed."""
+    segment: Segment | None = None
+    """The steps of this part of the run."""
+    planned: int = 0
+    """The run draws the positions before this one."""
+    past: Past = field(default_factory=Past)
+    identity: Identity = field(default_factory=Identity)
     repaired: bool = False
     """Whether the run draws otherwise than the host would by itself."""
+    other_knows_ranks: bool = True
+    """On a rank without data: whether those that read know which rank draws what."""
+    closing: frozenset[int] = frozenset()
+    """Steps at whose end the log window is closed."""
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """All steps; None where positions are unknown."""
+        return None if self.steps is None else self.steps.schedule
+
+    @property
+    def index(self) -> SampleIndex | None:
+        """What is drawn from, as positions of the run."""
+        return self.source.index if isinstance(self.source, IndexEpochs) else self.drawn.index
+
+    @property
+    def boundaries(self) -> tuple[BoundaryStep, ...]:
+        """The boundary steps ahead."""
+        return () if self.steps is None else self.steps.boundaries
+
+    @property
+    def knows_ranks(self) -> bool:
+        """Whether it is known which rank draws which samples of a step."""
+        return self.loader.reading.knows_ranks and self.other_knows_ranks
+
+    @property
+    def knows_all_draws(self) -> bool:
+        """Whether all that the run has drawn is known: not where it began without the guard, in another order."""
+        return self.schedule is not None and self.schedule.segments[0].first_step == 1
+
+    @property
+    def sampling(self) -> EpochSampling | None:
+        """How a sampler that knows trainer epochs lists the index; None with the pretraining sampler."""
+        reading = self.loader.reading
+        return reading.sampling if isinstance(reading, PositionedReading) else None
 
     @property
     def stamp(self) -> host.Stamp:
         """The mark that the trainer's own state is to carry."""
-        reorders = self.decision.reorders
-        return host.Stamp(self.run, self.part, self.step, reorders[-1].start if reorders else None, self.repaired)
+        reorders, identity = self.decision.reorders, self.identity
+        begun = reorders[-1].start if reorders else None
+        return host.Stamp(identity.run, identity.part, identity.step, begun, self.repaired)
 
     @property
     def agreed(self) -> Agreed | None:
         """What must be the same on every rank that reads data; None on one that reads none."""
-        if not self.loader.has_data:
+        if isinstance(self.loader.reading, NoDataReading):
             return None
-        if self.schedule is None:
+        if self.steps is None:
             return Agreed()
+        drawn = self.drawn
         return Agreed(
-            self.schedule, self.crossings, tuple(sorted(self.closing)), self.decision.reorders, self.datasets,
-            self.blend, self.loader.passes, self.repaired, self.loader.knows_ranks,
-        )  # fmt: skip
+            self.steps,
+            self.decision.reorders,
+            drawn.datasets,
+            drawn.blend,
+            self.sampling,
+            self.repaired,
+            self.knows_ranks,
+        )
 
-    def follow(self, agreed: Agreed) -> "RunPlan":
+    def adopt(self, agreed: Agreed) -> "RunPlan":
         """The plan of a rank that reads no data: that of the others, as far as it goes without an index."""
-        if self.loader.has_data or agreed.schedule is None:
+        if not isinstance(self.loader.reading, NoDataReading) or agreed.steps is None:
             return self
         return replace(
             self,
-            loader=replace(self.loader, knows_ranks=agreed.knows_ranks),
-            schedule=agreed.schedule,
-            crossings=agreed.crossings,
-            closing=frozenset(agreed.closing),
+            steps=agreed.steps,
+            closing=frozenset(agreed.steps.closing),
             decision=replace(self.decision, reorders=agreed.reorders),
-            datasets=agreed.datasets,
-            blend=agreed.blend,
+            drawn=replace(self.drawn, datasets=agreed.datasets, blend=agreed.blend),
             repaired=agreed.repaired,
+            other_knows_ranks=agreed.knows_ranks,
         )
 
     @property
     def dissolved(self) -> list[BoundaryStep]:
         """The boundaries of the host's own order that a reorder has dissolved."""
         assert isinstance(self.source, IndexEpochs)
-        kept = {(one.dataset, one.from_epoch) for one in boundary_steps_of(self.source)}
+        kept = {(step.dataset, step.from_epoch) for step in boundary_steps_of(self.source)}
         own = boundary_steps_of(IndexEpochs(self.source.index, self.source.schedule))
-        return [one for one in own if (one.dataset, one.from_epoch) not in kept]
+        return [step for step in own if (step.dataset, step.from_epoch) not in kept]
 
     @property
     def traced_index(self) -> SampleIndex | None:
-        """The index, with as many passes as the data that the weights have seen before was read in."""
-        if self.earlier is None or not isinstance(self.index, EpochSampledIndex):
+        """The index, with as many sampler epochs as the data that the weights have seen before was read in."""
+        reading, earlier = self.loader.reading, self.past.earlier
+        if earlier is None or self.index is None or not isinstance(reading, PositionedReading):
             return self.index
-        passes = -(-self.earlier.position // self.index.rule.length)
-        return replace(self.index, passes=max(passes, self.index.passes))
+        return reading.index_up_to(self.index, earlier.position)
 
-    def begin_epoch(self, epoch: int, after_step: int, carried: int, max_steps: int) -> "RunPlan":
+    def begin_epoch(self, epoch: int, after_step: int, left_over: int, max_steps: int) -> "RunPlan":
         """The plan when the trainer begins to read the data once more.
 
         Args:
             epoch: the trainer's, from 0.
             after_step: the last step done.
-            carried: microbatches that were drawn since, for which no step was left.
+            left_over: microbatches that were drawn since, for which no step was left.
             max_steps: the last step of the run.
 
         Returns:
             This plan, where that was planned.
         """
-        assert isinstance(self.source, IndexEpochs)
-        assert self.schedule is not None
+        source, reading = self.source, self.loader.reading
+        assert isinstance(source, IndexEpochs)
+        assert isinstance(reading, PositionedReading)
         assert self.segment is not None
-        begun = replace(self.segment, first_step=after_step + 1, start=0, carries=carried)
-        segments: tuple[Segment, ...] = (begun,)
-        index = self.source.index
-        if isinstance(index, EpochSampledIndex):
-            length = index.rule.length
-            begun = replace(begun, start=epoch * length, stop=(epoch + 1) * length)
-            if begun in self.schedule.segments:
-                return self
-            segments = sampler_epochs_ahead(begun, length, self.loader.trainer_epochs, max_steps)
-            if segments[-1].stop > len(index):
-                index = replace(index, passes=segments[-1].stop // length)
-        schedule = self.schedule
+        begun = replace(self.segment, first_step=after_step + 1, start=0, leftover_microbatches=left_over)
+        segments = reading.again(begun, epoch, max_steps)
+        if reading.sampling is not None and segments[0] in source.schedule.segments:
+            return self
+        schedule = source.schedule
         for segment in segments:
             schedule = schedule.then(segment)
-        self.source.schedule, self.source.index = schedule, index
-        crossings = boundary_steps_of(self.source, after_step)
-        return replace(
-            self,
-            index=index,
-            schedule=schedule,
-            crossings=tuple(crossings),
-            closing=closing_steps(crossings, schedule, max_steps),
-        )
+        index = reading.index_up_to(source.index, segments[-1].stop)
+        new_source = replace(source, schedule=schedule, index=index)
+        steps = steps_of(new_source, after_step, max_steps)
+        return replace(self, source=new_source, steps=steps, closing=frozenset(steps.closing))
 
-    def install(self, dataloader: Any) -> None:
+    def install(self, dataloader: host.Dataloader) -> None:
         """Lets dataset and sampler draw as planned. Before the loader forks its workers."""
-        if self.segment is None or self.index is None:
+        reading = self.loader.reading
+        if self.segment is None or self.drawn.index is None or not isinstance(reading, PositionedReading):
             return
-        host.install_order(self.loader.dataset, self.index, self.decision.reorders)
-        if (self.segment.start, self.segment.stop) != (self.loader.start, self.loader.stop):
+        host.install_order(self.loader.dataset, self.drawn.index, self.decision.reorders)
+        ahead = reading.ahead
+        if (self.segment.start, self.segment.stop) != (ahead.start, ahead.stop):
             host.start_sampler(dataloader, self.segment.start, self.segment.stop)
+
+
+def steps_of(source: IndexEpochs, after_step: int, max_steps: int) -> Steps:
+    """The boundary steps and closing steps of a schedule, from the step after ``after_step`` on."""
+    boundaries = tuple(boundary_steps_of(source, after_step))
+    closing = closing_steps(boundaries, source.schedule, max_steps)
+    return Steps(source.schedule, boundaries, tuple(sorted(closing)))

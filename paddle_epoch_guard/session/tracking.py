@@ -1,73 +1,173 @@
 """The first rank's records: opened where an earlier part of the run left them, and left for the next one."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.ledger import (
+    BoundaryStep,
+    ChangePoint,
     EpochKey,
     EpochLedger,
-    EpochTotal,
     IndexEpochs,
-    LossWindow,
     boundary_steps_of,
     ended_epochs,
 )
-from paddle_epoch_guard.report import EpochGuardLog, EpochRecorder
-from paddle_epoch_guard.report.loggers import open_sinks
-from paddle_epoch_guard.resume import EpochLoss, Sidecar, Window
+from paddle_epoch_guard.reading import UnknownReading
+from paddle_epoch_guard.record.events import VERSION as RECORD_VERSION
+from paddle_epoch_guard.record.events import Message, PartBegan
+from paddle_epoch_guard.record.provenance import package_versions, shown_arguments
+from paddle_epoch_guard.record.recorder import Recorder, Remembered, View
+from paddle_epoch_guard.record.writer import RecordWriter
+from paddle_epoch_guard.resume import Sidecar
 from paddle_epoch_guard.resume.sidecar import VERSION
 from paddle_epoch_guard.session.run_plan import RunPlan
+from paddle_epoch_guard.views.charts import ChartView
+from paddle_epoch_guard.views.console import ConsoleView
+from paddle_epoch_guard.views.sinks import open_sinks
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 
-def open_recorder(
-    plan: RunPlan, logging_dir: str, step: int, report_to: str | Iterable[str] | None = None
-) -> EpochRecorder:
-    """The records of a run, with what its checkpoint remembers.
+def open_recorder(plan: RunPlan, args: Any, state: Any, report_to: str | Iterable[str] | None = None) -> Recorder:
+    """The records of a run, with what its checkpoint remembers; they tell that this part begins.
 
     Args:
         plan: what the run will draw.
-        logging_dir: the trainer's log folder.
-        step: the last step done; 0 at a fresh start.
+        args: the trainer's arguments.
+        state: the trainer's state.
         report_to: the loggers that the trainer reports to: the guard writes there too.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    sidecar = plan.sidecar
+    sidecar, step = plan.past.sidecar, state.global_step
+    ledger = _ledger_of(plan, step)
+    remembered = _remembered(plan, step)
     names = [report_to] if isinstance(report_to, str) else list(report_to or ())
-    drawn = None if sidecar is None else sidecar.loss_range
-    sinks = open_sinks(names, logging_dir, plan.words, host.logger.warning, step, drawn)
-    log = EpochGuardLog(logging_dir, sinks)
-    if step == 0:
-        log.set_aside()  # of another run in the same folder
-    ledger = EpochLedger(plan.source, step)
+    views = [
+        RecordWriter(args.logging_dir, plan.identity.part, begins_anew=step == 0),
+        *_views(plan, args.logging_dir, names, step, remembered),
+    ]
+    reached = () if sidecar is None else sidecar.boundaries
+    recorder = Recorder(ledger, views, plan.naming, reached, _sequence_length(plan))
+    recorder.expect(plan.boundaries)
+    recorder.emit(_part_began(plan, args, state))
+    if remembered is not None:
+        recorder.go_on(remembered)
+    if step > 0 and not ledger.totals:
+        recorder.begin_in_the_middle()
+    return recorder
+
+
+def _ledger_of(plan: RunPlan, step: int) -> EpochLedger:
+    ledger, sidecar = EpochLedger(plan.source, step), plan.past.sidecar
     if sidecar is not None:
-        for one in sidecar.epoch_losses:
-            total = EpochTotal(one.first_step, one.last_step, one.samples, one.loss)
-            ledger.totals[EpochKey(one.dataset, one.epoch)] = total
+        for total in sidecar.epoch_losses:
+            ledger.totals[EpochKey(total.dataset, total.epoch)] = replace(total, loss=replace(total.loss))
         ledger.fresh.add(sidecar.fresh)
         ledger.repeat.add(sidecar.repeat)
     if isinstance(plan.source, IndexEpochs) and plan.segment is not None:
         for dataset, epoch in ended_epochs(plan.source, plan.segment.start).items():
             ledger.end_epochs(dataset, epoch)
-    marked = () if sidecar is None else sidecar.boundaries
-    recorder = EpochRecorder(ledger, log, plan.words, host.logger.info, marked, keeps_curves="visualdl" not in names)
-    recorder.expect(plan.crossings)
-    if sidecar is not None and isinstance(plan.source, IndexEpochs):
-        behind = [one for one in boundary_steps_of(plan.source) if one.step <= step]
-        windows = [
-            LossWindow(one.first_step, one.last_step, one.loss, {EpochKey(0, 1): one.samples})
-            for one in sidecar.windows
-        ]
-        recorder.go_on(behind, windows, sidecar.evaluations, sidecar.verdicts, sidecar.loss_range)
-    elif step > 0:
-        recorder.begin_in_the_middle()
-    return recorder
+    return ledger
 
 
-def sidecar_of(plan: RunPlan, recorder: EpochRecorder | None, state: Any) -> Sidecar:
+def _remembered(plan: RunPlan, step: int) -> Remembered | None:
+    """What the checkpoint remembers; None where there is none, or positions are unknown."""
+    sidecar = plan.past.sidecar
+    if sidecar is None or not isinstance(plan.source, IndexEpochs):
+        return None
+    behind = tuple(boundary for boundary in boundary_steps_of(plan.source) if boundary.step <= step)
+    return Remembered(behind, sidecar.windows, sidecar.evaluations, sidecar.verdicts, sidecar.loss_range)
+
+
+def _views(plan: RunPlan, logging_dir: str, names: list[str], step: int, remembered: Remembered | None) -> list[View]:
+    loss_range = None if plan.past.sidecar is None else plan.past.sidecar.loss_range
+    sinks = open_sinks(names, logging_dir, plan.naming, host.logger.warning, step, loss_range)
+    log = EpochGuardLog(logging_dir, sinks)
+    if step == 0:
+        log.set_aside()  # of another run in the same folder
+    drawn = () if remembered is None else (_change_at(plan, boundary) for boundary in remembered.behind)
+    verdicts = () if remembered is None else remembered.verdicts
+    console = ConsoleView(plan.naming, host.logger.info, host.logger.warning, verdicts, log.exists)
+    charts = ChartView(log, plan.naming, "visualdl" not in names, drawn, loss_range)
+    return [console, charts]  # the console first: it says what the charts have not marked yet
+
+
+def _change_at(plan: RunPlan, boundary: BoundaryStep) -> ChangePoint:
+    return ChangePoint.at(boundary, plan.naming.boundary_directory(boundary))
+
+
+def _sequence_length(plan: RunPlan) -> int | None:
+    lengths = {dataset.seq_length for dataset in plan.drawn.datasets}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def _part_began(plan: RunPlan, args: Any, state: Any) -> PartBegan:
+    return PartBegan(
+        version=RECORD_VERSION,
+        run=plan.identity.run,
+        part=plan.identity.part,
+        step=state.global_step,
+        time=time.time(),
+        max_steps=state.max_steps,
+        after="" if plan.past.sidecar is None else plan.past.sidecar.part,
+        epochs_of="trainer" if plan.naming.trainer else "data",
+        datasets=() if plan.index is None else plan.index.names,
+        data_epochs=() if plan.index is None or plan.schedule is None else plan.index.epochs,
+        has_index=plan.index is not None,
+        boundaries=plan.boundaries,
+        arguments=shown_arguments(args),
+        versions=package_versions(),
+        findings=plan.past.findings,
+        state=None if plan.schedule is None else _order_of(plan, state),
+    )
+
+
+def start_messages(plan: RunPlan, max_steps: int) -> list[Message]:
+    """What a user should know before the first step."""
+    loader, schedule = plan.loader, plan.schedule
+    warnings = []
+    if plan.index is not None and plan.sampling is not None and plan.sampling.shuffled:
+        warnings.append(Message("shuffled_again", {"sampler": loader.sampler}))
+    if plan.index is not None and schedule is None:
+        why = loader.reading.reason if isinstance(loader.reading, UnknownReading) else ""
+        warnings.append(Message("sampler_unknown", {"sampler": loader.sampler, "why": why}))
+    if schedule is not None:
+        segment = schedule.segments[-1]
+        last = segment.first_step + segment.steps - 1
+        if last < max_steps:
+            parameters = {"last": last, "max_steps": max_steps, "start": segment.start, "stop": segment.stop}
+            warnings.append(Message("will_run_dry", {**parameters, "global_batch": segment.global_batch}))
+    return warnings
+
+
+def _order_of(plan: RunPlan, state: Any) -> Sidecar:
+    """Order, schedule and data, as they are when a part begins or a checkpoint is saved."""
+    assert plan.schedule is not None
+    step = state.global_step
+    begins = [segment.start for segment in plan.schedule.segments if segment.first_step == step + 1]
+    position = begins[0] if begins else plan.schedule.position_after(step)
+    return Sidecar(
+        version=VERSION,
+        run=plan.identity.run,
+        part=plan.identity.part,
+        step=state.global_step,
+        position=position,
+        planned=plan.planned,
+        max_steps=state.max_steps,
+        reorders=plan.decision.reorders,
+        schedule=plan.schedule,
+        datasets=plan.drawn.datasets,
+        blend=plan.drawn.blend,
+        epoch_sampling=plan.sampling,
+        mismatches=plan.past.mismatches,
+    )
+
+
+def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: Any) -> Sidecar:
     """What a checkpoint is to remember.
 
     Args:
@@ -75,38 +175,18 @@ def sidecar_of(plan: RunPlan, recorder: EpochRecorder | None, state: Any) -> Sid
         recorder: None where tracking was switched off; the order is remembered all the same.
         state: the trainer's.
     """
-    assert plan.schedule is not None
-    found = Sidecar(
-        version=VERSION,
-        run=plan.run,
-        part=plan.part,
-        step=state.global_step,
-        position=plan.schedule.position_after(state.global_step),
-        planned=plan.planned,
-        max_steps=state.max_steps,
-        reorders=plan.decision.reorders,
-        schedule=plan.schedule,
-        datasets=plan.datasets,
-        blend=plan.blend,
-        passes=plan.loader.passes,
-        mismatches=plan.mismatches,
-    )
-    return found if recorder is None else _with_records(found, recorder)
-
-
-def _with_records(sidecar: Sidecar, recorder: EpochRecorder) -> Sidecar:
-    ledger, cuts = recorder.ledger, recorder.cuts
+    order = _order_of(plan, state)
+    if recorder is None:
+        return order
+    ledger, watch = recorder.ledger, recorder.watch
     return replace(
-        sidecar,
-        epoch_losses=tuple(
-            EpochLoss(key.dataset, key.epoch, one.first_step, one.last_step, one.samples, one.loss)
-            for key, one in sorted(ledger.totals.items())
-        ),
+        order,
+        epoch_losses=tuple(total for _, total in sorted(ledger.totals.items())),
         fresh=ledger.fresh,
         repeat=ledger.repeat,
-        windows=tuple(Window(one.first_step, one.last_step, one.loss, one.samples) for one in cuts.windows),
-        evaluations=tuple(cuts.evaluations),
-        verdicts=tuple(cuts.verdicts.values()),
-        loss_range=cuts.loss_range,
-        boundaries=tuple(cuts.marked),
+        windows=tuple(watch.windows),
+        evaluations=tuple(watch.evaluations),
+        verdicts=tuple(watch.verdicts.values()),
+        loss_range=watch.loss_range,
+        boundaries=tuple(recorder.reached),
     )

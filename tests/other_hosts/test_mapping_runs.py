@@ -149,7 +149,7 @@ def test_the_exposure_of_three_trainer_epochs_is_exact(tmp_path, dataset, accumu
     guard = EpochGuardCallback()
     args = arguments(tmp_path, num_train_epochs=3, gradient_accumulation_steps=accumulation)
     run = train(args, dataset, trainer=Trainer, callbacks=[guard])
-    schedule, order = guard._plan.schedule, guard._plan.index.order
+    schedule, order = guard.session.plan.schedule, guard.session.plan.index.order
     seen = np.zeros(sum(SIZES), dtype=int)
     expected = []
     for step in range(1, run.steps + 1):

@@ -45,7 +45,15 @@ def test_the_rule_is_that_of_the_real_samplers(world_size):
         rule = rule_of(samplers[0], samples)
         begin = epoch * rule.length
         segment = Segment(
-            1, begin + consumed, batch, 1, ranks, begin + rule.length, drop_last, is_sampler_epoch=True, strided=rule.strided
+            1,
+            begin + consumed,
+            batch,
+            1,
+            ranks,
+            begin + rule.length,
+            drop_last,
+            is_sampler_epoch=True,
+            strided=rule.strided,
         )
         for rank, sampler in enumerate(samplers):
             sampler.set_epoch(epoch, consumed)

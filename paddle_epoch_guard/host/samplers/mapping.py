@@ -23,7 +23,7 @@ _ON_ONE_RANK: Any = getattr(_SAMPLERS, "MappingBatchSampler", ())
 _SEEDED: Any = getattr(_SAMPLERS, "RandomSamplerWithSeed", ())
 
 
-def order_of(sampler: Any, samples: int) -> SamplerOrder | None:  # noqa: ANN401  # of the host, in two classes
+def order_of(sampler: Any, samples: int) -> SamplerOrder | None:  # of the host, in two classes
     """The order of such a sampler; None where a subclass, or another sampler within it, has an order of its own.
 
     Args:
@@ -33,7 +33,7 @@ def order_of(sampler: Any, samples: int) -> SamplerOrder | None:  # noqa: ANN401
     is_distributed, kind = isinstance(sampler, _DISTRIBUTED), type(sampler)
     own = _DISTRIBUTED if is_distributed else _ON_ONE_RANK
     has_own_order = kind.__iter__ is not own.__iter__ or kind.set_epoch is not own.set_epoch
-    if has_own_order or sampler._acc_steps != 1:  # noqa: SLF001  # not to be had otherwise
+    if has_own_order or sampler._acc_steps != 1:  # not to be had otherwise
         return None
     if is_distributed:
         ranks, shuffled, seed = int(sampler.nranks), bool(sampler.shuffle), int(sampler.base_seed)
@@ -85,5 +85,7 @@ def _reading(setup: LoaderSetup) -> EpochReading | UnknownReading:
 
 
 KIND = SamplerKind(
-    owns=lambda setup: isinstance(setup.sampler, (_DISTRIBUTED, _ON_ONE_RANK)), reading=_reading, resumes_by_itself=True
+    owns=lambda setup: isinstance(setup.sampler, (_DISTRIBUTED, _ON_ONE_RANK)),
+    reading=_reading,
+    resumes_by_itself=True,
 )

@@ -1,9 +1,9 @@
 """AutoTrainer's loader: after ``on_train_begin`` it is divided among the ranks by ``dist.shard_dataloader``.
 
 That puts a ``paddle.io.DistributedBatchSampler`` in the sampler's place, whatever that was, with its batch size,
-``shuffle`` and ``drop_last`` (``ShardDataloader`` in paddle/distributed/auto_parallel/api.py, paddlepaddle 3.3.1). One of
-its batches is a whole step (paddlenlp/trainer/auto_trainer.py, 3.0.0b4), and nothing tells it the trainer's epoch: its
-shuffles count from 0 in each part of the run.
+``shuffle`` and ``drop_last`` (``ShardDataloader`` in paddle/distributed/auto_parallel/api.py, paddlepaddle 3.3.1). One
+of its batches is a whole step (paddlenlp/trainer/auto_trainer.py, 3.0.0b4), and nothing tells it the trainer's epoch:
+its shuffles count from 0 in each part of the run.
 """
 
 from dataclasses import replace

@@ -1,0 +1,135 @@
+"""Which Trainers are training now, and whose order a dataset is in.
+
+``on_train_end`` is not called when training ends in an exception or by Ctrl-C (paddlenlp 3.0.0b4, paddleformers
+1.2.0), and a callback is told neither which trainer calls it nor from which checkpoint that resumes. So
+``Trainer.train`` is wrapped, once for each process, when the first guard is made: an order is given back however
+training ends.
+"""
+
+import contextlib
+import copy
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from paddle_epoch_guard.host import library
+from paddle_epoch_guard.host.dataset import BlendableDataset, restore_dataset
+
+_WATCHED = "_epoch_guard_watches"
+_OWNER = "_epoch_guard_owner"
+
+
+@dataclass(eq=False)
+class Training:
+    """One call of ``Trainer.train``, from its start to its end."""
+
+    resume_from_checkpoint: Any = None
+    """As it was called with."""
+    is_running: bool = True
+    guard: Any = None
+    """The callback that follows it: the first one that was told of its beginning."""
+    at_end: list[Callable[[], object]] = field(default_factory=list)
+    """What is called when it ends, however it does."""
+
+    def own(self, dataset: Any, restores_at_end: bool) -> None:
+        """Makes it the owner of the order that was installed on a dataset.
+
+        Args:
+            dataset: the dataset.
+            restores_at_end: whether the dataset gets its own arrays back when training ends. Otherwise the next one
+                gives them back: a loader's thread may still be fetching positions that they do not have.
+        """
+        for part in _with_constituents(dataset):
+            vars(part)[_OWNER] = self
+        if restores_at_end:
+            self.at_end.append(functools.partial(release, dataset))
+
+
+class _Running(threading.local):
+    """The calls of ``Trainer.train`` that this thread is in, the innermost last."""
+
+    def __init__(self) -> None:
+        self.trainings: list[Training] = []
+
+
+_running = _Running()
+
+
+def current_training() -> Training | None:
+    """The innermost call of ``Trainer.train`` that this thread is in; None where a subclass does without it."""
+    return _running.trainings[-1] if _running.trainings else None
+
+
+def owner_of(dataset: Any) -> Training | None:
+    """The training in whose order a dataset draws; None where it draws in its own."""
+    owner: Training | None = getattr(dataset, "__dict__", {}).get(_OWNER)
+    return owner
+
+
+def watch_trainings() -> None:
+    """Wraps ``Trainer.train``, unless that was done before."""
+    trainer: Any = library.import_host("trainer").Trainer
+    if getattr(trainer, _WATCHED, False):
+        return
+    train = trainer.train
+    signature = inspect.signature(train)
+
+    @functools.wraps(train)
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            bound = signature.bind(self, *args, **kwargs).arguments
+        except TypeError:  # a wrong call: the host says so
+            bound = {}
+        with _training(self, bound.get("resume_from_checkpoint")):
+            return train(self, *args, **kwargs)
+
+    trainer.train = watched
+    setattr(trainer, _WATCHED, True)
+
+
+@contextlib.contextmanager
+def _training(trainer: Any, resume_from_checkpoint: Any) -> Iterator[None]:
+    training = Training(resume_from_checkpoint)
+    given = getattr(trainer, "train_dataset", None)
+    owner = owner_of(given)
+    if owner is not None:
+        if owner.is_running:  # of a run that this one is nested in, or in another thread
+            trainer.train_dataset = in_own_order(given)
+        else:
+            release(given)
+    _running.trainings.append(training)
+    try:
+        yield
+    finally:
+        _running.trainings.remove(training)
+        training.is_running = False
+        for call in training.at_end:
+            call()
+        if owner is not None:
+            trainer.train_dataset = given
+
+
+def release(dataset: Any) -> None:
+    """Gives a dataset its own arrays back; does nothing to one that has them."""
+    restore_dataset(dataset)
+    for part in _with_constituents(dataset):
+        vars(part).pop(_OWNER, None)
+
+
+def in_own_order(dataset: Any) -> Any:
+    """A shallow copy of a dataset that draws in the host's own order, whatever the dataset itself draws in."""
+    copied = copy.copy(dataset)
+    if isinstance(copied, BlendableDataset):
+        copied.datasets = [in_own_order(part) for part in copied.datasets]
+    vars(copied)["_epoch_guard_own"] = dict(vars(dataset).get("_epoch_guard_own", {}))
+    restore_dataset(copied)
+    vars(copied).pop(_OWNER, None)
+    return copied
+
+
+def _with_constituents(dataset: Any) -> list[Any]:
+    parts = [dataset, *(dataset.datasets if isinstance(dataset, BlendableDataset) else ())]
+    return [part for part in parts if hasattr(part, "__dict__")]

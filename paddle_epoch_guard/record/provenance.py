@@ -1,0 +1,56 @@
+"""Where a run comes from: the arguments that decide the order of its data, and the packages that it ran with."""
+
+import importlib.metadata
+import platform
+from typing import Any
+
+# Of the trainer's arguments, those that decide the order of the data: others may hold what a page must not show.
+SHOWN_ARGUMENTS = (
+    "seed",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "dataloader_drop_last",
+    "tensor_parallel_degree",
+    "pipeline_parallel_degree",
+    "sharding_parallel_degree",
+    "ignore_data_skip",
+    "ignore_load_lr_and_optim",
+    "skip_data_intervals",
+    "resume_from_checkpoint",
+    "epoch_guard",
+    "epoch_guard_mix",
+    "epoch_guard_pool",
+    "epoch_guard_seed",
+    "epoch_guard_position",
+    "epoch_guard_on_mismatch",
+)
+PACKAGES = (
+    "paddle-epoch-guard", "paddlenlp", "paddleformers", "paddlepaddle", "paddlepaddle-gpu", "numpy", "visualdl",
+)  # fmt: skip
+
+
+def shown_arguments(arguments: Any) -> dict[str, Any]:
+    """Of the trainer's arguments, those of :data:`SHOWN_ARGUMENTS` that are plain values.
+
+    Args:
+        arguments: a mapping, or an object with attributes.
+    """
+    values = arguments if isinstance(arguments, dict) else _attributes(arguments)
+    plain = (bool, int, float, str, list, tuple, type(None))
+    return {name: values[name] for name in SHOWN_ARGUMENTS if name in values and isinstance(values[name], plain)}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that matter, as far as they are installed."""
+    versions = {"Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _attributes(arguments: Any) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in SHOWN_ARGUMENTS if hasattr(arguments, name)}

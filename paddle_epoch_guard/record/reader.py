@@ -1,0 +1,188 @@
+"""A record read back, as far as it is sound."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from paddle_epoch_guard.record.events import VERSION, Event, PartBegan
+from paddle_epoch_guard.record.writer import PART_DIGITS
+
+_HEAD = len(b'{"crc":"00000000",')
+_PART_AT = _HEAD + len(b'"part":"')
+_EVENT_AT = _PART_AT + PART_DIGITS + len(b'","data":')
+_LONGEST_LINE = 1 << 26
+"""Bytes: an order of thousands of datasets fits; anything longer was not written by this package."""
+_LISTED = 3  # damaged lines that are named
+
+
+class Line(NamedTuple):
+    """One event, and the part that wrote it."""
+
+    part: str
+    """The first digits of its name."""
+    event: Event
+
+
+class _Tag(msgspec.Struct):
+    event: str = ""
+
+
+@dataclass
+class RecordFile:
+    """The record of one log folder.
+
+    Events are read as they are asked for, not kept: a run may have logged a million windows.
+    """
+
+    path: Path
+    parts: list[PartBegan] = field(default_factory=list)
+    """In the order in which they began in this file."""
+    faults: list[str] = field(default_factory=list)
+    """What could not be read, or is in doubt, and what that means."""
+
+    @classmethod
+    def open(cls, path: Path) -> "RecordFile":
+        """Finds the parts in a record, and what is wrong with it. A file that is missing has no parts."""
+        record = cls(path)
+        damaged: list[int] = []
+        later, unknown = 0, 0
+        overlapping: set[tuple[str, str]] = set()
+        known: list[str] = []
+        try:
+            for number, content in enumerate(_lines(path, record.faults), start=1):
+                line = _sound(content)
+                if line is None:
+                    damaged += [number] if content.strip() else []
+                    continue
+                if b'"event":"part_began"' in content[_EVENT_AT : _EVENT_AT + 32]:
+                    event = _decoded(line)
+                    if isinstance(event, PartBegan):
+                        record.parts.append(event)
+                        known.append(event.part[:PART_DIGITS])
+                        continue
+                    later += 1
+                    continue
+                part = _part_of(line)
+                if part not in known:
+                    unknown += 1
+                elif part != known[-1]:
+                    overlapping.add((part, known[-1]))
+                elif not _is_known(line):
+                    later += 1
+        except OSError as cause:
+            record.faults.append(f"{path}: cannot be read: {cause.strerror or cause}")
+        record._tell(damaged, later, unknown, overlapping)
+        return record
+
+    def lines(self) -> Iterator[Line]:
+        """All sound events of parts that began in this file, in the order in which they were written."""
+        known = {part.part[:PART_DIGITS] for part in self.parts}
+        unreadable = 0
+        try:
+            for content in _lines(self.path, []):
+                line = _sound(content)
+                if line is None or _part_of(line) not in known:
+                    continue
+                event = _decoded(line)
+                if event is not None:
+                    yield Line(_part_of(line), event)
+                elif _is_known(line):
+                    unreadable += 1
+        except OSError:
+            return  # already told
+        if unreadable:
+            self.faults.append(
+                f"{self.path}: {unreadable} {_lines_word(unreadable)} left out whose fields are not those of this "
+                "release; what they said is missing here"
+            )
+
+    def _tell(self, damaged: list[int], later: int, unknown: int, overlapping: set[tuple[str, str]]) -> None:
+        if damaged:
+            listed = ", ".join(map(str, damaged[:_LISTED])) + (", ..." if len(damaged) > _LISTED else "")
+            self.faults.append(
+                f"{self.path}: {len(damaged)} damaged {_lines_word(len(damaged))} left out ({listed}); what they said "
+                "is missing here"
+            )
+        if later:
+            self.faults.append(
+                f"{self.path}: {later} {_lines_word(later)} left out that this release does not know: a later one "
+                "wrote them. Read the record with that release"
+            )
+        newest = max((part.version for part in self.parts), default=VERSION)
+        if newest > VERSION:
+            self.faults.append(
+                f"{self.path}: written in version {newest} of the record; this release reads version {VERSION}, and "
+                "may miss what is new in it"
+            )
+        if unknown:
+            self.faults.append(
+                f"{self.path}: {unknown} {_lines_word(unknown)} left out of a part that did not begin in this file: "
+                "another process wrote here too"
+            )
+        for earlier, later_part in sorted(overlapping):
+            self.faults.append(
+                f"{self.path}: parts {earlier} and {later_part} of the run were written at the same time: from where "
+                f"it began on, {later_part} counts"
+            )
+
+
+def _lines(path: Path, faults: list[str]) -> Iterator[bytes]:
+    """The whole lines of a file, without their ends; half a line at its end is a fault.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    if not path.exists():
+        return
+    if not path.is_file():  # a pipe would be waited for without end
+        raise OSError("it is no regular file")
+    with path.open("rb") as stream:
+        while content := stream.readline(_LONGEST_LINE):
+            if content.endswith(b"\n"):
+                yield content[:-1]
+            elif len(content) < _LONGEST_LINE:
+                faults.append(f"{path}: ends in the middle of a record, as a run leaves it that is still writing")
+            else:
+                yield b"too long"
+                while (content := stream.readline(_LONGEST_LINE)) and not content.endswith(b"\n"):
+                    pass
+
+
+def _sound(line: bytes) -> bytes | None:
+    """A line whose checksum fits; None otherwise."""
+    if line[:8] != b'{"crc":"' or line[16:_HEAD] != b'",' or len(line) <= _EVENT_AT:
+        return None
+    return line if line[8:16] == b"%08x" % zlib.crc32(line[_HEAD:]) else None
+
+
+def _part_of(line: bytes) -> str:
+    return line[_PART_AT : _PART_AT + PART_DIGITS].decode("ascii", "replace")
+
+
+_DECODER = msgspec.json.Decoder(Event)
+_TAG_DECODER = msgspec.json.Decoder(_Tag)
+_TAGS = frozenset(kind.__struct_config__.tag for kind in Event.__args__)
+
+
+def _decoded(line: bytes) -> Event | None:
+    """The event of a sound line; None where it is none that this release knows."""
+    try:
+        event: Event = _DECODER.decode(line[_EVENT_AT:-1])
+        return event
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _is_known(line: bytes) -> bool:
+    try:
+        return _TAG_DECODER.decode(line[_EVENT_AT:-1]).event in _TAGS
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+
+
+def _lines_word(count: int) -> str:
+    return "line" if count == 1 else "lines"

@@ -1,0 +1,246 @@
+"""Turns each logged loss into events."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, ClosedWindow, EpochKey, EpochLedger, WindowLosses
+from paddle_epoch_guard.ledger.change_points import Point
+from paddle_epoch_guard.ledger.epochs import LossWindow
+from paddle_epoch_guard.order import Reorder
+from paddle_epoch_guard.record.change_watch import ChangeWatch
+from paddle_epoch_guard.record.events import (
+    ChangeJudged,
+    ChangeReached,
+    EpochEnded,
+    Evaluated,
+    Event,
+    Message,
+    Noted,
+    Outcome,
+    PartEnded,
+    WindowLogged,
+)
+from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.statistics.verdicts import ChangeReport, ExposureOfSteps
+
+
+class View(Protocol):
+    """Something that shows events, or keeps them."""
+
+    def take(self, event: Event) -> None:
+        """Takes an event."""
+
+    def flush(self, at_once: bool = True) -> None:
+        """Hands over what was taken, so that a reader sees it; unless ``at_once``, at most once a second."""
+
+    def close(self) -> None:
+        """Hands over what was taken, at the end of the run."""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What a checkpoint remembers of an earlier part of the run."""
+
+    behind: tuple[BoundaryStep, ...] = ()
+    """The boundary steps that it has passed."""
+    windows: tuple[LossWindow, ...] = ()
+    """Its latest windows."""
+    evaluations: tuple[Point, ...] = ()
+    """Its latest evaluations."""
+    verdicts: tuple[ChangeReport, ...] = ()
+    loss_range: tuple[float, float] | None = None
+    """Its lowest and highest loss."""
+
+
+class Recorder:
+    """Says what happens, as events, as the run goes on.
+
+    Args:
+        ledger: adds up losses by epoch.
+        views: are told each event, in this order.
+        naming: names of change points.
+        reached: change points that an earlier part of the run has come to, by name: they are not told again.
+        sequence_length: tokens of a sample that have a loss; None where it is unknown.
+    """
+
+    def __init__(
+        self,
+        ledger: EpochLedger,
+        views: Sequence[View],
+        naming: Naming,
+        reached: Iterable[str] = (),
+        sequence_length: int | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.reached = list(reached)
+        self.watch = ChangeWatch(lambda report: self.emit(ChangeJudged(report)))
+        self._views = tuple(views)
+        self._naming = naming
+        self._sequence_length = sequence_length
+        self._ahead: deque[BoundaryStep] = deque()
+        self._unknown_means: set[EpochKey] | None = set()
+        self._ended: set[EpochKey] = set()
+        self._has_told_of_lost_losses = False
+
+    def emit(self, event: Event) -> None:
+        """Tells all views an event."""
+        for view in self._views:
+            view.take(event)
+
+    @property
+    def exposure(self) -> ExposureOfSteps | None:
+        """Exposure of the run's steps; None while it is unknown."""
+        return self.watch.exposure
+
+    @exposure.setter
+    def exposure(self, exposure: ExposureOfSteps) -> None:
+        self.watch.exposure = exposure
+
+    def go_on(self, remembered: Remembered) -> None:
+        """Takes up what an earlier part of the run has begun."""
+        self.watch.windows.extend(remembered.windows)
+        self.watch.evaluations.extend(remembered.evaluations)
+        self.watch.verdicts |= {report.change.name: report for report in remembered.verdicts}
+        self.watch.loss_range = remembered.loss_range
+        for boundary in remembered.behind:
+            self._ended |= {key for key in self.ledger.totals if _ends_at(key, boundary)}
+        self.watch.go_on(self._change_at(boundary) for boundary in remembered.behind)
+
+    def begin_in_the_middle(self) -> None:
+        """The run goes on from a checkpoint without losses: the mean of an epoch that it has begun is unknown."""
+        self._unknown_means = None
+
+    def begin_reorder(self, reorder: Reorder, step: int, dissolved: Iterable[BoundaryStep]) -> None:
+        """A unified order begins with ``step``.
+
+        Args:
+            reorder: the one that begins.
+            step: its first step.
+            dissolved: boundaries that it dissolves.
+        """
+        change = ChangePoint(self._naming.reorder_name(step), step, step - 1, step)
+        if step > 1:
+            self.watch.begin(change)
+        self._reach(ChangeReached(change, reorder, tuple(dissolved)))
+        self.flush()
+
+    def expect(self, boundaries: Iterable[BoundaryStep]) -> None:
+        """Replaces the boundary steps still ahead."""
+        self._ahead = deque(boundaries)
+
+    def record(self, step: int, loss: float, losses: WindowLosses | None = None) -> None:
+        """Takes the loss that the trainer logged at ``step``.
+
+        Args:
+            step: the last step of the window.
+            loss: the trainer's own, a mean over the window.
+            losses: of the window's samples, where they are known.
+
+        Raises:
+            OSError: the log cannot be written.
+            ScheduleError: the sampler could not have delivered these steps.
+        """
+        closed = self.ledger.close_window(step, loss, losses)
+        if closed is None:
+            return
+        if not math.isfinite(loss) and not self._has_told_of_lost_losses:
+            self._has_told_of_lost_losses = True
+            steps = {"first_step": closed.first_step, "last_step": closed.last_step, "loss": str(loss)}
+            self.note(Message("loss_is_no_number", {**steps, "is_known": closed.loss is not None}), step, True)
+        if self._unknown_means is None:
+            self._unknown_means = self._open_epochs(closed)
+        self.emit(self._window_logged(closed))
+        while self._ahead and self._ahead[0].step <= step:
+            self._cross(self._ahead.popleft())
+        if closed.loss is not None:
+            self.watch.take(LossWindow(closed.first_step, step, closed.loss, closed.samples))
+        self.flush(at_once=False)
+
+    def evaluate(self, step: int, loss: float) -> None:
+        """Takes the evaluation loss after ``step``, in nats per token; NaN and infinities say nothing."""
+        if math.isfinite(loss):
+            self.emit(Evaluated(step, loss))
+            self.watch.evaluate(step, loss)
+            self.flush()
+
+    def note(self, message: Message, step: int, is_warning: bool = False) -> None:
+        """Says something of the run as a whole."""
+        self.emit(Noted(step, message, is_warning))
+        self.flush()
+
+    def flush(self, at_once: bool = True) -> None:
+        """Hands over what was recorded; unless ``at_once``, at most once a second."""
+        for view in self._views:
+            view.flush(at_once)
+
+    def finish(self, step: int, complete: bool, ran_dry: bool = False) -> None:
+        """The trainer has ended: judges what is open, and closes the views.
+
+        Args:
+            step: the last step.
+            complete: whether the run has come to its planned end. The mean losses of epochs that a later part of the
+                run will go on with are left to that part.
+            ran_dry: whether it ended because the loader did.
+        """
+        self.watch.end()
+        for key in self.ledger.totals if complete else ():
+            self._end_epoch(key, step)
+        outcome: Outcome = "complete" if complete else "ran_dry" if ran_dry else "stopped"
+        epochs = tuple(total for _, total in sorted(self.ledger.totals.items()))
+        self.emit(PartEnded(step, time.time(), outcome, epochs, self.ledger.fresh, self.ledger.repeat))
+        for view in self._views:
+            view.close()
+
+    def _window_logged(self, closed: ClosedWindow) -> WindowLogged:
+        losses, exposure = closed.losses, self.exposure
+        return WindowLogged(
+            closed.first_step,
+            closed.last_step,
+            closed.samples,
+            closed.loss,
+            closed.epochs,
+            None if self._sequence_length is None else closed.samples * self._sequence_length,
+            None if exposure is None else exposure.of_steps(closed.first_step, closed.last_step),
+            None if losses is None else losses.fresh,
+            None if losses is None else losses.repeat,
+        )
+
+    def _change_at(self, boundary: BoundaryStep) -> ChangePoint:
+        return ChangePoint.at(boundary, self._naming.boundary_directory(boundary))
+
+    def _cross(self, boundary: BoundaryStep) -> None:
+        for key in self.ledger.totals:
+            if _ends_at(key, boundary):
+                self._end_epoch(key, boundary.step)
+        self.ledger.end_epochs(boundary.dataset, boundary.from_epoch)
+        change = self._change_at(boundary)
+        self.watch.begin(change)
+        self._reach(ChangeReached(change))
+
+    def _reach(self, event: ChangeReached) -> None:
+        if event.change.name not in self.reached:
+            self.reached.append(event.change.name)
+            self.emit(event)
+
+    def _end_epoch(self, key: EpochKey, step: int) -> None:
+        if key in self._ended or key in (self._unknown_means or ()):
+            return
+        self._ended.add(key)
+        total = self.ledger.totals[key]
+        if total.loss.weight > 0:
+            self.emit(EpochEnded(step, total))
+
+    def _open_epochs(self, closed: ClosedWindow) -> set[EpochKey]:
+        """The epochs that may have been drawn from before a window: all up to the next boundary ahead."""
+        ahead = {boundary.dataset: boundary.from_epoch for boundary in reversed(self._ahead)}
+        most = max((share.epoch for share in closed.epochs), default=0)
+        datasets = {share.dataset for share in closed.epochs} | set(ahead)
+        return {EpochKey(dataset, epoch) for dataset in datasets for epoch in range(1, ahead.get(dataset, most) + 1)}
+
+
+def _ends_at(key: EpochKey, boundary: BoundaryStep) -> bool:
+    return key.dataset == boundary.dataset and key.epoch <= boundary.from_epoch

@@ -1,0 +1,227 @@
+"""A run as it was read back: curves, epochs, change points, parts and notes."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.ledger import ChangePoint, EpochLoss
+from paddle_epoch_guard.resume import Sidecar
+from paddle_epoch_guard.statistics.discontinuity import Jump
+from paddle_epoch_guard.statistics.verdicts import ChangeReport
+from paddle_epoch_guard.views.messages import REASONS
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Values against steps, which ascend strictly; all finite."""
+
+    steps: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    values: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    @classmethod
+    def of(cls, points: Iterable[tuple[int, float]]) -> "Series":
+        """The series of points in the order in which they were written: one that goes back takes the later's place."""
+        kept: list[tuple[int, float]] = []
+        for step, value in points:
+            while kept and kept[-1][0] >= step:
+                kept.pop()
+            kept.append((step, value))
+        steps = np.array([step for step, _ in kept], np.int64)
+        values = np.array([value for _, value in kept], np.float64)
+        finite = np.isfinite(values)
+        return cls(steps[finite], values[finite])
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def completed_by(self, other: "Series") -> "Series":
+        """This series, and of another one the points at steps that this one has not."""
+        missing = ~np.isin(other.steps, self.steps)
+        if not missing.any():
+            return self
+        steps = np.concatenate([self.steps, other.steps[missing]])
+        order = np.argsort(steps)
+        return Series(steps[order], np.concatenate([self.values, other.values[missing]])[order])
+
+    def at(self, step: int) -> float | None:
+        """The value at a step; None where there is none."""
+        place = int(np.searchsorted(self.steps, step))
+        return float(self.values[place]) if place < len(self) and self.steps[place] == step else None
+
+    def mean(self) -> float:
+        """The mean of all values; not a number where there is none."""
+        return float(self.values.mean()) if len(self) else math.nan
+
+
+@dataclass(frozen=True)
+class ChangeSummary:
+    """A place where the order of the data changes, and what happened there."""
+
+    change: ChangePoint
+    dataset: str = ""
+    """Its dataset of a blend, by the name of its folder; empty where there is one dataset."""
+    epochs: tuple[int, int] | None = None
+    """The epochs on both sides; None where a unified order begins."""
+    trainer: bool = False
+    """Whether these are the trainer's epochs."""
+    sentences: tuple[str, ...] = ()
+    """What was said when it was reached."""
+    report: ChangeReport | None = None
+    """Its verdict and numbers; None where none was given yet."""
+    verdict_sentence: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its folder in the log."""
+        return self.change.name
+
+    @property
+    def step(self) -> int:
+        """The first step that draws from beyond it."""
+        return self.change.step
+
+    @property
+    def title(self) -> str:
+        """What changes here."""
+        if self.epochs is None:
+            return "a unified order begins"
+        kind = "trainer epoch" if self.trainer else "data epoch"
+        of = f" of {self.dataset}" if self.dataset else ""
+        return f"{kind} {self.epochs[0]} to {self.epochs[1]}{of}"
+
+    @property
+    def verdict(self) -> str:
+        """Empty where none was given."""
+        return "" if self.report is None else self.report.verdict
+
+    @property
+    def clause(self) -> str:
+        """Why, or how sure it is."""
+        return "" if self.report is None else REASONS[self.report.reason]
+
+    @property
+    def training(self) -> Jump | None:
+        """The jump of the training loss."""
+        return None if self.report is None else self.report.training
+
+    @property
+    def evaluation(self) -> Jump | None:
+        """The jump of the evaluation loss."""
+        return None if self.report is None else self.report.evaluation
+
+    @property
+    def means(self) -> tuple[float, float] | None:
+        """Mean training loss on both sides."""
+        return None if self.report is None else self.report.means
+
+    @property
+    def exposures(self) -> tuple[float, float] | None:
+        """Mean exposure on both sides."""
+        return None if self.report is None else self.report.exposures
+
+
+@dataclass(frozen=True, eq=False)
+class EpochSummary:
+    """One epoch of one dataset."""
+
+    dataset: str
+    """By the name of its folder; empty where there is one dataset."""
+    epoch: int
+    trainer: bool = False
+    loss: Series = field(default_factory=Series)
+    """Against the step within the epoch."""
+    mean_loss: float | None = None
+    """Over its samples; None while it is unknown."""
+    total: EpochLoss | None = None
+    """What it has added up to; None where that is unknown."""
+
+    @property
+    def title(self) -> str:
+        """Its name."""
+        of = f"{self.dataset}, " if self.dataset else ""
+        return f"{of}{'trainer epoch' if self.trainer else 'data epoch'} {self.epoch}"
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that was said of the run as a whole, at a step: audit tables among it."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the run, from one start of the trainer to the next."""
+
+    began: int
+    """Milliseconds since 1970."""
+    first_logged: int | None
+    """The first step with a loss or an evaluation; None where there is none."""
+    last_logged: int | None
+    arguments: dict[str, Any]
+    """Of the trainer's, those that decide the order of the data and are known."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunData:
+    """A run, as far as it has come."""
+
+    logging_dir: Path
+    output_dir: Path | None
+    loss: Series = field(default_factory=Series)
+    """Training loss at the last step of each log window, nats per token."""
+    evaluation: Series = field(default_factory=Series)
+    data_epoch: Series = field(default_factory=Series)
+    exposure: Series = field(default_factory=Series)
+    loss_fresh: Series = field(default_factory=Series)
+    loss_repeat: Series = field(default_factory=Series)
+    epochs: tuple[EpochSummary, ...] = ()
+    cuts: tuple[ChangeSummary, ...] = ()
+    notes: tuple[Note, ...] = ()
+    parts: tuple[Part, ...] = ()
+    """As far as they are known."""
+    sidecar: Sidecar | None = None
+    """Order, schedule and data at a step: of the newest checkpoint, or from the record."""
+    sidecar_path: Path | None = None
+    folders: tuple[str, ...] = ()
+    """The folders of the sidecar's datasets, in its order; none where they are unknown."""
+    totals_step: int | None = None
+    """The step up to which a checkpoint has counted the epochs' samples; None where the record counts them."""
+    faults: tuple[str, ...] = ()
+    """What could not be read, or was left out, and why."""
+
+    @property
+    def last_step(self) -> int:
+        """The last step of which anything is known."""
+        ends = [int(series.steps[-1]) for series in (self.loss, self.data_epoch, self.evaluation) if len(series)]
+        return max([*ends, 0 if self.sidecar is None else self.sidecar.step])
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The datasets of a blend, by the names of their folders; one empty name where there is one dataset."""
+        names = sorted(
+            {epoch.dataset for epoch in self.epochs} | {change.dataset for change in self.cuts if change.epochs}
+        )
+        return tuple(names) or ("",)
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The first step of each side of each change point: a trend must not run across.
+
+        A mixed step is a side by itself.
+        """
+        firsts = set()
+        for change in self.cuts:
+            firsts.add(change.step)
+            epoch = self.data_epoch.at(change.step)
+            if change.epochs is None or change.dataset or epoch is None:
+                continue
+            if self.data_epoch.at(change.step - 1) is not None and epoch < change.epochs[1] - 0.01:
+                firsts.add(change.step + 1)
+        return tuple(sorted(firsts))

@@ -1,0 +1,83 @@
+"""From a Trainer that is about to train to the plan of its run: observe, audit, open, plan, agree."""
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+from paddle_epoch_guard import host
+from paddle_epoch_guard.arguments import EpochGuardArguments
+from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, TrackingError
+from paddle_epoch_guard.session.checkpoint import Recalled, earlier_run, recall
+from paddle_epoch_guard.session.consensus import require_same_plan, run_on_all_ranks
+from paddle_epoch_guard.session.observe import Request, observe
+from paddle_epoch_guard.session.open_indices import open_indices
+from paddle_epoch_guard.session.plan import plan_of
+from paddle_epoch_guard.session.reconcile import reconcile
+from paddle_epoch_guard.session.run_plan import Identity, RunPlan
+
+
+def prepare(
+    flags: EpochGuardArguments,
+    args: host.TrainingArguments,
+    state: host.TrainerState,
+    dataloader: host.Dataloader,
+    checkpoint: str | Path | None,
+) -> RunPlan | None:
+    """Derives what the run will draw, and lets all ranks agree. Collective.
+
+    Args:
+        flags: the guard's.
+        args: the trainer's arguments.
+        state: the trainer's state; its ``global_step`` is that of the checkpoint.
+        dataloader: the training dataloader.
+        checkpoint: the folder that the run resumes from, where it is known.
+
+    Returns:
+        The plan; None where the guard is switched off for this run, which has then been said.
+
+    Raises:
+        EpochGuardError: the order is in doubt, on every rank alike.
+    """
+    try:
+        return _prepared(flags, args, state, dataloader, checkpoint)
+    except ArgumentsError:
+        raise
+    except EpochGuardError as doubt:
+        if flags.epoch_guard_on_mismatch != "warn":
+            raise
+        host.logger.warning(f"epoch guard: switched off for this run, as --epoch_guard_on_mismatch warn asks: {doubt}")
+    except TrackingError as fault:
+        host.logger.warning(f"epoch guard: switched off for this run: {fault}")
+    return None
+
+
+def _prepared(
+    flags: EpochGuardArguments,
+    args: host.TrainingArguments,
+    state: host.TrainerState,
+    dataloader: host.Dataloader,
+    checkpoint: str | Path | None,
+) -> RunPlan:
+    recalled = recall(args, state, checkpoint)
+    # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
+    at_stake = flags.epoch_guard == "unified" or recalled.is_reordered
+    request = Request.of(flags, args, state)
+    observed = run_on_all_ranks(lambda: observe(args, state, dataloader), at_stake)
+    resolution = run_on_all_ranks(lambda: reconcile(request, observed, recalled.sidecar, recalled.record), at_stake)
+    drawn = open_indices(observed, resolution, at_stake)
+    plan = run_on_all_ranks(lambda: plan_of(request, observed, resolution, drawn), at_stake)
+    if request.step == 0 and args.ignore_load_lr_and_optim:
+        plan = replace(plan, past=replace(plan.past, earlier=earlier_run(plan, recalled)))
+    return _agree(plan, recalled)
+
+
+def _agree(plan: RunPlan, recalled: Recalled) -> RunPlan:
+    """The plan that all ranks follow, with the names of the run and this part of it. Collective."""
+    plan = plan.adopt(require_same_plan(plan.agreed))
+    # The sidecar of an earlier run may lie on the first rank's disk alone.
+    part, earlier = host.broadcast_from(0, (uuid.uuid4().hex, plan.past.earlier))
+    stamp = recalled.stamp
+    run = part if stamp is None else stamp.run
+    repaired = plan.repaired or (stamp is not None and stamp.repaired)
+    identity = Identity(run, part, plan.identity.step)
+    return replace(plan, identity=identity, repaired=repaired, past=replace(plan.past, earlier=earlier))

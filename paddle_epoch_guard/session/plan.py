@@ -1,0 +1,71 @@
+"""From what was reconciled and opened to the plan of a run. Pure."""
+
+from dataclasses import replace
+
+from paddle_epoch_guard import host
+from paddle_epoch_guard.ledger import IndexEpochs, TrainerEpochs
+from paddle_epoch_guard.order import PositionMap
+from paddle_epoch_guard.reading import PositionedReading
+from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.resume import Decision, decide_order
+from paddle_epoch_guard.session.observe import Observed, Request, written_orders
+from paddle_epoch_guard.session.open_indices import DrawnData
+from paddle_epoch_guard.session.reconcile import Resolution
+from paddle_epoch_guard.session.run_plan import Identity, Past, RunPlan, steps_of
+
+
+def plan_of(request: Request, observed: Observed, resolution: Resolution | None, drawn: DrawnData) -> RunPlan:
+    """The plan of a run.
+
+    Args:
+        request: what the user asks for.
+        observed: the data as the host has set it up.
+        resolution: how the run goes on; None where positions are unknown.
+        drawn: what it draws from.
+
+    Raises:
+        ArgumentsError: the order that is asked for cannot begin here.
+    """
+    loader, reading = observed.loader, observed.loader.reading
+    if resolution is None or drawn.index is None or not isinstance(reading, PositionedReading):
+        naming = Naming(trainer=not host.is_plain(loader.dataset))
+        source = TrainerEpochs(reading.global_batch, request.skipped)
+        closing = frozenset({request.max_steps})
+        identity = Identity(step=request.step)
+        return RunPlan(loader, naming, source, drawn, Decision(()), identity=identity, closing=closing)
+    ahead, schedule, sidecar = resolution.ahead, resolution.schedule, resolution.sidecar
+    if not drawn.is_live:
+        # The sampler reads concatenated indices to the end, in whole rounds of all ranks.
+        ahead = replace(ahead, stop=len(drawn.index) // ahead.world_size * ahead.world_size)
+        schedule = schedule.then(ahead)
+    planned = resolution.planned
+    if reading.sampling is None:  # what a loader that runs dry does not reach is not planned
+        planned = min(planned, ahead.start + ahead.steps * ahead.global_batch, max(ahead.stop, ahead.start))
+    index = reading.index_up_to(drawn.index, schedule.segments[-1].stop)
+    written = written_orders(drawn.index)
+    decision = decide_order(
+        request.unify,
+        index,
+        ahead.start,
+        planned,
+        () if sidecar is None else sidecar.reorders,
+        None if sidecar is None else max(sidecar.planned, sidecar.reordered_to),
+        written,
+    )
+    steps_source = IndexEpochs(index, schedule, PositionMap(decision.reorders))
+    steps = steps_of(steps_source, request.step, request.max_steps)
+    starts_elsewhere = ahead.start != reading.ahead.start
+    return RunPlan(
+        loader,
+        Naming(drawn.index.names),
+        steps_source,
+        drawn,
+        decision,
+        steps,
+        ahead,
+        planned,
+        Past(sidecar, None, (*resolution.findings, *drawn.findings), resolution.mismatches),
+        Identity(step=request.step),
+        repaired=decision.reorders != written or not drawn.is_live or starts_elsewhere,
+        closing=frozenset(steps.closing),
+    )

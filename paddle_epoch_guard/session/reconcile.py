@@ -1,0 +1,218 @@
+"""What becomes of a run: where it goes on, from which indices, and what differs from the checkpoint. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from paddle_epoch_guard.errors import ArgumentsError, ResumeMismatchError
+from paddle_epoch_guard.index import BlendIndex, SampleIndex
+from paddle_epoch_guard.order import Schedule, Segment
+from paddle_epoch_guard.reading import PositionedReading
+from paddle_epoch_guard.resume import (
+    BlendRecord,
+    CurrentSetup,
+    DatasetRecord,
+    Finding,
+    Sidecar,
+    audit,
+    first_guarded_position,
+    needed_positions,
+    refuse,
+    same_indices,
+)
+from paddle_epoch_guard.resume.audit import skipped_later, skipped_so_far
+from paddle_epoch_guard.session.observe import Observed, Request
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """How the run goes on."""
+
+    schedule: Schedule
+    """All steps: those so far, as far as they are known, and those ahead."""
+    ahead: Segment
+    """The steps that begin, from the true position on."""
+    planned: int
+    """The run draws the positions before this one, unless its loader runs dry."""
+    datasets: tuple[DatasetRecord, ...]
+    """What it draws from, with the indices that it began with."""
+    sidecar: Sidecar | None = None
+    """Of the checkpoint, where it is continued."""
+    findings: tuple[Finding, ...] = ()
+    mismatches: tuple[str, ...] = ()
+    """What the run goes on in spite of, because the user asked for it."""
+
+    @property
+    def needed(self) -> int:
+        """Positions that the run draws, and those that the orders it has begun span."""
+        return max(self.planned, 0 if self.sidecar is None else self.sidecar.reordered_to)
+
+
+def reconcile(
+    request: Request, observed: Observed, sidecar: Sidecar | None, record: Mapping[str, Any] | None
+) -> Resolution | None:
+    """Audits a resume and decides where the run goes on.
+
+    Args:
+        request: what the user asks for.
+        observed: the data as the host has set it up.
+        sidecar: of the checkpoint that the run resumes from; None where there is none.
+        record: what the trainer itself wrote of that checkpoint; None where it was not found.
+
+    Returns:
+        None where positions are unknown, or this process reads no data.
+
+    Raises:
+        ArgumentsError: the order cannot be unified, or the stated position cannot be.
+        ResumeMismatchError: a difference cannot be repaired, or what was drawn so far is in doubt.
+    """
+    loader, reading = observed.loader, observed.loader.reading
+    why = reading.why_not_unified(loader.sampler)
+    if why and observed.index is not None:
+        why += (
+            ". Use the pretraining sampler, utils.batch_sampler.DistributedBatchSampler of the library that trains, "
+            "as its pretraining scripts do"
+        )
+    _refuse_to_unify(request, sidecar, why)
+    if observed.index is None or not isinstance(reading, PositionedReading):
+        why = reading.why_not_unified(loader.sampler)
+        if sidecar is not None and why:
+            raise ResumeMismatchError(
+                f"the run has drawn up to position {sidecar.position} of its order, and whether it goes on from there "
+                f"cannot be told: {why}. Resume with the dataset and the sampler of the interrupted run"
+            )
+        return None
+    if sidecar is not None:
+        return _continued(request, observed, reading, observed.index, sidecar)
+    return _begun(request, observed, reading, record)
+
+
+def _continued(
+    request: Request, observed: Observed, reading: PositionedReading, index: SampleIndex, sidecar: Sidecar
+) -> Resolution:
+    """A run whose checkpoint has a sidecar."""
+    ahead, *later = reading.segments(request.max_steps)
+    pairs = zip(observed.live, sidecar.datasets, strict=False)
+    is_begun = all(same_indices(live.indices, recorded.indices) for live, recorded in pairs)
+    current = CurrentSetup(
+        observed.live,
+        record_of(index, sidecar.blend),
+        ahead,
+        request.max_steps,
+        request.unify.unified,
+        request.ignores_data_skip,
+        reading.sampling,
+        observed.written if is_begun else (),
+        request.skipped,
+    )
+    findings = audit(sidecar, current)
+    try:
+        refuse(request.step, findings)
+    except ResumeMismatchError as doubt:
+        if request.is_strict:
+            raise
+        # As the user asked: go on in the host's present order, and say so from now on.
+        mismatches = (*sidecar.mismatches, f"at step {request.step}: {doubt}")
+        schedule = _schedule((ahead, *later), request.skipped)
+        planned = _planned(request, ahead, later)
+        return Resolution(schedule, ahead, planned, observed.live, None, findings, mismatches)
+    if not request.ignores_data_skip and reading.can_be_set:
+        ahead = replace(ahead, start=sidecar.position)
+    _check_start(ahead)
+    skipped = (
+        *skipped_so_far(sidecar.schedule.skipped, request.step),
+        *skipped_later(request.skipped, request.step),
+    )
+    schedule = replace(sidecar.schedule, skipped=skipped)
+    for segment in (ahead, *later):
+        schedule = schedule.then(segment)
+    planned = _planned(request, ahead, later)
+    return Resolution(schedule, ahead, planned, sidecar.datasets, sidecar, findings, sidecar.mismatches)
+
+
+def _begun(
+    request: Request, observed: Observed, reading: PositionedReading, record: Mapping[str, Any] | None
+) -> Resolution:
+    """A run that begins, or that was interrupted without the guard."""
+    ahead, *later = reading.segments(request.max_steps)
+    findings: tuple[Finding, ...] = ()
+    before: tuple[Segment, ...] = ()
+    if request.step > 0 and not request.ignores_data_skip:
+        consumed = request.step * reading.global_batch
+        start = first_guarded_position(
+            request.step, request.max_steps, ahead.start, request.stated_position, record, consumed=consumed
+        )
+        steps_per_epoch = observed.loader.steps_per_epoch
+        is_later_epoch = request.step >= steps_per_epoch > 0
+        if reading.can_be_set and request.stated_position is None and is_later_epoch:
+            start = request.step % steps_per_epoch * reading.global_batch
+            findings = (Finding("sampler_start_epoch", str(ahead.start), str(start), "repair"),)
+        if start != ahead.start and not reading.can_be_set:
+            raise ArgumentsError(
+                f"--epoch_guard_position {start}: the sampler {observed.loader.sampler} cannot be set to a position, "
+                f"and goes on at {ahead.start}. State that, or resume with the values of the interrupted run"
+            )
+        ahead = replace(ahead, start=start)
+        before = _before(reading, ahead, request.step)
+    _check_start(ahead)
+    planned = _planned(request, ahead, later)
+    return Resolution(
+        _schedule((*before, ahead, *later), request.skipped), ahead, planned, observed.live, None, findings
+    )
+
+
+def _before(reading: PositionedReading, ahead: Segment, step: int) -> tuple[Segment, ...]:
+    """The steps that were done without the guard; none where they do not lead to where the run goes on.
+
+    The trainer's own record has shown that the present arguments are those of the interrupted run.
+    """
+    first = replace(ahead, first_step=1, start=0, leftover_microbatches=0)
+    segments = reading.again(first, 0, step)
+    reached = _schedule(segments, ())
+    runs = reached.runs(step)
+    if not runs or runs[-1][2] < step or reached.position_after(step) != ahead.start:
+        return ()
+    return tuple(segment for segment in segments if segment.first_step < ahead.first_step)
+
+
+def _schedule(segments: tuple[Segment, ...], skipped: tuple[tuple[int, int], ...]) -> Schedule:
+    schedule = Schedule(segments[:1], skipped)
+    for segment in segments[1:]:
+        schedule = schedule.then(segment)
+    return schedule
+
+
+def _check_start(ahead: Segment) -> None:
+    if ahead.start % ahead.world_size:
+        raise ArgumentsError(
+            f"the run is to go on at position {ahead.start}, and the host's sampler starts only at multiples of the "
+            f"world size, {ahead.world_size}. Check --epoch_guard_position"
+        )
+
+
+def _planned(request: Request, ahead: Segment, later: list[Segment]) -> int:
+    if not ahead.is_sampler_epoch:
+        return needed_positions(ahead.start, request.step, request.max_steps, ahead)
+    last = (ahead, *later)[-1]
+    return min(needed_positions(last.start, last.first_step - 1, request.max_steps, last), last.stop)
+
+
+def record_of(index: SampleIndex, begun: BlendRecord | None = None) -> BlendRecord | None:
+    """The record of a blend, or of as much of it as the record that it had at first covers."""
+    if not isinstance(index, BlendIndex):
+        return None
+    return BlendRecord.of(index, None if begun is None else min(len(index), begun.positions))
+
+
+def _refuse_to_unify(request: Request, sidecar: Sidecar | None, why: str) -> None:
+    """Whether an order can be unified, or was begun.
+
+    Raises:
+        ArgumentsError: it is to be, and cannot.
+    """
+    if not why:
+        return
+    if request.unify.unified:
+        raise ArgumentsError(f"--epoch_guard unified cannot be: {why}. Set --epoch_guard track")
+    if sidecar is not None and sidecar.reorders:
+        raise ArgumentsError(f"the run began a unified order that cannot be continued: {why}")

@@ -1,0 +1,414 @@
+"""One run, from ``on_train_begin`` to ``on_train_end``: its plan, the losses of its samples, and what is recorded."""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from paddle_epoch_guard import host
+from paddle_epoch_guard.ledger import (
+    BoundaryStep,
+    EpochSource,
+    Exposure,
+    IndexEpochs,
+    Trace,
+    TrainerEpochs,
+    WindowLosses,
+    trace,
+)
+from paddle_epoch_guard.progress import progress_bar
+from paddle_epoch_guard.record.events import Message, TokensTraced
+from paddle_epoch_guard.record.recorder import Recorder
+from paddle_epoch_guard.resume import SIDECAR_NAME, write_sidecar
+from paddle_epoch_guard.session.loss_collector import LossCollector
+from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
+from paddle_epoch_guard.session.run_plan import RunPlan
+from paddle_epoch_guard.session.tracking import open_recorder, sidecar_of, start_messages
+from paddle_epoch_guard.views.messages import sentence_of
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
+
+_P = ParamSpec("_P")
+
+
+def shield(part: Callable[_P, None]) -> Callable[_P, None]:
+    """After the first step nothing of ours may stop a training run: a failing part switches tracking off."""
+
+    @functools.wraps(part)
+    def shielded(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            part(*args, **kwargs)
+        except Exception as cause:
+            session = args[0]
+            assert isinstance(session, Session)
+            session.switch_off(part.__name__, cause)
+
+    return shielded
+
+
+class Session:
+    """Owns what a run has in hand, and hands each change of it on openly.
+
+    Args:
+        plan: what the run will draw; installed already.
+        args: the trainer's arguments.
+        state: the trainer's state.
+        writes_report: whether a report is written when training ends.
+    """
+
+    def __init__(self, plan: RunPlan, args: Any, state: Any, writes_report: bool) -> None:
+        self.plan = plan
+        self.collector: LossCollector | None = None
+        self.recorder: Recorder | None = None
+        """On the first rank, while tracking is on."""
+        self._args = args
+        self._writes_report = writes_report
+        self._last_logged: int = state.global_step
+        steps = plan.loader.steps_per_epoch
+        self.epochs = TrainerEpochCounter(
+            state.global_step // steps if steps else 0,  # a stream has no length
+            plan.loader.accumulation,
+            plan.loader.passed_over,
+        )
+        self._stopped_dry = False
+        self._trace: Trace | None = None
+        self._switched_off: set[str] = set()
+
+    def begin(self, state: Any, model: Any, checkpoint: str | Path | None) -> None:
+        """Opens records, hooks and trace. Collective.
+
+        Args:
+            state: the trainer's.
+            model: the trainer's.
+            checkpoint: the folder whose weights the trainer loads, where one is named.
+        """
+        self._warn_of_a_new_beginning(state, checkpoint)
+        if state.is_world_process_zero:
+            self._open_records(state)
+        self._collect_losses(state, model)
+        self._trace_tokens(state)
+
+    @shield
+    def begin_epoch(self, state: Any, dataloader: Any) -> None:
+        """Notices where the trainer starts to read the data anew."""
+        plan = self.plan
+        left_over = self.epochs.begin(state.global_step)
+        again = self.epochs.begun > 1 and not plan.loader.reads_once
+        if again:
+            self._rewind(state, dataloader)
+        if plan.schedule is not None:
+            if again:
+                self._read_again(plan, state, left_over)
+        elif isinstance(plan.source, TrainerEpochs):
+            plan.source.begin(self.epochs.epoch, state.global_step + 1, left_over / plan.loader.accumulation)
+            if self.epochs.begun > 1 and self.recorder is not None:
+                self.recorder.expect([BoundaryStep(state.global_step + 1, self.epochs.epoch - 1)])
+
+    @shield
+    def end_epoch(self, state: Any, control: Any) -> None:
+        """Closes the log window at the end of a trainer epoch, where that is what is followed."""
+        ended_by_itself = not (control.should_training_stop or control.should_epoch_stop)
+        self.epochs.loader_ended = ended_by_itself or self.epochs.batches == 0
+        if self.epochs.batches == 0:
+            # Said now: paddlenlp 3.0.0b4 fails with an UnboundLocalError right after this event.
+            self._say_ran_dry(state)
+        if state.global_step == self._last_logged:
+            control.should_log = False  # the trainer would log a loss of 0, and lose that of what was left over
+        elif self.plan.schedule is None or control.should_save:
+            control.should_log = True
+
+    @shield
+    def stamp_step(self, state: Any) -> None:
+        """Notes in the trainer's state that the guard has seen the step that ends."""
+        if self.plan.schedule is not None:
+            host.stamp_step(state)
+
+    @shield
+    def log(self, loss: Any, state: Any, is_saving: bool) -> None:
+        """Takes the training loss of the window that ends at this step. Collective.
+
+        Args:
+            loss: as the trainer logged it.
+            state: the trainer's.
+            is_saving: whether a checkpoint is saved next: a resume from it must find what was recorded.
+        """
+        first_step, self._last_logged = self._last_logged + 1, state.global_step
+        self._record(first_step, loss, state)
+        if is_saving:
+            self._flush()
+
+    @shield
+    def evaluate(self, loss: Any, state: Any) -> None:
+        """Takes the evaluation loss after a step."""
+        if self.recorder is not None:
+            self.recorder.evaluate(state.global_step, float(loss))
+
+    @shield
+    def save(self, state: Any) -> None:
+        """Writes the sidecar into the checkpoint. Where it cannot be, the checkpoint stays, and training goes on."""
+        if self.plan.schedule is None or not state.is_world_process_zero:
+            return
+        self._flush()
+        try:
+            folder = host.checkpoint_folder(self._args, state.global_step)
+            (folder / SIDECAR_NAME).unlink(missing_ok=True)  # of an earlier part, which wrote this checkpoint before
+            self._write_sidecar(folder, state)
+        except Exception as cause:
+            _say(
+                f"checkpoint {state.global_step} has no resume protection, its "
+                f"epoch_guard.json could not be written: {type(cause).__name__}: {cause}"
+            )
+
+    def _write_sidecar(self, folder: Path, state: Any) -> None:
+        """Writes order and losses; where the losses cannot be held, the order alone: a resume needs no more."""
+        sidecar = sidecar_of(self.plan, self.recorder, state)
+        try:
+            write_sidecar(folder, sidecar)
+        except ValueError as cause:
+            write_sidecar(folder, sidecar_of(self.plan, None, state))
+            if "sidecar" not in self._switched_off:
+                self._switched_off.add("sidecar")
+                _say(
+                    f"checkpoints from {state.global_step} on are kept without its losses, the order is safe: {cause}"
+                )
+
+    @shield
+    def end(self, state: Any) -> None:
+        """Closes the records, says so where the data ended before the run did, and gives the dataset back."""
+        self.close()
+        # A loader's thread may still be fetching ahead: positions of an extended run, which the dataset's own arrays
+        # do not have. That dataset is given back when the next run begins.
+        if self.plan.drawn.is_live:
+            host.release(self.plan.loader.dataset)
+        recorder = self.recorder
+        if recorder is not None:
+            self._say_ran_dry(state)
+            recorder.finish(state.global_step, state.global_step >= state.max_steps, self._stopped_dry)
+            if self._writes_report:
+                self._report(state)
+        self.recorder = None
+
+    def close(self) -> None:
+        """Takes the hooks off the model."""
+        if self.collector is not None:
+            self.collector.close()
+
+    def switch_off(self, part: str, cause: Exception) -> None:
+        """Ends tracking, and says so once for each part that fails."""
+        # The steps that close a window stay, for the ranks must go on agreeing on them; so does the sidecar.
+        self.recorder = None
+        if part not in self._switched_off:
+            self._switched_off.add(part)
+            _say(f"tracking switched off, training goes on. In {part}: {type(cause).__name__}: {cause}")
+
+    @shield
+    def _open_records(self, state: Any) -> None:
+        plan = self.plan
+        self.recorder = recorder = open_recorder(plan, self._args, state, self._args.report_to)
+        for warning in start_messages(plan, state.max_steps):
+            self._note(warning, state, is_warning=True)
+        for mismatch in plan.past.mismatches:
+            self._note(Message("order_changed", {"mismatch": mismatch}), state, is_warning=True)
+        decision = plan.decision
+        if decision.reason:
+            self._note(Message("text", {"text": decision.reason}), state, decision.is_warning)
+        if decision.begun is not None:
+            recorder.begin_reorder(decision.begun, state.global_step + 1, plan.dissolved)
+
+    @shield
+    def _collect_losses(self, state: Any, model: Any) -> None:
+        """Hooks the model's token-loss layer, on every rank; says so where there is none."""
+        plan = self.plan
+        if plan.schedule is None:
+            return
+        if not plan.knows_ranks:
+            self._say_by_share(Message("share_ranks_unknown"), state)
+            return
+        source = plan.source if isinstance(plan.source, IndexEpochs) else None
+        self.collector = LossCollector(model, source, self._args.dataset_rank, self._args.dataset_world_size)
+        self._say_by_share(self.collector.agree(), state)
+
+    def _trace_tokens(self, state: Any) -> None:
+        """Traces how often the data of each step was drawn before. Collective where losses are collected.
+
+        It reads whole arrays, so the first rank does it for all: what it finds is small.
+        """
+        collects = self.collector is not None and self.collector.is_open
+        if not (self.recorder or collects):
+            return
+        if self.plan.schedule is not None and not self.plan.knows_all_draws:
+            self._say_exposure_unknown(state)
+            return
+        traced = self._traced() if host.process() == 0 else None
+        self._trace = host.broadcast_from(0, traced) if collects else traced
+        self._say_traced()
+        self._expose(state)
+
+    def _traced(self) -> Trace | None:
+        """The trace; None where it fails, which has then been said, and on a rank that reads no data."""
+        plan = self.plan
+        if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
+            return None
+        try:
+            with progress_bar("epoch guard: tracing tokens", quiet=self.recorder is None) as tell:
+                return trace(plan.traced_index, plan.source.positions, progress=tell)
+        except Exception as cause:
+            self.switch_off("_trace_tokens", cause)
+            return None
+
+    @shield
+    def _say_traced(self) -> None:
+        if self._trace is not None and self.recorder is not None:
+            self.recorder.emit(TokensTraced(sum(self._trace.traced), sum(self._trace.tokens)))
+
+    @shield
+    def _say_exposure_unknown(self, state: Any) -> None:
+        assert self.plan.schedule is not None
+        if self.recorder is not None:
+            first = self.plan.schedule.segments[0].first_step
+            self._note(Message("exposure_unknown", {"first_step": first}), state, is_warning=True)
+
+    @shield
+    def _expose(self, state: Any) -> None:
+        plan = self.plan
+        if self._trace is None or plan.schedule is None:
+            return
+        past = plan.past.earlier
+        earlier = None if past is None else (past.schedule, past.step)
+        exposure = Exposure(self._trace, plan.schedule, state.max_steps, earlier)
+        if self.collector is not None:
+            self.collector.exposure = exposure
+        if self.recorder is not None:
+            self.recorder.exposure = exposure
+
+    @shield
+    def _say_by_share(self, why: Message | None, state: Any) -> None:
+        if why is not None and state.is_world_process_zero:
+            self._note(why, state)
+
+    @shield
+    def _warn_of_a_new_beginning(self, state: Any, checkpoint: str | Path | None) -> None:
+        """The trainer loads a checkpoint's weights but starts from step 0: its data is drawn again."""
+        begins_anew = state.global_step == 0 and self._args.ignore_load_lr_and_optim
+        if begins_anew and checkpoint and state.is_world_process_zero:
+            self._note(Message("begins_anew", {"checkpoint": str(checkpoint)}), state, is_warning=True)
+
+    def _rewind(self, state: Any, dataloader: Any) -> None:
+        """Each trainer epoch reads all of the data, as in a run that was never interrupted."""
+        position = host.rewind_sampler(dataloader)
+        if not position:
+            return
+        stamp = host.read_stamp(state)
+        if stamp is not None:
+            host.write_stamp(state, replace(stamp, repaired=True))
+        if self.epochs.begun == 2 and state.is_world_process_zero:
+            message = Message("rewound", {"position": position, "epoch": self.epochs.epoch})
+            self._note(message, state, is_warning=True)
+
+    def _read_again(self, plan: RunPlan, state: Any, left_over: int) -> None:
+        """A trainer epoch begins, in which the sampler reads the data once more."""
+        self.plan = begun = plan.begin_epoch(self.epochs.epoch - 1, state.global_step, left_over, state.max_steps)
+        if begun is plan:
+            return
+        self._follow(begun.source)
+        if begun.index is plan.index:
+            self._expose(state)
+        else:  # more sampler epochs than planned
+            self._trace_tokens(state)
+        if self.recorder is not None:
+            self.recorder.expect(begun.boundaries)
+            ended = plan.segment
+            if ended is not None and ended.steps and self.epochs.begun == 2 and plan.sampling is None:
+                self._note(Message("read_again", {"stop": ended.stop, **_steps(state)}), state, is_warning=True)
+
+    def _follow(self, source: EpochSource) -> None:
+        """Lets ledger and collector look up in another source from here on."""
+        if self.recorder is not None:
+            self.recorder.ledger.source = source
+        if self.collector is not None and isinstance(source, IndexEpochs):
+            self.collector.source = source
+
+    @shield
+    def _record(self, first_step: int, loss: Any, state: Any) -> None:
+        losses = self._losses_since(first_step, loss, state)
+        if self.recorder is not None:
+            surplus = self.plan.source.surplus(first_step, state.global_step)
+            self.recorder.record(state.global_step, float(loss) / surplus, losses)
+
+    def _losses_since(self, first_step: int, loss: Any, state: Any) -> WindowLosses | None:
+        """The losses of the window's samples, added up over all ranks; where they cannot be had, all say no alike."""
+        if self.collector is None or not self.collector.is_open:
+            return None
+        losses, why = self.collector.window(first_step, state.global_step, loss)
+        self._say_by_share(why, state)
+        return losses
+
+    @shield
+    def _flush(self) -> None:
+        if self.recorder is not None:
+            self.recorder.flush()
+
+    def _report(self, state: Any) -> None:
+        """Writes figures and the report page. Where they cannot be, the logs stay, and make them at any time."""
+        args, plan = self._args, self.plan
+        log = EpochGuardLog(args.logging_dir)
+        try:
+            # Imported here: it draws, and a training that does not end need not have what that takes.
+            from paddle_epoch_guard.report.page import report_run
+
+            known = None if plan.schedule is None else sidecar_of(plan, self.recorder, state)
+            page = report_run(args.logging_dir, args.output_dir, state=known, names=plan.naming.datasets, log=log)
+            host.logger.info(f"epoch guard: report: {page}")
+        except Exception as cause:
+            _say(
+                f"the report page could not be written: {type(cause).__name__}: {cause}. The logs are complete: "
+                f"'paddle-epoch-guard report {args.output_dir}' writes it from them"
+            )
+        finally:
+            log.close()
+
+    @shield
+    def _say_ran_dry(self, state: Any) -> None:
+        if not self.epochs.loader_ended or self.recorder is None:
+            return
+        if state.global_step < state.max_steps:
+            self._stopped_dry = True
+            schedule = self.plan.schedule
+            stop = None if schedule is None else schedule.segments[-1].stop
+            self._note(Message("ran_dry", {"stop": stop, **_steps(state)}), state, is_warning=True)
+        self.epochs.loader_ended = False  # once
+
+    def _note(self, message: Message, state: Any, is_warning: bool = False) -> None:
+        """Says something of the run as a whole: in its records, or in the trainer's log alone where there are none."""
+        if self.recorder is not None:
+            self.recorder.note(message, state.global_step, is_warning)
+        else:
+            (host.logger.warning if is_warning else host.logger.info)(f"epoch guard: {sentence_of(message)}")
+
+
+def leave_order_behind(state: Any) -> None:
+    """A part of the run without the guard: said where it matters, and kept in the trainer's state."""
+    stamp = host.read_stamp(state)
+    if stamp is None:
+        return
+    # No sidecar of an earlier part fits the checkpoints of this one.
+    host.write_stamp(state, replace(stamp, part="without the guard"))
+    if stamp.repaired and state.is_world_process_zero:
+        begun = "draws otherwise than the host would by itself"
+        if stamp.unified_from is not None:
+            begun = f"began a unified order at position {stamp.unified_from}"
+        host.logger.warning(
+            f"epoch guard: off, but the run {begun}. Without the guard the host goes on in its own order: samples "
+            "will be drawn twice and others lost. Resume with --epoch_guard track to stay in the order that was begun"
+        )
+
+
+def _steps(state: Any) -> dict[str, int]:
+    return {"step": state.global_step, "max_steps": state.max_steps}
+
+
+def _say(text: str) -> None:
+    """Warns; where not even that can be done, training goes on all the same."""
+    with contextlib.suppress(Exception):
+        host.logger.warning(f"epoch guard: {text}")

@@ -1,0 +1,160 @@
+"""Events as points, lines and texts of charts: what VisualDL shows, and the loggers that are told the same."""
+
+from collections.abc import Iterable
+
+from paddle_epoch_guard.ledger import ChangePoint, EpochKey, Weighted
+from paddle_epoch_guard.record.events import (
+    ChangeJudged,
+    ChangeReached,
+    EpochEnded,
+    Evaluated,
+    Event,
+    Noted,
+    PartBegan,
+    PartEnded,
+    WindowLogged,
+)
+from paddle_epoch_guard.record.naming import (
+    EVALUATION_TAG,
+    EXPOSURE_TAG,
+    FRESH_TAG,
+    LOSS_TAG,
+    NOTES_TAG,
+    REPEAT_TAG,
+    Naming,
+)
+from paddle_epoch_guard.views import messages
+from paddle_epoch_guard.views.audit_table import table_of
+from paddle_epoch_guard.views.console import reached_sentence
+from paddle_epoch_guard.views.markers import BoundaryLine
+from paddle_epoch_guard.views.visualdl import EpochGuardLog
+
+_FEWEST = 4.0  # samples that a point of fresh or repeated loss stands for, at least
+
+
+class PendingLoss:
+    """A loss of few samples a window, gathered until a point stands for enough of them."""
+
+    def __init__(self) -> None:
+        self._pending = Weighted()
+        self._last_step = 0
+
+    def add(self, loss: Weighted, step: int) -> tuple[int, float] | None:
+        """Takes what a window adds; returns a point where there is enough for one."""
+        self._last_step = step
+        self._pending.add(loss)
+        return self.rest() if self._pending.weight >= _FEWEST else None
+
+    def rest(self) -> tuple[int, float] | None:
+        """A point for what is left; None where nothing is."""
+        if not self._pending.weight > 0:
+            return None
+        point = self._last_step, self._pending.mean
+        self._pending = Weighted()
+        return point
+
+
+class ChartView:
+    """Draws events in the guard's VisualDL log, and in the loggers behind it.
+
+    Args:
+        log: where points and texts go.
+        naming: names of directories and tags.
+        keeps_curves: whether the trainer's own losses are drawn too, for the trainer does not write them to VisualDL.
+        drawn: change points whose lines an earlier part of the run has drawn; they are drawn on.
+        loss_range: the lowest and the highest loss of that part.
+    """
+
+    def __init__(
+        self,
+        log: EpochGuardLog,
+        naming: Naming,
+        keeps_curves: bool = False,
+        drawn: Iterable[ChangePoint] = (),
+        loss_range: tuple[float, float] | None = None,
+    ) -> None:
+        self._log = log
+        self._naming = naming
+        self._keeps_curves = keeps_curves
+        self._loss_range = loss_range
+        self._lines = [BoundaryLine(log, change.name, change.step, loss_range) for change in drawn]
+        self._pending = {FRESH_TAG: PendingLoss(), REPEAT_TAG: PendingLoss()}
+        self._last_step = 0
+
+    def take(self, event: Event) -> None:
+        """Draws an event."""
+        match event:
+            case WindowLogged():
+                self._draw_window(event)
+            case Evaluated():
+                self._keep(EVALUATION_TAG, event.loss, event.step)
+            case EpochEnded(total=total):
+                directory = self._naming.dataset_directory(total.dataset)
+                self._log.scalar(self._naming.epoch_loss_tag, total.mean_loss, total.epoch, directory)
+            case ChangeReached():
+                self._mark(event)
+            case ChangeJudged(report=report):
+                if report.means is not None:
+                    self._tell(report.change, messages.verdict(report, self._naming))
+            case Noted():
+                self._log.text(NOTES_TAG, messages.sentence_of(event.message), event.step)
+            case PartBegan():
+                if event.findings:
+                    self._log.text(NOTES_TAG, "\n" + table_of(event.step, event.findings), event.step)
+            case PartEnded():
+                for tag, pending in self._pending.items():
+                    if (point := pending.rest()) is not None:
+                        self._log.scalar(tag, point[1], event.step)
+
+    def flush(self, at_once: bool = True) -> None:
+        """Hands everything to the file system; unless ``at_once``, at most once a second."""
+        self._log.flush(at_once)
+
+    def close(self) -> None:
+        """Hands everything over; no file stays open."""
+        self._log.close()
+
+    def _draw_window(self, event: WindowLogged) -> None:
+        step = event.last_step
+        self._last_step = step
+        samples = sum(share.samples for share in event.epochs)
+        mean_epoch = sum(share.epoch * share.samples for share in event.epochs) / samples
+        self._log.scalar(self._naming.epoch_tag, mean_epoch, step)
+        for share in event.epochs:
+            if share.step_in_epoch is not None:
+                directory = self._naming.epoch_directory(EpochKey(share.dataset, share.epoch))
+                self._log.scalar(self._naming.loss_by_epoch_tag, share.loss.mean, share.step_in_epoch, directory)
+        if event.exposure is not None:
+            self._log.scalar(EXPOSURE_TAG, event.exposure.mean, step)
+        for tag, loss in ((FRESH_TAG, event.fresh), (REPEAT_TAG, event.repeat)):
+            if loss is not None and (point := self._pending[tag].add(loss, step)) is not None:
+                self._log.scalar(tag, point[1], step)
+        if event.loss is not None:
+            self._keep(LOSS_TAG, event.loss, step)
+            low, high = self._loss_range or (event.loss, event.loss)
+            self._loss_range = min(low, event.loss), max(high, event.loss)
+            for line in self._lines:
+                line.cover(*self._loss_range)
+
+    def _mark(self, event: ChangeReached) -> None:
+        """Begins a line at a change point and tells it, unless an earlier part of the run has."""
+        change = event.change
+        for boundary in event.dissolved:
+            # What a part of the run marked there that does not count, because it was resumed from before.
+            self._log.set_aside(self._naming.boundary_directory(boundary))
+        if change.step > 1:
+            if self._log.exists(change.name):
+                return
+            line = BoundaryLine(self._log, change.name, change.step)
+            self._lines.append(line)
+            if self._loss_range is not None and change.step <= self._last_step:
+                line.cover(*self._loss_range)
+        self._tell(change, reached_sentence(event, self._naming))
+
+    def _tell(self, change: ChangePoint, sentence: str) -> None:
+        tag = change.name.rsplit("/", 1)[-1]
+        self._log.text(f"epoch_guard/{tag}", sentence, change.step, change.name)
+
+    def _keep(self, tag: str, value: float, step: int) -> None:
+        if self._keeps_curves:
+            self._log.scalar(tag, value, step, alone=True)

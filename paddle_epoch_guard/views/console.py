@@ -1,0 +1,83 @@
+"""Events as lines of the trainer's log."""
+
+from collections.abc import Callable
+
+from paddle_epoch_guard.record.events import (
+    ChangeJudged,
+    ChangeReached,
+    Event,
+    Noted,
+    PartBegan,
+    PartEnded,
+    TokensTraced,
+)
+from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.statistics.verdicts import ChangeReport
+from paddle_epoch_guard.views import messages
+from paddle_epoch_guard.views.audit_table import table_of
+
+
+class ConsoleView:
+    """Says events in the trainer's log.
+
+    Args:
+        naming: names of the epochs that are followed.
+        say: takes a line.
+        warn: takes a line that is a warning; ``say`` where it is not given.
+        verdicts: of an earlier part of the run, for the summary at the end.
+        is_marked: whether a change point, by its name, has been marked already; it is not said again.
+    """
+
+    def __init__(
+        self,
+        naming: Naming,
+        say: Callable[[str], object],
+        warn: Callable[[str], object] | None = None,
+        verdicts: tuple[ChangeReport, ...] = (),
+        is_marked: Callable[[str], bool] = lambda name: False,
+    ) -> None:
+        self._naming = naming
+        self._say = say
+        self._warn = warn or say
+        self._is_marked = is_marked
+        self._verdicts = {report.change.name: report for report in verdicts}
+
+    def take(self, event: Event) -> None:
+        """Says an event, where it is one that the trainer's log should have."""
+        match event:
+            case PartBegan():
+                self._line(messages.outlook(event))
+                if event.findings:
+                    self._line("\n" + table_of(event.step, event.findings))
+            case TokensTraced():
+                self._line(messages.traced(event))
+            case Noted():
+                say = self._warn if event.is_warning else self._say
+                say(f"epoch guard: {messages.sentence_of(event.message)}")
+            case ChangeReached() if not self._is_marked(event.change.name):
+                self._line(reached_sentence(event, self._naming))
+            case ChangeJudged():
+                self._verdicts[event.report.change.name] = event.report
+                if event.report.means is not None:
+                    self._line(messages.verdict(event.report, self._naming))
+            case PartEnded(epochs=epochs) if epochs:
+                summary = messages.summary(epochs, event.fresh, event.repeat, self._verdicts.values(), self._naming)
+                self._line(f"{event.step} steps\n{summary}")
+
+    def flush(self, at_once: bool = True) -> None:
+        """Does nothing: lines are said as they come."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    def _line(self, text: str) -> None:
+        self._say(f"epoch guard: {text}")
+
+
+def reached_sentence(event: ChangeReached, naming: Naming) -> str:
+    """What happens at a change point, when it is reached."""
+    if event.change.boundary is not None:
+        return messages.boundary_reached(event.change.boundary, naming)
+    if event.reorder is not None:
+        return messages.reorder_begins(event.reorder, event.change.step)
+    return f"Step {event.change.step}: the order of the data changes."
