@@ -1,0 +1,81 @@
+"""What was drawn is history: a resume takes it from the checkpoint, whatever the present arguments say."""
+
+import pytest
+
+from corpora import build_train, write_corpus
+from paddle_epoch_guard.record.events import WindowLogged
+from paddle_epoch_guard.record.reader import RecordFile
+from paddle_epoch_guard.record.writer import record_path
+from paddle_epoch_guard.report.reading import read_run
+from training import KnownLosses, arguments, train
+
+SIZES = (60, 7, 130, 1, 58, 190, 23, 136)  # 605 tokens
+LENGTH, STEPS, BATCH, SAVED = 8, 45, 4, 20
+"""180 samples: three data epochs, the boundary in step 38."""
+
+
+@pytest.fixture
+def prefix(tmp_path):
+    return write_corpus(tmp_path / "corpus" / "text", SIZES)
+
+
+def run(folder, prefix, resume=None, callbacks=None, steps=STEPS, seed=1, **changes):
+    dataset = build_train([prefix], STEPS * BATCH, LENGTH, seed=seed)
+    values = {"save_strategy": "steps", "save_steps": SAVED, "max_steps": steps, **changes}
+    checkpoint = None if resume is None else str(folder / "run" / f"checkpoint-{resume}")
+    return train(arguments(folder, **values), dataset, model=KnownLosses, callbacks=callbacks, resume=checkpoint)
+
+
+def exposure(run, after=0):
+    """By step, as the record has it: what an earlier part said of steps that were done again does not count."""
+    series = read_run(run.args.logging_dir).exposure
+    points = zip(series.steps.tolist(), series.values.tolist(), strict=True)
+    return {step: value for step, value in points if step > after}
+
+
+def losses(run, after):
+    """Of fresh and repeated samples, window by window."""
+    events = [line.event for line in RecordFile.open(record_path(run.args.logging_dir)).lines()]
+    windows = [event for event in events if isinstance(event, WindowLogged) and event.last_step > after]
+    return [(window.last_step, window.fresh, window.repeat) for window in windows]
+
+
+def test_what_was_drawn_before_the_guard_came_counts(tmp_path, prefix, host_log):
+    whole = run(tmp_path / "whole", prefix)
+    run(tmp_path, prefix, callbacks=[])
+    resumed = run(tmp_path, prefix, resume=SAVED)
+    assert exposure(resumed) == exposure(whole, after=SAVED)
+    assert losses(resumed, SAVED) == losses(whole, SAVED)
+    # And it is remembered: resumed once more, from a sidecar.
+    again = run(tmp_path, prefix, resume=2 * SAVED)
+    assert exposure(again, after=2 * SAVED) == exposure(whole, after=2 * SAVED)
+    assert host_log.warnings == []
+
+
+def test_where_what_was_drawn_is_not_known_exposure_is_not_logged_and_it_is_said(tmp_path, prefix, host_log):
+    run(tmp_path, prefix)
+    resumed = run(tmp_path, prefix, resume=SAVED, seed=2, epoch_guard_on_mismatch="warn")
+    assert exposure(resumed, after=SAVED) == {}
+    assert losses(resumed, SAVED)[-1][1].weight == 0
+    assert len([step for step, _ in resumed.scalars("epoch_guard/data_epoch")]) == STEPS + STEPS - SAVED
+    assert len([text for text in host_log.warnings if "drew is not known" in text]) == 1
+
+
+def test_what_was_skipped_stays_skipped_and_is_in_the_audit(tmp_path, prefix, host_log):
+    skip = {"skip_data_intervals": [[5, 9]]}
+    whole = run(tmp_path / "whole", prefix, **skip)
+    run(tmp_path, prefix, **skip)
+    resumed = run(tmp_path, prefix, resume=SAVED)
+    assert exposure(resumed, after=SAVED) == exposure(whole, after=SAVED)
+    (table,) = [text for text in host_log.of_guard() if "what differs" in text]
+    assert "skipped steps so far" in table
+    assert "5 to 9" in table
+
+
+def test_what_is_to_be_skipped_behind_a_resume_was_not(tmp_path, prefix):
+    whole = run(tmp_path / "whole", prefix)
+    run(tmp_path, prefix)
+    resumed = run(tmp_path, prefix, resume=SAVED, skip_data_intervals=[[5, 9], [30, 31]])
+    before = {step: value for step, value in exposure(resumed, after=SAVED).items() if step < 30}
+    assert before == {step: value for step, value in exposure(whole, after=SAVED).items() if step < 30}
+    assert not {30, 31} & set(exposure(resumed))
