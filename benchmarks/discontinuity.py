@@ -1,9 +1,10 @@
-"""How often the discontinuity test sees a jump that is not there, and how often it sees one that is.
+"""How often the discontinuity test reports a jump that does not exist, and how often one that does.
 
     .venv/bin/python benchmarks/discontinuity.py [--curves 4000] [--seed 0]
 
-Simulated loss curves around a cut, in units of the noise's standard deviation (sigma = 1 about a loss of 10) unless a
-row says otherwise. "before" and "after" count steps from the cut. AR(1) is noise whose neighbours correlate by phi.
+The loss curves are simulated around a change point, in units of the noise's standard deviation (sigma = 1 about a loss
+of 10) unless a row says otherwise. "before" and "after" count steps from the change point. AR(1) is noise whose
+neighbours correlate by phi.
 """
 
 import argparse
@@ -27,11 +28,11 @@ TARGET = 5.0  # per cent
 
 @dataclass(frozen=True)
 class Scenario:
-    """A kind of loss curve, cut between x <= 0 and x >= 1."""
+    """A kind of loss curve, with a change point between x <= 0 and x >= 1."""
 
     name: str
     x: np.ndarray
-    """Where the points stand, in steps, [n]."""
+    """Steps of the points, [n]."""
     mean: np.ndarray | float = 10.0
     """The curve without noise, [n]."""
     sigma: np.ndarray | float = 1.0
@@ -53,7 +54,7 @@ def every_step(points: int) -> np.ndarray:
 
 
 def windows(points: int, length: int) -> np.ndarray:
-    """Middles of windows of ``length`` steps that end and begin at the cut."""
+    """Middles of windows of ``length`` steps that end and begin at the change point."""
     return (np.arange(-points, points) + 0.5) * length + 0.5
 
 
@@ -78,31 +79,33 @@ def evaluation_curve(steps: np.ndarray) -> np.ndarray:
 
 
 def without_jump() -> list[Scenario]:
-    """Curves that must not be found to jump at the cut."""
+    """Curves without a jump at the change point."""
     x, dozen, tens = every_step(60), every_step(12), windows(12, 10)
     early = "3 + 5 exp(-x/80)"
     shared = []
     for phi in (0.0, 0.5, 0.8):
         noise = f"AR(1), phi {phi}" if phi else "white noise"
         shared += [Scenario(f"{noise}, {n} points a side", every_step(n), phi=phi) for n in (60, 30, 20, 12, 6)]
-    for cut, sigma in ((60, 0.02), (60, 0.1), (100, 0.05), (200, 0.05), (300, 0.05)):
-        shared.append(Scenario(f"{early}, cut at {cut}, sigma {sigma}", x, learning_curve(x + cut), sigma))
-    for cut in (120, 200, 300):
-        shared.append(Scenario(f"{early}, cut at {cut}, 12 windows of 10", tens, learning_curve(tens + cut), 0.03))
+    for step, sigma in ((60, 0.02), (60, 0.1), (100, 0.05), (200, 0.05), (300, 0.05)):
+        shared.append(Scenario(f"{early}, change at {step}, sigma {sigma}", x, learning_curve(x + step), sigma))
+    for step in (120, 200, 300):
+        shared.append(
+            Scenario(f"{early}, change at {step}, 12 windows of 10", tens, learning_curve(tens + step), 0.03)
+        )
     shared += [
         Scenario("linear trend, 0.1 a step", x, 20 - 0.1 * x),
-        Scenario("kink at the cut, 0.3 a step", x, 20 - 0.3 * np.maximum(x, 0)),
-        Scenario("kink at the cut, AR(1), phi 0.8", x, 20 - 0.3 * np.maximum(x, 0), phi=0.8),
-        Scenario("noise triples at the cut", x, sigma=np.where(x > 0, 3.0, 1.0)),
-        Scenario("noise triples at the cut, 12 points a side", dozen, sigma=np.where(dozen > 0, 3.0, 1.0)),
-        Scenario("noise largest at the cut, fourfold", x, sigma=4 - np.abs(x) / 20),
+        Scenario("kink at the change, 0.3 a step", x, 20 - 0.3 * np.maximum(x, 0)),
+        Scenario("kink at the change, AR(1), phi 0.8", x, 20 - 0.3 * np.maximum(x, 0), phi=0.8),
+        Scenario("noise triples at the change", x, sigma=np.where(x > 0, 3.0, 1.0)),
+        Scenario("noise triples at the change, 12 points a side", dozen, sigma=np.where(dozen > 0, 3.0, 1.0)),
+        Scenario("noise largest at the change, fourfold", x, sigma=4 - np.abs(x) / 20),
         Scenario("heavy tails: Student's t, 3 degrees", x, draw=heavy),
         Scenario("spikes of 8 at 3 % of the steps", x, draw=spiky),
     ]
-    shared += [Scenario(f"spike of {size} just after the cut", x, 10 + size * (x == 1)) for size in (3.5, 10, 30)]
+    shared += [Scenario(f"spike of {size} just after the change", x, 10 + size * (x == 1)) for size in (3.5, 10, 30)]
     shared += [
-        Scenario("spike of 10 just before the cut", x, 10 + 10 * (x == 0)),
-        Scenario("spike of 10 just after the cut, 12 points a side", dozen, 10 + 10 * (dozen == 1)),
+        Scenario("spike of 10 just before the change", x, 10 + 10 * (x == 0)),
+        Scenario("spike of 10 just after the change, 12 points a side", dozen, 10 + 10 * (dozen == 1)),
     ]
     for at in (-25, 25, -10, 10):
         where = f"{abs(at)} steps {'before' if at < 0 else 'after'}"
@@ -121,46 +124,48 @@ def without_jump() -> list[Scenario]:
 
 
 def beyond_reach() -> list[Scenario]:
-    """Curves without a jump at the cut that are hard to tell from one."""
+    """Curves without a jump at the change point that look as if they had one."""
     x = every_step(60)
-    found = [
+    steps = [
         Scenario(f"level falls by {size}, {at} steps after", x, 20 - size * (x > at))
         for at in (3, 5, 8)
         for size in (2, 5)
     ]
     decay = np.where(x > 0, np.exp(-(x - 1) / 3), 0)
     return [
-        *found,
+        *steps,
         Scenario(
             "falls by 2 in an S of 30 steps, 10 steps after, sigma 0.05", x, 6 + 2 / (1 + np.exp((x - 10) / 8)), 0.05
         ),
-        Scenario("spike of 8 at the cut that decays over 3 steps", x, 10 + 8 * decay),
+        Scenario("spike of 8 at the change that decays over 3 steps", x, 10 + 8 * decay),
     ]
 
 
 def with_jump() -> list[Scenario]:
-    """Curves that fall at the cut."""
+    """Curves that fall at the change point."""
     x = every_step(60)
-    found = [
+    scenarios = [
         Scenario(f"falls by {size:g}, {n} points a side, AR(1), phi {phi:g}", side, 20 - size * (side > 0), phi=phi)
         for size in (2.0, 4.0)
         for phi in (0.0, 0.5, 0.8)
         for n, side in ((n, every_step(n)) for n in (60, 30, 20, 12))
     ]
-    found += [Scenario(f"falls by {size} over 10 steps", x, 20 - size * np.clip(x / 10, 0, 1)) for size in (2, 4, 6)]
-    found.append(Scenario("falls by 3, and again 25 steps after", x, 20 - 3 * (x > 0) - 3 * (x > 25)))
+    scenarios += [
+        Scenario(f"falls by {size} over 10 steps", x, 20 - size * np.clip(x / 10, 0, 1)) for size in (2, 4, 6)
+    ]
+    scenarios.append(Scenario("falls by 3, and again 25 steps after", x, 20 - 3 * (x > 0) - 3 * (x > 25)))
     for points in (3, 4, 6):
         at = windows(points, 50)
         mean = evaluation_curve(at) - 0.1 * (at > 0)
-        found.append(Scenario(f"evaluation curve, falls by 20 sigma, {points} points a side", at, mean, 0.005))
-    return found
+        scenarios.append(Scenario(f"evaluation curve, falls by 20 sigma, {points} points a side", at, mean, 0.005))
+    return scenarios
 
 
 GROUPS = {"without": without_jump, "beyond": beyond_reach, "with": with_jump}
 
 
 def rate(task: tuple[str, int], curves: int, seed: int) -> float:
-    """In how many of 100 curves of a scenario a jump is found."""
+    """In how many of 100 curves of a scenario a jump is reported."""
     group, at = task
     scenario = GROUPS[group]()[at]
     rng = np.random.default_rng([seed, list(GROUPS).index(group), at])
@@ -182,18 +187,18 @@ def main() -> None:
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         rates = dict(zip(tasks, pool.map(measure, tasks), strict=True))
     titles = {
-        "without": f"No jump: found in % of curves (target: under {TARGET:g})",
-        "beyond": "No jump at the cut, but hard or impossible to tell from one: found in %",
-        "with": "A jump: found in %",
+        "without": f"No jump: reported in % of curves (target: under {TARGET:g})",
+        "beyond": "No jump at the change, but hard or impossible to tell from one: reported in %",
+        "with": "A jump: reported in %",
     }
     for group, make in GROUPS.items():
         table = Table(title=titles[group], title_justify="left")
         table.add_column("curve")
-        table.add_column("found", justify="right")
+        table.add_column("reported", justify="right")
         for at, scenario in enumerate(make()):
-            found = rates[group, at]
-            missed = group == "without" and found >= TARGET
-            table.add_row(scenario.name, f"{found:.1f}" + (" [red]missed[/red]" if missed else ""))
+            reported = rates[group, at]
+            missed = group == "without" and reported >= TARGET
+            table.add_row(scenario.name, f"{reported:.1f}" + (" [red]missed[/red]" if missed else ""))
         console.print(table)
     taken = time.perf_counter() - start
     console.print(f"{arguments.curves} curves a row, seed {arguments.seed}, {taken:.0f} s, {os.cpu_count()} processes")

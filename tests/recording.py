@@ -20,7 +20,9 @@ def began(step=0, run="a" * 32, part="b" * 32, naming=None, **values):
     return PartBegan(run=run, part=part, step=step, epochs_of=kind, **{**fields, **values})
 
 
-def recorder(folder, ledger, naming=None, say=lambda _: None, behind=(), loss_range=None, part=None, verdicts=()):
+def recorder(
+    folder, ledger, naming=None, say=lambda _: None, behind=(), loss_range=None, part=None, verdicts=(), sink=None
+):
     """A recorder that draws in VisualDL, says sentences, and keeps a record where a part is given.
 
     Args:
@@ -32,9 +34,10 @@ def recorder(folder, ledger, naming=None, say=lambda _: None, behind=(), loss_ra
         loss_range: its lowest and highest loss.
         part: what this part tells of its beginning; without it no record is kept.
         verdicts: of the earlier part.
+        sink: gets the same points and texts as VisualDL.
     """
     names = naming or Naming()
-    log = EpochGuardLog(folder)
+    log = EpochGuardLog(folder, sink)
     if part is not None and part.step == 0:
         log.set_aside()
     drawn = [ChangePoint.at(boundary, names.boundary_directory(boundary)) for boundary in behind]

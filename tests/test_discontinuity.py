@@ -18,7 +18,7 @@ from paddle_epoch_guard.statistics.discontinuity import (
 
 
 def steps_around(points: int) -> np.ndarray:
-    """Steps 1 - points to points: the cut lies between 0 and 1."""
+    """Steps 1 - points to points: the change point lies between 0 and 1."""
     return np.arange(1.0 - points, points + 1)
 
 
@@ -29,8 +29,10 @@ def ar(rng: np.random.Generator, shape: tuple[int, int], phi: float = 0.0) -> np
     return noise
 
 
-def found(x: np.ndarray, mean: np.ndarray | float, phi: float = 0.0, sigma: np.ndarray | float = 1.0) -> float:
-    """The share of 400 curves that are found to jump."""
+def share_that_jumps(
+    x: np.ndarray, mean: np.ndarray | float, phi: float = 0.0, sigma: np.ndarray | float = 1.0
+) -> float:
+    """The share of 400 curves in which a significant jump is estimated."""
     curves = mean + sigma * ar(np.random.default_rng(12), (400, len(x)), phi)
     return float(find_jumps(x - 0.5, curves, np.ones_like(x))[1].mean())
 
@@ -56,39 +58,39 @@ class TestNoJump:
     @pytest.mark.parametrize("points", [60, 30, 20, 12, 6, 4, 3])
     @pytest.mark.parametrize("phi", [0.0, 0.5, 0.8])
     def test_noise(self, points, phi):
-        assert found(steps_around(points), 10.0, phi) < 0.07
+        assert share_that_jumps(steps_around(points), 10.0, phi) < 0.07
 
-    @pytest.mark.parametrize("cut", [60, 100, 200, 300])
+    @pytest.mark.parametrize("start", [60, 100, 200, 300])
     @pytest.mark.parametrize("sigma", [0.02, 0.1])
-    def test_curvature(self, cut, sigma):
-        assert found(X, 3 + 5 * np.exp(-(X + cut) / 80), sigma=sigma) < 0.07
-        if cut > 120:
-            assert found(WINDOWS, 3 + 5 * np.exp(-(WINDOWS + cut) / 80), sigma=sigma / 3) < 0.07
+    def test_curvature(self, start, sigma):
+        assert share_that_jumps(X, 3 + 5 * np.exp(-(X + start) / 80), sigma=sigma) < 0.07
+        if start > 120:
+            assert share_that_jumps(WINDOWS, 3 + 5 * np.exp(-(WINDOWS + start) / 80), sigma=sigma / 3) < 0.07
 
     @pytest.mark.parametrize("sigma", [np.where(X > 0, 3.0, 1.0), 1 + (X + 60) / 40, 4 - np.abs(X) / 20])
     def test_noise_that_changes(self, sigma):
-        assert found(X, 10.0, sigma=sigma) < 0.07
+        assert share_that_jumps(X, 10.0, sigma=sigma) < 0.07
 
     @pytest.mark.parametrize("at", [0, 1, 2])
     @pytest.mark.parametrize("height", [3.5, 10, 100])
     def test_spike(self, at, height):
-        assert found(X, 10 + height * (at == X)) < 0.07
+        assert share_that_jumps(X, 10 + height * (at == X)) < 0.07
 
     @pytest.mark.parametrize("at", [-25, -10, 10, 25])
     @pytest.mark.parametrize("fall", [1, 3, 10])
     def test_level_elsewhere(self, at, fall):
-        assert found(X, 30 - fall * (at < X)) < 0.07
+        assert share_that_jumps(X, 30 - fall * (at < X)) < 0.07
 
     @pytest.mark.parametrize("at", [-25, 0.5, 25])
     @pytest.mark.parametrize("phi", [0.0, 0.8])
     def test_kink(self, at, phi):
-        assert found(X, 30 - 0.2 * np.maximum(X - at, 0), phi) < 0.07
+        assert share_that_jumps(X, 30 - 0.2 * np.maximum(X - at, 0), phi) < 0.07
 
     @pytest.mark.parametrize("points", [3, 4, 5, 8, 12])
     @pytest.mark.parametrize("sigma", [0.0, 0.001, 0.02])
     def test_evaluation_curve(self, points, sigma):
         steps = (np.arange(-points, points) + 0.5) * 50
-        assert found(steps, 3 + 2 * ((steps + 700) / 100) ** -0.5, sigma=sigma) < 0.07
+        assert share_that_jumps(steps, 3 + 2 * ((steps + 700) / 100) ** -0.5, sigma=sigma) < 0.07
 
     @pytest.mark.parametrize("level", [0.0, 1.0, -3.7, 1e6])
     @pytest.mark.parametrize("points", [3, 5, 12, 60])
@@ -103,15 +105,15 @@ class TestAJump:
     @pytest.mark.parametrize(("points", "fall", "least"), [(60, 2, 0.88), (30, 3, 0.9), (20, 4, 0.9), (12, 4, 0.8)])
     def test_is_found(self, points, fall, least):
         x = steps_around(points)
-        assert found(x, 20.0 - fall * (x > 0)) > least
-        assert found(x, 20.0 + fall * (x > 0)) > least
+        assert share_that_jumps(x, 20.0 - fall * (x > 0)) > least
+        assert share_that_jumps(x, 20.0 + fall * (x > 0)) > least
 
     @pytest.mark.parametrize("phi", [0.5, 0.8])
     def test_is_found_in_correlated_noise(self, phi):
-        assert found(X, 20.0 - 4 * (X > 0), phi) > 0.9
+        assert share_that_jumps(X, 20.0 - 4 * (X > 0), phi) > 0.9
 
     def test_is_found_beside_another(self):
-        assert found(X, 20.0 - 3 * (X > 0) - 3 * (X > 25)) > 0.85
+        assert share_that_jumps(X, 20.0 - 3 * (X > 0) - 3 * (X > 25)) > 0.85
 
     @pytest.mark.parametrize("points", [3, 4, 5, 12, 60])
     def test_without_noise_is_exact(self, points):
@@ -192,7 +194,7 @@ class TestPoints:
         assert [jump.after for jump in jumps] == fit.after.tolist()
 
     @pytest.mark.parametrize(
-        ("steps", "losses", "cut", "weights"),
+        ("steps", "losses", "change", "weights"),
         [
             ([1, 2, 3], [1, 2], (1, 2), None),
             ([[1, 2]], [[1, 2]], (1, 2), None),
@@ -205,9 +207,9 @@ class TestPoints:
             ([1, 2, 3], [1, 2, 3], (1, 2), [1, math.inf, 1]),
         ],
     )
-    def test_refused(self, steps, losses, cut, weights):
+    def test_refused(self, steps, losses, change, weights):
         with pytest.raises(ValueError, match="must"):
-            estimate_jump(steps, losses, *cut, weights=weights)
+            estimate_jump(steps, losses, *change, weights=weights)
 
 
 class TestWeights:

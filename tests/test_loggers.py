@@ -462,7 +462,7 @@ def test_a_logger_that_fails_is_left_out_and_nothing_else_changes(tmp_path, data
     assert run.losses == quiet.losses
     assert points_of(run) == points_of(quiet)
     assert host_log.warnings == [
-        "epoch guard: writing to tensorboard switched off, all else goes on, and so does the VisualDL log: "
+        "epoch guard: writing to tensorboard switched off; training and the other logs go on: "
         "OSError: [Errno 28] No space left on device"
     ]
     assert max(shown(guard_folder(args))["epoch_guard/data_epoch"]) in (BOUNDARY_STEP - 1, BOUNDARY_STEP)
@@ -516,6 +516,27 @@ def test_a_library_that_is_not_there_is_said_once(tmp_path, monkeypatch):
     assert ["writing to wandb switched off" in one for one in said] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("proto.event_pb2", "Event"),
+        ("proto.summary_pb2", "Summary"),
+        ("record_writer", "masked_crc32c"),
+        ("summary", "text"),
+    ],
+)
+def test_a_tensorboardx_without_what_is_used_is_said_with_its_version(tmp_path, monkeypatch, module, name):
+    said = []
+    monkeypatch.setattr("tensorboardX.__version__", "9.9")
+    monkeypatch.delattr(f"tensorboardX.{module}.{name}")
+    open_sinks(["tensorboard"], tmp_path, Naming(), said.append)
+    (warning,) = said
+    assert "writing to tensorboard switched off" in warning
+    assert "tensorboardX 9.9 lacks" in warning
+    assert name in warning
+    assert "Install tensorboardX 2.6.5" in warning
+
+
 @pytest.mark.parametrize("method", ["scalar", "text", "set_aside", "flush", "close"])
 def test_whatever_fails_in_a_logger_is_said_once(method):
     class Failing:
@@ -536,8 +557,7 @@ def test_whatever_fails_in_a_logger_is_said_once(method):
         sinks.flush()
         sinks.close()
     assert said == [
-        "epoch guard: writing to first switched off, all else goes on, and so does the VisualDL log: "
-        f"ValueError: {method}"
+        f"epoch guard: writing to first switched off; training and the other logs go on: ValueError: {method}"
     ]
 
 

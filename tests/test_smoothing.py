@@ -16,17 +16,17 @@ def noise(count, seed=0):
 
 @given(st.integers(0, 120), st.lists(st.integers(-5, 130), max_size=4), st.integers(1, 9))
 @settings(deadline=None)
-def test_a_straight_line_is_its_own_trend_on_every_side(count, cuts, gap):
+def test_a_straight_line_is_its_own_trend_on_every_side(count, changes, gap):
     steps = np.arange(count) * gap
-    sides = np.searchsorted(steps, sorted(set(cuts)))
+    sides = np.searchsorted(steps, sorted(set(changes)))
     line = 3.0 - 0.01 * steps
-    found = trend(steps, line, cuts)
-    assert found.shape == (count,)
+    smooth = trend(steps, line, changes)
+    assert smooth.shape == (count,)
     for side in np.split(np.arange(count), sides):
         if len(side) >= FEWEST:
-            np.testing.assert_allclose(found[side], line[side], atol=1e-9)
+            np.testing.assert_allclose(smooth[side], line[side], atol=1e-9)
         elif len(side):
-            np.testing.assert_allclose(found[side], np.median(line[side]))
+            np.testing.assert_allclose(smooth[side], np.median(line[side]))
 
 
 @given(st.floats(-50, 50), st.floats(0.1, 50), st.integers(0, 1000))
@@ -38,30 +38,30 @@ def test_units_do_not_matter(shift, scale, seed):
     )
 
 
-def test_each_side_of_a_cut_is_smoothed_as_if_the_other_were_not_there():
+def test_each_side_of_a_change_point_is_smoothed_as_if_the_other_were_not_there():
     steps = np.arange(1, 401)
     values = np.where(steps < 201, 4.0, 2.0) + 0.1 * noise(400)
-    found = trend(steps, values, [201])
+    smooth = trend(steps, values, [201])
     changed = np.where(steps < 201, values, 100.0)
-    np.testing.assert_array_equal(trend(steps, changed, [201])[:200], found[:200])
-    assert found[199] - found[200] == pytest.approx(2.0, abs=0.12)
-    # Without the cut, the cliff would be smeared.
+    np.testing.assert_array_equal(trend(steps, changed, [201])[:200], smooth[:200])
+    assert smooth[199] - smooth[200] == pytest.approx(2.0, abs=0.12)
+    # Without the change point, the cliff would be smeared.
     assert abs(np.diff(trend(steps, values))).max() < 0.5
 
 
-def test_a_steep_curve_is_met_right_next_to_the_cut():
-    """A moving average over 15 steps would lag by 0.35 there, and look like a part of a jump."""
+def test_a_steep_curve_is_met_right_next_to_a_change_point():
+    """A moving average over 15 steps would lag by 0.35 there, and look like part of a jump."""
     steps = np.arange(1, 301)
     values = 10 - 0.05 * steps - 2.0 * (steps > 150)
-    found = trend(steps, values + 0.05 * noise(300), [151])
-    np.testing.assert_allclose(found[[149, 150]], values[[149, 150]], atol=0.06)
+    smooth = trend(steps, values + 0.05 * noise(300), [151])
+    np.testing.assert_allclose(smooth[[149, 150]], values[[149, 150]], atol=0.06)
 
 
 def test_the_steep_beginning_of_a_run_is_met():
     steps = np.arange(1, 20_001)
     values = 3 + 8 * np.exp(-steps / 300)
-    found = trend(steps, values + 0.05 * noise(len(steps)))
-    assert np.abs(found - values).max() < 0.15
+    smooth = trend(steps, values + 0.05 * noise(len(steps)))
+    assert np.abs(smooth - values).max() < 0.15
 
 
 def test_spikes_do_not_move_it():

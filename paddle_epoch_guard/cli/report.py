@@ -1,6 +1,7 @@
 """``report``: what happened in a run, finished or running, from its logs and checkpoints."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _FAULTS_LISTED = 5
 _UNKNOWN = "\u2013"
+_SETTINGS = ("step", "position", "planned", "max_steps", "reorders", "schedule", "datasets", "blend", "mismatches")
+"""Fields of the sidecar that say what the order is made of."""
 
 
 def report(
@@ -28,20 +31,20 @@ def report(
         Path | None, typer.Option(help="The page to write; by default epoch_guard_report.html in OUTPUT_DIR.")
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Write the figures, too, as PNG and SVG to this folder.")
+        Path | None, typer.Option(help="Also write the figures to this folder, as PNG and SVG.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Says what happened in a run, finished or running, and writes a page about it.
 
-    From its VisualDL logs and its checkpoints: the loss of each data epoch, the verdict at each boundary and where a
-    unified order began, where it was resumed, and what its order is made of. The page is one HTML file.
+    Its logs and checkpoints give the loss of each data epoch, the verdict at each boundary and where a unified order
+    began, where it was resumed, and what its order is made of. The page is one HTML file.
 
     \b
     Example:
       paddle-epoch-guard report output --logging-dir output/logs --output run.html
     """
-    # VisualDL and matplotlib take a second.
+    # Importing VisualDL and matplotlib takes a second.
     from paddle_epoch_guard.report.figures import write_figures
     from paddle_epoch_guard.report.page import PAGE_NAME, write_page
     from paddle_epoch_guard.report.reading import find_logging_dir, read_run
@@ -66,10 +69,10 @@ def report(
 
 
 def _refuse_unwritable(page: Path, figures: Path | None) -> None:
-    """Refuses, before anything is drawn, what cannot be written; makes the folder of the figures.
+    """Makes the folder of the figures, and checks that of the page, before anything is drawn.
 
     Raises:
-        ReportError: there is no such folder, or something else is in the way.
+        ReportError: a folder is missing, or something else is in its place.
     """
     if page.is_dir() or not page.parent.is_dir():
         raise ReportError(f"{page}: cannot be written. Name a file in a folder that exists: --output")
@@ -81,11 +84,11 @@ def _refuse_unwritable(page: Path, figures: Path | None) -> None:
 
 
 def facts_of_report(run: "RunData", page: Path, drawn: list[Path]) -> dict[str, Any]:
-    """What is known of a run.
+    """What is known of a run, as JSON has it.
 
     Args:
         run: what was read.
-        page: that was written.
+        page: the page that was written.
         drawn: the figures that were written.
     """
     from paddle_epoch_guard.report.page import planned_steps, summary
@@ -98,105 +101,81 @@ def facts_of_report(run: "RunData", page: Path, drawn: list[Path]) -> dict[str, 
         "max_steps": planned,
         "finished": None if planned is None else run.last_step >= planned,
         "summary": summary(run),
-        "epochs": [_epoch_told(one) for one in run.epochs],
-        "cuts": [_cut_told(one) for one in run.cuts],
+        "epochs": [_epoch_facts(epoch) for epoch in run.epochs],
+        "cuts": [_change_facts(change) for change in run.cuts],
         "resumes": [
-            {"first_logged_step": one.first_logged, "began_ms": one.began, "arguments": one.arguments}
-            for one in run.parts[1:]
+            {"first_logged_step": part.first_logged, "began_ms": part.began, "arguments": part.arguments}
+            for part in run.parts[1:]
         ],
-        "settings": _settings_told(run),
+        "settings": _settings_facts(run),
         "faults": list(run.faults),
         "page": str(page),
         "figures": [str(path) for path in drawn],
     }
 
 
-def _epoch_told(one: "EpochSummary") -> dict[str, Any]:
-    total = one.total
+def _epoch_facts(epoch: "EpochSummary") -> dict[str, Any]:
+    total = epoch.total
     return {
-        "dataset": one.dataset or None,
-        "epoch": one.epoch,
-        "of": "trainer" if one.trainer else "data",
-        "samples": None if total is None else total.samples,
-        "first_step": None if total is None else total.first_step,
-        "last_step": None if total is None else total.last_step,
-        "mean_loss": _finite(one.mean_loss),
+        "dataset": epoch.dataset or None,
+        "epoch": epoch.epoch,
+        "of": "trainer" if epoch.trainer else "data",
+        "samples": total and total.samples,
+        "first_step": total and total.first_step,
+        "last_step": total and total.last_step,
+        "mean_loss": _finite(epoch.mean_loss),
     }
 
 
-def _cut_told(one: "ChangeSummary") -> dict[str, Any]:
+def _change_facts(change: "ChangeSummary") -> dict[str, Any]:
     return {
-        "name": one.name,
-        "step": one.step,
-        "what": one.title,
-        "dataset": one.dataset or None,
-        "epochs": None if one.epochs is None else list(one.epochs),
-        "verdict": one.verdict or None,
-        "clause": one.clause or None,
-        "training": _jump_told(one.training),
-        "evaluation": _jump_told(one.evaluation),
-        "mean_loss": _pair_told(one.means),
-        "exposure": _pair_told(one.exposures),
+        "name": change.name,
+        "step": change.step,
+        "what": change.title,
+        "dataset": change.dataset or None,
+        "epochs": None if change.epochs is None else list(change.epochs),
+        "verdict": change.verdict or None,
+        "clause": change.clause or None,
+        "training": _jump_facts(change.training),
+        "evaluation": _jump_facts(change.evaluation),
+        "mean_loss": _pair_facts(change.means),
+        "exposure": _pair_facts(change.exposures),
     }
 
 
-def _jump_told(jump: "Jump | None") -> dict[str, Any] | None:
+def _jump_facts(jump: "Jump | None") -> dict[str, Any] | None:
     if jump is None:
         return None
     return {"jump": _finite(jump.value), "standard_error": _finite(jump.error), "significant": jump.significant}
 
 
-def _pair_told(pair: tuple[float, float] | None) -> dict[str, Any]:
-    before, after = (None, None) if pair is None else pair
+def _pair_facts(pair: tuple[float, float] | None) -> dict[str, float | None]:
+    before, after = pair or (None, None)
     return {"before": _finite(before), "after": _finite(after)}
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON knows no others."""
+    """A number as JSON can have it: NaN and infinities are null."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def _settings_told(run: "RunData") -> dict[str, Any] | None:
-    """What the order is made of, as the newest checkpoint has it."""
+def _settings_facts(run: "RunData") -> dict[str, Any] | None:
+    """What the order is made of, according to the newest checkpoint."""
     import msgspec
 
     if run.sidecar is None:
         return None
-    names = ("step", "position", "planned", "max_steps", "reorders", "schedule", "datasets", "blend", "mismatches")
-    found = {name: msgspec.to_builtins(getattr(run.sidecar, name)) for name in names}
-    return {"order": "unified" if run.sidecar.reorders else "the host's own", **found}
+    settings = {name: msgspec.to_builtins(getattr(run.sidecar, name)) for name in _SETTINGS}
+    return {"order": "unified" if run.sidecar.reorders else "the host's own", **settings}
 
 
 def show(run: "RunData", page: Path, drawn: list[Path]) -> None:
     """Prints what is known of a run."""
-    from paddle_epoch_guard.report.page import epoch_row, jump_text, moment_text, pair_text, settings, summary
+    from paddle_epoch_guard.report.page import summary
 
     for sentence in summary(run):
         print_text(sentence)
-    tables: list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]] = [
-        ("epochs", ("epoch", "samples", "steps", "mean loss"), [tuple(epoch_row(one).values()) for one in run.epochs]),
-        (
-            "where the order changes, and by how much the losses jump",
-            ("step", "what changes", "verdict", "training loss", "evaluation loss", "exposure"),
-            [
-                (
-                    str(one.step), one.title, one.verdict or "not yet", jump_text(one.training) or _UNKNOWN,
-                    jump_text(one.evaluation) or _UNKNOWN, pair_text(one.exposures, 2) or _UNKNOWN,
-                )
-                for one in run.cuts
-            ],
-        ),
-        (
-            "resumed",
-            ("first logged step", "at", "max_steps"),
-            [
-                tuple(map(str, (one.first_logged or _UNKNOWN, moment_text(one.began), one.arguments.get("max_steps"))))
-                for one in run.parts[1:]
-            ],
-        ),
-    ]  # fmt: skip
-    tables += [(title, (), list(values)) for title, values in settings(run)]
-    for title, head, rows in tables:
+    for title, head, rows in _tables(run):
         if rows:
             typer.echo()
             print_table(rows, title, head)
@@ -208,3 +187,28 @@ def show(run: "RunData", page: Path, drawn: list[Path]) -> None:
     typer.echo(f"page: {page}")
     for path in drawn:
         typer.echo(f"figure: {path}")
+
+
+def _tables(run: "RunData") -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
+    """Title, head and rows of each table."""
+    from paddle_epoch_guard.report.page import epoch_row, jump_text, moment_text, pair_text, settings
+
+    epochs = [tuple(epoch_row(epoch).values()) for epoch in run.epochs]
+    changes = [
+        (
+            str(change.step), change.title, change.verdict or "not yet", jump_text(change.training) or _UNKNOWN,
+            jump_text(change.evaluation) or _UNKNOWN, pair_text(change.exposures, 2) or _UNKNOWN,
+        )
+        for change in run.cuts
+    ]  # fmt: skip
+    resumes = [
+        (str(part.first_logged or _UNKNOWN), moment_text(part.began), str(part.arguments.get("max_steps")))
+        for part in run.parts[1:]
+    ]
+    change_head = ("step", "what changes", "verdict", "training loss", "evaluation loss", "exposure")
+    return [
+        ("epochs", ("epoch", "samples", "steps", "mean loss"), epochs),
+        ("where the order changes, and by how much the losses jump", change_head, changes),
+        ("resumed", ("first logged step", "at", "max_steps"), resumes),
+        *((title, (), rows) for title, rows in settings(run)),
+    ]

@@ -1,1 +1,1 @@
-"""Does the loss jump, and is it the data's doing? And the trend of a curve. numpy alone."""
+"""Does the loss jump at a change point, and why? And the trend of a curve. Needs numpy only."""

@@ -1,19 +1,19 @@
-"""Does the loss jump at a known step, and is it the data's doing?
+"""Does the loss jump at a known step, and does the data explain it?
 
-A regression discontinuity in time (Hausman and Rapson, 2018): a curve is fitted on each side of the cut, and both are
-read off in the middle of the gap. What can pass for a jump is met thus:
+This is a regression discontinuity in time (Hausman and Rapson, 2018): a curve is fitted on each side of the change
+point, and both are evaluated in the middle of the gap. Four things can look like a jump:
 
-- *Curvature, and changes elsewhere.* No bandwidth suits them all, so three fits must agree on a jump of one sign:
-  lines over all points, lines over the nearest :data:`NARROW`, parabolas over all. Loss curves are mixtures of decays,
-  whose derivatives alternate in sign: there, lines see too high a jump and parabolas too low a one. And what happens
-  beyond the reach of the narrow fit does not touch it.
-- *Autocorrelation.* Generalized least squares for AR(1) noise in time (Prais and Winsten, 1954); its coefficient is
-  corrected for what a fitted trend takes from it (Kendall, 1954; Marriott and Pope, 1954).
-- *Noise that changes.* The larger of the classical and the robust error counts (HC2: MacKinnon and White, 1985; the
+- *Curvature, and changes elsewhere.* No single bandwidth handles them all, so three fits must agree on a jump of one
+  sign: lines over all points, lines over the nearest :data:`NARROW`, and parabolas over all. Loss curves are mixtures
+  of decays, whose derivatives alternate in sign: on them, lines overestimate a jump and parabolas underestimate it.
+  The narrow fit ignores what happens beyond its reach.
+- *Autocorrelation.* The fits use generalized least squares for AR(1) noise in time (Prais and Winsten, 1954). The
+  coefficient is corrected for the bias from fitting a trend (Kendall, 1954; Marriott and Pope, 1954).
+- *Noise that changes.* The larger of the classical and the robust error is used (HC2: MacKinnon and White, 1985; the
   larger: Angrist and Pischke, "Mostly Harmless Econometrics", section 8.1), with Welch's (1947) degrees of freedom.
 - *Spikes.* Points far from a robust fit (Huber, "Robust Statistics", 1981, section 7.8) are left out.
 
-``benchmarks/discontinuity.py`` measures what this is worth.
+``benchmarks/discontinuity.py`` measures the rates of false and of missed jumps.
 """
 
 import math
@@ -30,25 +30,25 @@ Reason = Literal[
     "too_few_steps", "no_jump", "evaluation_confirms", "evaluation_rises", "exposure_unknown", "exposure_flat",
     "exposure_opposes", "no_evaluation", "evaluation_uncertain", "evaluation_flat",
 ]  # fmt: skip
-"""Why a verdict is what it is, or how sure."""
+"""The reason for a verdict, or how certain it is."""
 
 MIN_POINTS = 3
-"""Points that a side needs: a line through fewer leaves no residual."""
+"""Points that each side needs: a line through fewer leaves no residual."""
 WIDE = 60
-"""Points of each side that are looked at, at most."""
+"""Points used on each side, at most."""
 NARROW = 24
-"""Points of each side in the narrow fit: fewer would miss a jump of two standard deviations more than once in ten."""
+"""Points on each side of the narrow fit. Fewer would miss more than 10 % of jumps of two standard deviations."""
 RELEVANT = 0.005
-"""Share of the loss below which a jump is of no interest."""
+"""Share of the loss below which a jump does not matter."""
 EXPOSURE_STEP = 0.1
-"""Change of the exposure, in draws, that counts as a jump of it."""
+"""Change of the exposure, in draws, that counts as a jump."""
 SHARED = 1 / 3
-"""Share of the training loss's jump that the evaluation loss must make too, to confirm it."""
+"""The evaluation loss confirms a jump if it makes this share of it."""
 
-# Two-sided levels of the three tests. The wide one holds the size where nothing is amiss. Where that is misled, it is
-# misled in one direction, which the others must share: half of their levels counts.
+# Two-sided levels of the three tests. The wide one alone keeps the false positive rate on well-behaved curves. On the
+# others it errs in one direction, in which the other two must agree with it: only half of their levels counts.
 _LEVEL_WIDE, _LEVEL_NARROW, _LEVEL_PARABOLA = 0.03, 0.10, 0.15
-# A parabola needs two residuals on each side; next to the cut, it cannot tell a spike among fewer than a dozen points.
+# A parabola needs two residuals on each side. Among fewer than a dozen points, it cannot tell a spike next to the gap.
 _PARABOLA_POINTS, _SPIKE_POINTS = 5, 12
 _SPIKE = 4.0  # robust standard deviations
 _HUBER, _HUBER_ROUNDS = 1.345, 8  # 95 % efficient on normal noise
@@ -63,22 +63,22 @@ class Jump:
     """A jump of the loss at a step, by the narrow fit."""
 
     value: float
-    """Fitted loss just after less fitted loss just before, nats per token."""
+    """Fitted loss just after minus fitted loss just before, nats per token."""
     error: float
     """Its robust standard error."""
     significant: bool
     """Whether all fits agree on it, at 5 % two-sided or stricter, and it is large enough to matter."""
     bandwidth: float | None = None
-    """Steps on each side of the cut that the narrow fit reaches over; None in logs that do not say."""
+    """Reach of the narrow fit on each side, in steps; None in logs that do not say."""
     before: int | None = None
-    """Points before the cut in the narrow fit."""
+    """Points of the narrow fit before the change point."""
     after: int | None = None
-    """Points after it."""
+    """Points of the narrow fit after it."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Jumps by one fit, their errors, these errors' degrees of freedom, and points used, [...]."""
+    """Jumps by one fit, their standard errors, the errors' degrees of freedom, and the points used, all [...]."""
 
     value: Floats
     error: Floats
@@ -87,9 +87,9 @@ class Fit:
     after: npt.NDArray[np.int64]
 
     def refutes_zero(self, level: float) -> Flags:
-        """Where a jump of zero is refuted by Student's t, two-sided, [...].
+        """Whether Student's t, two-sided, rejects a jump of zero, [...].
 
-        With t = sqrt(freedom) tan(a), the density is proportional to cos(a) ** (freedom - 1), on (-pi/2, pi/2).
+        With t = sqrt(freedom) tan(a), the density is proportional to cos(a) ** (freedom - 1) on (-pi/2, pi/2).
         """
         angle = np.arctan2(np.abs(self.value), self.error * np.sqrt(self.freedom))[..., None]
         rest, power = math.pi / 2 - angle, self.freedom[..., None] - 1
@@ -107,23 +107,23 @@ def estimate_jump(
     *,
     weights: npt.ArrayLike | None = None,
 ) -> Jump | None:
-    """The jump of the loss between two steps.
+    """Estimates the jump of the loss between two steps.
 
-    Points between them, from steps that draw from both sides, and losses that are not finite, are left out. Both sides
-    get as many points as the shorter one has, at most :data:`WIDE`: unequal ones would not cancel curvature.
+    Losses of steps between them, which draw from both sides, and losses that are not finite are left out. Both sides
+    get as many points as the shorter one has, at most :data:`WIDE`: curvature cancels only between equal sides.
 
     Args:
-        steps: where each point stands, strictly ascending, [n]; the middle of a log window, so halves occur.
+        steps: the middle of each log window (so halves occur), strictly ascending, [n].
         losses: nats per token, [n].
-        last_before: the last step that is wholly before the cut.
-        first_after: the first step that is wholly after it.
-        weights: how many steps each loss is the mean of, [n]; all alike by default.
+        last_before: the last step wholly before the change point.
+        first_after: the first step wholly after it.
+        weights: over how many steps each loss is a mean, [n]; equal by default.
 
     Returns:
-        None where a side has fewer than :data:`MIN_POINTS`.
+        None if a side has fewer than :data:`MIN_POINTS`.
 
     Raises:
-        ValueError: shapes differ, steps do not ascend, weights are not positive, or the cut is not one.
+        ValueError: shapes differ, steps do not ascend, weights are not positive, or the two steps do not.
     """
     x, y = np.asarray(steps, np.float64), np.asarray(losses, np.float64)
     w = np.ones_like(y) if weights is None else np.asarray(weights, np.float64)
@@ -145,12 +145,15 @@ def estimate_jump(
 
 
 def find_jumps(x: Floats, losses: Floats, weights: Floats) -> tuple[Fit, Flags]:
-    """The jumps of any number of curves by the narrow fit, and which are significant, [...].
+    """Estimates the jumps of any number of curves at once.
 
     Args:
-        x: distance of each point from the cut, [n]; half of them before it.
+        x: distance of each point from the change point, [n]; half of them before it.
         losses: the curves, [..., n].
         weights: of the points, [n].
+
+    Returns:
+        The jumps by the narrow fit, and which of them are significant, [...].
     """
     half = len(x) // 2
     x, scale = x / np.abs(x).max(), np.sqrt(weights / weights.mean())
@@ -168,50 +171,50 @@ def find_jumps(x: Floats, losses: Floats, weights: Floats) -> tuple[Fit, Flags]:
 
 
 def _regressors(x: Floats, degree: int) -> Floats:
-    """A polynomial for all points, and another for what the far side adds, [n, 2 (degree + 1)]."""
+    """A polynomial for all points, and one for the difference on the far side, [n, 2 (degree + 1)]."""
     powers = np.vander(x, degree + 1, increasing=True)
     return np.hstack([powers, powers * (x > 0)[:, None]])
 
 
 def _robust_residuals(x: Floats, losses: Floats, scale: Floats, degree: int, rounds: int) -> tuple[Floats, Flags]:
-    """Scaled residuals about a Huber fit and which of the points are no spikes, [..., n]; 0 rounds: least squares.
+    """Scaled residuals of a Huber fit (of least squares for 0 rounds), and which points are not spikes, [..., n].
 
-    Not half of the residuals can be far above their median, so half of each side is always kept.
+    Fewer than half of the residuals can exceed their median by far, so at least half of each side is kept.
     """
     half = len(x) // 2
     target = losses * scale
     basis = np.linalg.qr(_regressors(x, degree) * scale[:, None])[0]
     residual: Floats = target - target @ basis @ basis.T
     spread: Floats = np.full_like(target, np.inf)
-    # Huber's modified residuals: fit, pull the points that stand out towards the fit, and fit again.
+    # Huber's modified residuals: fit, pull outliers towards the fit, and fit again.
     for _ in range(rounds):
         sides = np.abs(residual).reshape(*losses.shape[:-1], 2, half)
         middle = np.partition(sides, half // 2, axis=-1)[..., half // 2]
         spread = (1.4826 * math.sqrt(half / (half - degree - 1)) * middle).repeat(half, axis=-1)
         pulled = target - residual + np.clip(residual, -_HUBER * spread, _HUBER * spread)
         residual = target - pulled @ basis @ basis.T
-    # Where a curve has no noise, rounding is not a spike.
+    # On a curve without noise, rounding errors are not spikes.
     return residual, np.abs(residual) <= _SPIKE * spread + 1e-9 * np.abs(target).max(axis=-1, keepdims=True)
 
 
 def _autocorrelation(residual: Floats) -> Floats:
-    """The correlation of neighbouring points, from 0, by their residuals [..., n] about parabolas on both sides."""
+    """The correlation of neighbouring points, at least 0, from residuals [..., n] of parabolas on both sides."""
     half = residual.shape[-1] // 2
     products = residual[..., 1:] * residual[..., :-1]
-    # Not across the cut, where a jump a step late would leave its mark.
+    # Leave out the pair across the gap, which a jump one step late would distort.
     products[..., half - 1] = 0
     power = np.square(residual).sum(axis=-1)
     raw = products.sum(axis=-1) / np.where(power > 0, power, 1)
-    # As (2 + 4 r) / n is missing after a fitted line (Kendall), (3 + 5 r) / n is after a parabola.
+    # The bias is (2 + 4 r) / n after a line (Kendall), and (3 + 5 r) / n after a parabola.
     corrected: Floats = np.clip((raw * half + 3) / max(half - 5, half / 4), 0, _MAX_AUTOCORRELATION)
     return corrected
 
 
 def _fit(x: Floats, losses: Floats, scale: Floats, kept: Flags, degree: int, autocorrelation: Floats) -> Fit:
-    """Polynomials on both sides by generalized least squares, and the jumps between them."""
+    """Fits polynomials on both sides by generalized least squares; returns the jumps between them."""
     half, jump = len(x) // 2, degree + 1
     distance = np.diff(x)
-    # Behind a point that is left out, the chain begins anew.
+    # After a point that is left out, the AR(1) process starts again.
     carried = autocorrelation[..., None] ** (distance / np.median(distance)) * kept[..., :-1]
     table = np.empty((*losses.shape, 2 * jump + 1))
     table[..., :-1], table[..., -1] = _regressors(x, degree) * scale[:, None], losses * scale
@@ -220,14 +223,14 @@ def _fit(x: Floats, losses: Floats, scale: Floats, kept: Flags, degree: int, aut
     table *= kept[..., None]
     basis, triangle = np.linalg.qr(table[..., :-1])
     target = table[..., -1]
-    # A row of the pseudo-inverse: what each point adds to the estimate.
+    # A row of the pseudo-inverse: the weight of each point in the estimate.
     share = np.einsum("...np,...p->...n", basis, np.linalg.inv(triangle)[..., jump, :])
     residual = target - np.einsum("...np,...mp,...m->...n", basis, basis, target, optimize=True)
     robust = np.square(share * residual) / np.maximum(1 - np.square(basis).sum(axis=-1), 1e-9)
     near, far = robust[..., :half].sum(axis=-1), robust[..., half:].sum(axis=-1)
     free_near, free_far = kept[..., :half].sum(axis=-1) - jump, kept[..., half:].sum(axis=-1) - jump
     classical = np.square(residual).sum(axis=-1) / (free_near + free_far) * np.square(share).sum(axis=-1)
-    # Welch. The added nothing is for curves without noise.
+    # Welch. _TINY avoids 0 / 0 on curves without noise.
     freedom = ((near + far) ** 2 + _TINY) / (near**2 / free_near + far**2 / free_far + _TINY)
     error = np.sqrt(np.maximum(classical, near + far))
     return Fit((share * target).sum(axis=-1), error, freedom, free_near + jump, free_far + jump)
@@ -236,13 +239,14 @@ def _fit(x: Floats, losses: Floats, scale: Floats, kept: Flags, degree: int, aut
 def judge(
     training: Jump | None, evaluation: Jump | None, exposure_before: float | None, exposure_after: float | None
 ) -> tuple[VerdictKind, Reason]:
-    """What a jump means, and why, or how sure that is.
+    """Judges a jump: the verdict, and its reason or certainty.
 
     Args:
-        training: the jump of the training loss; None where there are too few steps.
-        evaluation: that of the evaluation loss at the same place; None where it is not known.
-        exposure_before: how often the tokens drawn before the cut had been drawn before; None where it is not known.
-        exposure_after: the same for the tokens drawn after it.
+        training: the jump of the training loss; None if there are too few steps.
+        evaluation: the jump of the evaluation loss there; None if unknown.
+        exposure_before: mean exposure before the change point: how often the tokens had been drawn before; None if
+            unknown.
+        exposure_after: mean exposure after it; None if unknown.
     """
     if training is None:
         return "unknown", "too_few_steps"

@@ -13,15 +13,15 @@ from paddle_epoch_guard.statistics.discontinuity import Jump, Reason, VerdictKin
 
 
 class ExposureOfSteps(Protocol):
-    """What is asked of an exposure."""
+    """Gives the exposure of steps."""
 
     def of_steps(self, first_step: int, last_step: int) -> Estimate | None:
-        """The mean over the tokens drawn in these steps; None where nothing can be said."""
+        """The mean exposure of the tokens drawn in these steps; None if unknown."""
 
 
 @dataclass(frozen=True)
 class ChangeReport:
-    """Everything that is known of one change point: sidecar, record, page and JSON hold this one type."""
+    """Everything known about a change point. Sidecar, record and page hold this type."""
 
     change: ChangePoint
     verdict: VerdictKind
@@ -34,18 +34,18 @@ class ChangeReport:
     """Mean training loss over up to :data:`SIDE` steps before it, nats per token."""
     mean_after: float | None = None
     final: bool = False
-    """Whether nothing that comes later can change it."""
+    """Whether later steps cannot change it."""
 
     @property
     def exposures(self) -> tuple[float, float] | None:
-        """Mean exposure on both sides; None where one of them is unknown."""
+        """Mean exposure on both sides; None if either is unknown."""
         if self.exposure_before is None or self.exposure_after is None:
             return None
         return self.exposure_before.mean, self.exposure_after.mean
 
     @property
     def means(self) -> tuple[float, float] | None:
-        """Mean training loss on both sides; None where one of them is unknown."""
+        """Mean training loss on both sides; None if either is unknown."""
         if self.mean_before is None or self.mean_after is None:
             return None
         return self.mean_before, self.mean_after
@@ -56,8 +56,8 @@ def report_on(buffer: ChangePointBuffer, exposure: ExposureOfSteps | None, final
 
     Args:
         buffer: losses on both sides.
-        exposure: of the run's steps; None where it is unknown.
-        final: whether nothing that comes later can change the verdict.
+        exposure: of the run's steps; None if unknown.
+        final: whether later steps cannot change the verdict.
     """
     change, windows = buffer.change, buffer.windows
     training = estimate_jump(
@@ -85,5 +85,5 @@ def report_on(buffer: ChangePointBuffer, exposure: ExposureOfSteps | None, final
 
 
 def _storable(jump: Jump | None) -> Jump | None:
-    """JSON has no infinities: a jump whose error is not finite is not kept."""
+    """Drops a jump that is not finite, because JSON has no infinities."""
     return jump if jump is not None and math.isfinite(jump.value) and math.isfinite(jump.error) else None

@@ -1,26 +1,26 @@
-"""A boundary as a vertical line in the trainer's own loss chart."""
+"""A change point as a vertical line in the trainer's loss chart."""
 
 from paddle_epoch_guard.record.naming import LOSS_TAG
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
-# VisualDL smooths with 0.6 by default: each repeat of a point brings the smoothed line 40 % nearer, so that
-# after 12 it is within 0.3 % of the full height.
+# By default VisualDL smooths by 0.6: each repeat of a point brings the smoothed line 40 % nearer, to within 0.3 % of
+# the full height after 12.
 _REPEATS = 12
-# The line is drawn longer when the loss has left it by this share of its height. That bounds the points.
+# The line is lengthened when the loss has left it by this share of its height, which bounds the number of points.
 _OVERSHOOT = 0.05
 
 
 class BoundaryLine:
     """A vertical line at one step, as high as the loss curve.
 
-    Two points of equal step are joined by a vertical line. It is drawn when the boundary is reached, over the
-    losses seen so far, and made longer when the curve leaves it: the cliff comes after the boundary.
+    Two points of one step make a vertical line. It is drawn over the losses so far when the change point is reached,
+    and lengthened when the curve leaves it: a loss that falls there does so afterwards.
 
     Args:
         log: where to write.
         directory: the line's directory below ``epoch_guard/``.
         step: where it stands.
-        drawn: from where to where an earlier part of the run has drawn it.
+        drawn: its lowest and highest value, if an earlier part of the run drew it.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class BoundaryLine:
         self._high: float | None = drawn[1] if drawn else None
 
     def cover(self, low: float, high: float) -> None:
-        """Draws the line from ``low`` to ``high``, or lengthens it where it falls short of them."""
+        """Draws the line from ``low`` to ``high``, or lengthens it that far."""
         if self._low is None or self._high is None:
             self._low, self._high = low, high
             self._reach(high)

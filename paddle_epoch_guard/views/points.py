@@ -1,8 +1,8 @@
-"""Points and boundary lines for loggers that keep one value of a tag for a step.
+"""Points and boundary lines for loggers that keep one value per tag and step.
 
-TensorBoard's default server (tensorboard-data-server 0.7) is one: a point takes the place of every earlier one at its
-step or beyond. So where VisualDL draws a vertical line, these loggers get one that leans, from the last step before a
-boundary to the first behind it.
+In TensorBoard's default server (tensorboard-data-server 0.7), a point replaces every earlier one at its step or
+beyond. So where VisualDL shows a vertical line, these loggers show a slanted one, from the last step before a boundary
+to the first step after it.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from paddle_epoch_guard.record.naming import LOSS_TAG
 
 @dataclass(frozen=True)
 class Point:
-    """One value of a line: a tag in a directory."""
+    """A value of the line that a tag and a directory name."""
 
     tag: str
     value: float
@@ -21,11 +21,11 @@ class Point:
 
 
 class Points:
-    """The points since the last flush; each boundary line as its two ends, one step apart.
+    """The points since the last flush, with each boundary line as its two ends, one step apart.
 
     Args:
-        drawn: from where to where an earlier part of the run has drawn boundary lines: what lengthens one here brings
-            one end only.
+        drawn: lowest and highest loss of boundary lines that an earlier part of the run drew. A point that lengthens
+            such a line gives one end only.
     """
 
     def __init__(self, drawn: tuple[float, float] | None = None) -> None:
@@ -38,7 +38,7 @@ class Points:
         return bool(self._points or self._changed)
 
     def add(self, tag: str, value: float, step: int, directory: str) -> None:
-        """Takes a point."""
+        """Adds a point."""
         if tag != LOSS_TAG:  # the guard writes no losses there, only lines
             self._points.append(Point(tag, value, step, directory))
             return
@@ -47,11 +47,12 @@ class Points:
         self._changed[directory] = step
 
     def take(self) -> list[Point]:
-        """What was added since the last time; of a line that was lengthened, both ends again."""
-        found, self._points = self._points, []
+        """Returns what was added since the last call, with both ends of each line that was lengthened."""
+        points, self._points = self._points, []
         for directory, step in self._changed.items():
             low, high = self._lines[directory]
-            # Its low end first: TensorBoard's smoothing (0.6) cuts 38 % off the other, where the loss once began.
-            found += [Point(LOSS_TAG, low, step - 1, directory), Point(LOSS_TAG, high, step, directory)]
+            # The low end first: TensorBoard's smoothing (0.6) takes 38 % off the second point. That high, losses were
+            # at the start of the run only.
+            points += [Point(LOSS_TAG, low, step - 1, directory), Point(LOSS_TAG, high, step, directory)]
         self._changed = {}
-        return found
+        return points

@@ -1,12 +1,21 @@
-"""Loggers beside VisualDL: they get the same points and sentences under the same names."""
+"""The sinks of a run: loggers that get the points and texts of the VisualDL log under the same names."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.views.sink import Sink, SinkContext
 from paddle_epoch_guard.views.tensorboard_log import TensorBoardLog
-from paddle_epoch_guard.views.visualdl import Sink
 from paddle_epoch_guard.views.wandb_log import WandbLog
+
+SINKS: dict[str, Callable[[SinkContext], Sink]] = {
+    "tensorboard": lambda context: TensorBoardLog(context.logging_dir, context.axes, context.step, context.drawn),
+    "wandb": lambda context: WandbLog(context.axes, context.drawn),
+}
+"""How to open each sink. To add one, put it in before training."""
+
+_IF_REPORTED_TO = frozenset(SINKS)
 
 
 def open_sinks(
@@ -17,34 +26,32 @@ def open_sinks(
     step: int = 0,
     drawn: tuple[float, float] | None = None,
 ) -> "Sinks":
-    """The loggers that ``report_to`` names, beside the VisualDL log, which is always written.
+    """Opens TensorBoard and W&B where ``report_to`` names them, and every sink that was added to `SINKS`.
 
-    Nothing is imported that is not named. A name without a logger here is said, once.
+    ``report_to`` cannot name an added sink: the trainer refuses names that it does not know
+    (``get_reporting_integration_callbacks``, PaddleNLP 3.0.0b4). Libraries of other sinks are not imported.
 
     Args:
-        report_to: the trainer's: ``"tensorboard"``, ``"wandb"``, and others that are left to the trainer.
+        report_to: the trainer's argument. A name without a sink, other than VisualDL's, is warned of.
         logging_dir: the trainer's log folder.
         naming: names of the epochs that are followed.
         warn: takes a sentence for the trainer's log.
         step: the last step done.
-        drawn: from where to where an earlier part of the run has drawn boundary lines.
+        drawn: as in `SinkContext`.
     """
-    axes = {naming.loss_by_epoch_tag: "epoch_guard/step_in_epoch", naming.epoch_loss_tag: "epoch_guard/epoch"}
-    kinds: dict[str, Callable[[], Sink]] = {
-        "tensorboard": lambda: TensorBoardLog(logging_dir, axes, step, drawn),
-        "wandb": lambda: WandbLog(axes, drawn),
-    }
+    context = SinkContext(Path(logging_dir), naming, step, drawn)
+    reported_to = [report_to] if isinstance(report_to, str) else report_to or ()
     sinks = Sinks(warn)
-    for name in dict.fromkeys([report_to] if isinstance(report_to, str) else report_to or ()):
-        if name in kinds:
-            sinks.add(name, kinds[name])
+    for name in dict.fromkeys([*reported_to, *(name for name in SINKS if name not in _IF_REPORTED_TO)]):
+        if name in SINKS:
+            sinks.add(name, partial(SINKS[name], context))
         elif name != "visualdl":
             warn(f"epoch guard: report_to names {name}, where the guard does not write; its VisualDL log has it all")
     return sinks
 
 
-class Sinks:
-    """Several loggers as one. One that fails says so and is left out from there on; nothing else changes.
+class Sinks(Sink):
+    """Several sinks as one. One that raises is switched off with a warning; the others go on.
 
     Args:
         warn: takes a sentence for the trainer's log.
@@ -55,47 +62,47 @@ class Sinks:
         self._sinks: dict[str, Sink] = {}
 
     def add(self, name: str, begin: Callable[[], Sink]) -> None:
-        """Opens a logger.
+        """Opens a sink.
 
         Args:
-            name: what ``report_to`` calls it.
-            begin: opens it; may fail.
+            name: for warnings.
+            begin: opens it; may raise.
         """
         try:
             self._sinks[name] = begin()
         except Exception as cause:
-            self._leave_out(name, cause)
+            self._switch_off(name, cause)
 
     def scalar(self, tag: str, value: float, step: int, directory: str = ".") -> None:
-        """Adds one point."""
-        self._each(lambda sink: sink.scalar(tag, value, step, directory))
+        """Adds a point."""
+        self._for_each(lambda sink: sink.scalar(tag, value, step, directory))
 
     def text(self, tag: str, text: str, step: int, directory: str = ".") -> None:
         """Adds a text."""
-        self._each(lambda sink: sink.text(tag, text, step, directory))
-
-    def set_aside(self, directory: str = ".") -> None:
-        """Takes what earlier runs wrote out of sight."""
-        self._each(lambda sink: sink.set_aside(directory))
+        self._for_each(lambda sink: sink.text(tag, text, step, directory))
 
     def flush(self) -> None:
-        """Hands everything over."""
-        self._each(lambda sink: sink.flush())
+        """Flushes each sink."""
+        self._for_each(lambda sink: sink.flush())
+
+    def set_aside(self, directory: str = ".") -> None:
+        """Hides what earlier runs wrote."""
+        self._for_each(lambda sink: sink.set_aside(directory))
 
     def close(self) -> None:
-        """The run is over."""
-        self._each(lambda sink: sink.close())
+        """Closes each sink."""
+        self._for_each(lambda sink: sink.close())
 
-    def _each(self, do: Callable[[Sink], None]) -> None:
+    def _for_each(self, call: Callable[[Sink], None]) -> None:
         for name, sink in list(self._sinks.items()):
             try:
-                do(sink)
+                call(sink)
             except Exception as cause:
-                del self._sinks[name]
-                self._leave_out(name, cause)
+                self._switch_off(name, cause)
 
-    def _leave_out(self, name: str, cause: Exception) -> None:
+    def _switch_off(self, name: str, cause: Exception) -> None:
+        self._sinks.pop(name, None)
         self._warn(
-            f"epoch guard: writing to {name} switched off, all else goes on, and so does the VisualDL log: "
+            f"epoch guard: writing to {name} switched off; training and the other logs go on: "
             f"{type(cause).__name__}: {cause}"
         )

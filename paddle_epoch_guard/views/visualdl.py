@@ -1,19 +1,19 @@
 """The guard's own VisualDL log, beside the trainer's.
 
-VisualDL 2.5.3 shows one file per directory, the newest, and draws the same tag of several directories in one
-chart. So the guard never writes into the trainer's directory, gives each line a directory of its own, and
-always uses one file name, to which a resumed run appends.
+VisualDL 2.5.3 shows one file per directory, the newest, and draws the same tag of several directories in one chart. So
+the guard never writes into the trainer's directory, gives each line its own directory, and always uses one file name,
+to which a resumed run appends.
 
-The records are VisualDL's; its ``LogWriter`` is not used. That writes from a thread for each file, where a full disk
-or a folder that is gone costs the record and is said on the screen alone; and it appends behind half a record,
-whereafter nothing that follows can be read.
+The records are VisualDL's, but its ``LogWriter`` is not used. It writes each file from a thread: on a full disk or in
+a missing folder, that thread loses the record and only prints so. It also appends to a truncated record, which makes
+everything after it unreadable.
 """
 
 import math
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from visualdl.component import base_component as components
 from visualdl.utils.figure_util import figure_to_image
@@ -21,6 +21,7 @@ from visualdl.utils.figure_util import figure_to_image
 from paddle_epoch_guard.files import append_whole, keep_aside
 from paddle_epoch_guard.resume import SIDECAR_NAME
 from paddle_epoch_guard.views.logfile import sound_length
+from paddle_epoch_guard.views.sink import Sink
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,50 +30,31 @@ FILE_NAME = "vdlrecords.epoch_guard.log"
 _FLUSHED_EVERY = 1.0  # seconds
 
 
-class Sink(Protocol):
-    """A further logger: it is told everything that `EpochGuardLog` is told."""
-
-    def scalar(self, tag: str, value: float, step: int, directory: str = ".") -> None:
-        """Adds one point."""
-
-    def text(self, tag: str, text: str, step: int, directory: str = ".") -> None:
-        """Adds a text."""
-
-    def set_aside(self, directory: str = ".") -> None:
-        """Takes what earlier runs wrote in ``directory`` and below out of sight, as far as there is any."""
-
-    def flush(self) -> None:
-        """Hands everything over, so that a reader sees it."""
-
-    def close(self) -> None:
-        """Hands everything over; writing again afterwards is allowed."""
-
-
 class EpochGuardLog:
-    """Writes scalars and texts under ``<logging_dir>/epoch_guard/``, and tells them to further loggers.
+    """Writes points and texts under ``<logging_dir>/epoch_guard/``, and passes them to a sink.
 
     Args:
         logging_dir: the trainer's log folder.
-        also: further loggers, which must not raise.
+        also: the sink, such as `Sinks`; it must not raise.
     """
 
     def __init__(self, logging_dir: str | Path, also: Sink | None = None) -> None:
         self.root = Path(logging_dir) / "epoch_guard"
         self._also = also
         self._waiting: dict[str, list[bytes]] = {}
-        """By directory: records that are not in its file yet."""
+        """Records that are not written yet, by directory."""
         self._checked: set[str] = set()
-        """Directories whose file was found to end with a whole record."""
+        """Directories whose file is known to end with a whole record."""
         self._flushed = -math.inf
 
     def exists(self, directory: str) -> bool:
-        """Whether a log was ever written in ``directory``, by this run or an earlier one."""
+        """Whether this run or an earlier one has written in ``directory``."""
         return directory in self._waiting or (self.root / directory / FILE_NAME).is_file()
 
     def set_aside(self, directory: str = ".") -> None:
-        """Takes what earlier runs wrote in ``directory`` and below out of VisualDL's sight.
+        """Hides what earlier runs wrote in ``directory`` and below.
 
-        The files stay where they are, under names that VisualDL does not read.
+        The files are renamed, so that VisualDL does not read them.
         """
         self._write()
         self._checked = set()
@@ -82,45 +64,44 @@ class EpochGuardLog:
             self._also.set_aside(directory)
 
     def scalar(self, tag: str, value: float, step: int, directory: str = ".", alone: bool = False) -> None:
-        """Adds one point.
+        """Adds a point.
 
         Args:
-            tag: VisualDL's tag; lines of one tag share a chart.
-            value: the point's value.
-            step: its place on the x axis; a whole number.
-            directory: below ``epoch_guard/``; each is a line of its own.
-            alone: whether it goes to VisualDL alone, for the further loggers have it from the trainer.
+            tag: lines of one tag share a chart.
+            value: on the y axis.
+            step: on the x axis.
+            directory: below ``epoch_guard/``; each has its own line.
+            alone: keeps the point from the sink, whose logger gets it from the trainer.
         """
         self._add(directory, components.scalar(_tag(tag), float(value), int(step), _now()))
         if self._also is not None and not alone:
             self._also.scalar(tag, float(value), int(step), directory)
 
     def text(self, tag: str, text: str, step: int, directory: str = ".") -> None:
-        """Adds a text; VisualDL shows it plain. The tag must not be a scalar's too."""
+        """Adds a text, which VisualDL shows plain. Points must not use its tag."""
         self._add(directory, components.text(_tag(tag), text, int(step), _now()))
         if self._also is not None:
             self._also.text(tag, text, int(step), directory)
 
     def figure(self, tag: str, figure: "Figure", step: int, directory: str = ".") -> None:
-        """Adds a picture of a matplotlib figure, to VisualDL alone. The tag must not be a scalar's or a text's too.
+        """Adds a picture of a matplotlib figure, to VisualDL alone.
 
         Args:
-            tag: VisualDL's tag.
-            figure: drawn anew by VisualDL, at the figure's own dpi. It needs no window.
-            step: the step at which the picture was made.
+            tag: points and texts must not use it.
+            figure: rendered by VisualDL at the figure's own dpi, without a window.
+            step: when it was made.
             directory: below ``epoch_guard/``.
         """
         self._add(directory, components.image(_tag(tag), figure_to_image(figure), int(step), _now()))
 
     def flush(self, at_once: bool = True) -> None:
-        """Hands everything to the file system, so that a reader sees it.
+        """Writes everything, so that a reader sees it.
 
         Args:
-            at_once: otherwise only where the last time is a second ago: steps that are over in milliseconds would feel
-                it.
+            at_once: if false, at most once a second, because it would slow down steps of a few milliseconds.
 
         Raises:
-            OSError: a folder cannot be written. What it was to hold is given up.
+            OSError: a folder cannot be written. Its records are dropped.
         """
         now = time.monotonic()
         if at_once or now >= self._flushed + _FLUSHED_EVERY:
@@ -130,7 +111,7 @@ class EpochGuardLog:
             self._also.flush()
 
     def close(self) -> None:
-        """Hands everything over; no file stays open. Writing again afterwards appends."""
+        """Writes everything and closes the sink. Later calls append."""
         self._write()
         if self._also is not None:
             self._also.close()
@@ -152,7 +133,7 @@ class EpochGuardLog:
 
 
 def _framed(record: components.Record) -> bytes:
-    """A record behind its length (``visualdl/writer/record_writer.py``, 2.5.3)."""
+    """A record with its length in front (``visualdl/writer/record_writer.py``, 2.5.3)."""
     content: bytes = record.SerializeToString()
     return len(content).to_bytes(8, "little") + content
 
@@ -162,7 +143,7 @@ def _now() -> int:
 
 
 def _end_with_a_whole_record(path: Path) -> None:
-    """Cuts off half a record at the end of a file, as an interruption leaves it; sets a damaged file aside."""
+    """Removes a truncated record, left by an interruption, from the end of a file; sets a damaged file aside."""
     if not path.exists():
         return
     length, is_damaged = sound_length(path)
@@ -173,5 +154,5 @@ def _end_with_a_whole_record(path: Path) -> None:
 
 
 def _tag(name: str) -> str:
-    """VisualDL refuses ``%`` in a tag; corpus names may hold one."""
+    """Without ``%``, which corpus names may contain and VisualDL refuses."""
     return name.replace("%", "_")

@@ -5,20 +5,21 @@ from typing import Any
 
 from paddle_epoch_guard.record.naming import LOSS_TAG
 from paddle_epoch_guard.views.points import Points
+from paddle_epoch_guard.views.sink import Sink
 
 GLOBAL_STEP = "train/global_step"
-"""The x axis of whatever has no other: PaddleNLP's WandbCallback gives it to the trainer's own curves."""
+"""The default x axis, which PaddleNLP's WandbCallback gives to the trainer's own curves."""
 
 
-class WandbLog:
-    """Rows and summary texts of the W&B run that is active: the one that PaddleNLP's WandbCallback has begun.
+class WandbLog(Sink):
+    """Rows and summary texts of the active W&B run, which PaddleNLP's WandbCallback has begun.
 
-    W&B has no directories: a line's is the last part of its name, as in ``epoch_guard/loss_by_epoch/epoch_1``. A
-    line whose x axis is not the global step has a step metric of its own. ``step`` is never given to W&B: there it
-    counts rows, the trainer's own among them, and must not go backwards.
+    W&B has no directories: a line's directory ends its name, as in ``epoch_guard/loss_by_epoch/epoch_1``. A line whose
+    x axis is not the global step has its own step metric. W&B's own ``step`` is never set: it counts rows, including
+    the trainer's, and must not go backwards.
 
     Args:
-        axes: tag -> step metric, where it is not the global step.
+        axes: tag -> step metric, if it is not the global step.
         drawn: as in `Points`.
 
     Raises:
@@ -36,18 +37,15 @@ class WandbLog:
         self._defined: set[str] = set()
 
     def scalar(self, tag: str, value: float, step: int, directory: str = ".") -> None:
-        """Adds one point."""
+        """Adds a point."""
         self._points.add(tag, value, step, directory)
 
     def text(self, tag: str, text: str, step: int, directory: str = ".") -> None:
-        """Adds a text to the run's summary, below what the run said there before."""
+        """Adds a text to the run's summary, below earlier ones of its tag."""
         self._texts.append((wandb_name(tag, directory), text.strip("\n")))
 
-    def set_aside(self, directory: str = ".") -> None:
-        """Does nothing: a W&B run is not shared with earlier ones."""
-
     def flush(self) -> None:
-        """Hands everything to the run. Texts wait for one to begin.
+        """Writes everything to the run. Before one has begun, texts wait.
 
         Raises:
             RuntimeError: no run has begun, though the trainer has logged.
@@ -73,10 +71,6 @@ class WandbLog:
             if before is None or text not in before:
                 self._run.summary[name] = text if before is None else f"{before}\n{text}"
 
-    def close(self) -> None:
-        """Hands everything over; the run is the trainer's to end."""
-        self.flush()
-
     def _define(self, name: str, axis: str, is_line: bool) -> None:
         """Gives a line its x axis, once."""
         if axis not in self._defined and axis != GLOBAL_STEP:
@@ -87,7 +81,7 @@ class WandbLog:
 
 
 def wandb_name(tag: str, directory: str) -> str:
-    """A tag in a directory as one name: its end may say once what both say."""
+    """Joins tag and directory, dropping a repeated last component."""
     head, _, last = tag.rpartition("/")
     if directory == ".":
         return tag
