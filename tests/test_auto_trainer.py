@@ -17,6 +17,8 @@ from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGua
 from test_trainer_paths import SEQ_LENGTH, SIZES, drawn, followed
 from training import KnownLosses, arguments, train
 
+pytestmark = pytest.mark.host
+
 CHECKPOINT = "paddle.distributed.checkpoint"
 
 

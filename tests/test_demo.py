@@ -12,6 +12,8 @@ from pretraining import PretrainingTrainer, collate
 from servers import visualdl_server
 from training import arguments, read_scalars, read_texts
 
+pytestmark = pytest.mark.slow
+
 SEQ_LENGTH, BATCH, SPLIT = 32, 8, (95, 5, 0)
 
 
