@@ -17,7 +17,7 @@ BENCH ?=
 
 export PYTHON
 
-.PHONY: help demo bench test test-paddleformers test-paddlenlp-2 test-megatron faults lint format clean
+.PHONY: help demo bench test test-fast test-paddleformers test-paddlenlp-2 test-megatron faults lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "             HOST=paddleformers: the same on PaddleFormers"
 	@echo "make bench   measure the guard beside its peers, a quarter of an hour (BENCH='--quick', BENCH='--only plan start')"
 	@echo "make test    run the tests"
+	@echo "make test-fast  run those that need neither training, other processes nor a browser; before a commit"
 	@echo "make test-paddleformers  run the tests on PaddleFormers, in an environment of its own (2 GB)"
 	@echo "make test-paddlenlp-2  run the tests on PaddleNLP 2.8.1, in an environment of its own (2 GB)"
 	@echo "make test-megatron  run the tests that need megatron-core, in an environment of its own (1 GB)"
@@ -61,6 +62,10 @@ bench: $(READY) $(BENCH_READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m "not slow and not multiprocess and not browser and not host"
 
 test-paddleformers: $(FORMERS_READY)
 	.venv-paddleformers/bin/python -m pytest tests/other_hosts

@@ -16,19 +16,19 @@ from faults.processes import ChildError, HungError, in_child
 from faults.table import Outcome
 
 MIB = 1 << 20
-_POINTS = 24
 _SIDECAR_BYTES = 64 << 10
 _LOG_BYTES = 600
 """Of a log window: three points and, now and then, a longer boundary line."""
 
 
-def soak(folder: Path, steps: int, guarded: bool, traced: bool = False) -> dict[str, Any]:
-    """A run of so many steps, measured at 24 of them. In a child.
+def soak(folder: Path, steps: int, points: int, guarded: bool, traced: bool = False) -> dict[str, Any]:
+    """Trains, and measures memory and open files as it goes. Runs in a child process.
 
     Args:
         folder: of the run.
-        steps: at least 24.
-        guarded: whether the guard is there.
+        steps: of the run.
+        points: how often to measure, at most once a step.
+        guarded: whether the guard is on.
         traced: whether to trace what the guard's own lines have allocated.
     """
     from paddlenlp.trainer import TrainerCallback
@@ -52,7 +52,7 @@ def soak(folder: Path, steps: int, guarded: bool, traced: bool = False) -> dict[
             state.log_history.clear()  # it grows with every log, with and without the guard
             for history in histories:
                 history.clear()
-            if state.global_step % (steps // _POINTS):
+            if state.global_step % (steps // points):
                 return
             gc.collect()  # with paddle loaded, a quarter of a second
             trim(0)
@@ -98,20 +98,21 @@ def growth(values: list[int]) -> float:
     return statistics.median(values[-some:]) - statistics.median(values[third : third + some])
 
 
-def soaked(folder: Path, steps: int, traced_steps: int, judged: bool = True) -> Iterator[Outcome]:
-    """The run with the guard and without, and one that is traced.
+def soaked(folder: Path, steps: int, traced_steps: int, points: int = 24, judged: bool = True) -> Iterator[Outcome]:
+    """Compares a run with the guard to one without, and traces a third.
 
     Args:
         folder: for all files.
         steps: of the runs.
         traced_steps: of the one that is traced.
-        judged: whether the memory of the process is judged, which is noise in a short run.
+        points: how often each run is measured; a measurement takes a quarter of a second.
+        judged: whether to judge the memory of the process, which is noise in a short run.
     """
     outcome = Outcome(f"soak: {steps:,} steps in windows of 2")
     try:
-        plain = in_child(soak, folder / "plain", steps, False, patience=1800)
-        guarded = in_child(soak, folder / "guarded", steps, True, patience=1800)
-        traced = in_child(soak, folder / "traced", traced_steps, True, True, patience=1800)
+        plain = in_child(soak, folder / "plain", steps, points, False, patience=1800)
+        guarded = in_child(soak, folder / "guarded", steps, points, True, patience=1800)
+        traced = in_child(soak, folder / "traced", traced_steps, points, True, True, patience=1800)
     except HungError as cause:
         yield Outcome(outcome.fault, 1, hung=1, broken=[str(cause)])
         return

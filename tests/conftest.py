@@ -11,8 +11,19 @@ from paddle_epoch_guard import files
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """What is not there will not come."""
+    """Does not wait for late files."""
     monkeypatch.setattr(files, "PATIENCE", 0.5)
+
+
+@pytest.fixture(autouse=True)
+def only_marked_tests_train(request, monkeypatch):
+    """Fails a test that trains without the mark ``host``, which keeps it out of ``make test-fast``."""
+
+    def refuse(*_args, **_kwargs):
+        pytest.fail("this test trains: mark it with pytest.mark.host")
+
+    if "hosts" in sys.modules and request.node.get_closest_marker("host") is None:
+        monkeypatch.setattr(sys.modules["hosts"].Trainer, "train", refuse)
 
 
 class Messages(logging.Handler):
@@ -35,8 +46,8 @@ class Messages(logging.Handler):
 
 @pytest.fixture
 def host_log():
-    """What is written to the host's log."""
-    from hosts import logger as host_logger  # seconds, which only some tests need
+    """The messages in the host's log."""
+    from hosts import logger as host_logger  # takes seconds, which only some tests need
 
     handler = Messages()
     logger = host_logger.logger
@@ -55,9 +66,9 @@ def unwatched(monkeypatch):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory, worker_id):
-    """A folder in which the demo was run, as ``make demo`` runs it, and what it printed.
+    """Runs the demo as ``make demo`` does; its folder and its output.
 
-    It runs once, whichever of the processes that share the tests comes first; the others wait for it.
+    It runs once for all pytest workers: the first to need it runs it, the others wait.
     """
     alone = worker_id == "master"
     folder = tmp_path_factory.mktemp("demo") if alone else tmp_path_factory.getbasetemp().parent / "demo"

@@ -18,6 +18,8 @@ from paddle_epoch_guard.index import EpochSampling, SamplerOrder
 from test_trainer_paths import SEQ_LENGTH, SIZES, drawn, followed
 from training import KnownLosses, arguments, train
 
+pytestmark = pytest.mark.host
+
 CHECKPOINT = "paddle.distributed.checkpoint"
 
 

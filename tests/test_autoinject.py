@@ -241,6 +241,7 @@ def unified(dataset):
     return [int(dataset[position]["text"][0]) for position in order]
 
 
+@pytest.mark.host
 def test_the_guard_is_told_the_checkpoint_that_train_is_given(inject, tmp_path, corpus, host_log):
     inject("--epoch_guard", "unified", "--no_epoch_guard_report")
     saves = {"save_strategy": "steps", "save_steps": 10, "max_steps": STEPS, "seed": SEED}

@@ -13,6 +13,8 @@ from paddle_epoch_guard.order import PositionMap, Reorder
 from paddle_epoch_guard.resume import read_sidecar, write_sidecar
 from training import arguments, train
 
+pytestmark = pytest.mark.host
+
 SEQ_LENGTH = 8
 SIZES = {"news": (100, 100, 73), "code": (300, 250, 280, 90), "more": (500,)}
 MODES = ["track", "unified"]

@@ -14,6 +14,8 @@ from paddle_epoch_guard.views import markers
 from servers import visualdl_server
 from training import read_texts
 
+pytestmark = pytest.mark.browser
+
 SCREENSHOTS = Path(__file__).parent.parent / "demo-output" / "screenshots"
 SEEN = "^(train/loss|epoch_guard/(loss_by_epoch|exposure|data_epoch))$"
 LOGS = "demo-output/logs"

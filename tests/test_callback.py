@@ -10,6 +10,8 @@ from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGua
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from training import TokenModel, arguments, read_scalars, train
 
+pytestmark = pytest.mark.host
+
 SEQ_LENGTH = 8
 # T = 809 tokens, 101 samples per epoch. 130 samples: two epochs, the last one (130 - 101 of 101) separated at
 # position 101, in the middle of step 26 where a step draws 4.

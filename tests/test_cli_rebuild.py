@@ -26,6 +26,7 @@ def prefix(tmp_path):
     return corpora.write_corpus(tmp_path / "corpus" / "text", corpora.SIZES)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("mix", ["auto", "uniform", "ramp"])
 @pytest.mark.parametrize("kind", [build, build_blend])
 def test_a_new_run_draws_what_the_guard_would_draw(tmp_path, prefix, kind, mix):
@@ -38,6 +39,7 @@ def test_a_new_run_draws_what_the_guard_would_draw(tmp_path, prefix, kind, mix):
     assert Counter(drawn(plain)) == Counter(first_tokens(dataset, steps * BATCH))
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("step", [10, 37])
 def test_a_resumed_run_draws_what_the_guard_would_draw(tmp_path, prefix, step):
     dataset = build(tmp_path, prefix)

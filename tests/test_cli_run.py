@@ -210,6 +210,7 @@ def begun(user):
     return completed
 
 
+@pytest.mark.host
 def test_a_script_is_unified_without_a_word_of_it(user, begun):
     folder, dataset = user
     assert tokens(folder, "one") == unified(dataset)
@@ -222,6 +223,7 @@ def test_a_script_is_unified_without_a_word_of_it(user, begun):
     assert [step for step, _ in losses] == [8, 10, 20, 30, 32]
 
 
+@pytest.mark.host
 def test_a_script_that_resumes_goes_on_in_its_order(user, begun):
     folder, dataset = user
     there = ["--continue_from", folder / "one" / "checkpoint-8", *outputs(folder, "two")]
@@ -230,6 +232,7 @@ def test_a_script_that_resumes_goes_on_in_its_order(user, begun):
     assert tokens(folder, "two") == unified(dataset)[8 * BATCH :]
 
 
+@pytest.mark.host
 def test_a_script_is_tracked_where_nothing_is_said(user):
     folder, dataset = user
     completed = python(*RUN, SCRIPT, "config.json", *outputs(folder, "three"), folder=folder)
@@ -240,6 +243,7 @@ def test_a_script_is_tracked_where_nothing_is_said(user):
     assert {step for step, _ in line} == {BOUNDARY_STEP}
 
 
+@pytest.mark.multiprocess
 def test_two_launched_ranks_draw_one_unified_order(user):
     folder, dataset = user
     launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", 2, "--backend", "gloo", "--log_dir", "launch"]

@@ -12,6 +12,8 @@ from pretraining import PretrainingTrainer, collate
 from servers import visualdl_server
 from training import arguments, read_scalars, read_texts
 
+pytestmark = pytest.mark.slow
+
 SEQ_LENGTH, BATCH, SPLIT = 32, 8, (95, 5, 0)
 
 
@@ -88,6 +90,7 @@ def test_the_three_runs_train_on_the_same_samples(demo):
     assert not (logs / "unified" / "epoch_guard" / "boundary_1_to_2").exists()
 
 
+@pytest.mark.host
 def test_llama_trains_through_the_same_path(tmp_path):
     dataset = build_train([write_corpus(tmp_path / "corpus" / "text", [1000])], 180, SEQ_LENGTH // 8)
     args = arguments(tmp_path, max_steps=4, epoch_guard="unified")

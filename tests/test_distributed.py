@@ -12,6 +12,8 @@ from corpora import build_train, write_corpus
 from paddle_epoch_guard.order import PositionMap, Reorder
 from training import arguments, read_scalars, train
 
+pytestmark = [pytest.mark.host, pytest.mark.multiprocess]
+
 TESTS = Path(__file__).parent
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)
 

@@ -14,6 +14,8 @@ from faults.races import races
 from faults.soak import soaked
 from faults.table import Outcome, table
 
+pytestmark = pytest.mark.slow
+
 
 def kept(outcomes):
     """The outcomes, of which none may tell of a broken promise."""
@@ -61,7 +63,7 @@ def test_a_fault_in_any_function_changes_nothing(tmp_path):
 
 
 def test_memory_and_files_stay_as_they_are(tmp_path):
-    kept(soaked(tmp_path, 240, 120, judged=False))
+    kept(soaked(tmp_path, 240, 120, points=8, judged=False))
 
 
 def test_all_kinds_are_tried_where_none_is_named():

@@ -204,6 +204,7 @@ def everywhere(tmp_path_factory):
 # The same lines, everywhere.
 
 
+@pytest.mark.host
 def test_tensorboard_has_the_lines_of_the_visualdl_log_in_the_same_directories(everywhere, tmp_path):
     expected = points_of(everywhere.run)
     assert set(expected) == {".", "epoch_1", "epoch_2", BOUNDARY}
@@ -218,6 +219,7 @@ def test_tensorboard_has_the_lines_of_the_visualdl_log_in_the_same_directories(e
         assert all(isinstance(next(iter(found[tag].values())), str) for tag in set(found) - set(lines))
 
 
+@pytest.mark.host
 def test_wandb_has_the_lines_of_the_visualdl_log_under_their_names(everywhere):
     expected = {
         "epoch_guard/data_epoch": (".", "epoch_guard/data_epoch", GLOBAL_STEP),
@@ -246,6 +248,7 @@ def test_wandb_has_the_lines_of_the_visualdl_log_under_their_names(everywhere):
     assert ours == {*expected, "epoch_guard/epoch", "epoch_guard/step_in_epoch"}
 
 
+@pytest.mark.host
 def test_the_trainers_own_rows_are_its_own(everywhere):
     run, rows = everywhere.run, everywhere.wandb.rows
     assert [row["_step"] for row in rows] == list(range(len(rows)))
@@ -265,6 +268,7 @@ def test_the_trainers_own_rows_are_its_own(everywhere):
     assert not any("epoch_guard" in tag for tag in own)
 
 
+@pytest.mark.host
 def test_what_happened_at_a_boundary_is_told_everywhere(everywhere):
     opening, verdict = everywhere.run.texts(f"epoch_guard/{BOUNDARY}", BOUNDARY)
     # At the steps at which they were said: a second text at the same step would replace the first.
@@ -280,6 +284,7 @@ def without_libraries(monkeypatch):
             monkeypatch.setitem(sys.modules, name, None)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("report_to", [[], ["visualdl"]])
 def test_nothing_is_written_where_nothing_is_named(tmp_path, dataset, report_to, monkeypatch, host_log):
     without_libraries(monkeypatch)
@@ -304,6 +309,7 @@ def test_nothing_is_imported_that_is_not_named():
     assert done.stdout.splitlines() == ["[]", "['tensorboardX']"], done.stderr
 
 
+@pytest.mark.host
 def test_only_the_first_rank_writes(tmp_path, dataset, monkeypatch):
     monkeypatch.setattr(Trainer, "is_world_process_zero", lambda self: False)
     train(arguments(tmp_path, max_steps=STEPS, report_to=["tensorboard", "wandb"]), dataset)
@@ -313,6 +319,7 @@ def test_only_the_first_rank_writes(tmp_path, dataset, monkeypatch):
 # A run in several parts.
 
 
+@pytest.mark.host
 def test_a_resumed_run_shows_in_tensorboard_what_an_uninterrupted_one_does(tmp_path, dataset):
     changes = {"max_steps": STEPS, "save_strategy": "steps", "save_steps": 10, "report_to": ["tensorboard"]}
     whole = train(arguments(tmp_path / "whole", **changes), dataset)
@@ -347,6 +354,7 @@ def test_a_line_that_an_earlier_part_drew_is_lengthened_at_one_end(tmp_path):
     assert shown(folder) == {"train/loss": {49: 0.5, 50: 4.0}}
 
 
+@pytest.mark.host
 def test_a_resumed_wandb_run_goes_on_under_the_same_names(tmp_path, dataset):
     args = arguments(tmp_path, max_steps=STEPS, save_strategy="steps", save_steps=10, report_to=["wandb"])
     train(args, dataset)
@@ -361,6 +369,7 @@ def test_a_resumed_wandb_run_goes_on_under_the_same_names(tmp_path, dataset):
     assert after.summary["epoch_guard/notes"].startswith("each log window's loss goes to its data epochs by share")
 
 
+@pytest.mark.host
 def test_a_fresh_start_in_a_used_folder_takes_the_old_event_files_aside(tmp_path, dataset):
     train(arguments(tmp_path, max_steps=STEPS, report_to=["tensorboard"]), dataset)
     args = arguments(tmp_path, max_steps=16, per_device_train_batch_size=8, report_to=["tensorboard"])
@@ -388,6 +397,7 @@ def test_a_dissolved_boundary_is_out_of_tensorboards_sight(tmp_path):
 # A blend, and many directories.
 
 
+@pytest.mark.host
 def test_each_dataset_of_a_blend_has_lines_of_its_own_names(tmp_path):
     names = ("first.v1", "second")
     args = arguments(tmp_path, max_steps=STEPS, report_to=["tensorboard", "wandb"])
@@ -447,6 +457,7 @@ def test_texts_of_one_step_are_told_together_and_tables_keep_their_lines(tmp_pat
 # Faults.
 
 
+@pytest.mark.host
 def test_a_logger_that_fails_is_left_out_and_nothing_else_changes(tmp_path, dataset, monkeypatch, host_log):
     quiet = train(arguments(tmp_path / "quiet", max_steps=STEPS), dataset)
     begin = TensorBoardLog._begin
@@ -479,6 +490,7 @@ class WithoutWandb(PretrainingTrainer):
         self.remove_callback(WandbCallback)
 
 
+@pytest.mark.host
 def test_no_wandb_run_is_begun_where_the_trainer_has_none(tmp_path, dataset, monkeypatch, host_log):
     monkeypatch.setattr(wandb, "init", pytest.fail)
     run = train(arguments(tmp_path, max_steps=STEPS, report_to=["wandb"]), dataset, trainer=WithoutWandb)
@@ -497,6 +509,7 @@ class WandbBehind(WithoutWandb):
         self.add_callback(WandbCallback())
 
 
+@pytest.mark.host
 def test_a_run_that_begins_after_the_guards_first_words_has_them_too(tmp_path, dataset):
     args = arguments(tmp_path, max_steps=STEPS, report_to=["wandb"])
     run = train(args, dataset, trainer=WandbBehind)

@@ -21,6 +21,8 @@ from pretraining import collate
 from test_distributed import launch
 from training import KnownLosses, arguments, read_scalars, train
 
+pytestmark = pytest.mark.host
+
 SEQ_LENGTH = 8
 # 809 tokens, 101 samples per epoch. 128 samples: two epochs, the last one separated at position 101.
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)
@@ -293,6 +295,7 @@ def test_a_fault_of_ours_changes_nothing_of_the_training(tmp_path, dataset, monk
     assert "ValueError: a fault" in said
 
 
+@pytest.mark.multiprocess
 def test_two_ranks_add_their_losses_up(tmp_path, dataset):
     prefix = str(tmp_path / "corpus" / "text")
     build_train([prefix], STEPS * 4, SEQ_LENGTH, cache=tmp_path / "cache")
@@ -303,6 +306,7 @@ def test_two_ranks_add_their_losses_up(tmp_path, dataset):
     assert dict(read_scalars(log, "epoch_guard/epoch_loss")) == epoch_losses(dataset, ended=1)
 
 
+@pytest.mark.multiprocess
 def test_two_ranks_fall_back_together(tmp_path, dataset):
     prefix = str(tmp_path / "corpus" / "text")
     build_train([prefix], STEPS * 4, SEQ_LENGTH, cache=tmp_path / "cache")

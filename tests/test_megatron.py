@@ -223,6 +223,7 @@ def megatron(tmp_path_factory):
     return folder, drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_cache_of_the_real_package_is_read(megatron, name):
     folder, drawn = megatron
@@ -247,6 +248,7 @@ def test_a_cache_of_the_real_package_is_read(megatron, name):
             assert wanted is None or wanted in cuts
 
 
+@pytest.mark.slow
 def test_the_facts_are_those_of_paddlenlps_index_of_the_same_corpus(megatron):
     folder, _ = megatron
     prefix = str(folder / "corpus" / "web")
@@ -266,6 +268,7 @@ def test_the_facts_are_those_of_paddlenlps_index_of_the_same_corpus(megatron):
 REBUILT = [("separated", 0), ("separated", 40), ("splits", 20), ("no_extra", 17), ("blend", 0), ("blend", 40)]
 
 
+@pytest.mark.slow
 def test_the_real_package_draws_from_what_was_rebuilt(megatron, tmp_path):
     folder, drawn = megatron
     before = contents(folder)

@@ -28,6 +28,7 @@ def snippets(language, page=README):
     return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.host
 def test_the_callback_snippet_trains(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     adding, _ = snippets("python")
@@ -43,6 +44,7 @@ def test_the_callback_snippet_trains(tmp_path, monkeypatch):
     assert (tmp_path / "output" / "logs" / "epoch_guard" / "epoch_1").is_dir()
 
 
+@pytest.mark.slow
 def test_the_index_snippet_reads_the_demos_index(demo, monkeypatch, capsys):
     folder, _ = demo
     monkeypatch.chdir(folder)
@@ -58,6 +60,7 @@ def test_the_index_snippet_reads_the_demos_index(demo, monkeypatch, capsys):
 COMMANDS = [line for block in snippets("bash") for line in block.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_works(command, demo):
     folder, _ = demo
@@ -78,6 +81,7 @@ def test_every_command_works(command, demo):
         pytest.fail(f"the README has a command that no test runs: {command}")
 
 
+@pytest.mark.slow
 def test_the_table_of_resumes_is_what_its_script_prints(tmp_path):
     script = ROOT / "examples" / "resume_table.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)

@@ -11,6 +11,8 @@ from paddle_epoch_guard.resume import read_sidecar
 from rebuilding import build, build_blend, drawn, first_tokens
 from training import arguments, train
 
+pytestmark = pytest.mark.host
+
 BATCH = 4
 SEEN = ("epoch_guard/data_epoch", "epoch_guard/exposure", "epoch_guard/epoch_loss")
 

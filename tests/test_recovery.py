@@ -87,6 +87,7 @@ def test_a_damaged_log_is_set_aside_and_a_new_one_begun(tmp_path):
     assert read_scalars(path.parent, "a") == [(1, 1.0)]
 
 
+@pytest.mark.host
 def test_a_fault_in_a_hook_on_the_model_stops_nothing(tmp_path, dataset, host_log, monkeypatch):
     plain = train(arguments(tmp_path, max_steps=8), dataset, model=KnownLosses)
 
@@ -100,6 +101,7 @@ def test_a_fault_in_a_hook_on_the_model_stops_nothing(tmp_path, dataset, host_lo
     assert not run.model._forward_post_hooks
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("mode", ["track", "unified"])
 def test_half_a_checkpoint_is_not_begun_anew_from(tmp_path, dataset, mode):
     """Without a trainer_state.json the host starts at step 0, with weights that have seen data."""
@@ -113,6 +115,7 @@ def test_half_a_checkpoint_is_not_begun_anew_from(tmp_path, dataset, mode):
     assert train(args, dataset).steps == 12
 
 
+@pytest.mark.host
 def test_a_sidecar_that_shows_late_is_waited_for(tmp_path, dataset, monkeypatch):
     args = arguments(tmp_path, max_steps=12, epoch_guard="unified", **SAVES)
     whole = train(args, dataset)
@@ -127,6 +130,7 @@ def test_a_sidecar_that_shows_late_is_waited_for(tmp_path, dataset, monkeypatch)
     assert train(args, dataset, resume=str(checkpoint)).first_tokens == whole.first_tokens[10:]
 
 
+@pytest.mark.host
 def test_an_index_that_the_host_could_not_write_is_said(tmp_path, dataset, monkeypatch):
     """The host prints an OSError and goes on."""
     train(arguments(tmp_path, max_steps=32, **SAVES), dataset)

@@ -87,6 +87,7 @@ def test_names_that_look_alike_stay_apart():
     assert [words.dataset_directory(at) for at in range(3)] == ["a_b-0", "a_b-1", "c"]
 
 
+@pytest.mark.slow
 def test_a_log_of_100_000_steps_shows_every_boundary_through_the_servers_own_sampling(tmp_path):
     run = write_long_run(tmp_path)
     curve = run.curve

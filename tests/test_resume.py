@@ -14,6 +14,8 @@ from paddle_epoch_guard import EpochGuardError
 from paddle_epoch_guard.order import PositionMap, Reorder
 from training import arguments, train
 
+pytestmark = pytest.mark.host
+
 SEQ_LENGTH = 8
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)  # 809 tokens; two data epochs are 202 samples, the boundary at 101
 STEPS, BATCH = 32, 4

@@ -11,6 +11,8 @@ from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.resume import SIDECAR_NAME
 from training import KnownLosses, arguments, read_log, train
 
+pytestmark = pytest.mark.host
+
 SEQ_LENGTH, STEPS, BOUNDARY_STEP = 8, 32, 26
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)  # 101 samples an epoch; the second one is separated, from step 26 on
 

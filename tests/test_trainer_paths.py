@@ -11,6 +11,8 @@ from paddle_epoch_guard import EpochGuardCallback, EpochGuardError
 from pretraining import PretrainingTrainer
 from training import KnownLosses, arguments, train
 
+pytestmark = pytest.mark.host
+
 SEQ_LENGTH = 8
 # 809 tokens, 101 samples a data epoch. For 128 samples two of them are built, 202 samples; the boundary is at 101.
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)

@@ -14,6 +14,8 @@ from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGua
 from paddle_epoch_guard.order import Order, PositionMap, Reorder
 from training import arguments, train
 
+pytestmark = pytest.mark.host
+
 SEQ_LENGTH = 8
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)  # as in test_callback.py: separated at position 101, in step 26
 STEPS, BATCH = 32, 4

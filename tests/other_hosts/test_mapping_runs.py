@@ -25,6 +25,8 @@ from test_distributed import (
 )
 from training import KnownLosses, arguments, train
 
+pytestmark = pytest.mark.host
+
 # 809 tokens, 101 samples a data epoch. For 128 samples two of them are built, 202 samples; the boundary is at 101.
 LENGTH, BATCH, SAMPLES, BOUNDARY = 8, 4, 202, 101
 SAVES = {"save_strategy": "steps", "save_steps": 4}

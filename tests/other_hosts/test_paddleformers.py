@@ -16,6 +16,8 @@ from models import tiny_llama
 from runlog import read_scalar
 from training import arguments, read_scalars, read_texts, train
 
+pytestmark = pytest.mark.host
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -20,6 +20,8 @@ from paddle_epoch_guard.order import PositionMap, Reorder
 from test_distributed import SAVES, SIZES, chain_order, launch, tokens_by_rank
 from training import arguments, train
 
+pytestmark = pytest.mark.host
+
 STEPS, BATCH, LENGTH = 32, 4, 8
 BOUNDARY = (sum(SIZES) - 1) // LENGTH
 """The position where the last data epoch begins."""
