@@ -1,14 +1,14 @@
-"""Figures of a run: pure functions from what was read to matplotlib figures, for files, VisualDL and the report page.
+"""Figures of a run, for files, VisualDL and the report page: pure functions from `RunData` to matplotlib figures.
 
-Lines differ in dash and lightness as well as in colour. Nothing here knows pyplot, or a screen: importing this module
-does not import matplotlib, drawing does.
+Lines differ in dash and lightness as well as in colour. Nothing here uses pyplot or a screen. Drawing imports
+matplotlib; importing this module does not.
 """
 
 import contextlib
 import io
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDE, NARROW = 9.6, 4.2
-"""Widths in inches: of a figure for a desk, and for a phone. Letters are as large in both."""
+"""Widths of a figure for a desk and for a phone, in inches. The font size is the same."""
 LOSS, EPOCH_LOSS = "training loss\n(nats per token)", "training loss (nats per token)"
 EXPOSURE = "exposure (times\ndrawn before)"
 
@@ -49,11 +49,11 @@ LOOK: dict[str, Any] = {
     "legend.frameon": False,
     "legend.handlelength": 3.2,
     "figure.constrained_layout.use": True,
-    "text.parse_math": False,  # a name with a dollar in it is a name
-    "svg.fonttype": "none",  # letters stay letters: small files, and any script that the reader's fonts have
+    "text.parse_math": False,  # names may contain dollar signs
+    "svg.fonttype": "none",  # text stays text: small files, and every script that the reader has a font for
     "svg.hashsalt": "paddle_epoch_guard",
 }
-"""The same everywhere, whatever the user's matplotlibrc says."""
+"""The settings of all figures, whatever the user's matplotlibrc says."""
 RAW: dict[str, Any] = {"color": "0.72", "linewidth": 0.7}
 TREND: dict[str, Any] = {"color": "black", "linestyle": "-"}
 HELD_OUT: dict[str, Any] = {"color": "#0969b0", "linestyle": (0, (5, 2)), "linewidth": 1.6}
@@ -67,119 +67,129 @@ _LIGHTEST = 0.72  # the first epoch's line; the last one is black
 _LEGEND_AT_MOST = 12
 _PANELS_AT_MOST = 12
 _LABELS_IN_WORDS = 4
-_POINTS_PER_INCH = 60  # drawn, of a raw curve: two for each bucket
+_POINTS_PER_INCH = 60  # of a raw curve
 _TREND_POINTS = 400
-_SPIKE = 12.0  # median residuals beyond the trend's ends, 8 standard deviations: the rest is told, not drawn
+_SPIKE = 12.0  # median residuals (8 standard deviations) beyond the trend's extremes: values further off are not drawn
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of a run, with what it is called."""
+    """A figure of a run with its texts."""
 
     name: str
     title: str
     text: str
-    """What it shows, for one who does not see it, too."""
+    """Describes the figure, also to readers who cannot see it."""
     figure: "Figure"
 
 
 @contextlib.contextmanager
 def look() -> Iterator[None]:
-    """The look of all figures: drawing and saving belong in it."""
+    """The settings of all figures, in which they must be drawn and saved."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         parameters: Any = matplotlib.rcParams
         parameters.update(LOOK)
-        # A corpus may be named in any script; that is not worth a line in the trainer's log.
+        # A corpus may be named in any script, which need not be warned of in the trainer's log.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield
 
 
 def pictures(run: RunData, width: float = WIDE) -> list[Picture]:
-    """All figures for which there is something to draw.
+    """All figures for which the run has data.
 
     Args:
         run: what was read.
         width: in inches.
     """
-    found = []
+    drawn = []
     if len(run.loss):
         title = "Training loss, and how often the data was seen before"
-        lines = any(cut.step > 1 for cut in run.cuts)
-        text = (
-            "Thin: the training loss of each log window. Thick: its trend, each side of every cut by itself"
-            + ("; dashed: the evaluation loss" if len(run.evaluation) else "")
-            + (". Vertical lines: the cuts, by their numbers in the table" if lines else "")
-            + (". Beneath: how often the tokens drawn had been drawn before." if len(run.exposure) else ".")
-        )
-        found.append(Picture("loss", title, text, loss_figure(run, width)))
-    if any(len(one.loss) for one in run.epochs):
-        title = "Training loss by epoch"
-        text = "The loss of each epoch's samples against the step within the epoch, one line for each epoch."
-        found.append(Picture("loss_by_epoch", title, text, epoch_figure(run, width)))
+        drawn.append(Picture("loss", title, _loss_text(run), loss_figure(run, width)))
+    if any(len(epoch.loss) for epoch in run.epochs):
+        text = "The loss of each epoch's samples against the step within the epoch, one line per epoch."
+        drawn.append(Picture("loss_by_epoch", "Training loss by epoch", text, epoch_figure(run, width)))
     if len(run.loss_fresh) or len(run.loss_repeat):
-        title = "Fresh against repeated samples"
         text = (
-            "Training loss of samples that were never drawn before (solid), and of those that were (dash-dotted): "
-            "what the model has seen it knows. Progress is what the solid line shows."
+            "Training loss of samples that were never drawn before (solid), and of samples that were (dash-dotted). "
+            "The model has learned the repeated samples by seeing them; the solid line shows its progress."
         )
-        found.append(Picture("fresh_and_repeat", title, text, fresh_figure(run, width)))
-    return found
+        drawn.append(Picture("fresh_and_repeat", "Fresh against repeated samples", text, fresh_figure(run, width)))
+    return drawn
+
+
+def _loss_text(run: RunData) -> str:
+    text = "Thin: the training loss of each log window. Thick: its trend, separately between change points"
+    if len(run.evaluation):
+        text += "; dashed: the evaluation loss"
+    if any(change.step > 1 for change in run.cuts):
+        text += ". Vertical lines: the change points, by their numbers in the table"
+    if len(run.exposure):
+        text += ". Below: exposure, how often the tokens drawn had been drawn before"
+    return f"{text}."
 
 
 @look()
 def loss_figure(run: RunData, width: float = WIDE) -> "Figure":
-    """Training loss with trend and cuts, evaluation loss, and beneath it the exposure."""
-    beneath = run.exposure if len(run.exposure) else run.data_epoch
-    rows = 2 if len(beneath) else 1
-    figure = _figure(width, 3.0 + 1.5 * (rows - 1))
-    axes = list(figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=(2.8, 1.4)[:rows])[:, 0])
-    above = axes[0]
-    _draw_raw(above, run.loss, width, label="each log window")
-    _draw_trend(above, run.loss, run.sides, label="trend", **TREND)
-    if len(run.evaluation):
-        few = len(run.evaluation) <= 40
-        thin = _thinned(run.evaluation, int(width * _POINTS_PER_INCH / 2))
-        above.plot(thin.steps, thin.values, label="evaluation", marker="o" if few else None, markersize=3, **HELD_OUT)
-    beyond = _limit(above, [(run.loss, run.sides), (run.evaluation, run.sides)])
-    above.set_ylabel(LOSS)
-    _legend(above, width)
-    if rows == 2:
-        if len(run.exposure):
-            axes[1].set_ylabel(EXPOSURE)
-            highest = max(1.0, float(run.exposure.values.max()))
-            axes[1].set_ylim(-0.05 * highest, 1.08 * highest)
-        else:
-            axes[1].set_ylabel("data epoch\n(mean)")
-        _draw_raw(axes[1], beneath, width)
-        _draw_trend(axes[1], beneath, run.sides, **TREND)
+    """Training loss with trend and change points, evaluation loss, and below it the exposure or the data epoch."""
+    has_below = len(run.exposure) > 0 or len(run.data_epoch) > 0
+    figure = _figure(width, 4.5 if has_below else 3.0)
+    ratios = (2.8, 1.4) if has_below else (2.8,)
+    axes = list(figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0])
+    beyond = _draw_losses(axes[0], run, width)
+    if has_below:
+        _draw_exposure(axes[1], run, width)
     axes[-1].set_xlabel(f"step{beyond}")
     figure.align_ylabels(axes)
-    _mark(axes, run.cuts, run.last_step, width)
+    _mark_changes(axes, run.cuts, width)
     return figure
+
+
+def _draw_losses(axes: "Axes", run: RunData, width: float) -> str:
+    """Draws training and evaluation loss; returns a text about the losses that do not fit in."""
+    _draw_raw(axes, run.loss, width, {"label": "each log window"})
+    _draw_trend(axes, run.loss, run.sides, {"label": "trend", **TREND})
+    if len(run.evaluation):
+        marker = "o" if len(run.evaluation) <= 40 else None
+        style = {"label": "evaluation", "marker": marker, "markersize": 3, **HELD_OUT}
+        _draw_raw(axes, run.evaluation, width, style)
+    axes.set_ylabel(LOSS)
+    _legend(axes, width)
+    return _limit(axes, [(run.loss, run.sides), (run.evaluation, run.sides)])
+
+
+def _draw_exposure(axes: "Axes", run: RunData, width: float) -> None:
+    """Draws the exposure, or the data epoch if the exposure is unknown."""
+    series = run.exposure if len(run.exposure) else run.data_epoch
+    axes.set_ylabel("data epoch\n(mean)")
+    if len(run.exposure):
+        axes.set_ylabel(EXPOSURE)
+        highest = max(1.0, float(series.values.max()))
+        axes.set_ylim(-0.05 * highest, 1.08 * highest)
+    _draw_raw(axes, series, width)
+    _draw_trend(axes, series, run.sides, TREND)
 
 
 @look()
 def epoch_figure(run: RunData, width: float = WIDE) -> "Figure":
-    """Loss against the step within the epoch, a line for each epoch; a panel for each dataset."""
+    """Loss against the step within the epoch: a panel for each dataset, a line for each epoch."""
     by_dataset: dict[tuple[bool, str], list[EpochSummary]] = {}
-    for one in run.epochs:
-        if len(one.loss):
-            by_dataset.setdefault((one.trainer, one.dataset), []).append(one)
+    for epoch in run.epochs:
+        if len(epoch.loss):
+            by_dataset.setdefault((epoch.trainer, epoch.dataset), []).append(epoch)
     shown = list(by_dataset.items())[:_PANELS_AT_MOST]
     columns = 1 if width < WIDE or len(shown) == 1 else 2
     rows = math.ceil(len(shown) / columns)
     figure = _figure(width, 3.2 if rows == 1 else 2.5 * rows)
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-    for panel, (_, epochs) in zip(axes, shown, strict=False):
+    for panel, ((_, dataset), epochs) in zip(axes, shown, strict=False):
         _draw_epochs(panel, epochs, width / columns)
+        _legend(panel, width / columns, (_shortened(dataset) or "all data") if len(shown) > 1 else None)
     for panel in axes[len(shown) :]:
         panel.set_visible(False)
-    beyond = _limit(axes[0], [(one.loss, ()) for _, epochs in shown for one in epochs])
-    for panel, ((_, dataset), _) in zip(axes, shown, strict=False):
-        _legend(panel, width / columns, (_shortened(dataset) or "all data") if len(shown) > 1 else None)
+    beyond = _limit(axes[0], [(epoch.loss, ()) for _, epochs in shown for epoch in epochs])
     figure.supylabel(EPOCH_LOSS, fontsize=LOOK["font.size"])
     for panel in axes[max(len(shown) - columns, 0) : len(shown)]:
         panel.set_xlabel(f"step within the epoch{beyond}")
@@ -188,7 +198,7 @@ def epoch_figure(run: RunData, width: float = WIDE) -> "Figure":
 
 @look()
 def fresh_figure(run: RunData, width: float = WIDE) -> "Figure":
-    """Loss of samples never drawn before, against that of samples that were."""
+    """Loss of samples never drawn before, against the loss of samples that were."""
     figure = _figure(width, 3.1)
     axes = figure.subplots()
     for series, label, style in (
@@ -196,19 +206,18 @@ def fresh_figure(run: RunData, width: float = WIDE) -> "Figure":
         (run.loss_repeat, "repeat: drawn before", REPEAT),
     ):
         if len(series):
-            faint = {"color": style["color"], "linewidth": 0.6, "alpha": 0.22}
-            _draw_raw(axes, series, width, **faint)
-            _draw_trend(axes, series, run.sides, label=label, **style)
+            _draw_raw(axes, series, width, {"color": style["color"], "linewidth": 0.6, "alpha": 0.22})
+            _draw_trend(axes, series, run.sides, {"label": label, **style})
     beyond = _limit(axes, [(run.loss_fresh, run.sides), (run.loss_repeat, run.sides)])
     axes.set_ylabel(LOSS)
     axes.set_xlabel(f"step{beyond}")
     _legend(axes, width)
-    _mark([axes], run.cuts, run.last_step, width)
+    _mark_changes([axes], run.cuts, width)
     return figure
 
 
 def as_svg(figure: "Figure") -> bytes:
-    """A figure as SVG, on no ground of its own; the same bytes for the same figure."""
+    """A figure as SVG on a transparent background; the same figure gives the same bytes."""
     stream = io.BytesIO()
     with look():
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -216,12 +225,12 @@ def as_svg(figure: "Figure") -> bytes:
 
 
 def write_figures(folder: Path, run: RunData, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-    """Writes each figure as files ``epoch_guard_<name>.<format>``, on white; whole or not at all.
+    """Writes each figure as ``epoch_guard_<name>.<format>`` on white, each file atomically.
 
     Args:
-        folder: one that exists.
+        folder: must exist.
         run: what was read.
-        formats: of matplotlib's: ``png``, ``svg``, ``pdf``.
+        formats: any of matplotlib's, such as ``png``, ``svg``, ``pdf``.
 
     Raises:
         OSError: the folder cannot be written.
@@ -238,10 +247,10 @@ def write_figures(folder: Path, run: RunData, formats: Sequence[str] = ("png", "
 
 
 def add_figures(log: EpochGuardLog, run: RunData, step: int) -> None:
-    """Writes each figure into the guard's VisualDL log.
+    """Writes each figure to the guard's VisualDL log.
 
     Args:
-        log: where to.
+        log: where to write.
         run: what was read.
         step: the last step of the run so far.
 
@@ -261,7 +270,7 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _draw_raw(axes: "Axes", series: Series, width: float, **style: Any) -> None:
+def _draw_raw(axes: "Axes", series: Series, width: float, style: Mapping[str, Any] = RAW) -> None:
     thin = _thinned(series, int(width * _POINTS_PER_INCH / 2))
     axes.plot(thin.steps, thin.values, **{**RAW, **style})
 
@@ -270,49 +279,50 @@ _trends: "WeakKeyDictionary[Series, dict[tuple[int, ...], npt.NDArray[np.float64
 
 
 def trend_of(series: Series, sides: Sequence[int]) -> npt.NDArray[np.float64]:
-    """The trend of a series, each side by itself; remembered as long as the series is: all widths draw it."""
-    known = _trends.setdefault(series, {})
+    """The trend of a series, separately on each side; cached with the series, as figures of all widths draw it."""
+    cached = _trends.setdefault(series, {})
     key = tuple(sides)
-    if key not in known:
-        known[key] = trend(series.steps, series.values, key)
-    return known[key]
+    if key not in cached:
+        cached[key] = trend(series.steps, series.values, key)
+    return cached[key]
 
 
-def _draw_trend(axes: "Axes", series: Series, sides: Sequence[int], **style: Any) -> None:
-    """The trend, with a gap at every cut."""
+def _draw_trend(axes: "Axes", series: Series, sides: Sequence[int], style: Mapping[str, Any]) -> None:
+    """Draws the trend, with a gap at each change point."""
     smooth = trend_of(series, sides)
     edges = [0, *np.searchsorted(series.steps, sides).tolist(), len(series)]
-    segments: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+    pieces: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
     for start, stop in pairwise(edges):
         if stop > start:
             share = max(_TREND_POINTS * (stop - start) // len(series), 30)
             at = np.unique(np.linspace(start, stop - 1, min(share, stop - start)).round().astype(np.int64))
-            segments += [(series.steps[at], smooth[at]), (series.steps[at[-1:]], np.array([np.nan]))]
-    if segments:
-        x, y = (np.concatenate(each) for each in zip(*segments, strict=True))
+            pieces += [(series.steps[at], smooth[at]), (series.steps[at[-1:]], np.array([np.nan]))]
+    if pieces:
+        x, y = (np.concatenate(column) for column in zip(*pieces, strict=True))
         axes.plot(x, y, **style)
 
 
 def _draw_epochs(axes: "Axes", epochs: Sequence[EpochSummary], width: float) -> None:
-    for at, one in enumerate(epochs):
-        lightness = _LIGHTEST * (1 - (at + 1) / len(epochs))
-        style = {"color": _tint(lightness), "linestyle": _DASHES[at % len(_DASHES)]}
-        if len(epochs) <= 3:
-            _draw_raw(axes, one.loss, width, color=style["color"], alpha=0.2)
-        told = {round(place) for place in np.linspace(0, len(epochs) - 1, min(len(epochs), _LEGEND_AT_MOST))}
-        label = f"epoch {one.epoch}" if at in told else None
-        _draw_trend(axes, one.loss, (), label=label, linewidth=1.6 if len(epochs) <= 6 else 1.2, **style)
+    count = len(epochs)
+    labelled = {round(place) for place in np.linspace(0, count - 1, min(count, _LEGEND_AT_MOST))}
+    for at, epoch in enumerate(epochs):
+        color = _tint(_LIGHTEST * (1 - (at + 1) / count))
+        if count <= 3:
+            _draw_raw(axes, epoch.loss, width, {"color": color, "alpha": 0.2})
+        label = f"epoch {epoch.epoch}" if at in labelled else None
+        style = {"color": color, "linestyle": _DASHES[at % len(_DASHES)], "linewidth": 1.6 if count <= 6 else 1.2}
+        _draw_trend(axes, epoch.loss, (), {"label": label, **style})
 
 
 def _tint(lightness: float) -> tuple[float, float, float]:
-    """A blue of some lightness, up to black."""
+    """A blue of this lightness; black for 0."""
     if lightness == 0:
         return 0.0, 0.0, 0.0
     return 0.85 * lightness, 0.25 + 0.75 * lightness, 0.45 + 0.55 * lightness
 
 
 def _legend(axes: "Axes", width: float, title: str | None = None) -> None:
-    """Above the axes, where no curve can be, in as few rows as fit."""
+    """Puts the legend above the axes, where it hides no curve, in as few rows as fit."""
     labels = axes.get_legend_handles_labels()[1]
     if labels:
         widest = 0.6 + 0.075 * max(len(label) for label in labels)
@@ -321,16 +331,19 @@ def _legend(axes: "Axes", width: float, title: str | None = None) -> None:
         axes.legend(title=title, alignment="left", ncols=columns, columnspacing=1.4, **place)
 
 
-def _limit(axes: "Axes", some: Sequence[tuple[Series, Sequence[int]]]) -> str:
-    """Leaves out spikes that would flatten everything else; returns what is to be said of them.
+def _limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
+    """Limits the y axis, so that spikes do not flatten the curves.
 
     Args:
         axes: what is limited.
-        some: the curves, and the first step of each of their sides.
+        curves: each with the first steps of its sides.
+
+    Returns:
+        A text about the spikes that are cut off; empty if there are none.
     """
-    values = np.concatenate([series.values for series, _ in some])
+    values = np.concatenate([series.values for series, _ in curves])
     bottom, top = math.inf, -math.inf
-    for series, sides in some:
+    for series, sides in curves:
         if len(series):
             smooth = trend_of(series, sides)
             room = _SPIKE * float(np.median(np.abs(series.values - smooth)))
@@ -345,46 +358,64 @@ def _limit(axes: "Axes", some: Sequence[tuple[Series, Sequence[int]]]) -> str:
     return f"\n{len(beyond)} {'losses' if len(beyond) > 1 else 'loss'} off the scale, up to {farthest:.3g}"
 
 
-def _mark(axes: Sequence["Axes"], cuts: Sequence[ChangeSummary], last_step: int, width: float) -> None:
-    """A vertical line at each cut, and its number in the table of cuts; in words where there are few."""
-    numbered = [(number, cut) for number, cut in enumerate(cuts, start=1) if cut.step > 1]
-    for _, cut in numbered:
-        style = UNIFIED if cut.epochs is None else BOUNDARY
+_Numbered = tuple[int, ChangeSummary]
+"""A change point with its number in the page's table."""
+
+
+def _mark_changes(axes: Sequence["Axes"], changes: Sequence[ChangeSummary], width: float) -> None:
+    """Draws a line at each change point, with its number, and its title and verdict if there are few."""
+    numbered = [(number, change) for number, change in enumerate(changes, start=1) if change.step > 1]
+    for _, change in numbered:
         for panel in axes:
-            panel.axvline(cut.step, zorder=3, **style)
-    in_words = len(numbered) <= _LABELS_IN_WORDS and width > NARROW
+            panel.axvline(change.step, zorder=3, **_style_of(change))
     left, right = axes[0].get_xlim()
-    groups: list[list[tuple[int, ChangeSummary]]] = []
-    for one in numbered:
-        if groups and not in_words and one[1].step - groups[-1][0][1].step < (right - left) * 0.28 / width:
-            groups[-1].append(one)
-        else:
-            groups.append([one])
-    for row, group in enumerate(groups):
-        (first, cut), (last, _) = group[0], group[-1]
-        label = f"{first}" if first == last else f"{first}\u2013{last}"
-        if in_words:
-            words = ["" if cut.dataset else cut.title, cut.verdict]
-            label += "  " + ": ".join(word for word in words if word)
-        at_right = in_words and (cut.step - left) > 0.6 * (right - left)
-        axes[0].annotate(
-            label,
-            (cut.step, 0.98 - (0.1 * row if in_words else 0)),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4 if at_right else 4, 0),
-            textcoords="offset points",
-            ha="right" if at_right else "left",
-            va="top",
-            fontsize=8,
-            color=(UNIFIED if cut.epochs is None else BOUNDARY)["color"],
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
-            zorder=4,
-        )
+    if len(numbered) <= _LABELS_IN_WORDS and width > NARROW:
+        for row, (number, change) in enumerate(numbered):
+            words = ["" if change.dataset else change.title, change.verdict]
+            label = f"{number}  " + ": ".join(word for word in words if word)
+            before = change.step - left > 0.6 * (right - left)
+            _label(axes[0], change, label, 0.98 - 0.1 * row, before)
+    else:
+        for group in _grouped(numbered, (right - left) * 0.28 / width):
+            (first, change), (last, _) = group[0], group[-1]
+            _label(axes[0], change, f"{first}" if first == last else f"{first}\u2013{last}")
     axes[0].set_xlim(left, right)
 
 
+def _style_of(change: ChangeSummary) -> dict[str, Any]:
+    return UNIFIED if change.epochs is None else BOUNDARY
+
+
+def _grouped(numbered: Sequence[_Numbered], steps: float) -> list[list[_Numbered]]:
+    """Change points whose labels would overlap, being less than ``steps`` apart, share one."""
+    groups: list[list[_Numbered]] = []
+    for number, change in numbered:
+        if groups and change.step - groups[-1][0][1].step < steps:
+            groups[-1].append((number, change))
+        else:
+            groups.append([(number, change)])
+    return groups
+
+
+def _label(axes: "Axes", change: ChangeSummary, label: str, height: float = 0.98, before: bool = False) -> None:
+    """Writes a label behind the line of a change point, or before it."""
+    axes.annotate(
+        label,
+        (change.step, height),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if before else 4, 0),
+        textcoords="offset points",
+        ha="right" if before else "left",
+        va="top",
+        fontsize=8,
+        color=_style_of(change)["color"],
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
+        zorder=4,
+    )
+
+
 def _thinned(series: Series, buckets: int) -> Series:
-    """The lowest and the highest point of each bucket: as dense as can be seen, with every spike."""
+    """The lowest and the highest point of each bucket, which keeps every spike."""
     if len(series) <= 2 * buckets:
         return series
     edges = np.linspace(0, len(series), buckets + 1).astype(np.int64)[:-1]
@@ -397,6 +428,6 @@ def _thinned(series: Series, buckets: int) -> Series:
 
 
 def _shortened(name: str) -> str:
-    """A name from a file system, for an SVG, which takes no control characters."""
+    """A short name without control characters, which SVG forbids."""
     plain = "".join(letter if letter.isprintable() else "?" for letter in name)
     return plain if len(plain) <= 40 else f"{plain[:18]}\u2026{plain[-18:]}"
