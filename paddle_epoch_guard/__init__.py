@@ -3,7 +3,7 @@
 The public names load on first use: importing this package imports neither paddle nor the library.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from paddle_epoch_guard.arguments import EpochGuardArguments
 from paddle_epoch_guard.errors import EpochGuardError
@@ -15,7 +15,7 @@ __all__ = ["EpochGuardArguments", "EpochGuardCallback", "EpochGuardError"]
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "EpochGuardCallback":
         from paddle_epoch_guard.callback import EpochGuardCallback
 

@@ -62,7 +62,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    def flags(self, args: Any) -> EpochGuardArguments:
+    def flags(self, args: host.TrainingArguments) -> EpochGuardArguments:
         """The flags in force: those that it was given, or those of the training arguments.
 
         Raises:
@@ -70,7 +70,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """
         return self.arguments or from_training_arguments(args)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
+    ) -> None:
         """Derives what each step will draw, lets all ranks agree, and installs the order, before workers fork.
 
         Raises:
@@ -114,7 +116,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         )
         return True
 
-    def _checkpoint(self, args: Any, training: host.Training | None) -> str | Path | None:
+    def _checkpoint(self, args: host.TrainingArguments, training: host.Training | None) -> str | Path | None:
         """The folder that the trainer resumes from, where the user named it or ``Trainer.train`` was told."""
         told = None if training is None else training.resume_from_checkpoint
         return self.resume_from_checkpoint or (told if isinstance(told, (str, Path)) else None)
@@ -123,51 +125,77 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """The session of the training that calls; None where that is another one, nested in a callback."""
         return self.session if self._training is host.current_training() else None
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_epoch_begin(
+        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
+    ) -> None:
         """Notices where the trainer starts to read the data anew."""
         if (session := self._current()) is not None:
             session.begin_epoch(state, kwargs.get("train_dataloader"))
 
-    def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_load_data_end(
+        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
+    ) -> None:
         """Counts the batches that the loader delivered."""
         if (session := self._current()) is not None:
             session.epochs.batches += 1
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(
+        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
+    ) -> None:
         """Closes the log window before a boundary and before a checkpoint, on every rank alike."""
         if (session := self._current()) is not None:
             session.stamp_step(state)
             if control.should_save or state.global_step in session.plan.closing:
                 control.should_log = True
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_epoch_end(
+        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
+    ) -> None:
         """Closes the log window at the end of a trainer epoch, where that is what is followed."""
         if (session := self._current()) is not None:
             session.stamp_step(state)  # the last steps may have been skipped
             session.end_epoch(state, control)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: host.TrainingArguments,
+        state: host.TrainerState,
+        control: host.TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Takes the training loss of the window that ends at this step."""
         if (session := self._current()) is not None and logs is not None and "loss" in logs:
             session.log(logs["loss"], state, control.should_save)
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+    def on_evaluate(
+        self,
+        args: host.TrainingArguments,
+        state: host.TrainerState,
+        control: host.TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Takes the evaluation loss, which says whether a fall of the training loss is progress."""
         if (session := self._current()) is not None and metrics and "eval_loss" in metrics:
             session.evaluate(metrics["eval_loss"], state)
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(
+        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
+    ) -> None:
         """Writes the sidecar into the checkpoint."""
         if (session := self._current()) is not None:
             session.save(state)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
+    ) -> None:
         """Writes summary and report, and gives the dataset back."""
         if (session := self._current()) is not None:
             session.end(state)
 
 
-def _take_over(dataset: Any, training: host.Training | None) -> None:
+def _take_over(dataset: object, training: host.Training | None) -> None:
     """Lets a dataset draw in the host's own order, unless a run that is not over draws from it.
 
     Raises:

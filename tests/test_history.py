@@ -9,6 +9,8 @@ from paddle_epoch_guard.record.writer import record_path
 from paddle_epoch_guard.report.reading import read_run
 from training import KnownLosses, arguments, train
 
+pytestmark = pytest.mark.host
+
 SIZES = (60, 7, 130, 1, 58, 190, 23, 136)  # 605 tokens
 LENGTH, STEPS, BATCH, SAVED = 8, 45, 4, 20
 """180 samples: three data epochs, the boundary in step 38."""

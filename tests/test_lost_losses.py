@@ -12,6 +12,8 @@ from paddle_epoch_guard.resume import read_sidecar
 from pretraining import PretrainingTrainer
 from training import KnownLosses, TokenModel, arguments, train
 
+pytestmark = pytest.mark.host
+
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)  # as in test_callback.py: the boundary is in step 26
 STEPS, BOUNDARY_STEP, BAD_STEP = 32, 26, 10
 

@@ -13,6 +13,8 @@ from paddle_epoch_guard.host import owner_of
 from paddle_epoch_guard.resume import read_sidecar
 from training import KnownLosses, TokenModel, arguments, train
 
+pytestmark = pytest.mark.host
+
 SIZES = (60, 7, 130, 1, 58, 190, 23, 136)  # 605 tokens
 LENGTH, STEPS, BATCH = 8, 45, 4
 """180 samples: three data epochs, the boundary in step 38."""

@@ -32,7 +32,7 @@ def hook_argparse(injection: Injection) -> None:
 
 
 def _for_argparse(injection: Injection, parser: argparse.ArgumentParser, arguments: list[str]) -> list[str]:
-    known = [name for name in FLAGS if f"--{name}" in parser._option_string_actions]
+    known = [name for name in FLAGS if f"--{name}" in parser._option_string_actions]  # noqa: SLF001 - argparse has no public list
     with _exit_on_error():
         flags, others = split_flags(arguments)
         merged = _merged(injection, flags, known)

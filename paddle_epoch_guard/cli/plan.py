@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from paddle_epoch_guard.cli.planning import Run
 
 
-def plan(
+def plan(  # noqa: PLR0913 - its options
     data: Annotated[
         list[str],
         typer.Argument(

@@ -22,7 +22,7 @@ class Mix(str, Enum):
     ramp = "ramp"
 
 
-def rebuild(
+def rebuild(  # noqa: PLR0913 - its options
     cache: CacheArgument,
     from_position: Annotated[
         int,

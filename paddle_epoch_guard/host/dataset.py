@@ -180,7 +180,7 @@ def build_index(dataset: Any, description: Description) -> None:
         tempfile.TemporaryDirectory(prefix=".epoch_guard_build.", dir=folder) as building,
         contextlib.redirect_stdout(io.StringIO()) as output,
     ):
-        library.import_host("data.causal_dataset")._build_index_mappings(
+        library.import_host("data.causal_dataset")._build_index_mappings(  # noqa: SLF001 - the host's only builder
             description.name,
             description.prefix,
             np.arange(first, last, 1, np.int32),

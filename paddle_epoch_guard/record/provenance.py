@@ -30,7 +30,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def shown_arguments(arguments: Any) -> dict[str, Any]:
+def shown_arguments(arguments: object) -> dict[str, Any]:
     """Of the trainer's arguments, those of :data:`SHOWN_ARGUMENTS` that are plain values.
 
     Args:
@@ -52,5 +52,5 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def _attributes(arguments: Any) -> dict[str, Any]:
+def _attributes(arguments: object) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in SHOWN_ARGUMENTS if hasattr(arguments, name)}

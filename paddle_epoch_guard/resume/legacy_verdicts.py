@@ -91,7 +91,7 @@ def change_of(name: str, step: int) -> ChangePoint:
     return ChangePoint(name, step, step - 1, step, boundary)
 
 
-def upgraded_verdict(fields: Any) -> Any:
+def upgraded_verdict(fields: object) -> dict[str, Any]:
     """A verdict of a sidecar of version 1 or 2 as the fields of a :class:`ChangeReport`.
 
     Raises:

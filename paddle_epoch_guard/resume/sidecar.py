@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -199,7 +198,7 @@ _RENAMED_IN_3 = {
 """Fields of versions 1 and 2 -> their present names. A name that is listed here meant one thing in all records."""
 
 
-def _upgraded(fields: Any, version: int) -> Any:
+def _upgraded(fields: object, version: int) -> object:
     """The fields of an older version under their present names."""
     if version >= 3:
         return fields
@@ -210,24 +209,22 @@ def _upgraded(fields: Any, version: int) -> Any:
     renamed = {_RENAMED_IN_3.get(name, name): _upgraded(value, version) for name, value in fields.items()}
     if isinstance(keeps_tail := renamed.pop("keeps_tail", None), bool):
         renamed["drop_last"] = not keeps_tail
-    if isinstance(renamed.get("verdicts"), list):
-        renamed["verdicts"] = [upgraded_verdict(verdict) for verdict in renamed["verdicts"]]
+    if isinstance(verdicts := renamed.get("verdicts"), list):
+        renamed["verdicts"] = [upgraded_verdict(verdict) for verdict in verdicts]
     return renamed
 
 
-def _check_numbers(found: Any) -> None:
+def _check_numbers(value: object) -> None:
     """Whether all numbers are of a size that a run can have: arithmetic with others may take any time and memory.
 
     Raises:
         ValueError: one is not.
     """
-    if isinstance(found, dict):
-        found = list(found.values())
-    if isinstance(found, list):
-        for one in found:
-            _check_numbers(one)
-    elif isinstance(found, (int, float)) and not abs(found) < _UP_TO:
-        raise ValueError(f"the number {str(found)[:40]}")
+    if isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_numbers(inner)
+    elif isinstance(value, (int, float)) and not abs(value) < _UP_TO:
+        raise ValueError(f"the number {str(value)[:40]}")
 
 
 def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:

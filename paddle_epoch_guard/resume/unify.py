@@ -32,7 +32,7 @@ class Decision:
     is_warning: bool = False
 
 
-def decide_order(
+def decide_order(  # noqa: PLR0913 - each is a fact of another origin
     options: UnifyOptions,
     index: SampleIndex,
     start: int,

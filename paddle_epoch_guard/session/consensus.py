@@ -128,6 +128,6 @@ def other_than_first(rows: npt.NDArray[np.int64]) -> int | None:
     return int(np.argmax(differs)) if differs.any() else None
 
 
-def digest_of(found: Any) -> npt.NDArray[np.int64]:
+def digest_of(value: object) -> npt.NDArray[np.int64]:
     """Two numbers, never both zero in practice, that say what a value is."""
-    return np.frombuffer(blake2b(repr(found).encode(), digest_size=16).digest(), dtype="<i8")
+    return np.frombuffer(blake2b(repr(value).encode(), digest_size=16).digest(), dtype="<i8")

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +34,7 @@ class LossCollector:
         ranks: data ranks of the run.
     """
 
-    def __init__(self, model: Any, source: IndexEpochs | None, rank: int, ranks: int) -> None:
+    def __init__(self, model: object, source: IndexEpochs | None, rank: int, ranks: int) -> None:
         self.source = source
         self.exposure: Exposure | None = None
         self._rank = rank

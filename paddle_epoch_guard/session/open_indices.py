@@ -3,7 +3,6 @@
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.errors import ResumeMismatchError
@@ -171,7 +170,7 @@ def _opened(observed: Observed, drawn: DrawnData, wanted: dict[int, tuple[Descri
     return replace(drawn, index=index, datasets=records, is_live=False)
 
 
-def _open(dataset: Any, live: GPTIndex, description: Description, record: IndexRecord) -> GPTIndex:
+def _open(dataset: object, live: GPTIndex, description: Description, record: IndexRecord) -> GPTIndex:
     """One index of a dataset, which must be the one that was drawn from."""
     assert live.arrays is not None
     present = poll_until(functools.partial(_folder_of, dataset, description))
@@ -190,7 +189,7 @@ def _open(dataset: Any, live: GPTIndex, description: Description, record: IndexR
     return index
 
 
-def _folder_of(dataset: Any, description: Description) -> Path | None:
+def _folder_of(dataset: object, description: Description) -> Path | None:
     """The folder that holds all files of a description."""
     for folder in host.index_folders(dataset):
         if all(file.is_file() for file in index_files(folder, description).values()):

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.ledger import (
@@ -57,7 +57,9 @@ class Session:
         writes_report: whether a report is written when training ends.
     """
 
-    def __init__(self, plan: RunPlan, args: Any, state: Any, writes_report: bool) -> None:
+    def __init__(
+        self, plan: RunPlan, args: host.TrainingArguments, state: host.TrainerState, writes_report: bool
+    ) -> None:
         self.plan = plan
         self.collector: LossCollector | None = None
         self.recorder: Recorder | None = None
@@ -75,7 +77,7 @@ class Session:
         self._trace: Trace | None = None
         self._switched_off: set[str] = set()
 
-    def begin(self, state: Any, model: Any, checkpoint: str | Path | None) -> None:
+    def begin(self, state: host.TrainerState, model: object, checkpoint: str | Path | None) -> None:
         """Opens records, hooks and trace. Collective.
 
         Args:
@@ -90,7 +92,7 @@ class Session:
         self._trace_tokens(state)
 
     @shield
-    def begin_epoch(self, state: Any, dataloader: Any) -> None:
+    def begin_epoch(self, state: host.TrainerState, dataloader: host.Dataloader | None) -> None:
         """Notices where the trainer starts to read the data anew."""
         plan = self.plan
         left_over = self.epochs.begin(state.global_step)
@@ -106,7 +108,7 @@ class Session:
                 self.recorder.expect([BoundaryStep(state.global_step + 1, self.epochs.epoch - 1)])
 
     @shield
-    def end_epoch(self, state: Any, control: Any) -> None:
+    def end_epoch(self, state: host.TrainerState, control: host.TrainerControl) -> None:
         """Closes the log window at the end of a trainer epoch, where that is what is followed."""
         ended_by_itself = not (control.should_training_stop or control.should_epoch_stop)
         self.epochs.loader_ended = ended_by_itself or self.epochs.batches == 0
@@ -119,13 +121,13 @@ class Session:
             control.should_log = True
 
     @shield
-    def stamp_step(self, state: Any) -> None:
+    def stamp_step(self, state: host.TrainerState) -> None:
         """Notes in the trainer's state that the guard has seen the step that ends."""
         if self.plan.schedule is not None:
             host.stamp_step(state)
 
     @shield
-    def log(self, loss: Any, state: Any, is_saving: bool) -> None:
+    def log(self, loss: float, state: host.TrainerState, is_saving: bool) -> None:
         """Takes the training loss of the window that ends at this step. Collective.
 
         Args:
@@ -139,13 +141,13 @@ class Session:
             self._flush()
 
     @shield
-    def evaluate(self, loss: Any, state: Any) -> None:
+    def evaluate(self, loss: float, state: host.TrainerState) -> None:
         """Takes the evaluation loss after a step."""
         if self.recorder is not None:
             self.recorder.evaluate(state.global_step, float(loss))
 
     @shield
-    def save(self, state: Any) -> None:
+    def save(self, state: host.TrainerState) -> None:
         """Writes the sidecar into the checkpoint. Where it cannot be, the checkpoint stays, and training goes on."""
         if self.plan.schedule is None or not state.is_world_process_zero:
             return
@@ -160,7 +162,7 @@ class Session:
                 f"epoch_guard.json could not be written: {type(cause).__name__}: {cause}"
             )
 
-    def _write_sidecar(self, folder: Path, state: Any) -> None:
+    def _write_sidecar(self, folder: Path, state: host.TrainerState) -> None:
         """Writes order and losses; where the losses cannot be held, the order alone: a resume needs no more."""
         sidecar = sidecar_of(self.plan, self.recorder, state)
         try:
@@ -174,7 +176,7 @@ class Session:
                 )
 
     @shield
-    def end(self, state: Any) -> None:
+    def end(self, state: host.TrainerState) -> None:
         """Closes the records, says so where the data ended before the run did, and gives the dataset back."""
         self.close()
         # A loader's thread may still be fetching ahead: positions of an extended run, which the dataset's own arrays
@@ -203,7 +205,7 @@ class Session:
             _say(f"tracking switched off, training goes on. In {part}: {type(cause).__name__}: {cause}")
 
     @shield
-    def _open_records(self, state: Any) -> None:
+    def _open_records(self, state: host.TrainerState) -> None:
         plan = self.plan
         self.recorder = recorder = open_recorder(plan, self._args, state, self._args.report_to)
         for warning in start_messages(plan, state.max_steps):
@@ -217,7 +219,7 @@ class Session:
             recorder.begin_reorder(decision.begun, state.global_step + 1, plan.dissolved)
 
     @shield
-    def _collect_losses(self, state: Any, model: Any) -> None:
+    def _collect_losses(self, state: host.TrainerState, model: object) -> None:
         """Hooks the model's token-loss layer, on every rank; says so where there is none."""
         plan = self.plan
         if plan.schedule is None:
@@ -229,7 +231,7 @@ class Session:
         self.collector = LossCollector(model, source, self._args.dataset_rank, self._args.dataset_world_size)
         self._say_by_share(self.collector.agree(), state)
 
-    def _trace_tokens(self, state: Any) -> None:
+    def _trace_tokens(self, state: host.TrainerState) -> None:
         """Traces how often the data of each step was drawn before. Collective where losses are collected.
 
         It reads whole arrays, so the first rank does it for all: what it finds is small.
@@ -263,14 +265,14 @@ class Session:
             self.recorder.emit(TokensTraced(sum(self._trace.traced), sum(self._trace.tokens)))
 
     @shield
-    def _say_exposure_unknown(self, state: Any) -> None:
+    def _say_exposure_unknown(self, state: host.TrainerState) -> None:
         assert self.plan.schedule is not None
         if self.recorder is not None:
             first = self.plan.schedule.segments[0].first_step
             self._note(Message("exposure_unknown", {"first_step": first}), state, is_warning=True)
 
     @shield
-    def _expose(self, state: Any) -> None:
+    def _expose(self, state: host.TrainerState) -> None:
         plan = self.plan
         if self._trace is None or plan.schedule is None:
             return
@@ -283,18 +285,18 @@ class Session:
             self.recorder.exposure = exposure
 
     @shield
-    def _say_by_share(self, why: Message | None, state: Any) -> None:
+    def _say_by_share(self, why: Message | None, state: host.TrainerState) -> None:
         if why is not None and state.is_world_process_zero:
             self._note(why, state)
 
     @shield
-    def _warn_of_a_new_beginning(self, state: Any, checkpoint: str | Path | None) -> None:
+    def _warn_of_a_new_beginning(self, state: host.TrainerState, checkpoint: str | Path | None) -> None:
         """The trainer loads a checkpoint's weights but starts from step 0: its data is drawn again."""
         begins_anew = state.global_step == 0 and self._args.ignore_load_lr_and_optim
         if begins_anew and checkpoint and state.is_world_process_zero:
             self._note(Message("begins_anew", {"checkpoint": str(checkpoint)}), state, is_warning=True)
 
-    def _rewind(self, state: Any, dataloader: Any) -> None:
+    def _rewind(self, state: host.TrainerState, dataloader: host.Dataloader | None) -> None:
         """Each trainer epoch reads all of the data, as in a run that was never interrupted."""
         position = host.rewind_sampler(dataloader)
         if not position:
@@ -306,7 +308,7 @@ class Session:
             message = Message("rewound", {"position": position, "epoch": self.epochs.epoch})
             self._note(message, state, is_warning=True)
 
-    def _read_again(self, plan: RunPlan, state: Any, left_over: int) -> None:
+    def _read_again(self, plan: RunPlan, state: host.TrainerState, left_over: int) -> None:
         """A trainer epoch begins, in which the sampler reads the data once more."""
         self.plan = begun = plan.begin_epoch(self.epochs.epoch - 1, state.global_step, left_over, state.max_steps)
         if begun is plan:
@@ -330,13 +332,13 @@ class Session:
             self.collector.source = source
 
     @shield
-    def _record(self, first_step: int, loss: Any, state: Any) -> None:
+    def _record(self, first_step: int, loss: float, state: host.TrainerState) -> None:
         losses = self._losses_since(first_step, loss, state)
         if self.recorder is not None:
             surplus = self.plan.source.surplus(first_step, state.global_step)
             self.recorder.record(state.global_step, float(loss) / surplus, losses)
 
-    def _losses_since(self, first_step: int, loss: Any, state: Any) -> WindowLosses | None:
+    def _losses_since(self, first_step: int, loss: float, state: host.TrainerState) -> WindowLosses | None:
         """The losses of the window's samples, added up over all ranks; where they cannot be had, all say no alike."""
         if self.collector is None or not self.collector.is_open:
             return None
@@ -349,7 +351,7 @@ class Session:
         if self.recorder is not None:
             self.recorder.flush()
 
-    def _report(self, state: Any) -> None:
+    def _report(self, state: host.TrainerState) -> None:
         """Writes figures and the report page. Where they cannot be, the logs stay, and make them at any time."""
         args, plan = self._args, self.plan
         log = EpochGuardLog(args.logging_dir)
@@ -369,7 +371,7 @@ class Session:
             log.close()
 
     @shield
-    def _say_ran_dry(self, state: Any) -> None:
+    def _say_ran_dry(self, state: host.TrainerState) -> None:
         if not self.epochs.loader_ended or self.recorder is None:
             return
         if state.global_step < state.max_steps:
@@ -379,7 +381,7 @@ class Session:
             self._note(Message("ran_dry", {"stop": stop, **_steps(state)}), state, is_warning=True)
         self.epochs.loader_ended = False  # once
 
-    def _note(self, message: Message, state: Any, is_warning: bool = False) -> None:
+    def _note(self, message: Message, state: host.TrainerState, is_warning: bool = False) -> None:
         """Says something of the run as a whole: in its records, or in the trainer's log alone where there are none."""
         if self.recorder is not None:
             self.recorder.note(message, state.global_step, is_warning)
@@ -387,7 +389,7 @@ class Session:
             (host.logger.warning if is_warning else host.logger.info)(f"epoch guard: {sentence_of(message)}")
 
 
-def leave_order_behind(state: Any) -> None:
+def leave_order_behind(state: host.TrainerState) -> None:
     """A part of the run without the guard: said where it matters, and kept in the trainer's state."""
     stamp = host.read_stamp(state)
     if stamp is None:
@@ -404,7 +406,7 @@ def leave_order_behind(state: Any) -> None:
         )
 
 
-def _steps(state: Any) -> dict[str, int]:
+def _steps(state: host.TrainerState) -> dict[str, int]:
     return {"step": state.global_step, "max_steps": state.max_steps}
 
 

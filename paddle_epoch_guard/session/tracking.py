@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.ledger import (
@@ -30,7 +29,9 @@ from paddle_epoch_guard.views.sinks import open_sinks
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 
-def open_recorder(plan: RunPlan, args: Any, state: Any, report_to: str | Iterable[str] | None = None) -> Recorder:
+def open_recorder(
+    plan: RunPlan, args: host.TrainingArguments, state: host.TrainerState, report_to: str | Iterable[str] | None = None
+) -> Recorder:
     """The records of a run, with what its checkpoint remembers; they tell that this part begins.
 
     Args:
@@ -105,7 +106,7 @@ def _sequence_length(plan: RunPlan) -> int | None:
     return lengths.pop() if len(lengths) == 1 else None
 
 
-def _part_began(plan: RunPlan, args: Any, state: Any) -> PartBegan:
+def _part_began(plan: RunPlan, args: host.TrainingArguments, state: host.TrainerState) -> PartBegan:
     return PartBegan(
         version=RECORD_VERSION,
         run=plan.identity.run,
@@ -144,7 +145,7 @@ def start_messages(plan: RunPlan, max_steps: int) -> list[Message]:
     return warnings
 
 
-def _order_of(plan: RunPlan, state: Any) -> Sidecar:
+def _order_of(plan: RunPlan, state: host.TrainerState) -> Sidecar:
     """Order, schedule and data, as they are when a part begins or a checkpoint is saved."""
     assert plan.schedule is not None
     step = state.global_step
@@ -167,7 +168,7 @@ def _order_of(plan: RunPlan, state: Any) -> Sidecar:
     )
 
 
-def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: Any) -> Sidecar:
+def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: host.TrainerState) -> Sidecar:
     """What a checkpoint is to remember.
 
     Args:

@@ -93,18 +93,14 @@ class ChartView:
                 self._log.scalar(self._naming.epoch_loss_tag, total.mean_loss, total.epoch, directory)
             case ChangeReached():
                 self._mark(event)
-            case ChangeJudged(report=report):
-                if report.means is not None:
-                    self._tell(report.change, messages.verdict(report, self._naming))
+            case ChangeJudged(report=report) if report.means is not None:
+                self._tell(report.change, messages.verdict(report, self._naming))
             case Noted():
                 self._log.text(NOTES_TAG, messages.sentence_of(event.message), event.step)
-            case PartBegan():
-                if event.findings:
-                    self._log.text(NOTES_TAG, "\n" + table_of(event.step, event.findings), event.step)
+            case PartBegan(findings=findings) if findings:
+                self._log.text(NOTES_TAG, "\n" + table_of(event.step, findings), event.step)
             case PartEnded():
-                for tag, pending in self._pending.items():
-                    if (point := pending.rest()) is not None:
-                        self._log.scalar(tag, point[1], event.step)
+                self._draw_pending(event.step)
 
     def flush(self, at_once: bool = True) -> None:
         """Hands everything to the file system; unless ``at_once``, at most once a second."""
@@ -113,6 +109,11 @@ class ChartView:
     def close(self) -> None:
         """Hands everything over; no file stays open."""
         self._log.close()
+
+    def _draw_pending(self, step: int) -> None:
+        for tag, pending in self._pending.items():
+            if (point := pending.rest()) is not None:
+                self._log.scalar(tag, point[1], step)
 
     def _draw_window(self, event: WindowLogged) -> None:
         step = event.last_step

@@ -33,7 +33,7 @@ def order_of(sampler: Any, samples: int) -> SamplerOrder | None:  # of the host,
     is_distributed, kind = isinstance(sampler, _DISTRIBUTED), type(sampler)
     own = _DISTRIBUTED if is_distributed else _ON_ONE_RANK
     has_own_order = kind.__iter__ is not own.__iter__ or kind.set_epoch is not own.set_epoch
-    if has_own_order or sampler._acc_steps != 1:  # not to be had otherwise
+    if has_own_order or sampler._acc_steps != 1:  # noqa: SLF001 - has no public name
         return None
     if is_distributed:
         ranks, shuffled, seed = int(sampler.nranks), bool(sampler.shuffle), int(sampler.base_seed)
