@@ -1,13 +1,30 @@
 """The callback: Trainer events in, calls to the session out."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
-from paddle_epoch_guard.errors import TrainerError
+from paddle_epoch_guard.host import TrainerControl, TrainerState, TrainingArguments
 from paddle_epoch_guard.session.pipeline import prepare
 from paddle_epoch_guard.session.session import Session, leave_order_behind
+
+
+def _follows(event: Callable[..., None]) -> Callable[..., None]:
+    """Hands an event to the session, unless the training that calls is another one, nested in a callback."""
+
+    @functools.wraps(event)
+    def shielded(self: "EpochGuardCallback", args: TrainingArguments, *event_args: Any, **kwargs: Any) -> None:
+        if (session := self.session) is not None:
+            try:
+                if self._training is host.current_training():
+                    event(self, session, *event_args, **kwargs)
+            except Exception as cause:
+                session.switch_off(event.__name__, cause)
+
+    return shielded
 
 
 class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
@@ -62,7 +79,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    def flags(self, args: host.TrainingArguments) -> EpochGuardArguments:
+    def flags(self, args: TrainingArguments) -> EpochGuardArguments:
         """The flags in force: those that it was given, or those of the training arguments.
 
         Raises:
@@ -71,7 +88,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         return self.arguments or from_training_arguments(args)
 
     def on_train_begin(
-        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Derives what each step will draw, lets all ranks agree, and installs the order, before workers fork.
 
@@ -85,7 +102,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             self.session.close()
         self.session, self._training = None, training
         dataloader: Any = kwargs.get("train_dataloader")
-        _take_over(getattr(dataloader, "dataset", None), training)
+        host.take_over(getattr(dataloader, "dataset", None), training)
         flags, checkpoint = self.flags(args), self._checkpoint(args, training)
         is_off = flags.epoch_guard == "off"
         plan = None if is_off else prepare(flags, args, state, dataloader, checkpoint)
@@ -116,95 +133,54 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         )
         return True
 
-    def _checkpoint(self, args: host.TrainingArguments, training: host.Training | None) -> str | Path | None:
+    def _checkpoint(self, args: TrainingArguments, training: host.Training | None) -> str | Path | None:
         """The folder that the trainer resumes from, where the user named it or ``Trainer.train`` was told."""
         told = None if training is None else training.resume_from_checkpoint
         return self.resume_from_checkpoint or (told if isinstance(told, (str, Path)) else None)
 
-    def _current(self) -> Session | None:
-        """The session of the training that calls; None where that is another one, nested in a callback."""
-        return self.session if self._training is host.current_training() else None
-
-    def on_epoch_begin(
-        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
-    ) -> None:
+    @_follows
+    def on_epoch_begin(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Notices where the trainer starts to read the data anew."""
-        if (session := self._current()) is not None:
-            session.begin_epoch(state, kwargs.get("train_dataloader"))
+        session.begin_epoch(state, kwargs.get("train_dataloader"))
 
-    def on_load_data_end(
-        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
-    ) -> None:
+    @_follows
+    def on_load_data_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Counts the batches that the loader delivered."""
-        if (session := self._current()) is not None:
-            session.epochs.batches += 1
+        session.epochs.batches += 1
 
-    def on_step_end(
-        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
-    ) -> None:
+    @_follows
+    def on_step_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Closes the log window before a boundary and before a checkpoint, on every rank alike."""
-        if (session := self._current()) is not None:
-            session.stamp_step(state)
-            if control.should_save or state.global_step in session.plan.closing:
-                control.should_log = True
+        session.stamp_step(state)
+        if control.should_save or state.global_step in session.plan.closing:
+            control.should_log = True
 
-    def on_epoch_end(
-        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
-    ) -> None:
+    @_follows
+    def on_epoch_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Closes the log window at the end of a trainer epoch, where that is what is followed."""
-        if (session := self._current()) is not None:
-            session.stamp_step(state)  # the last steps may have been skipped
-            session.end_epoch(state, control)
+        session.stamp_step(state)  # the last steps may have been skipped
+        session.end_epoch(state, control)
 
-    def on_log(
-        self,
-        args: host.TrainingArguments,
-        state: host.TrainerState,
-        control: host.TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    @_follows
+    def on_log(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Takes the training loss of the window that ends at this step."""
-        if (session := self._current()) is not None and logs is not None and "loss" in logs:
+        logs = kwargs.get("logs") or {}
+        if "loss" in logs:
             session.log(logs["loss"], state, control.should_save)
 
-    def on_evaluate(
-        self,
-        args: host.TrainingArguments,
-        state: host.TrainerState,
-        control: host.TrainerControl,
-        metrics: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    @_follows
+    def on_evaluate(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Takes the evaluation loss, which says whether a fall of the training loss is progress."""
-        if (session := self._current()) is not None and metrics and "eval_loss" in metrics:
+        metrics = kwargs.get("metrics") or {}
+        if "eval_loss" in metrics:
             session.evaluate(metrics["eval_loss"], state)
 
-    def on_save(
-        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
-    ) -> None:
+    @_follows
+    def on_save(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Writes the sidecar into the checkpoint."""
-        if (session := self._current()) is not None:
-            session.save(state)
+        session.save(state)
 
-    def on_train_end(
-        self, args: host.TrainingArguments, state: host.TrainerState, control: host.TrainerControl, **kwargs: Any
-    ) -> None:
+    @_follows
+    def on_train_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Writes summary and report, and gives the dataset back."""
-        if (session := self._current()) is not None:
-            session.end(state)
-
-
-def _take_over(dataset: object, training: host.Training | None) -> None:
-    """Lets a dataset draw in the host's own order, unless a run that is not over draws from it.
-
-    Raises:
-        TrainerError: one does.
-    """
-    owner = host.owner_of(dataset)
-    if owner is not None and owner.is_running and owner is not training:
-        raise TrainerError(
-            "the training dataset draws in the order of another run that is not over, and this one would change it "
-            "for both. Give this Trainer a dataset of its own (copy.copy of the other will do)"
-        )
-    host.release(dataset)
+        session.end(state)

@@ -20,6 +20,6 @@ def test_the_turns_of_a_blend_are_the_hosts(weights, data):
     at = data.draw(st.integers(0, len(which) - 1))
     turn = blend_position(weights, int(which[at]), int(inner[at]))
     assert (turn.position, turn.exact) == (at, True)
-    about = blend_position(weights, int(which[at]), int(inner[at]), most=-1)
+    about = blend_position(weights, int(which[at]), int(inner[at]), limit=-1)
     assert not about.exact
     assert abs(about.position - at) * normalised[which[at]] <= len(weights)

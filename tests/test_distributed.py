@@ -145,7 +145,7 @@ def test_ranks_that_see_different_orders_are_stopped_together(tmp_path, corpus):
         np.save(file, array)
     status, output = launch(tmp_path, prefix, other)
     assert status != 0
-    assert "expected samples within [0, 101), for the last data epoch is shuffled apart" in output
+    assert "expected samples within [0, 101), as the last data epoch is shuffled separately" in output
     assert "rank 1 stopped" in output
     assert not (tmp_path / "logs").exists()
 

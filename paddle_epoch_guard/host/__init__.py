@@ -31,7 +31,7 @@ from paddle_epoch_guard.host.state import (
     trainer_record,
     write_stamp,
 )
-from paddle_epoch_guard.host.training import Training, current_training, owner_of, release, watch_trainings
+from paddle_epoch_guard.host.training import Training, current_training, owner_of, release, take_over, watch_trainings
 
 TrainerCallback = library.import_host("trainer").TrainerCallback
 logger = library.import_host("utils.log").logger
@@ -72,6 +72,7 @@ __all__ = [
     "skipped_steps",
     "stamp_step",
     "start_sampler",
+    "take_over",
     "trainer_record",
     "watch_trainings",
     "write_stamp",

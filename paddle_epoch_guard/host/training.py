@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from paddle_epoch_guard.errors import TrainerError
 from paddle_epoch_guard.host import library
 from paddle_epoch_guard.host.dataset import BlendableDataset, restore_dataset
 
@@ -110,6 +111,21 @@ def _training(trainer: Any, resume_from_checkpoint: Any) -> Iterator[None]:
             call()
         if owner is not None:
             trainer.train_dataset = given
+
+
+def take_over(dataset: Any, training: Training | None) -> None:
+    """Lets a dataset draw in the host's own order, unless a run that is not over draws from it.
+
+    Raises:
+        TrainerError: one does.
+    """
+    owner = owner_of(dataset)
+    if owner is not None and owner.is_running and owner is not training:
+        raise TrainerError(
+            "the training dataset draws in the order of another run that is not over, and this one would change it "
+            "for both. Give this Trainer a dataset of its own (copy.copy of the other will do)"
+        )
+    release(dataset)
 
 
 def release(dataset: Any) -> None:
