@@ -1,13 +1,14 @@
 """Whose order a dataset is in: a run keeps its own while others come and go, and gives it back however it ends."""
 
 import copy
+import inspect
 import pickle
 import shutil
 
 import pytest
 
 from corpora import build_train, write_corpus
-from hosts import TrainerCallback
+from hosts import Trainer, TrainerCallback
 from paddle_epoch_guard import EpochGuardCallback, EpochGuardError
 from paddle_epoch_guard.host import owner_of
 from paddle_epoch_guard.resume import read_sidecar
@@ -192,3 +193,13 @@ def test_the_model_and_the_host_are_as_they_were(tmp_path, dataset):
     """What was wrapped passes on what it is given, and what comes back."""
     run = train(arguments(tmp_path, max_steps=3), dataset, model=TokenModel)
     assert run.steps == 3
+
+
+def test_train_is_watched_again_where_something_put_the_hosts_own_function_back(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train", inspect.unwrap(Trainer.train))
+        EpochGuardCallback()
+        assert Trainer.train is not inspect.unwrap(Trainer.train)
+    monkeypatch.setattr(Trainer, "train", inspect.unwrap(Trainer.train))
+    EpochGuardCallback()
+    assert Trainer.train is not inspect.unwrap(Trainer.train)

@@ -71,11 +71,11 @@ def owner_of(dataset: Any) -> Training | None:
 
 
 def watch_trainings() -> None:
-    """Wraps ``Trainer.train``, unless that was done before."""
+    """Wraps ``Trainer.train``, unless it is wrapped already."""
     trainer: Any = library.import_host("trainer").Trainer
-    if getattr(trainer, _WATCHED, False):
-        return
     train = trainer.train
+    if getattr(train, _WATCHED, False):
+        return
     signature = inspect.signature(train)
 
     @functools.wraps(train)
@@ -87,8 +87,8 @@ def watch_trainings() -> None:
         with _training(self, bound.get("resume_from_checkpoint")):
             return train(self, *args, **kwargs)
 
+    setattr(watched, _WATCHED, True)  # not on the class: whoever puts the host's function back takes it off
     trainer.train = watched
-    setattr(trainer, _WATCHED, True)
 
 
 @contextlib.contextmanager
