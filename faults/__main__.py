@@ -26,6 +26,9 @@ COVERED = 5_000
 def kills(folder: Path) -> Iterator[Outcome]:
     """A run that is killed, in one process and in two."""
     yield from kill_runs(folder / "one", "SIGKILL: 1 process", SETTINGS, range(2), 8)
+    between = SETTINGS[1], SETTINGS[2], SETTINGS[4], SETTINGS[7]
+    fault = "SIGKILL: between checkpoint and sidecar"
+    yield from kill_runs(folder / "between", fault, between, range(7), 8, aims=("sidecar",))
     yield from kill_runs(folder / "two", "SIGKILL: one of 2 ranks", TWO_RANKS, range(1), 8)
     yield launched_kill(folder / "launched")
 

@@ -307,10 +307,14 @@ FOREIGN = ("of another run", "of an earlier checkpoint", "of the same run begun 
 
 
 def foreign_sidecar(folder: Path, case: str) -> Outcome:
-    """A real resume beside a sidecar that is not the checkpoint's: refused before the first step. In a child."""
+    """A real resume beside a sidecar that is not the checkpoint's. In a child.
+
+    A damaged one is refused. One of another run or checkpoint is not taken: the run goes on in its own order, which
+    the trainer's own state holds, and is refused where that holds none.
+    """
     from corpora import build_train, write_corpus
     from paddle_epoch_guard import files
-    from training import arguments, train
+    from training import arguments, forget_order, train
 
     files.PATIENCE = 0.5
     outcome = Outcome("")
@@ -319,8 +323,8 @@ def foreign_sidecar(folder: Path, case: str) -> Outcome:
     for mode in ("track", "unified"):
         here, there = folder / mode, folder / f"other-{mode}"
         dataset = build_train([prefix], 96, 8)
-        for place in (here, there):
-            train(arguments(place, epoch_guard=mode, **options), dataset)
+        for place in (there, here):
+            drawn = train(arguments(place, epoch_guard=mode, **options), dataset).first_tokens
         path = here / "run" / "checkpoint-20" / "epoch_guard.json"
         kept = path.read_bytes()
         if case == "of another run":
@@ -336,5 +340,9 @@ def foreign_sidecar(folder: Path, case: str) -> Outcome:
 
         args = arguments(here, epoch_guard=mode, **options)
         resumed = partial(train, args, dataset, resume=str(path.parent))
+        if case in ("of another run", "of the same run begun anew"):
+            outcome.tried += 1
+            outcome.expect(resumed().first_tokens == drawn[20:], f"{mode}, {case}: other samples were drawn")
+            forget_order(path.parent)
         try_on(outcome, f"{mode}, {case}", resumed, must_refuse=True)
     return outcome

@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ class Trip:
     """Where a child kills itself: at the n-th event of a kind."""
 
     phase: str
-    """``begin``: calls in ``on_train_begin``. ``checkpoint``, ``sidecar``: file operations while these are written.
-    ``files``: any file operation from the first step on."""
+    """``begin``: calls in ``on_train_begin``. ``checkpoint``, ``sidecar``: file operations while they are written; the
+    first of ``sidecar`` is that the trainer's checkpoint is done. ``files``: any file operation from step 1 on."""
     count: int
 
 
@@ -73,7 +73,7 @@ class _Tripwire:
         self._phases: list[str] = []
         sys.addaudithook(self._audit)
 
-    def _event(self, phase: str) -> None:
+    def event(self, phase: str) -> None:
         self.counts[phase] += 1
         if self._trip is not None and self._trip.phase == phase and self.counts[phase] == self._trip.count:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -82,7 +82,7 @@ class _Tripwire:
         if event == "open" or event.startswith(("os.", "shutil.", "tempfile.")):
             for phase in self._phases:
                 if phase != "begin":
-                    self._event(phase)
+                    self.event(phase)
 
     def within(self, phase: str, call: Callable[..., Any]) -> Callable[..., Any]:
         """A function whose events count for a phase."""
@@ -99,7 +99,7 @@ class _Tripwire:
         """A stretch of time whose events count for a phase."""
         self._phases.append(phase)
         if phase == "begin":
-            sys.setprofile(lambda _frame, event, _arg: self._event("begin") if event in ("call", "c_call") else None)
+            sys.setprofile(lambda _frame, event, _arg: self.event("begin") if event in ("call", "c_call") else None)
         try:
             yield
         finally:
@@ -216,6 +216,7 @@ def train_part(
 
         def on_save(self, *args: Any, **kwargs: Any) -> None:
             with wire.phase("sidecar"):
+                wire.event("sidecar")
                 super().on_save(*args, **kwargs)
 
     class Recorder(TrainerCallback):
@@ -282,19 +283,11 @@ def compare(outcome: Outcome, whole: list[Record], interrupted: list[Record], wh
 
 
 def compare_records(outcome: Outcome, whole: Path, interrupted: Path, where: str) -> None:
-    """Whether the guard's record of an interrupted run tells what that of an uninterrupted one does.
-
-    Exposure is compared where each part found the sidecar of the one before: a run that is killed between the
-    trainer's checkpoint and the sidecar goes on in the host's order, without what was drawn until then.
-    """
-    from paddle_epoch_guard.record.reader import RecordFile
-    from paddle_epoch_guard.record.writer import record_path
+    """Whether the guard's record of an interrupted run tells what that of an uninterrupted one does."""
     from paddle_epoch_guard.report.reading import read_run
 
-    parts = RecordFile.open(record_path(interrupted / "logs")).parts
-    is_linked = all(part.after for part in parts if part.step > 0)
     expected, read = (read_run(folder / "logs") for folder in (whole, interrupted))
-    for name in ("loss", "data_epoch", *(["exposure"] if is_linked else [])):
+    for name in ("loss", "data_epoch", "exposure"):
         curves = [getattr(run, name) for run in (expected, read)]
         then, now = ((curve.steps.tolist(), curve.values.tolist()) for curve in curves)
         outcome.lost += len(set(then[0]) - set(now[0]))
@@ -346,13 +339,22 @@ class KillRun:
         child.join(PATIENCE)
         end(child)
 
-    def interrupt(self, outcome: Outcome, kills: int, chance: random.Random, at_most: int = 60) -> None:
+    def interrupt(
+        self,
+        outcome: Outcome,
+        kills: int,
+        chance: random.Random,
+        aims: Sequence[str] = ("time", "time", "begin", "checkpoint", "sidecar", "sidecar", "files"),
+        at_most: int = 60,
+    ) -> None:
         """Kills a run so many times, and lets it come to its end.
 
         Args:
             outcome: is told.
             kills: how many times.
             chance: where.
+            aims: kinds of places, of which one is drawn each time; with ``sidecar`` alone, no checkpoint is half one,
+                and none may be refused.
             at_most: parts, of any kind.
         """
         folder = self._folder / f"interrupted-{outcome.tried}"
@@ -360,7 +362,7 @@ class KillRun:
         done, fell_back, where = 0, 0, f"{self.setting.told}, {folder.name}"
         for _ in range(at_most):
             resume = self._newest(folder)
-            delay, trip = self._where(chance) if done < kills else (None, None)
+            delay, trip = self._where(chance, aims) if done < kills else (None, None)
             found = self._attempt(folder, resume, delay, trip, chance.randrange(self.setting.ranks))
             if found.get("killed"):
                 done += 1
@@ -374,7 +376,7 @@ class KillRun:
                 # It came to its end before it was to be killed: it is taken back to an earlier checkpoint.
                 for checkpoint in self._checkpoints(folder)[-2:]:
                     shutil.rmtree(checkpoint)
-            elif found["error"] == "fault of ours" or resume is None:
+            elif found["error"] == "fault of ours" or resume is None or set(aims) == {"sidecar"}:
                 outcome.broken.append(f"{where}: {found['text']}")
                 break
             else:
@@ -389,8 +391,8 @@ class KillRun:
         if outcome.is_kept:
             shutil.rmtree(folder)
 
-    def _where(self, chance: random.Random) -> tuple[float | None, Trip | None]:
-        kind = chance.choice(["time", "time", "begin", "checkpoint", "sidecar", "sidecar", "files"])
+    def _where(self, chance: random.Random, aims: Sequence[str]) -> tuple[float | None, Trip | None]:
+        kind = chance.choice(aims)
         if kind == "time" or not self.counts.get(kind):
             return chance.uniform(0, self.seconds), None
         # A part that is resumed has fewer events than the whole: the earlier ones are met more often.
@@ -481,7 +483,9 @@ SETTINGS = (
 TWO_RANKS = (Setting("track", batch=2, ranks=2), Setting("unified", batch=2, ranks=2, keeps=2))
 
 
-def kill_runs(folder: Path, fault: str, settings: tuple[Setting, ...], seeds: range, kills: int) -> Iterator[Outcome]:
+def kill_runs(
+    folder: Path, fault: str, settings: tuple[Setting, ...], seeds: range, kills: int, **options: Any
+) -> Iterator[Outcome]:
     """Interrupts a run of each setting with each seed; yields the outcome so far after each.
 
     Args:
@@ -490,10 +494,11 @@ def kill_runs(folder: Path, fault: str, settings: tuple[Setting, ...], seeds: ra
         settings: of the runs.
         seeds: where each is killed.
         kills: how many times each.
+        options: of :meth:`KillRun.interrupt`.
     """
     outcome = Outcome(fault)
     for at, setting in enumerate(settings):
         run = KillRun(folder / f"{at}", setting)
         for seed in seeds:
-            run.interrupt(outcome, kills, random.Random(f"{at}, {seed}"))
+            run.interrupt(outcome, kills, random.Random(f"{at}, {seed}"), **options)
             yield outcome

@@ -32,6 +32,12 @@ def test_a_run_that_is_killed_again_and_again_draws_what_was_planned(tmp_path):
     assert outcome.tried == 10
 
 
+def test_no_checkpoint_is_refused_because_of_a_kill_before_its_sidecar_was_written(tmp_path):
+    settings = (Setting("unified", accumulation=2, batch=2, keeps=2),)
+    (outcome,) = kept(kill_runs(tmp_path, "SIGKILL", settings, range(1), 4, aims=("sidecar",)))
+    assert outcome.tried == 4
+
+
 def test_a_run_of_two_ranks_of_which_one_is_killed(tmp_path):
     (outcome,) = kept(kill_runs(tmp_path, "SIGKILL", (Setting("unified", batch=2, ranks=2),), range(1), 2))
     assert outcome.tried == 2

@@ -12,7 +12,7 @@ import pytest
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardError
 from paddle_epoch_guard.order import PositionMap, Reorder
-from training import arguments, train
+from training import arguments, forget_order, train
 
 pytestmark = pytest.mark.host
 
@@ -343,11 +343,14 @@ def test_a_part_without_the_callback_leaves_no_old_sidecar_in_force(tmp_path, pr
 
 
 def test_another_branch_of_the_same_run_is_told_apart(tmp_path, prefix, unwatched):
-    stale(tmp_path, prefix)
+    whole = stale(tmp_path, prefix)
     backup = tmp_path / "backup" / "checkpoint-20"
     shutil.copytree(tmp_path / "run" / "checkpoint-20", backup)
     run(tmp_path, prefix, resume=10, mode="unified", batch=2, steps=40)
     args = arguments(tmp_path, max_steps=STEPS, epoch_guard="unified")
+    branch = train(args, dataset_for(prefix, STEPS, BATCH), resume=str(backup))
+    assert drawn(branch) == drawn(whole)[80:]
+    forget_order(backup)
     with pytest.raises(EpochGuardError, match="is older than the checkpoint that the trainer loaded"):
         train(args, dataset_for(prefix, STEPS, BATCH), resume=str(backup))
 
@@ -360,15 +363,21 @@ def test_a_sidecar_that_could_not_be_written_does_not_leave_the_old_one(tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr("paddle_epoch_guard.session.session.write_sidecar", full)
-        run(tmp_path, prefix, resume=10, mode="unified", batch=2, steps=40)
+        whole = run(tmp_path, prefix, resume=10, mode="unified", batch=2, steps=40)
+    assert not (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").exists()
+    assert drawn(run(tmp_path, prefix, resume=20, mode="unified", batch=2, steps=40)) == drawn(whole)[20:]
+    forget_order(tmp_path / "run" / "checkpoint-20")
+    (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").unlink(missing_ok=True)
     with pytest.raises(EpochGuardError, match=r"no epoch_guard\.json of its checkpoint was found"):
         run(tmp_path, prefix, resume=20, mode="unified", batch=2, steps=40)
 
 
 def test_a_repaired_run_cannot_go_on_without_its_sidecar_in_track_mode_either(tmp_path, prefix):
     run(tmp_path, prefix)
-    run(tmp_path, prefix, resume=10, batch=2, steps=40)
+    whole = run(tmp_path, prefix, resume=10, batch=2, steps=40)
     (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").unlink()
+    assert drawn(run(tmp_path, prefix, resume=20, batch=2, steps=40)) == drawn(whole)[20:]
+    forget_order(tmp_path / "run" / "checkpoint-20")
     with pytest.raises(EpochGuardError, match="has drawn otherwise than the host would by itself"):
         run(tmp_path, prefix, resume=20, batch=2, steps=40)
 

@@ -12,7 +12,8 @@ from corpora import build_train, write_corpus
 from models import HashedNgramLM
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError
 from paddle_epoch_guard.order import Order, PositionMap, Reorder
-from training import arguments, train
+from paddle_epoch_guard.resume import SIDECAR_NAME, read_sidecar
+from training import arguments, forget_order, train
 
 pytestmark = pytest.mark.host
 
@@ -339,7 +340,7 @@ def test_a_sidecar_that_cannot_be_written_is_said_at_every_save_and_stops_nothin
     run = train(unified(tmp_path / "b", save_strategy="steps", save_steps=10), dataset)
     assert run.first_tokens == plain.first_tokens
     assert [text.split(",")[0] for text in host_log.warnings] == [
-        f"epoch guard: checkpoint {step} has no resume protection" for step in (10, 20, 30)
+        f"epoch guard: checkpoint {step} keeps its order" for step in (10, 20, 30)
     ]
 
 
@@ -388,23 +389,55 @@ def unnoticed(folder, dataset):
 def test_a_checkpoint_that_is_not_found_is_not_taken_for_one_without_an_order(tmp_path, dataset, unwatched, mode):
     _, moved = unnoticed(tmp_path, dataset)
     shutil.rmtree(tmp_path / "run")
+    forget_order(moved)
     with pytest.raises(EpochGuardError, match="began a unified order at position 0, and no"):
         train(unified(tmp_path, epoch_guard=mode), dataset, resume=str(moved))
 
 
 @pytest.mark.parametrize("mode", ["track", "unified"])
-def test_a_sidecar_that_was_never_written_is_missed(tmp_path, dataset, mode):
+def test_a_checkpoint_whose_sidecar_was_never_written_goes_on_in_its_order(tmp_path, dataset, host_log, mode):
     """As when the process was killed between the checkpoint and the sidecar."""
+    whole = train(unified(tmp_path, save_strategy="steps", save_steps=10), dataset)
+    checkpoint = tmp_path / "run" / "checkpoint-20"
+    sidecar = read_sidecar(checkpoint, 20)
+    (checkpoint / SIDECAR_NAME).unlink()
+    (checkpoint / f".{SIDECAR_NAME}.x7w").write_bytes(b'{"digest')  # what a kill leaves behind
+    run = train(
+        unified(tmp_path, epoch_guard=mode, save_strategy="steps", save_steps=10), dataset, resume=str(checkpoint)
+    )
+    assert run.first_tokens == whole.first_tokens[20:]
+    assert any("the checkpoint of step 20 has no epoch_guard.json" in text for text in host_log.warnings)
+    later = read_sidecar(tmp_path / "run" / "checkpoint-30", 30)
+    assert (later.run, later.reorders, later.datasets) == (sidecar.run, sidecar.reorders, sidecar.datasets)
+    assert run.scalars("epoch_guard/exposure")[20:] == whole.scalars("epoch_guard/exposure")[20:]
+
+
+def test_a_sidecar_that_was_never_written_is_missed_where_nothing_else_holds_the_order(tmp_path, dataset):
     train(unified(tmp_path, save_strategy="steps", save_steps=10), dataset)
-    (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").unlink()
+    checkpoint = tmp_path / "run" / "checkpoint-20"
+    (checkpoint / SIDECAR_NAME).unlink()
+    forget_order(checkpoint)
     with pytest.raises(EpochGuardError, match="without it samples would be drawn twice"):
-        train(unified(tmp_path, epoch_guard=mode), dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
+        train(unified(tmp_path), dataset, resume=str(checkpoint))
+
+
+def test_an_order_in_the_trainers_state_that_is_damaged_is_refused(tmp_path, dataset):
+    train(unified(tmp_path, save_strategy="steps", save_steps=10), dataset)
+    checkpoint = tmp_path / "run" / "checkpoint-20"
+    (checkpoint / SIDECAR_NAME).unlink()
+    state = checkpoint / "trainer_state.json"
+    state.write_text(state.read_text().replace('\\"planned\\":1', '\\"planned\\":2'))
+    with pytest.raises(EpochGuardError, match="in the trainer's own state cannot be used"):
+        train(unified(tmp_path), dataset, resume=str(checkpoint))
 
 
 def test_the_sidecar_of_another_run_is_not_taken(tmp_path, dataset, unwatched):
-    _, moved = unnoticed(tmp_path, dataset)
+    whole, moved = unnoticed(tmp_path, dataset)
     shutil.rmtree(tmp_path / "run")
     train(unified(tmp_path, epoch_guard_seed=5, save_strategy="steps", save_steps=10), dataset)
+    run = train(unified(tmp_path), dataset, resume=str(moved))
+    assert run.first_tokens == whole.first_tokens[20:]  # by the order in the trainer's own state
+    forget_order(moved)
     with pytest.raises(
         EpochGuardError, match=r"is not of the run that the trainer loaded.*looked for in: .*checkpoint-20"
     ):

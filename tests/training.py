@@ -1,5 +1,6 @@
 """Small real training runs, with every token drawn on record."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,6 +127,14 @@ def read_scalars(folder, tag):
 
 def read_texts(folder, tag):
     return [record.text.encoded_text_string for record in read_log(folder).get_data("text", tag)]
+
+
+def forget_order(checkpoint):
+    """Makes a checkpoint one of an earlier release, which kept no order in the trainer's own state."""
+    path = Path(checkpoint) / "trainer_state.json"
+    state = json.loads(path.read_text())
+    del state["trial_params"]["epoch_guard"]["order"]
+    path.write_text(json.dumps(state))
 
 
 def arguments(folder, cls=PreTrainingArguments, **changes):

@@ -35,7 +35,9 @@ class Stamp:
     unified_from: int | None = None
     """The position at which the unified order starts; None without one."""
     repaired: bool = False
-    """Whether the run draws other data than the host would, and so needs its sidecar to resume."""
+    """Whether the run draws other data than the host would, and so needs its order to resume."""
+    order: str = ""
+    """The order of the part, encoded as in a sidecar; empty where it is too long, and from earlier releases."""
 
 
 def read_stamp(state: Any) -> Stamp | None:
@@ -50,6 +52,7 @@ def read_stamp(state: Any) -> Stamp | None:
         step=step if isinstance(step, int) else -1,
         unified_from=unified_from if isinstance(unified_from, int) else None,
         repaired=bool(fields.get("repaired")),
+        order=order if isinstance(order := fields.get("order"), str) else "",
     )
 
 

@@ -16,6 +16,8 @@ from paddle_epoch_guard.resume.sidecar import (
     DatasetRecord,
     IndexRecord,
     Sidecar,
+    decode_sidecar,
+    encode_sidecar,
     read_sidecar,
     write_sidecar,
 )
@@ -33,6 +35,8 @@ __all__ = [
     "UnifyOptions",
     "audit",
     "decide_order",
+    "decode_sidecar",
+    "encode_sidecar",
     "extend_indices",
     "first_guarded_position",
     "in_force",

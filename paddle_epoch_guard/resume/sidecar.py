@@ -6,7 +6,7 @@ number that it stands in still is one.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -136,7 +136,13 @@ class Sidecar:
     @property
     def reordered_to(self) -> int:
         """Where the furthest of the reorders ends; 0 where there is none."""
-        return max((one.stop for one in self.reorders), default=0)
+        return max((reorder.stop for reorder in self.reorders), default=0)
+
+    def at_step(self, step: int) -> "Sidecar":
+        """The same order after another step; the position follows from the schedule."""
+        starts = [segment.start for segment in self.schedule.segments if segment.first_step == step + 1]
+        position = starts[0] if starts else self.schedule.position_after(step)
+        return replace(self, step=step, position=position)
 
 
 @dataclass(frozen=True)
@@ -155,19 +161,26 @@ def write_sidecar(checkpoint: Path, sidecar: Sidecar) -> None:
         OSError: the folder cannot be written.
         ValueError: the state could not be read back.
     """
-    body = msgspec.json.format(msgspec.json.encode(sidecar), indent=2) + b"\n"
-    content = b'{\n  "digest": "' + _digest(body) + b'",' + body[1:]
-    _decode(content)
+    content = encode_sidecar(sidecar, indent=2)
+    decode_sidecar(content)
     with atomic_write(checkpoint / SIDECAR_NAME) as stream:
         stream.write(content)
+
+
+def encode_sidecar(sidecar: Sidecar, indent: int = 0) -> bytes:
+    """The state as JSON, behind a digest of it; on one line with an ``indent`` of 0."""
+    body = msgspec.json.encode(sidecar)
+    if indent:
+        body = msgspec.json.format(body, indent=indent) + b"\n"
+    return b'{\n  "digest": "' + _digest(body) + b'",' + body[1:]
 
 
 def _digest(body: bytes) -> bytes:
     return blake2b(body, digest_size=16).hexdigest().encode()
 
 
-def _decode(content: bytes) -> Sidecar:
-    """The state that a file holds.
+def decode_sidecar(content: bytes) -> Sidecar:
+    """The state that :func:`encode_sidecar` encoded, in this release or an earlier one.
 
     Raises:
         ValueError: it holds none that can be used; also as msgspec's and this package's own errors.
@@ -242,8 +255,8 @@ def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:
     """
     path = checkpoint / SIDECAR_NAME
     next_move = (
-        "Resume from another checkpoint; or, to go on without it and let the order start anew as the host builds "
-        "it, move this file away"
+        "Resume from another checkpoint; or move this file away: the order is then taken from the trainer's own state "
+        "in the checkpoint, where that holds it, and only the losses by epoch are lost"
     )
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for without end
@@ -255,7 +268,7 @@ def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:
     except OSError as cause:
         raise SidecarError(f"{path}: cannot be read ({cause}). {next_move}") from cause
     try:
-        sidecar = _decode(content)
+        sidecar = decode_sidecar(content)
     except (msgspec.MsgspecError, EpochGuardError, ValueError, RecursionError) as cause:
         raise SidecarError(f"{path}: not a sidecar that can be used: {cause}. {next_move}") from cause
     if sidecar.step != step:

@@ -1,9 +1,11 @@
 """The checkpoint that a run resumes from: its sidecar, and whether it is the one that the trainer loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.errors import (
@@ -13,7 +15,7 @@ from paddle_epoch_guard.errors import (
     SidecarError,
 )
 from paddle_epoch_guard.files import poll_until
-from paddle_epoch_guard.resume import Sidecar, read_sidecar
+from paddle_epoch_guard.resume import Sidecar, decode_sidecar, read_sidecar
 from paddle_epoch_guard.session.consensus import agree_on_sidecar, run_on_all_ranks
 from paddle_epoch_guard.session.run_plan import RunPlan
 
@@ -27,6 +29,8 @@ class Recalled:
     stamp: host.Stamp | None = None
     """The guard's mark in the trainer's own state; None at a fresh start and without the guard."""
     sidecar: Sidecar | None = None
+    is_of_state: bool = False
+    """Whether the sidecar holds the order alone, from the trainer's own state: no fitting file was found."""
     record: dict[str, Any] | None = None
     """What the trainer itself wrote of it; None where it was not found."""
 
@@ -50,13 +54,43 @@ def recall(args: host.TrainingArguments, state: host.TrainerState, checkpoint: s
     candidates = (checkpoint, args.resume_from_checkpoint, host.checkpoint_folder(args, state.global_step))
     stamp = host.read_stamp(state)
     sidecar = agreed_sidecar(args, state, stamp, candidates)
-    record = None
+    record, is_of_state = None, False
     if state.global_step > 0:
+        # The first rank's word: the ranks' own states are checked against it below.
+        order = host.broadcast_from(
+            0, run_on_all_ranks(lambda: _order_in(stamp, state.global_step), must_succeed=True)
+        )
+        if order is not None and _names(sidecar) != _names(order):
+            sidecar, is_of_state = order, True
         # Machines that share no disk may have records of different parts of the run.
         run_on_all_ranks(lambda: check_stamp(stamp, state.global_step, sidecar, candidates), must_succeed=True)
         folder = host.find_checkpoint(candidates)
         record = None if folder is None else host.trainer_record(folder)
-    return Recalled(candidates, stamp, sidecar, record)
+    return Recalled(candidates, stamp, sidecar, is_of_state, record)
+
+
+def _names(sidecar: Sidecar | None) -> tuple[str, str, int] | None:
+    """Of which step, of which part, of which run a sidecar is."""
+    return None if sidecar is None else (sidecar.run, sidecar.part, sidecar.step)
+
+
+def _order_in(stamp: host.Stamp | None, step: int) -> Sidecar | None:
+    """The order in the trainer's own state; None where that holds none of this step.
+
+    The trainer's state is written before the sidecar, and by itself: a process may be killed between the two, and a
+    checkpoint may be written by another process once it has been announced.
+
+    Raises:
+        SidecarError: it is damaged.
+    """
+    if stamp is None or not stamp.order or stamp.step != step:
+        return None
+    try:
+        return replace(decode_sidecar(stamp.order.encode()), part=stamp.part).at_step(step)
+    except (msgspec.MsgspecError, EpochGuardError, ValueError, RecursionError) as cause:
+        raise SidecarError(
+            f"the order in the trainer's own state cannot be used: {cause}. Resume from another checkpoint"
+        ) from cause
 
 
 def agreed_sidecar(

@@ -13,7 +13,7 @@ from paddle_epoch_guard.session.observe import Request, observe
 from paddle_epoch_guard.session.open_indices import open_indices
 from paddle_epoch_guard.session.plan import plan_of
 from paddle_epoch_guard.session.reconcile import reconcile
-from paddle_epoch_guard.session.run_plan import Identity, RunPlan
+from paddle_epoch_guard.session.run_plan import RunPlan
 
 
 def prepare(
@@ -79,5 +79,6 @@ def _agree(plan: RunPlan, recalled: Recalled) -> RunPlan:
     stamp = recalled.stamp
     run = part if stamp is None else stamp.run
     repaired = plan.repaired or (stamp is not None and stamp.repaired)
-    identity = Identity(run, part, plan.identity.step)
-    return replace(plan, identity=identity, repaired=repaired, past=replace(plan.past, earlier=earlier))
+    identity = replace(plan.identity, run=run, part=part)
+    past = replace(plan.past, earlier=earlier, is_of_state=recalled.is_of_state)
+    return replace(plan, identity=identity, repaired=repaired, past=past)

@@ -31,7 +31,7 @@ def plan_of(request: Request, observed: Observed, resolution: Resolution | None,
         naming = Naming(trainer=not host.is_plain(loader.dataset))
         source = TrainerEpochs(reading.global_batch, request.skipped)
         closing = frozenset({request.max_steps})
-        identity = Identity(step=request.step)
+        identity = Identity(step=request.step, max_steps=request.max_steps)
         return RunPlan(loader, naming, source, drawn, Decision(()), identity=identity, closing=closing)
     ahead, schedule, sidecar = resolution.ahead, resolution.schedule, resolution.sidecar
     if not drawn.is_live:
@@ -65,7 +65,7 @@ def plan_of(request: Request, observed: Observed, resolution: Resolution | None,
         ahead,
         planned,
         Past(sidecar, None, (*resolution.findings, *drawn.findings), resolution.mismatches),
-        Identity(step=request.step),
+        Identity(step=request.step, max_steps=request.max_steps),
         repaired=decision.reorders != written or not drawn.is_live or starts_elsewhere,
         closing=frozenset(steps.closing),
     )

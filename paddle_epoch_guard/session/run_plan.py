@@ -8,8 +8,12 @@ from paddle_epoch_guard.ledger import BoundaryStep, EpochSource, IndexEpochs, bo
 from paddle_epoch_guard.order import Reorder, Schedule, Segment
 from paddle_epoch_guard.reading import NoDataReading, PositionedReading
 from paddle_epoch_guard.record.naming import Naming
-from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, Decision, Finding, Sidecar
+from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, Decision, Finding, Sidecar, encode_sidecar
+from paddle_epoch_guard.resume.sidecar import VERSION
 from paddle_epoch_guard.session.open_indices import DrawnData
+
+STAMPED_UP_TO = 1 << 20
+"""The longest order that is kept in the trainer's own state, in characters: it is written with each checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Past:
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
     """What the run goes on in spite of, because the user asked for it."""
+    is_of_state: bool = False
+    """Whether the sidecar holds the order alone, from the trainer's own state: no fitting file was found."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Identity:
     part: str = ""
     step: int = 0
     """The last step done before this part."""
+    max_steps: int = 0
+    """The last step of the run, as this part plans it."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,34 @@ class RunPlan:
         """The mark that the trainer's own state is to carry."""
         reorders, identity = self.decision.reorders, self.identity
         begun = reorders[-1].start if reorders else None
-        return host.Stamp(identity.run, identity.part, identity.step, begun, self.repaired)
+        return host.Stamp(identity.run, identity.part, identity.step, begun, self.repaired, self.encoded_order)
+
+    @property
+    def order(self) -> Sidecar:
+        """Order, schedule and data, as they are when this part begins; positions must be known."""
+        assert self.schedule is not None
+        order = Sidecar(
+            version=VERSION,
+            run=self.identity.run,
+            part=self.identity.part,
+            step=0,
+            position=0,
+            planned=self.planned,
+            max_steps=self.identity.max_steps,
+            reorders=self.decision.reorders,
+            schedule=self.schedule,
+            datasets=self.drawn.datasets,
+            blend=self.drawn.blend,
+            epoch_sampling=self.sampling,
+            mismatches=self.past.mismatches,
+        )
+        return order.at_step(self.identity.step)
+
+    @property
+    def encoded_order(self) -> str:
+        """The order for the trainer's own state; empty where it is longer than :data:`STAMPED_UP_TO`."""
+        encoded = encode_sidecar(self.order).decode()
+        return encoded if len(encoded) <= STAMPED_UP_TO else ""
 
     @property
     def agreed(self) -> Agreed | None:

@@ -157,9 +157,12 @@ class Session:
             (folder / SIDECAR_NAME).unlink(missing_ok=True)  # of an earlier part, which wrote this checkpoint before
             self._write_sidecar(folder, state)
         except Exception as cause:
+            stamp = host.read_stamp(state)
+            is_kept = stamp is not None and stamp.order
+            what = "keeps its order, but not its losses by epoch" if is_kept else "has no resume protection"
             _say(
-                f"checkpoint {state.global_step} has no resume protection, its "
-                f"epoch_guard.json could not be written: {type(cause).__name__}: {cause}"
+                f"checkpoint {state.global_step} {what}: its epoch_guard.json could not be written: "
+                f"{type(cause).__name__}: {cause}"
             )
 
     def _write_sidecar(self, folder: Path, state: host.TrainerState) -> None:
@@ -313,6 +316,9 @@ class Session:
         self.plan = begun = plan.begin_epoch(self.epochs.epoch - 1, state.global_step, left_over, state.max_steps)
         if begun is plan:
             return
+        stamp = host.read_stamp(state)
+        if stamp is not None:
+            host.write_stamp(state, replace(stamp, order=begun.encoded_order))
         self._follow(begun.source)
         if begun.index is plan.index:
             self._expose(state)
@@ -395,7 +401,7 @@ def leave_order_behind(state: host.TrainerState) -> None:
     if stamp is None:
         return
     # No sidecar of an earlier part fits the checkpoints of this one.
-    host.write_stamp(state, replace(stamp, part="without the guard"))
+    host.write_stamp(state, replace(stamp, part="without the guard", order=""))
     if stamp.repaired and state.is_world_process_zero:
         begun = "draws otherwise than the host would by itself"
         if stamp.unified_from is not None:

@@ -21,7 +21,6 @@ from paddle_epoch_guard.record.provenance import package_versions, shown_argumen
 from paddle_epoch_guard.record.recorder import Recorder, Remembered, View
 from paddle_epoch_guard.record.writer import RecordWriter
 from paddle_epoch_guard.resume import Sidecar
-from paddle_epoch_guard.resume.sidecar import VERSION
 from paddle_epoch_guard.session.run_plan import RunPlan
 from paddle_epoch_guard.views.charts import ChartView
 from paddle_epoch_guard.views.console import ConsoleView
@@ -123,7 +122,7 @@ def _part_began(plan: RunPlan, args: host.TrainingArguments, state: host.Trainer
         arguments=shown_arguments(args),
         versions=package_versions(),
         findings=plan.past.findings,
-        state=None if plan.schedule is None else _order_of(plan, state),
+        state=None if plan.schedule is None else plan.order,
     )
 
 
@@ -136,6 +135,8 @@ def start_messages(plan: RunPlan, max_steps: int) -> list[Message]:
     if plan.index is not None and schedule is None:
         why = loader.reading.reason if isinstance(loader.reading, UnknownReading) else ""
         warnings.append(Message("sampler_unknown", {"sampler": loader.sampler, "why": why}))
+    if plan.past.is_of_state:
+        warnings.append(Message("order_of_state", {"step": plan.identity.step}))
     if schedule is not None:
         segment = schedule.segments[-1]
         last = segment.first_step + segment.steps - 1
@@ -143,29 +144,6 @@ def start_messages(plan: RunPlan, max_steps: int) -> list[Message]:
             parameters = {"last": last, "max_steps": max_steps, "start": segment.start, "stop": segment.stop}
             warnings.append(Message("will_run_dry", {**parameters, "global_batch": segment.global_batch}))
     return warnings
-
-
-def _order_of(plan: RunPlan, state: host.TrainerState) -> Sidecar:
-    """Order, schedule and data, as they are when a part begins or a checkpoint is saved."""
-    assert plan.schedule is not None
-    step = state.global_step
-    begins = [segment.start for segment in plan.schedule.segments if segment.first_step == step + 1]
-    position = begins[0] if begins else plan.schedule.position_after(step)
-    return Sidecar(
-        version=VERSION,
-        run=plan.identity.run,
-        part=plan.identity.part,
-        step=state.global_step,
-        position=position,
-        planned=plan.planned,
-        max_steps=state.max_steps,
-        reorders=plan.decision.reorders,
-        schedule=plan.schedule,
-        datasets=plan.drawn.datasets,
-        blend=plan.drawn.blend,
-        epoch_sampling=plan.sampling,
-        mismatches=plan.past.mismatches,
-    )
 
 
 def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: host.TrainerState) -> Sidecar:
@@ -176,7 +154,7 @@ def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: host.TrainerStat
         recorder: None where tracking was switched off; the order is remembered all the same.
         state: the trainer's.
     """
-    order = _order_of(plan, state)
+    order = plan.order.at_step(state.global_step)
     if recorder is None:
         return order
     ledger, watch = recorder.ledger, recorder.watch

@@ -71,6 +71,11 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "which samples the steps before {first_step} drew is not known: they ran without the guard, or in another "
         "order. Exposure, and the losses of fresh and repeated samples, are not logged in this run"
     ),
+    "order_of_state": (
+        "the checkpoint of step {step} has no epoch_guard.json that fits: saving it was interrupted, or it lies "
+        "elsewhere. The run goes on in its order, which the trainer's own state holds; the losses by epoch of the "
+        "steps before are lost"
+    ),
     "begins_anew": (
         "as --ignore_load_lr_and_optim asks, the run starts at step 0 from the weights of {checkpoint}: the data that "
         "these have seen is drawn again"

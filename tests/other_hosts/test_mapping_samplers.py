@@ -10,7 +10,7 @@ pytest.importorskip("paddleformers")
 
 from paddleformers.utils.batch_sampler import MappingBatchSampler, MappingDistributedBatchSampler
 
-from paddle_epoch_guard.host.mapping import rule_of
+from paddle_epoch_guard.host.samplers.mapping import order_of
 from paddle_epoch_guard.order import Segment
 
 
@@ -42,22 +42,22 @@ def test_the_rule_is_that_of_the_real_samplers(world_size):
             ]
         else:
             samplers = [MappingBatchSampler(Numbers(samples), **options)]
-        rule = rule_of(samplers[0], samples)
-        begin = epoch * rule.length
+        order = order_of(samplers[0], samples)
+        begin = epoch * order.rule.length
         segment = Segment(
             1,
             begin + consumed,
             batch,
             1,
             ranks,
-            begin + rule.length,
+            begin + order.rule.length,
             drop_last,
             is_sampler_epoch=True,
-            strided=rule.strided,
+            strided=True,
         )
         for rank, sampler in enumerate(samplers):
             sampler.set_epoch(epoch, consumed)
-            found = [rule.place_of(segment.share(number, rank)).tolist() for number in range(segment.microbatches)]
+            found = [order.at(segment.share(number, rank)).tolist() for number in range(segment.microbatches)]
             assert list(sampler) == found
 
 
@@ -68,13 +68,13 @@ class Reversed(MappingBatchSampler):
 
 def test_an_order_of_its_own_is_not_taken_for_the_known_one():
     data = Numbers(8)
-    assert rule_of(Reversed(data, batch_size=4), 8) is None
+    assert order_of(Reversed(data, batch_size=4), 8) is None
     another = MappingBatchSampler(data, batch_size=4)
     another.sampler = paddle.io.RandomSampler(data)
-    assert rule_of(another, 8) is None
+    assert order_of(another, 8) is None
     several = MappingDistributedBatchSampler(data, batch_size=4, num_replicas=1, rank=0)
     several._acc_steps = 2
-    assert rule_of(several, 8) is None
+    assert order_of(several, 8) is None
 
 
 def test_the_random_state_of_the_run_stays_as_it_is():
@@ -84,5 +84,5 @@ def test_the_random_state_of_the_run_stays_as_it_is():
     expected = paddle.rand([5]).numpy()
     paddle.seed(11)
     paddle.rand([3])
-    assert sorted(rule_of(sampler, 50).places(2)) == list(range(50))
+    assert sorted(order_of(sampler, 50).of_epoch(2)) == list(range(50))
     assert np.array_equal(paddle.rand([5]).numpy(), expected)
