@@ -130,3 +130,19 @@ def newest_checkpoint(args: Any) -> Path | None:
 def checkpoint_folder(args: Any, step: int) -> Path:
     """The folder of the checkpoint of a step (`_save_checkpoint` in trainer/trainer.py)."""
     return Path(args.output_dir) / f"{library.import_host('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-{step}"
+
+
+def late_checkpoint_folders(args: Any, step: int) -> list[Path]:
+    """The folders in which another process writes the checkpoint of a step, after ``on_save``; none ordinarily.
+
+    paddleformers 1.2.0 does so with ``enable_zero_cost_checkpoint`` (`_get_save_infos_based_on_steps` in
+    trainer/utils/zero_cost_checkpoint.py): into the output folder, and into shared memory.
+    """
+    if not getattr(args, "enable_zero_cost_checkpoint", False):
+        return []
+    folder = checkpoint_folder(args, step)
+    folders = [folder] if args.save_steps > 0 and step % args.save_steps == 0 else []
+    flash_steps = getattr(args, "flash_device_save_steps", 0)
+    if flash_steps > 0 and step % flash_steps == 0:
+        folders.append(Path(library.import_host("utils.pdc_sdk").FLASH_DEVICE) / folder.name)
+    return folders

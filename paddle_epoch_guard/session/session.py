@@ -1,6 +1,7 @@
 """One run, from ``on_train_begin`` to ``on_train_end``: its plan, the losses of its samples, and what is recorded."""
 
 import contextlib
+import copy
 import functools
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +22,7 @@ from paddle_epoch_guard.ledger import (
 from paddle_epoch_guard.progress import progress_bar
 from paddle_epoch_guard.record.events import Message, TokensTraced
 from paddle_epoch_guard.record.recorder import Recorder
-from paddle_epoch_guard.resume import SIDECAR_NAME, write_sidecar
+from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
 from paddle_epoch_guard.session.run_plan import RunPlan
@@ -30,6 +31,7 @@ from paddle_epoch_guard.views.messages import sentence_of
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _P = ParamSpec("_P")
+_LATE_AT_MOST = 8  # sidecars kept for checkpoints that are not there yet
 
 
 def shield(part: Callable[_P, None]) -> Callable[_P, None]:
@@ -76,6 +78,8 @@ class Session:
         self._stopped_dry = False
         self._trace: Trace | None = None
         self._switched_off: set[str] = set()
+        self._late_sidecars: list[tuple[Path, Sidecar]] = []
+        """Of checkpoints that another process writes, and has not completed."""
 
     def begin(self, state: host.TrainerState, model: object, checkpoint: str | Path | None) -> None:
         """Opens records, hooks and trace. Collective.
@@ -139,6 +143,7 @@ class Session:
         self._record(first_step, loss, state)
         if is_saving:
             self._flush()
+        self.save_late()
 
     @shield
     def evaluate(self, loss: float, state: host.TrainerState) -> None:
@@ -152,36 +157,50 @@ class Session:
         if self.plan.schedule is None or not state.is_world_process_zero:
             return
         self._flush()
+        sidecar = sidecar_of(self.plan, self.recorder, state)
+        late = host.late_checkpoint_folders(self._args, state.global_step)
+        if late:
+            # Copied: the losses in it grow.
+            self._late_sidecars += [(folder, copy.deepcopy(sidecar)) for folder in late]
+            del self._late_sidecars[:-_LATE_AT_MOST]
+        else:
+            self._save_sidecar(host.checkpoint_folder(self._args, state.global_step), sidecar)
+
+    @shield
+    def save_late(self, is_last: bool = False) -> None:
+        """Writes sidecars into checkpoints that another process has completed since they were saved."""
+        for folder, sidecar in tuple(self._late_sidecars):
+            record = host.trainer_record(folder)
+            if (record is not None and record.get("global_step") == sidecar.step) or (is_last and folder.is_dir()):
+                self._late_sidecars.remove((folder, sidecar))
+                self._save_sidecar(folder, sidecar)
+
+    def _save_sidecar(self, folder: Path, sidecar: Sidecar) -> None:
         try:
-            folder = host.checkpoint_folder(self._args, state.global_step)
             (folder / SIDECAR_NAME).unlink(missing_ok=True)  # of an earlier part, which wrote this checkpoint before
-            self._write_sidecar(folder, state)
+            self._write_sidecar(folder, sidecar)
         except Exception as cause:
-            stamp = host.read_stamp(state)
-            is_kept = stamp is not None and stamp.order
-            what = "keeps its order, but not its losses by epoch" if is_kept else "has no resume protection"
+            keeps = "keeps its order, but not its losses by epoch" if self.plan.encoded_order else "cannot be resumed"
             _say(
-                f"checkpoint {state.global_step} {what}: its epoch_guard.json could not be written: "
+                f"checkpoint {sidecar.step} {keeps}: its epoch_guard.json could not be written: "
                 f"{type(cause).__name__}: {cause}"
             )
 
-    def _write_sidecar(self, folder: Path, state: host.TrainerState) -> None:
+    def _write_sidecar(self, folder: Path, sidecar: Sidecar) -> None:
         """Writes order and losses; where the losses cannot be held, the order alone: a resume needs no more."""
-        sidecar = sidecar_of(self.plan, self.recorder, state)
         try:
             write_sidecar(folder, sidecar)
         except ValueError as cause:
-            write_sidecar(folder, sidecar_of(self.plan, None, state))
+            write_sidecar(folder, self.plan.order.at_step(sidecar.step))
             if "sidecar" not in self._switched_off:
                 self._switched_off.add("sidecar")
-                _say(
-                    f"checkpoints from {state.global_step} on are kept without its losses, the order is safe: {cause}"
-                )
+                _say(f"checkpoints from {sidecar.step} on are kept without its losses, the order is safe: {cause}")
 
     @shield
     def end(self, state: host.TrainerState) -> None:
         """Closes the records, says so where the data ended before the run did, and gives the dataset back."""
         self.close()
+        self.save_late(is_last=True)
         # A loader's thread may still be fetching ahead: positions of an extended run, which the dataset's own arrays
         # do not have. That dataset is given back when the next run begins.
         if self.plan.drawn.is_live:
