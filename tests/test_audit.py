@@ -104,8 +104,8 @@ def test_parts_are_kept_drawn_to_their_end_and_followed_by_whole_epochs():
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (None, "own record of the checkpoint was not found"),
-        ({"consumed_samples": 40, "max_steps": 32}, "samples consumed then: 40, now: 80"),
+        (None, r"own record of the checkpoint was not found. Name the checkpoint: .*--epoch_guard_position N"),
+        ({"consumed_samples": 40, "max_steps": 32}, "samples consumed then: 40, now: 80.*--epoch_guard_position 40"),
         ({"consumed_samples": 80, "max_steps": 16}, "max_steps then: 16, now: 32"),
         ({}, "samples consumed then: None"),
     ],

@@ -305,12 +305,14 @@ def test_a_run_without_a_sidecar_goes_on_where_the_trainer_left_it(tmp_path, pre
     assert recorded(tmp_path, 20)["position"] == 80
 
 
-@pytest.mark.parametrize("change", [{"batch": 8}, {"steps": 40}])
+@pytest.mark.parametrize("change", [{"batch": 8}, {"steps": 40}, {"gradient_accumulation_steps": 2}])
 def test_a_run_without_a_sidecar_whose_order_is_in_doubt_is_refused(tmp_path, prefix, change):
     args = arguments(tmp_path, max_steps=STEPS, save_strategy="steps", save_steps=10)
     train(args, dataset_for(prefix, STEPS, BATCH), callbacks=[])
-    with pytest.raises(EpochGuardError, match=r"in doubt whether the order goes on: .*--epoch_guard_position"):
+    with pytest.raises(EpochGuardError, match="in doubt whether the order goes on: ") as refused:
         run(tmp_path, prefix, resume=10, **change)
+    assert str(refused.value).endswith("--epoch_guard_position 40")  # what the trainer recorded: 10 steps of 4
+    assert "EpochGuardCallback" not in str(refused.value)  # the checkpoint was found
 
 
 def test_the_position_can_be_stated_by_hand(tmp_path, prefix):

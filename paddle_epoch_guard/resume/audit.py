@@ -274,23 +274,26 @@ def first_guarded_position(
     """
     if stated is not None:
         return stated
-    found = []
+    doubt = f"the checkpoint of step {step} has no epoch_guard.json, and it is in doubt whether the order goes on"
+    state_it = (
+        "if the order is known to be the same, state how many samples were drawn so far, over all ranks: "
+        "--epoch_guard_position"
+    )
     if record is None:
-        found.append("the trainer's own record of the checkpoint was not found")
-    else:
-        for what, then, now in (
-            ("samples consumed", record.get("consumed_samples"), sampler_start if consumed is None else consumed),
-            ("max_steps", record.get("max_steps"), max_steps),
-        ):
-            if then != now:
-                found.append(f"{what} then: {then}, now: {now}")
-    if found:
         raise ResumeMismatchError(
-            f"the checkpoint of step {step} has no epoch_guard.json, and it is in doubt whether the order goes on: "
-            f"{'; '.join(found)}. When max_steps, batch, accumulation or world size change, the host rebuilds its "
-            "index in another order and skips positions of an order that was never drawn. Resume with the values of "
-            "the interrupted run; or, if the order is known to be the same, state how many samples were drawn: "
-            f"--epoch_guard_position {sampler_start}. Where the checkpoint was not found, name it: "
-            "EpochGuardCallback(resume_from_checkpoint=...)"
+            f"{doubt}: the trainer's own record of the checkpoint was not found. Name the checkpoint: "
+            f"EpochGuardCallback(resume_from_checkpoint=...); or, {state_it} N"
+        )
+    drawn = record.get("consumed_samples")
+    compared = {
+        "samples consumed": (drawn, sampler_start if consumed is None else consumed),
+        "max_steps": (record.get("max_steps"), max_steps),
+    }
+    changed = [f"{what} then: {then}, now: {now}" for what, (then, now) in compared.items() if then != now]
+    if changed:
+        raise ResumeMismatchError(
+            f"{doubt}: {'; '.join(changed)}. When max_steps, batch, accumulation or world size change, the host "
+            "rebuilds its index in another order and skips positions of an order that was never drawn. Resume with "
+            f"the values of the interrupted run; or, {state_it} {drawn if isinstance(drawn, int) else 'N'}"
         )
     return sampler_start
