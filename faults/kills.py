@@ -477,8 +477,8 @@ SETTINGS = (
     Setting("track", workers=1, logging=1),
     Setting("unified", blend=True),
     Setting("track", blend=True, keeps=1),
-    Setting("track", begun=12, steps=60),
-    Setting("unified", begun=12, steps=60),
+    Setting("track", begun=12, steps=62),
+    Setting("unified", begun=12, steps=62),
 )
 TWO_RANKS = (Setting("track", batch=2, ranks=2), Setting("unified", batch=2, ranks=2, keeps=2))
 

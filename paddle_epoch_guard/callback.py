@@ -152,6 +152,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Closes the log window before a boundary and before a checkpoint, on every rank alike."""
         session.stamp_step(state)
+        if control.should_save:
+            session.check_draws(state)
         if control.should_save or state.global_step in session.plan.closing:
             control.should_log = True
 

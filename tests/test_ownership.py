@@ -203,3 +203,47 @@ def test_train_is_watched_again_where_something_put_the_hosts_own_function_back(
     monkeypatch.setattr(Trainer, "train", inspect.unwrap(Trainer.train))
     EpochGuardCallback()
     assert Trainer.train is not inspect.unwrap(Trainer.train)
+
+
+class Disturb(TrainerCallback):
+    """Does something to the trainer after step 12."""
+
+    def __init__(self, what):
+        self.what, self.trainer = what, None
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 12:
+            self.what(kwargs["train_dataloader"].dataset, self.trainer)
+
+
+def replace_order(dataset, trainer):
+    parts = getattr(dataset, "datasets", [dataset])
+    parts[0].shuffle_idx = parts[0].shuffle_idx[:][::-1]
+
+
+@pytest.mark.parametrize("mode", ["track", "unified"])
+def test_where_something_replaces_the_order_of_a_run_no_checkpoint_says_otherwise(tmp_path, dataset, host_log, mode):
+    options = {"epoch_guard": mode, "save_strategy": "steps", "save_steps": 10, "max_steps": STEPS}
+    train(arguments(tmp_path, **options), dataset, callbacks=[EpochGuardCallback(), Disturb(replace_order)])
+    (warning,) = host_log.warnings
+    assert "no longer draws by the arrays that this run began with (seen at step 20)" in warning
+    assert (tmp_path / "run" / "checkpoint-10" / "epoch_guard.json").is_file()
+    assert not (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").exists()
+    with pytest.raises(EpochGuardError, match="without it samples would be drawn twice"):
+        train(arguments(tmp_path, **options), dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
+
+
+def test_where_batches_and_steps_do_not_agree_no_checkpoint_keeps_the_order(tmp_path, dataset, host_log):
+    class Twice(TrainerCallback):
+        """A batch is told of that no step trains on."""
+
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == 12:
+                guard.on_load_data_end(args, state, control)
+
+    guard = EpochGuardCallback()
+    args = arguments(tmp_path, epoch_guard="unified", save_strategy="steps", save_steps=10, max_steps=STEPS)
+    train(args, dataset, callbacks=[guard, Twice()])
+    (warning,) = host_log.warnings
+    assert "the loader has delivered +1 batches against the schedule at step 20" in warning
+    assert not (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").exists()

@@ -202,6 +202,10 @@ def build_index(dataset: Any, description: Description) -> None:
             os.replace(file, folder / file.name)
 
 
+ORDER_ARRAYS = ("doc_idx", "sample_idx", "shuffle_idx", "dataset_index", "dataset_sample_index")
+"""By what ``GPTDataset`` and ``BlendableDataset`` look up a position."""
+
+
 def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...]) -> None:
     """Makes a live dataset draw from an index in another order, without changing files.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from paddle_epoch_guard.errors import TrainerError
 from paddle_epoch_guard.host import library
-from paddle_epoch_guard.host.dataset import BlendableDataset, restore_dataset
+from paddle_epoch_guard.host.dataset import ORDER_ARRAYS, BlendableDataset, restore_dataset
 
 _WATCHED = "_epoch_guard_watches"
 _OWNER = "_epoch_guard_owner"
@@ -34,6 +34,8 @@ class Training:
     """The callback that follows it: the first one that was told of its beginning."""
     at_end: list[Callable[[], object]] = field(default_factory=list)
     """What is called when it ends, however it does."""
+    _arrays: list[tuple[Any, str, Any]] = field(default_factory=list)
+    """What its dataset draws by: owner, attribute, array."""
 
     def own(self, dataset: Any, restores_at_end: bool) -> None:
         """Makes it the owner of the order that was installed on a dataset.
@@ -45,8 +47,14 @@ class Training:
         """
         for part in _with_constituents(dataset):
             vars(part)[_OWNER] = self
+            self._arrays += [(part, name, getattr(part, name)) for name in ORDER_ARRAYS if hasattr(part, name)]
         if restores_at_end:
             self.at_end.append(functools.partial(release, dataset))
+
+    @property
+    def has_its_order(self) -> bool:
+        """Whether its dataset still draws by the arrays that were installed."""
+        return all(getattr(part, name, None) is array for part, name, array in self._arrays)
 
 
 class _Running(threading.local):

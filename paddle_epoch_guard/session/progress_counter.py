@@ -30,14 +30,18 @@ class TrainerEpochCounter:
         """The present trainer epoch, from 1, counted through all parts of the run."""
         return self.epochs_before + self.begun
 
+    def surplus(self, step: int) -> int:
+        """Batches that were delivered in the present trainer epoch, less those that its steps up to ``step`` take."""
+        passed_over = self.passed_over if self.begun == 1 else 0
+        return self.batches - passed_over - (step + 1 - self.first_step) * self.accumulation
+
     def begin(self, step: int) -> int:
         """A trainer epoch begins after ``step``.
 
         Returns:
             Microbatches that were read since the last step of the one before, and belong to no step.
         """
-        passed_over = self.passed_over if self.begun == 1 else 0
-        left_over = self.batches - passed_over - (step + 1 - self.first_step) * self.accumulation
+        left_over = self.surplus(step)
         self.begun += 1
         self.batches, self.first_step = 0, step + 1
         return max(left_over, 0)

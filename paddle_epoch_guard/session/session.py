@@ -67,6 +67,8 @@ class Session:
         self.recorder: Recorder | None = None
         """On the first rank, while tracking is on."""
         self._args = args
+        self._training = host.current_training()
+        self._is_in_doubt = False
         self._writes_report = writes_report
         self._last_logged: int = state.global_step
         steps = plan.loader.steps_per_epoch
@@ -131,6 +133,29 @@ class Session:
             host.stamp_step(state)
 
     @shield
+    def check_draws(self, state: host.TrainerState) -> None:
+        """Before a checkpoint: if other data was drawn than planned, no order is kept as if it had been drawn.
+
+        Compares two independent counts, batches that the loader delivered and steps, and the arrays of the dataset
+        with those that were installed.
+        """
+        if self.plan.schedule is None or self._is_in_doubt:
+            return
+        surplus = self.epochs.surplus(state.global_step)
+        if surplus:
+            self._doubt_draws(Message("draws_miscounted", {"batches": surplus, "step": state.global_step}), state)
+        elif self._training is not None and not self._training.has_its_order:
+            self._doubt_draws(Message("order_replaced", {"step": state.global_step}), state)
+
+    def _doubt_draws(self, why: Message, state: host.TrainerState) -> None:
+        self._is_in_doubt = True
+        stamp = host.read_stamp(state)
+        if stamp is not None:
+            host.write_stamp(state, replace(stamp, part="in doubt", order="", repaired=True))
+        if state.is_world_process_zero:
+            self._note(why, state, is_warning=True)
+
+    @shield
     def log(self, loss: float, state: host.TrainerState, is_saving: bool) -> None:
         """Takes the training loss of the window that ends at this step. Collective.
 
@@ -157,6 +182,9 @@ class Session:
         if self.plan.schedule is None or not state.is_world_process_zero:
             return
         self._flush()
+        if self._is_in_doubt:
+            (host.checkpoint_folder(self._args, state.global_step) / SIDECAR_NAME).unlink(missing_ok=True)
+            return
         sidecar = sidecar_of(self.plan, self.recorder, state)
         late = host.late_checkpoint_folders(self._args, state.global_step)
         if late:
@@ -200,6 +228,8 @@ class Session:
     def end(self, state: host.TrainerState) -> None:
         """Closes the records, says so where the data ended before the run did, and gives the dataset back."""
         self.close()
+        if not self.epochs.loader_ended:
+            self.check_draws(state)
         self.save_late(is_last=True)
         # A loader's thread may still be fetching ahead: positions of an extended run, which the dataset's own arrays
         # do not have. That dataset is given back when the next run begins.

@@ -71,6 +71,14 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "which samples the steps before {first_step} drew is not known: they ran without the guard, or in another "
         "order. Exposure, and the losses of fresh and repeated samples, are not logged in this run"
     ),
+    "draws_miscounted": (
+        "the loader has delivered {batches:+d} batches against the schedule at step {step}: which data the steps "
+        "drew is in doubt. Checkpoints from here on keep no order, and cannot be resumed with the guard"
+    ),
+    "order_replaced": (
+        "the training dataset no longer draws by the arrays that this run began with (seen at step {step}): something "
+        "has replaced them. Checkpoints from here on keep no order, and cannot be resumed with the guard"
+    ),
     "order_of_state": (
         "the checkpoint of step {step} has no epoch_guard.json that fits: saving it was interrupted, or it lies "
         "elsewhere. The run goes on in its order, which the trainer's own state holds; the losses by epoch of the "
