@@ -205,7 +205,7 @@ def _read_while_written(folder: Path, corpus: Path, times: int) -> Outcome:
 
 
 def _seen_late(folder: Path, corpus: Path, cache: Path) -> Outcome:
-    """A sidecar that shows only after a while, and one that never does."""
+    """A sidecar that shows only after a while, and one that never does: the trainer's state has the order."""
     outcome = Outcome("race: a sidecar is seen late, or never")
     whole = in_child(train_here, folder / "whole", corpus, cache, SHORT)
     for seconds in (0.0, 0.7, 2.0, None):
@@ -222,9 +222,8 @@ def _seen_late(folder: Path, corpus: Path, cache: Path) -> Outcome:
         except HungError:
             outcome.hung += 1
         except ChildError as cause:
-            outcome.expect(seconds is None and "SidecarError" in str(cause), f"after {seconds} s: {str(cause)[-600:]}")
+            outcome.broken.append(f"after {seconds} s: {str(cause)[-600:]}")
         else:
-            outcome.expect(seconds is not None, "trained on without its sidecar")
             outcome.expect(drawn == whole[SAVE * 4 :], f"after {seconds} s: other samples were drawn")
     return outcome
 

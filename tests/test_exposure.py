@@ -201,6 +201,25 @@ def test_a_blend_whose_dataset_was_extended(prefix, tmp_path, reorders):
     agrees(index, drawn, PositionMap(reorders(index)), schedule, last_step)
 
 
+@pytest.mark.parametrize("reorders", REORDERS.values(), ids=REORDERS)
+def test_a_blend_that_is_longer_than_the_run_and_names_samples_that_its_datasets_do_not_have(
+    prefix, tmp_path, reorders
+):
+    """As the host builds it for more samples than the run draws, over the indices that the run began with."""
+    other = write_corpus(tmp_path / "corpus" / "b", SIZES[5:20])
+    datasets = [[build_train([prefix], 80, LENGTH)], [build_train([other], 60, LENGTH)]]
+    index, drawn = blend_of(datasets, [0.75, 0.25], 100, seed=3)
+    lengths = [len(dataset) for dataset in index.datasets]
+    longer = BlendIndex(
+        index.datasets,
+        np.concatenate([index.dataset_index, np.tile(np.array([0, 1], np.int16), 60)]),
+        # Some alias a sample of the next dataset, if both are numbered in one row; some lie behind all.
+        np.concatenate([index.dataset_sample_index, np.repeat(np.arange(60), 2) + np.tile(lengths, 60)]),
+    )
+    schedule = Schedule((Segment(1, 0, 4, 1, 1, 100),))
+    agrees(longer, drawn + [[]] * 120, PositionMap(reorders(index)), schedule, 25)
+
+
 SCHEDULES = {
     "batch and ranks change": Schedule(
         (Segment(1, 0, 4, 1, 1, 220), Segment(9, 32, 1, 3, 2, 220), Segment(20, 98, 5, 1, 1, 220))

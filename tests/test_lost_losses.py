@@ -100,3 +100,21 @@ def test_a_loss_too_large_for_a_sidecar_costs_the_losses_and_not_the_order(tmp_p
     assert len(told) == 1
     again = train(arguments(tmp_path, **values), dataset, model=Huge, resume=str(tmp_path / "run" / "checkpoint-20"))
     assert run.first_tokens[:20] + again.first_tokens == whole.first_tokens
+
+
+def test_a_fault_in_exposure_costs_exposure_alone(tmp_path, dataset, host_log, monkeypatch):
+    def broken(*_args, **_options):
+        raise IndexError("index 5347 is out of bounds")
+
+    whole = train(arguments(tmp_path / "whole", max_steps=STEPS), dataset, model=KnownLosses)
+    faults = ("session.session.trace", "start"), ("ledger.exposure.Exposure.of_steps", "later")
+    for tried, (where, at) in enumerate(faults):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"paddle_epoch_guard.{where}", broken)
+            run = train(arguments(tmp_path / at, max_steps=STEPS), dataset, model=KnownLosses)
+        (warning,) = [text for text in host_log.warnings if "IndexError: index 5347" in text][tried:]
+        assert "Data epochs, boundaries and losses by epoch go on" in warning
+        for tag in ("epoch_guard/data_epoch", "epoch_guard/epoch_loss"):
+            assert run.scalars(tag) == whole.scalars(tag)
+        assert run.directories() == whole.directories()
+        assert run.scalars("epoch_guard/exposure") == []

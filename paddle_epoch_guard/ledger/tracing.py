@@ -231,10 +231,17 @@ def _stream_offsets(
 def _blended(
     reader: _Reader, index: BlendIndex, datasets: tuple[ConcatenatedIndex, ...], token: Int64Array, inner: Int64Array
 ) -> tuple[Int64Array, Int64Array]:
-    """Maps positions of the datasets, numbered through all of them, to those of the blend; drops unreached ones."""
-    starts = np.cumsum([0, *map(len, datasets)], dtype=np.int64)
+    """Maps positions of the datasets, numbered through all of them, to those of the blend; drops unreached ones.
+
+    A blend may be longer than the run, and name samples that its datasets do not have: the run does not draw them.
+    """
+    lengths = np.array([len(dataset) for dataset in datasets], dtype=np.int64)
+    starts = np.cumsum([0, *lengths], dtype=np.int64)
     arrays = zip(reader.blocks(index.dataset_index), reader.blocks(index.dataset_sample_index), strict=True)
-    blocks = ((start, starts.take(which) + drawn) for (start, which), (_, drawn) in arrays)
+    blocks = (
+        (start, np.where(drawn < lengths.take(which), starts.take(which) + drawn, starts[-1]))
+        for (start, which), (_, drawn) in arrays
+    )
     wanted, which = np.unique(inner, return_inverse=True)
     position = _find(blocks, wanted, int(starts[-1]))[which]
     return token[position >= 0], position[position >= 0]
@@ -244,7 +251,7 @@ def _find(blocks: Iterable[tuple[int, IntArray]], wanted: Int64Array, size: int)
     """The rows at which an array holds the wanted values.
 
     Args:
-        blocks: the array in blocks: the first row of each, and its values in ``[0, size)``.
+        blocks: the array in blocks: the first row of each, and its values in ``[0, size]``; ``size`` is never wanted.
         wanted: ``[k]``: the values, ascending.
         size: the number of possible values.
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.ledger import Exposure, IndexEpochs
+from paddle_epoch_guard.ledger import IndexEpochs
 from paddle_epoch_guard.ledger.losses import (
     RULES,
     EpochSlots,
@@ -22,6 +22,7 @@ from paddle_epoch_guard.ledger.losses import (
 )
 from paddle_epoch_guard.order import Schedule
 from paddle_epoch_guard.record.events import Message
+from paddle_epoch_guard.session.exposure import ShieldedExposure
 
 
 class LossCollector:
@@ -36,7 +37,7 @@ class LossCollector:
 
     def __init__(self, model: object, source: IndexEpochs | None, rank: int, ranks: int) -> None:
         self.source = source
-        self.exposure: Exposure | None = None
+        self.exposure: ShieldedExposure | None = None
         self._rank = rank
         self._ranks = ranks
         self._rule = 0

@@ -23,6 +23,7 @@ from paddle_epoch_guard.progress import progress_bar
 from paddle_epoch_guard.record.events import Message, TokensTraced
 from paddle_epoch_guard.record.recorder import Recorder
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
+from paddle_epoch_guard.session.exposure import ShieldedExposure
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
 from paddle_epoch_guard.session.run_plan import RunPlan
@@ -300,7 +301,7 @@ class Session:
         self._expose(state)
 
     def _traced(self) -> Trace | None:
-        """The trace; None where it fails, which has then been said, and on a rank that reads no data."""
+        """The trace; None if it fails, which is logged, and on a rank that reads no data."""
         plan = self.plan
         if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
             return None
@@ -308,8 +309,18 @@ class Session:
             with progress_bar("epoch guard: tracing tokens", quiet=self.recorder is None) as tell:
                 return trace(plan.traced_index, plan.source.positions, progress=tell)
         except Exception as cause:
-            self.switch_off("_trace_tokens", cause)
+            self._lose_exposure(cause)
             return None
+
+    def _lose_exposure(self, cause: Exception) -> None:
+        """Says once that exposure is not logged; on a rank without records in the trainer's log."""
+        if "exposure" not in self._switched_off:
+            self._switched_off.add("exposure")
+            fault = f"{type(cause).__name__}: {cause}"
+            if self.recorder is not None:
+                self.recorder.note(Message("exposure_failed", {"fault": fault}), self._last_logged, is_warning=True)
+            else:
+                _say(sentence_of(Message("exposure_failed", {"fault": fault})))
 
     @shield
     def _say_traced(self) -> None:
@@ -330,7 +341,12 @@ class Session:
             return
         past = plan.past.earlier
         earlier = None if past is None else (past.schedule, past.step)
-        exposure = Exposure(self._trace, plan.schedule, state.max_steps, earlier)
+        try:
+            traced = Exposure(self._trace, plan.schedule, state.max_steps, earlier)
+        except Exception as cause:
+            self._lose_exposure(cause)
+            return
+        exposure = ShieldedExposure(traced, self._lose_exposure)
         if self.collector is not None:
             self.collector.exposure = exposure
         if self.recorder is not None:

@@ -79,6 +79,10 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "the training dataset no longer draws by the arrays that this run began with (seen at step {step}): something "
         "has replaced them. Checkpoints from here on keep no order, and cannot be resumed with the guard"
     ),
+    "exposure_failed": (
+        "exposure, and the losses of fresh and repeated samples, are not logged from here on: {fault}. Data epochs, "
+        "boundaries and losses by epoch go on"
+    ),
     "order_of_state": (
         "the checkpoint of step {step} has no epoch_guard.json that fits: saving it was interrupted, or it lies "
         "elsewhere. The run goes on in its order, which the trainer's own state holds; the losses by epoch of the "

@@ -1,0 +1,45 @@
+"""Exposure whose faults cost exposure alone: data epochs, boundaries and losses by epoch go on."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.ledger.exposure import Estimate, Exposure
+
+
+class ShieldedExposure:
+    """An :class:`~paddle_epoch_guard.ledger.Exposure` that is unknown from its first fault on.
+
+    Args:
+        exposure: the exposure.
+        on_fault: called once, with the fault.
+    """
+
+    def __init__(self, exposure: Exposure, on_fault: Callable[[Exception], None]) -> None:
+        self._exposure: Exposure | None = exposure
+        self._on_fault = on_fault
+
+    def of_steps(self, first_step: int, last_step: int) -> Estimate | None:
+        """As of an exposure; None after a fault."""
+        if self._exposure is not None:
+            try:
+                return self._exposure.of_steps(first_step, last_step)
+            except Exception as cause:
+                self._fail(cause)
+        return None
+
+    def of_positions(
+        self, step: int, positions: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """As of an exposure; unknown for all positions after a fault."""
+        if self._exposure is not None:
+            try:
+                return self._exposure.of_positions(step, positions)
+            except Exception as cause:
+                self._fail(cause)
+        return np.zeros(len(positions)), np.zeros(len(positions), dtype=bool)
+
+    def _fail(self, cause: Exception) -> None:
+        self._exposure = None
+        self._on_fault(cause)
