@@ -20,19 +20,19 @@ ONE_EPOCH, SEPARATED, JOINT = 60, 180, 220
 """Samples for an index of one data epoch; of three, the last shuffled apart; of three, all shuffled together."""
 
 
-def write_corpus(prefix: Path, sizes: Sequence[int]) -> str:
-    """Writes ``<prefix>.bin`` and ``<prefix>.idx``; tokens count up from 0, modulo 60000.
+def write_corpus(prefix: Path, sizes: Sequence[int], first: int = 0) -> str:
+    """Writes ``<prefix>.bin`` and ``<prefix>.idx``; tokens count up from ``first``, modulo 60000.
 
     Args:
         prefix: path without ending; its folder is made.
         sizes: tokens of each document.
+        first: the first token.
 
     Returns:
         The prefix, as the host takes it.
     """
     prefix.parent.mkdir(parents=True, exist_ok=True)
     builder = make_builder(f"{prefix}.bin", "mmap", np.uint16)
-    first = 0
     for size in sizes:
         builder.add_item(np.arange(first, first + size) % 60000)
         builder.end_document()

@@ -1,5 +1,7 @@
 """What was drawn is history: a resume takes it from the checkpoint, whatever the present arguments say."""
 
+from collections import Counter
+
 import pytest
 
 from corpora import build_train, write_corpus
@@ -81,3 +83,63 @@ def test_what_is_to_be_skipped_behind_a_resume_was_not(tmp_path, prefix):
     before = {step: value for step, value in exposure(resumed, after=SAVED).items() if step < 30}
     assert before == {step: value for step, value in exposure(whole, after=SAVED).items() if step < 30}
     assert not {30, 31} & set(exposure(resumed))
+
+
+class EachToken(KnownLosses):
+    """Keeps every token that it is trained on."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens = []
+
+    def forward(self, input_ids, labels=None):
+        if self.training:
+            self.tokens.append(input_ids.numpy().ravel().tolist())
+        return super().forward(input_ids, labels)
+
+
+def counted(steps):
+    """By step, how often its tokens were drawn before, on average."""
+    seen, means = Counter(), {}
+    for step, tokens in enumerate(steps, 1):
+        priors = []
+        for token in tokens:
+            priors.append(seen[token])
+            seen[token] += 1
+        means[step] = sum(priors) / len(priors)
+    return means
+
+
+@pytest.mark.parametrize("mode", ["track", "unified"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gradient_accumulation_steps": 2},
+        {"gradient_accumulation_steps": 2, "max_steps": 33},
+        {"gradient_accumulation_steps": 4, "max_steps": 45},
+        {"per_device_train_batch_size": 16, "max_steps": 48},
+        {"per_device_train_batch_size": 2},
+        {"max_steps": 60},
+    ],
+    ids=str,
+)
+def test_exposure_in_a_blend_that_is_repaired_or_extended_is_what_counting_gives(tmp_path, change, mode):
+    prefixes = [
+        write_corpus(tmp_path / "corpus" / "a", SIZES),
+        write_corpus(tmp_path / "corpus" / "b", SIZES[2:6], first=10_000),
+    ]
+
+    def part(steps=STEPS, resume=None, **changes):
+        values = {"save_strategy": "steps", "save_steps": SAVED, "max_steps": steps, "epoch_guard": mode, **changes}
+        args = arguments(tmp_path, **values)
+        global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        blend = [0.6, prefixes[0], 0.4, prefixes[1]]
+        dataset = build_train(blend, args.max_steps * global_batch, LENGTH, cache=tmp_path / "cache")
+        done = train(args, dataset, model=EachToken, resume=resume)
+        micro = done.model.tokens
+        many = args.gradient_accumulation_steps
+        return done, [sum(micro[at : at + many], []) for at in range(0, len(micro), many)]
+
+    _, before = part()
+    resumed, after = part(resume=str(tmp_path / "run" / f"checkpoint-{SAVED}"), **change)
+    assert exposure(resumed) == pytest.approx(counted([*before[:SAVED], *after]))
