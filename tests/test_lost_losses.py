@@ -7,6 +7,8 @@ import paddle
 import pytest
 
 from corpora import build_train, write_corpus
+from paddle_epoch_guard.record.recorder import Recorder
+from paddle_epoch_guard.report.page import summary
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.resume import read_sidecar
 from pretraining import PretrainingTrainer
@@ -118,3 +120,26 @@ def test_a_fault_in_exposure_costs_exposure_alone(tmp_path, dataset, host_log, m
             assert run.scalars(tag) == whole.scalars(tag)
         assert run.directories() == whole.directories()
         assert run.scalars("epoch_guard/exposure") == []
+
+
+@pytest.mark.parametrize("at", [11, 30])
+def test_where_tracking_was_switched_off_the_report_denies_nothing_that_came_after(tmp_path, dataset, monkeypatch, at):
+    record = Recorder.record
+
+    def broken(self, step, *args):
+        if step >= at:
+            raise RuntimeError("a bug")
+        record(self, step, *args)
+
+    monkeypatch.setattr(Recorder, "record", broken)
+    run = train(arguments(tmp_path, max_steps=STEPS), dataset, model=KnownLosses)
+    verdict, progress, _ = summary(read_run(run.args.logging_dir))
+    assert progress.startswith(
+        f"The guard followed the run to step {at - 1} of {STEPS}, then tracking was switched off"
+    )
+    if at < BOUNDARY_STEP:
+        assert verdict == (
+            "No boundary of data epochs was met in the steps that are known; what came after step 10 is not known."
+        )
+    else:
+        assert "data epoch 1 to 2" in verdict

@@ -196,7 +196,8 @@ def _tables(run: "RunData") -> list[tuple[str, Sequence[str], Sequence[Sequence[
     epochs = [tuple(epoch_row(epoch).values()) for epoch in run.epochs]
     changes = [
         (
-            str(change.step), change.title, change.verdict or "not yet", jump_text(change.training) or _UNKNOWN,
+            str(change.step), change.title, change.verdict or change.no_verdict,
+            jump_text(change.training) or _UNKNOWN,
             jump_text(change.evaluation) or _UNKNOWN, pair_text(change.exposures, 2) or _UNKNOWN,
         )
         for change in run.cuts

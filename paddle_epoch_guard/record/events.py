@@ -18,7 +18,7 @@ VERSION = 1
 """Of the events' fields. A field that is added with a default does not change it."""
 
 
-Outcome = Literal["complete", "stopped", "ran_dry"]
+Outcome = Literal["complete", "stopped", "ran_dry", "untracked"]
 """How the trainer ended: at its planned end, before it, or because the loader had no more data."""
 
 
@@ -136,7 +136,7 @@ class Noted(_Event, frozen=True, tag="note"):
 
 
 class PartEnded(_Event, frozen=True, tag="part_ended"):
-    """The trainer ended by itself. A part that was killed or raised has no such event."""
+    """The trainer ended by itself, or tracking was switched off. A part that was killed has no such event."""
 
     step: int
     time: float

@@ -1,5 +1,6 @@
 """Turns each logged loss into events."""
 
+import contextlib
 import math
 import time
 from collections import deque
@@ -194,6 +195,14 @@ class Recorder:
         self.emit(PartEnded(step, time.time(), outcome, epochs, self.ledger.fresh, self.ledger.repeat))
         for view in self._views:
             view.close()
+
+    def abandon(self, step: int) -> None:
+        """Tracking is switched off after ``step``: tells the views that still work, and closes them."""
+        ended = PartEnded(step, time.time(), "untracked")
+        for view in self._views:
+            with contextlib.suppress(Exception):
+                view.take(ended)
+                view.close()
 
     def _window_logged(self, closed: ClosedWindow) -> WindowLogged:
         losses, exposure = closed.losses, self.exposure

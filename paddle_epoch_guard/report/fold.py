@@ -19,6 +19,7 @@ from paddle_epoch_guard.record.events import (
     Event,
     Noted,
     PartBegan,
+    PartEnded,
     WindowLogged,
     step_of,
 )
@@ -112,6 +113,10 @@ class _Folded:
     reached: dict[str, ChangeReached] = field(default_factory=dict)
     judged: dict[str, ChangeReport] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    window_end: int = 0
+    """The last step of its windows."""
+    is_untracked: bool = False
+    """Whether tracking was switched off."""
     first_logged: int | None = None
     """Of all that it logged, whether it counts or not."""
     last_logged: int | None = None
@@ -119,10 +124,12 @@ class _Folded:
     def take(self, event: Event) -> None:
         step = step_of(event)
         if isinstance(event, (WindowLogged, Evaluated)):
-            self.first_logged = step if self.first_logged is None else min(step, self.first_logged)
-            self.last_logged = step if self.last_logged is None else max(step, self.last_logged)
-        if step > self.limit:
-            return
+            self.first_logged = min(step, self.first_logged or step)
+            self.last_logged = max(step, self.last_logged or step)
+        if step <= self.limit:
+            self._take_counting(event)
+
+    def _take_counting(self, event: Event) -> None:
         match event:
             case WindowLogged():
                 self._take_window(event)
@@ -130,6 +137,8 @@ class _Folded:
                 self.evaluation.append((event.step, event.loss))
             case EpochEnded(total=total):
                 self.means[EpochKey(total.dataset, total.epoch)] = total.mean_loss
+            case PartEnded(outcome=outcome):
+                self.is_untracked = outcome == "untracked"
             case ChangeReached():
                 self.reached[event.change.name] = event
             case ChangeJudged():
@@ -140,7 +149,7 @@ class _Folded:
                 self.notes.append(Note(event.step, "\n" + table_of(event.step, event.findings)))
 
     def _take_window(self, event: WindowLogged) -> None:
-        step = event.last_step
+        self.window_end = step = event.last_step
         if event.loss is not None:
             self.loss.append((step, event.loss))
         samples = sum(share.samples for share in event.epochs)
@@ -188,9 +197,20 @@ class _Assembly:
             cuts=tuple(sorted(self._changes(), key=lambda change: (change.step, change.name))),
             notes=tuple(sorted(dict.fromkeys(notes), key=lambda note: note.step)),
             parts=tuple(part.logged for part in parts),
+            unknown_steps=tuple(self._unknown_steps()),
             sidecar=next((part.began.state for part in reversed(parts) if part.began.state is not None), None),
             folders=tuple(self._folder(at) for at in range(max(len(self._naming.datasets), 1))),
         )
+
+    def _unknown_steps(self) -> Iterable[tuple[int, int | None]]:
+        """Before the first part, and from where a part was killed or not tracked to where the next one begins."""
+        done = 0
+        for part in self._parts:
+            if part.began.step > done:
+                yield done + 1, part.began.step
+            done = max(done, part.began.step, part.window_end)
+        if self._parts[-1].is_untracked:
+            yield done + 1, None
 
     def _folder(self, dataset: int) -> str:
         directory = self._naming.dataset_directory(dataset)

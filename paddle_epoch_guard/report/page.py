@@ -244,6 +244,9 @@ def _verdicts_sentence(run: RunData) -> str:
     if not cuts:
         if run.cuts:
             return "All planned samples are drawn in one order from the start: no boundary makes the loss jump."
+        unknown = _unknown_steps_text(run)
+        if unknown:
+            return f"No boundary of data epochs was met in the steps that are known; {unknown} is not known."
         return "No boundary of data epochs was met, so none makes the loss jump."
     if len(cuts) == 1:
         return _verdict_of(cuts[0])
@@ -253,6 +256,15 @@ def _verdicts_sentence(run: RunData) -> str:
         if some:
             found.append(words.format(len(some), _steps_text(some)))
     return f"The order of the data changes at {len(cuts)} places: {', '.join(found)}."
+
+
+def _unknown_steps_text(run: RunData) -> str:
+    """The steps that no record tells of, as the subject of a sentence; empty if there are none."""
+    ranges = [
+        f"what came after step {first - 1}" if last is None else f"what happened from step {first} to {last}"
+        for first, last in run.unknown_steps
+    ]
+    return " and ".join(ranges)
 
 
 def _verdict_of(cut: ChangeSummary) -> str:
@@ -272,8 +284,10 @@ def _verdict_of(cut: ChangeSummary) -> str:
 
 def _progress_sentence(run: RunData) -> str:
     planned = planned_steps(run)
-    found = f"The run has come to step {_count_text(run.last_step)}"
-    found += f" of {_count_text(planned)}" if planned is not None and planned >= run.last_step else ""
+    of = f" of {_count_text(planned)}" if planned is not None and planned >= run.last_step else ""
+    found = f"The run has come to step {_count_text(run.last_step)}{of}"
+    if run.unknown_steps and run.unknown_steps[-1][1] is None:
+        found = f"The guard followed the run to step {_count_text(run.last_step)}{of}, then tracking was switched off"
     if len(run.loss):
         found += f"; there the trend of the training loss is {trend_of(run.loss, run.sides)[-1]:.3f}"
         if len(run.evaluation):

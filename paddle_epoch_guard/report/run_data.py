@@ -100,6 +100,11 @@ class ChangeSummary:
         return "" if self.report is None else self.report.verdict
 
     @property
+    def no_verdict(self) -> str:
+        """What is said where there is no verdict."""
+        return "not given" if self.step > 1 else "begins with the run"
+
+    @property
     def clause(self) -> str:
         """Why, or how sure it is."""
         return "" if self.report is None else REASONS[self.report.reason]
@@ -193,6 +198,8 @@ class RunData:
     """The folders of the sidecar's datasets, in its order; none where they are unknown."""
     totals_step: int | None = None
     """The step up to which a checkpoint has counted the epochs' samples; None where the record counts them."""
+    unknown_steps: tuple[tuple[int, int | None], ...] = ()
+    """Steps that no record tells of, first and last; a last one of None is an unknown one."""
     faults: tuple[str, ...] = ()
     """What could not be read, or was left out, and why."""
 

@@ -252,7 +252,10 @@ class Session:
     def switch_off(self, part: str, cause: Exception) -> None:
         """Ends tracking, and says so once for each part that fails."""
         # The steps that close a window stay, for the ranks must go on agreeing on them; so does the sidecar.
-        self.recorder = None
+        recorder, self.recorder = self.recorder, None
+        if recorder is not None:
+            with contextlib.suppress(Exception):
+                recorder.abandon(self._last_logged)
         if part not in self._switched_off:
             self._switched_off.add(part)
             _say(f"tracking switched off, training goes on. In {part}: {type(cause).__name__}: {cause}")
