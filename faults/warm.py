@@ -4,5 +4,5 @@ import hypothesis  # noqa: F401
 
 import corpora  # noqa: F401
 import paddle_epoch_guard.report.page
-import paddle_epoch_guard.session.startup  # noqa: F401
+import paddle_epoch_guard.session.pipeline  # noqa: F401
 import training  # noqa: F401

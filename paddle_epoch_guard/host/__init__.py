@@ -8,6 +8,7 @@ from paddle_epoch_guard.host import library
 from paddle_epoch_guard.host.dataset import (
     build_index,
     constituents,
+    folder_to_build_in,
     index_folders,
     install_order,
     is_first_on_its_machine,
@@ -56,6 +57,7 @@ __all__ = [
     "current_training",
     "describe_loader",
     "find_checkpoint",
+    "folder_to_build_in",
     "index_folders",
     "install_order",
     "is_first_on_its_machine",

@@ -124,6 +124,18 @@ def index_folders(dataset: Any) -> list[Path]:
     return [beside] if file is None or Path(file).parent == beside else [beside, Path(file).parent]
 
 
+def folder_to_build_in(dataset: Any, fallback: Path) -> Path:
+    """The folder in which the host would build index files of a GPT dataset; ``fallback`` if it is not writable.
+
+    A corpus may lie on a read-only disk, with the index beside it.
+    """
+    folder = index_folders(dataset)[-1]
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    by_effective_user = os.access in os.supports_effective_ids
+    is_writable = os.access(existing, os.W_OK | os.X_OK, effective_ids=by_effective_user)
+    return folder if is_writable else fallback
+
+
 def is_first_on_its_machine() -> bool:
     """Whether this process builds index files, by the host's rule."""
     return int(os.environ.get("PADDLE_RANK_IN_NODE", 0)) == 0
@@ -153,7 +165,7 @@ def pick_datasets(weights: Any, positions: int, dtype: Any) -> tuple[Any, Any]:
     return which, inner
 
 
-def build_index(dataset: Any, description: Description) -> None:
+def build_index(dataset: Any, description: Description, folder: Path) -> None:
     """Lets the host build the index files of another description of a dataset's corpus, without its output.
 
     Does nothing except on the first process of each machine: the others would wait for it forever
@@ -165,6 +177,7 @@ def build_index(dataset: Any, description: Description) -> None:
     Args:
         dataset: the live ``GPTDataset``.
         description: what to build; its corpus is the dataset's.
+        folder: where to build; it is made.
 
     Raises:
         IndexFileError: the host did not write the files.
@@ -174,7 +187,6 @@ def build_index(dataset: Any, description: Description) -> None:
         return
     sizes = dataset.indexed_dataset.sizes
     first, last = split_documents(description.split, description.name, len(sizes))
-    folder = index_folders(dataset)[-1]
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix=".epoch_guard_build.", dir=folder) as building,

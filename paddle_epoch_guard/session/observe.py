@@ -1,6 +1,7 @@
 """What is there before anything is decided: the request, the dataloader, the live index, its fingerprints."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments
@@ -57,6 +58,8 @@ class Observed:
     """Fingerprints of the live indices."""
     written: tuple[Reorder, ...] = ()
     """In which 'rebuild' wrote the live index; none where it is the host's own."""
+    run_folder: Path = Path()
+    """Where indices are built if the host's folder is not writable."""
 
 
 def observe(args: host.TrainingArguments, state: host.TrainerState, dataloader: host.Dataloader) -> Observed:
@@ -76,7 +79,8 @@ def observe(args: host.TrainingArguments, state: host.TrainerState, dataloader: 
     if written and isinstance(reading, EpochReading):
         why = "'paddle-epoch-guard rebuild' has written the sample index, for the pretraining sampler"
         loader = replace(loader, reading=UnknownReading(reading.global_batch, why))
-    return Observed(loader, index, tuple(DatasetRecord.of(dataset) for dataset in datasets_of(index)), written)
+    live = tuple(DatasetRecord.of(dataset) for dataset in datasets_of(index))
+    return Observed(loader, index, live, written, Path(args.output_dir) / "index-cache")
 
 
 def datasets_of(index: SampleIndex | None) -> tuple[GPTIndex | ConcatenatedIndex, ...]:

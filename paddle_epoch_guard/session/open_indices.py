@@ -22,6 +22,7 @@ from paddle_epoch_guard.resume import (
     same_indices,
     write_blend,
 )
+from paddle_epoch_guard.resume.blending import blend_files
 from paddle_epoch_guard.session.consensus import run_on_all_ranks
 from paddle_epoch_guard.session.observe import Observed, datasets_of
 from paddle_epoch_guard.session.reconcile import Resolution
@@ -94,7 +95,7 @@ def _build_blend(observed: Observed, wanted: _Wanted) -> None:
     if wanted.blend_length and host.is_first_on_its_machine():
         assert isinstance(observed.index, BlendIndex)
         assert wanted.blend is not None
-        folder = _blend_folder(observed)
+        folder = _blend_folder(observed, wanted)
         write_blend(observed.index, wanted.blend, wanted.blend_length, host.pick_datasets, folder)
 
 
@@ -110,7 +111,7 @@ def _extended(observed: Observed, resolution: Resolution | None, wanted: _Wanted
     if isinstance(index, BlendIndex):
         if wanted.blend_length:
             assert wanted.blend is not None
-            index = open_blend(index, wanted.blend, wanted.blend_length, _blend_folder(observed))
+            index = open_blend(index, wanted.blend, wanted.blend_length, _blend_folder(observed, wanted))
         counts = index.drawn_of_each(resolution.needed).tolist()
     extended = tuple(
         replace(dataset, indices=extend_indices(dataset, count))
@@ -146,8 +147,9 @@ def _build_missing(observed: Observed, wanted: dict[int, tuple[Description, ...]
     datasets = host.constituents(observed.loader.dataset)
     for number, descriptions in wanted.items():
         for description in descriptions:
-            if _folder_of(datasets[number], description) is None:
-                host.build_index(datasets[number], description)
+            if _folder_of(observed, datasets[number], description) is None:
+                folder = host.folder_to_build_in(datasets[number], observed.run_folder)
+                host.build_index(datasets[number], description, folder)
 
 
 def _opened(observed: Observed, drawn: DrawnData, wanted: dict[int, tuple[Description, ...]]) -> DrawnData:
@@ -161,7 +163,7 @@ def _opened(observed: Observed, drawn: DrawnData, wanted: dict[int, tuple[Descri
         assert isinstance(live, GPTIndex)
         pairs = zip(descriptions, drawn.datasets[number].indices, strict=True)
         opened[number] = ConcatenatedIndex(
-            tuple(_open(live_datasets[number], live, description, record) for description, record in pairs)
+            tuple(_open(observed, live_datasets[number], live, description, record) for description, record in pairs)
         )
     index: SampleIndex = opened[0]
     if isinstance(drawn.index, BlendIndex):
@@ -170,11 +172,13 @@ def _opened(observed: Observed, drawn: DrawnData, wanted: dict[int, tuple[Descri
     return replace(drawn, index=index, datasets=records, is_live=False)
 
 
-def _open(dataset: object, live: GPTIndex, description: Description, record: IndexRecord) -> GPTIndex:
+def _open(
+    observed: Observed, dataset: object, live: GPTIndex, description: Description, record: IndexRecord
+) -> GPTIndex:
     """One index of a dataset, which must be the one that was drawn from."""
     assert live.arrays is not None
-    present = poll_until(functools.partial(_folder_of, dataset, description))
-    folder = present or host.index_folders(dataset)[-1]
+    present = poll_until(functools.partial(_folder_of, observed, dataset, description))
+    folder = present or host.folder_to_build_in(dataset, observed.run_folder)
     index = live
     if description != live.description:
         files = IndexFiles(folder, description.digest, PADDLE)
@@ -189,13 +193,19 @@ def _open(dataset: object, live: GPTIndex, description: Description, record: Ind
     return index
 
 
-def _folder_of(dataset: object, description: Description) -> Path | None:
+def _folder_of(observed: Observed, dataset: object, description: Description) -> Path | None:
     """The folder that holds all files of a description."""
-    for folder in host.index_folders(dataset):
+    for folder in (*host.index_folders(dataset), observed.run_folder):
         if all(file.is_file() for file in index_files(folder, description).values()):
             return folder
     return None
 
 
-def _blend_folder(observed: Observed) -> Path:
-    return host.index_folders(host.constituents(observed.loader.dataset)[0])[-1]
+def _blend_folder(observed: Observed, wanted: _Wanted) -> Path:
+    """The folder that holds the blend's files, or in which they are to be written."""
+    assert wanted.blend is not None
+    first = host.constituents(observed.loader.dataset)[0]
+    for folder in (*host.index_folders(first), observed.run_folder):
+        if all(file.is_file() for file in blend_files(folder, wanted.blend, wanted.blend_length)):
+            return folder
+    return host.folder_to_build_in(first, observed.run_folder)
