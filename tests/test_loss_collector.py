@@ -219,6 +219,32 @@ def test_where_the_samples_losses_cannot_be_had_it_is_said_once(tmp_path, datase
     assert epoch_loss[1] == pytest.approx(np.mean([run.losses[step] for step in range(1, 26)]), rel=0.02)
 
 
+class Probe(TrainerCallback):
+    """Runs the model on samples of its own, in train mode, after some steps."""
+
+    def __init__(self, dataset, steps):
+        self.samples, self.steps = collate([dataset[p] for p in range(4)]), steps
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if state.global_step in self.steps:
+            model(*(paddle.to_tensor(self.samples[name].astype("int64")) for name in ("input_ids", "labels")))
+
+
+@pytest.mark.parametrize("steps", [(12,), (1,), (12, 13, 20), tuple(range(1, STEPS))], ids=str)
+def test_after_a_forward_pass_of_somebody_else_losses_are_by_sample_again(tmp_path, dataset, windows, host_log, steps):
+    args = arguments(tmp_path, max_steps=STEPS)
+    train(args, dataset, model=KnownLosses, callbacks=[EpochGuardCallback(), Probe(dataset, steps)])
+    # Of each window the losses are known unless the probe ran in it.
+    assert [last for _, last, _, losses in windows if losses is None] == list(steps)
+    for first, last, logged, losses in windows:
+        assert losses is None or losses.mean == pytest.approx(logged, rel=1e-5), (first, last)
+    said = [text for text in host_log.of_guard() if "by share" in text]
+    assert len(said) == 1
+    assert "Let it call model.eval() before and model.train() after" in said[0]
+    back = [text for text in host_log.of_guard() if "agree again" in text]
+    assert [text.rsplit(" ", 2)[-2] for text in back] == [str(steps[-1] + 1 if len(steps) != 3 else 14)]
+
+
 def test_evaluations_are_not_counted(tmp_path, dataset, windows):
     args = arguments(tmp_path, max_steps=STEPS, evaluation_strategy="steps", eval_steps=3, logging_steps=2)
     train(args, dataset, model=KnownLosses, evaluation=[dataset[p] for p in range(8)])
@@ -330,9 +356,9 @@ def test_of_the_processes_that_draw_the_same_samples_one_adds_its_losses(monkeyp
     samples = collate([dataset[p] for p in (0, 1)])
     loss, _ = model(*(paddle.to_tensor(samples[name].astype("int64")) for name in ("input_ids", "labels")))
     collector.window(1, 1, float(loss))
-    *sums, surplus, fault = sent[0].tolist()
+    *sums, surplus, fault, disturbed = sent[0].tolist()
     assert any(sums) == adds
-    assert (surplus, fault) == (float(process == 0), 0.0)
+    assert (surplus, fault, disturbed) == (float(process == 0), 0.0, 0.0)
     collector.close()
 
 

@@ -169,6 +169,8 @@ class WindowSums:
     """Microbatches drawn for each that the trainer's mean is taken over; only one rank adds it."""
     faults: float = 0.0
     """Ranks on which something failed."""
+    disturbed: float = 0.0
+    """Ranks on which the model was run on other samples, too."""
 
     @classmethod
     def nothing(cls, slots: EpochSlots) -> "WindowSums":
@@ -177,12 +179,12 @@ class WindowSums:
 
     def pack(self) -> Float64Array:
         """All of it as one vector, to be added up over ranks."""
-        return np.append(self.rows, [self.surplus, self.faults])
+        return np.append(self.rows, [self.surplus, self.faults, self.disturbed])
 
     @classmethod
     def unpack(cls, numbers: Float64Array, slots: EpochSlots) -> "WindowSums":
         """The reverse of :meth:`pack`."""
-        return cls(numbers[:-2].reshape(len(RULES), slots.width), float(numbers[-2]), float(numbers[-1]))
+        return cls(numbers[:-3].reshape(len(RULES), slots.width), *numbers[-3:].tolist())
 
 
 def agrees(window: WindowLosses, logged: float) -> bool:

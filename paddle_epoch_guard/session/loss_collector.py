@@ -25,6 +25,10 @@ from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.session.exposure import ShieldedExposure
 
 
+class _DisturbedError(Exception):
+    """In this window the model was run on other samples, too, as by a callback; the next one may be as it should."""
+
+
 class LossCollector:
     """Collects on every rank, and adds up at the end of each log window. All ranks decide alike.
 
@@ -41,6 +45,7 @@ class LossCollector:
         self._rank = rank
         self._ranks = ranks
         self._rule = 0
+        self._has_agreed = self._is_disturbed = self._was_disturbed = self._has_come_back = False
         self._epochs_elsewhere = 0
         """Data epochs that the ranks with data have, where this one has none."""
         self._speaks = self._leads = False
@@ -93,7 +98,10 @@ class LossCollector:
         self._hook = None
 
     def window(self, first_step: int, last_step: int, logged: float) -> tuple[WindowLosses | None, Message | None]:
-        """The losses of the samples of a window. Collective; it closes the collector where they cannot be had.
+        """The losses of the samples of a window. Collective.
+
+        Where they do not belong to the window's samples, they are taken up again with the next window whose do. After
+        any other fault the collector is closed.
 
         Args:
             first_step: the first step of the window.
@@ -101,18 +109,22 @@ class LossCollector:
             logged: the trainer's loss of the window.
 
         Returns:
-            The sums over all ranks, and None; or None and why they cannot be had.
+            The sums over all ranks, or None if they are unknown; and what is to be said of it.
         """
         told = fault = self._fault
+        disturbance = ""
         slots = self._slots
         own = WindowSums.nothing(slots)
         if not told:
             try:
                 own = self._own_sums(first_step, last_step, slots)
+            except _DisturbedError as cause:
+                disturbance = str(cause)
             except Exception as cause:
                 fault = _said(cause)
         try:
-            summed = WindowSums.unpack(host.all_reduce_sum(replace(own, faults=float(bool(fault))).pack()), slots)
+            own = replace(own, faults=float(bool(fault)), disturbed=float(bool(disturbance)))
+            summed = WindowSums.unpack(host.all_reduce_sum(own.pack()), slots)
             why = self._told(fault) if summed.faults else None
         except Exception as cause:
             self.close()
@@ -120,15 +132,30 @@ class LossCollector:
         if why is not None:
             self.close()
             return None, None if told else _fault(why)
+        if summed.disturbed:
+            return None, self._disturbed(disturbance or "so it is on another rank")
         try:
             # Where some were left over, the trainer divides the sum of all losses by too few microbatches.
-            losses, message = self._chosen(summed.rows, logged / summed.surplus, slots)
+            losses, message = self._chosen(summed.rows, logged / summed.surplus, slots, last_step)
         except Exception as cause:
             self._fault = _said(cause)
             return None, _fault(self._fault)
-        if message is not None:
+        if losses is None and message is not None and message.code == "share_other_loss":
             self.close()
         return losses, message
+
+    def _disturbed(self, what: str) -> Message | None:
+        """What is said of a window whose losses are not those of its samples; None where that was said before."""
+        self._is_disturbed, was = True, self._was_disturbed
+        self._was_disturbed = True
+        return None if was else Message("share_disturbed", {"what": what})
+
+    def _agreed(self, last_step: int) -> Message | None:
+        """What is said of a window whose losses are those of its samples: after the first that were not."""
+        is_back = self._is_disturbed and not self._has_come_back
+        self._has_agreed, self._is_disturbed = True, False
+        self._has_come_back |= is_back
+        return Message("share_back", {"step": last_step}) if is_back else None
 
     def _own_sums(self, first_step: int, last_step: int, slots: EpochSlots) -> WindowSums:
         """What this rank adds: of several that draw the same samples, only one adds them."""
@@ -153,8 +180,9 @@ class LossCollector:
         positions = [self._drawn_in(first, last) for first, last in runs]
         drawn = np.concatenate(positions)
         if len(rows) != len(drawn):
-            raise ValueError(
-                f"{len(rows)} sample losses in {len(sizes)} microbatches, where {len(drawn)} samples were drawn"
+            raise _DisturbedError(
+                f"there are {len(rows)} sample losses in {len(sizes)} microbatches, where {len(drawn)} samples were "
+                "drawn"
             )
         slot = slots.of(*self.source.index.locate(self.source.positions.base(drawn)))
         fresh, known = np.zeros(len(drawn)), np.zeros(len(drawn), dtype=bool)
@@ -181,7 +209,7 @@ class LossCollector:
         return np.concatenate([self.source.schedule.positions(step, self._rank) for step in steps])
 
     def _chosen(
-        self, rows: Float64Array, logged: float, slots: EpochSlots
+        self, rows: Float64Array, logged: float, slots: EpochSlots, last_step: int
     ) -> tuple[WindowLosses | None, Message | None]:
         """The window under the rule in force; or why there is none."""
         first = window_of(rows[self._rule], slots)
@@ -193,7 +221,9 @@ class LossCollector:
             window = first if rule == self._rule else window_of(rows[rule], slots)
             if agrees(window, logged):
                 self._rule = rule
-                return window, None
+                return window, self._agreed(last_step)
+        if self._has_agreed or self._is_disturbed:
+            return None, self._disturbed(f"their mean is {first.mean:.6g}, and the trainer logs {logged:.6g}")
         return None, Message("share_other_loss", {"mean": float(first.mean), "logged": float(logged)})
 
 

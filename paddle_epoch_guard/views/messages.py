@@ -100,6 +100,12 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         f"{_BY_SHARE}the mean of the tokens' losses, {{mean:.6g}}, is not the loss that the trainer logs, "
         "{logged:.6g}, which holds something else as well"
     ),
+    "share_disturbed": (
+        "the losses that the model computed in train mode are not those of the samples drawn: {what}. Does a "
+        "callback, or other code of yours, run the model in train mode? Let it call model.eval() before and "
+        "model.train() after. Until the numbers agree, each log window's loss goes to its data epochs by share"
+    ),
+    "share_back": "the losses of the samples agree again; they are used from the window that ends at step {step} on",
     "share_fault": f"{_BY_SHARE}{{fault}}",
 }
 """Sentences by code; each is given the parameters of its message."""
