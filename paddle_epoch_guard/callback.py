@@ -98,9 +98,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         training = host.current_training()
         if self._stands_down(training):
             return
-        if self.session is not None:
-            self.session.close()
-        self.session, self._training = None, training
+        self._let_go()
+        self._training = training
         dataloader: Any = kwargs.get("train_dataloader")
         host.take_over(getattr(dataloader, "dataset", None), training)
         flags, checkpoint = self.flags(args), self._checkpoint(args, training)
@@ -114,7 +113,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             host.write_stamp(state, plan.stamp)
         self.session = Session(plan, args, state, flags.epoch_guard_report)
         if training is not None:
-            training.at_end.append(self.session.close)
+            training.at_end.append(self._let_go)
             training.own(plan.loader.dataset, restores_at_end=plan.drawn.is_live)
         self.session.begin(state, kwargs.get("model"), checkpoint or args.resume_from_checkpoint)
 
@@ -132,6 +131,12 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             "EpochGuardCallback of its own"
         )
         return True
+
+    def _let_go(self) -> None:
+        """Training has ended, perhaps in an exception: keeps neither hooks nor plan nor dataset."""
+        if self.session is not None:
+            self.session.close()
+        self.session = self._training = None
 
     def _checkpoint(self, args: TrainingArguments, training: host.Training | None) -> str | Path | None:
         """The folder that the trainer resumes from, where the user named it or ``Trainer.train`` was told."""
@@ -184,5 +189,6 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
 
     @_follows
     def on_train_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Writes summary and report, and gives the dataset back."""
+        """Writes summary and report, gives the dataset back, and lets go of the run."""
         session.end(state)
+        self.session = None

@@ -11,8 +11,8 @@ from paddle.distributed.fleet.meta_parallel import tensor_parallel
 import training
 from corpora import build_train
 from faults.processes import leave
+from followed import FollowedGuard
 from hosts import NAME, Trainer
-from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.host import library
 from paddle_epoch_guard.index import EpochSampledIndex
 from pretraining import PretrainingTrainer
@@ -49,7 +49,7 @@ def mend_tensor_parallelism():
 
 def followed(guard, rank, first_step, last_step):
     """The positions of the index that the guard says this rank drew, step by step; None where it knows of none."""
-    plan = guard.session.plan
+    plan = guard.plan
     if plan is None or plan.index is None or plan.schedule is None:
         return None
     drawn = [plan.schedule.positions(step, rank) for step in range(first_step, last_step + 1)]
@@ -82,7 +82,7 @@ def one_run(folder, prefix, cache, changes, resume, name):
     samples = values.pop("samples", values["max_steps"] * values["per_device_train_batch_size"] * ranks)
     args = arguments(folder, **values)
     dataset = build_train([prefix], samples, 8, seed=index_seed, cache=cache, need_data=args.should_load_dataset)
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     run = train(args, dataset, resume=resume, model=getattr(training, model), trainer=trainer, callbacks=[guard])
     found = {"tokens": run.first_tokens, "losses": list(run.losses.items()), "steps": run.steps}
     first_step = 1 if resume is None else int(Path(resume).name.split("-")[1]) + 1

@@ -3,8 +3,19 @@
 import numpy as np
 import pytest
 
+from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.index import EpochSampledIndex
 from training import arguments, train
+
+
+class FollowedGuard(EpochGuardCallback):
+    """A guard whose plan can be read when training is over."""
+
+    plan = None
+
+    def on_train_end(self, *args, **kwargs):
+        self.plan = self.session and self.session.plan
+        super().on_train_end(*args, **kwargs)
 
 
 def first_token(dataset, position):
@@ -18,7 +29,7 @@ def drawn(run):
 
 def followed(guard, dataset, first_step, last_step):
     """The first tokens of what the guard says these steps drew, in order."""
-    plan = guard.session.plan
+    plan = guard.plan
     tokens = []
     for step in range(first_step, last_step + 1):
         positions = plan.schedule.positions(step, 0)

@@ -13,7 +13,8 @@ import paddle
 import pytest
 
 from corpora import build_train, write_corpus
-from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError, host
+from followed import FollowedGuard
+from paddle_epoch_guard import EpochGuardArguments, EpochGuardError, host
 from paddle_epoch_guard.index import EpochSampling, SamplerOrder
 from test_trainer_paths import SEQ_LENGTH, SIZES, drawn, followed
 from training import KnownLosses, arguments, train
@@ -63,7 +64,7 @@ def auto():
             folder, cls=Arguments, enable_auto_parallel=True, dataloader_drop_last=True, save_strategy="steps",
             save_steps=10, **values,
         )  # fmt: skip
-        guard = EpochGuardCallback()
+        guard = FollowedGuard()
         cls = {"Shuffling": Shuffling, "InOrder": InOrder}[trainer]
         checkpoint = None if resume is None else str(folder / "run" / f"checkpoint-{resume}")
         return guard, train(args, dataset, trainer=cls, callbacks=[guard], model=KnownLosses, resume=checkpoint)

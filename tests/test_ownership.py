@@ -1,6 +1,8 @@
 """Whose order a dataset is in: a run keeps its own while others come and go, and gives it back however it ends."""
 
+import contextlib
 import copy
+import gc
 import inspect
 import pickle
 import shutil
@@ -12,6 +14,8 @@ from hosts import Trainer, TrainerCallback
 from paddle_epoch_guard import EpochGuardCallback, EpochGuardError
 from paddle_epoch_guard.host import owner_of
 from paddle_epoch_guard.resume import read_sidecar
+from paddle_epoch_guard.session.run_plan import RunPlan
+from paddle_epoch_guard.session.session import Session
 from training import KnownLosses, TokenModel, arguments, train
 
 pytestmark = pytest.mark.host
@@ -247,3 +251,25 @@ def test_where_batches_and_steps_do_not_agree_no_checkpoint_keeps_the_order(tmp_
     (warning,) = host_log.warnings
     assert "the loader has delivered +1 batches against the schedule at step 20" in warning
     assert not (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").exists()
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])
+def test_however_a_run_ends_nothing_of_it_stays_alive(tmp_path, error):
+    class Fail(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if error is not None and state.global_step == 12:
+                raise error
+
+    def held():
+        return {id(value) for value in gc.get_objects() if isinstance(value, (Session, RunPlan))}
+
+    before = held()
+    prefix = write_corpus(tmp_path / "corpus" / "text", SIZES)
+    guard = EpochGuardCallback()
+    dataset = build_train([prefix], STEPS * BATCH, 8)
+    with contextlib.nullcontext() if error is None else pytest.raises(error):
+        train(arguments(tmp_path, epoch_guard="unified", max_steps=STEPS), dataset, callbacks=[guard, Fail()])
+    gc.collect()
+    assert guard.session is None
+    # The dataset itself the host's loader keeps, with and without a guard (paddlenlp 3.0.0b4).
+    assert held() - before == set()

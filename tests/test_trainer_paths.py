@@ -6,8 +6,8 @@ import pytest
 from paddlenlp.trainer import Trainer, TrainerCallback
 
 from corpora import build_train, write_corpus
-from followed import assert_left_over_counts_once, data_epochs, drawn, first_token, followed
-from paddle_epoch_guard import EpochGuardCallback, EpochGuardError
+from followed import FollowedGuard, assert_left_over_counts_once, data_epochs, drawn, first_token, followed
+from paddle_epoch_guard import EpochGuardError
 from pretraining import PretrainingTrainer
 from training import KnownLosses, arguments, train
 
@@ -87,7 +87,7 @@ def delivered(trainer, dataset, drop_last, epoch):
 def test_samplers_of_paddle_are_followed_through_three_trainer_epochs(
     tmp_path, dataset, host_log, trainer, accumulation, drop_last
 ):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(
         tmp_path,
         num_train_epochs=3,
@@ -166,7 +166,7 @@ def expected_losses(dataset, each, trained_of_last, shuffled):
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_resumed_anywhere_the_rest_is_as_if_never_interrupted(tmp_path, dataset, trainer, drop_last):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(
         tmp_path,
         num_train_epochs=3,
@@ -180,7 +180,7 @@ def test_resumed_anywhere_the_rest_is_as_if_never_interrupted(tmp_path, dataset,
     expected = [followed(guard, dataset, step, step) for step in range(1, 37)]
     data_epochs = dict(whole.scalars("epoch_guard/data_epoch"))
     for step in (4, 12, 20, 24, 32):
-        again = EpochGuardCallback()
+        again = FollowedGuard()
         run = train(
             args, dataset, trainer=trainer, callbacks=[again], resume=str(tmp_path / "run" / f"checkpoint-{step}")
         )
@@ -205,7 +205,7 @@ def test_an_epoch_that_is_logged_at_its_end_has_its_loss_once(tmp_path, dataset,
 
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_the_pretraining_sampler_is_followed_when_it_is_read_again(tmp_path, dataset, host_log, drop_last):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(
         tmp_path, max_steps=30, gradient_accumulation_steps=4, dataloader_drop_last=drop_last, logging_steps=4
     )
@@ -220,7 +220,7 @@ def test_the_pretraining_sampler_is_followed_when_it_is_read_again(tmp_path, dat
 
 @pytest.mark.parametrize("trainer", [PretrainingTrainer, *TRAINERS])
 def test_accumulation_that_the_trainer_lowers_is_the_one_that_is_followed(tmp_path, dataset, trainer):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(tmp_path, num_train_epochs=2, gradient_accumulation_steps=80)
     run = train(args, dataset, trainer=trainer, callbacks=[guard])
     assert (run.steps, args.gradient_accumulation_steps) == (2, 51)  # a step is a trainer epoch
@@ -233,7 +233,7 @@ def test_later_trainer_epochs_of_a_resumed_run_read_all_of_the_data(tmp_path, da
     """By itself the trainer would read only the tail again, or, from the second trainer epoch on, nothing at all."""
     values = {"max_steps": 40, "gradient_accumulation_steps": 4, "save_strategy": "steps", "save_steps": step}
     whole = train(arguments(tmp_path, **values), dataset, callbacks=[])
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     checkpoint = str(tmp_path / "run" / f"checkpoint-{step}")
     run = train(arguments(tmp_path, **values), dataset, callbacks=[guard], resume=checkpoint)
     assert run.steps == 40
@@ -284,7 +284,7 @@ def test_a_resume_that_reads_on_where_it_stopped_is_none_the_worse_for_other_siz
     halves = arguments(
         tmp_path, gradient_accumulation_steps=4, per_device_train_batch_size=2, **{**values, "num_train_epochs": 3}
     )
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     run = train(halves, dataset, trainer=trainer, callbacks=[guard], resume=str(tmp_path / "run" / "checkpoint-20"))
     assert drawn(run)[:40] == drawn(whole)[160:200]
     assert followed(guard, dataset, 21, 75) == drawn(run)
@@ -294,7 +294,7 @@ def test_a_resume_without_a_sidecar_goes_on_where_nothing_is_in_doubt(tmp_path, 
     values = {"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 20}
     whole = train(arguments(tmp_path, **values), dataset, trainer=ShufflingTrainer, callbacks=[])
     checkpoint = str(tmp_path / "run" / "checkpoint-60")
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     run = train(arguments(tmp_path, **values), dataset, trainer=ShufflingTrainer, callbacks=[guard], resume=checkpoint)
     assert drawn(run) == drawn(whole)[202 + 9 * BATCH :]
     assert followed(guard, dataset, 61, 102) == drawn(run)
@@ -341,7 +341,7 @@ class CutShort(TrainerCallback):
 
 @pytest.mark.parametrize("trainer", [PretrainingTrainer, *TRAINERS])
 def test_a_trainer_epoch_that_is_cut_short_is_followed(tmp_path, dataset, trainer):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(tmp_path, max_steps=20, gradient_accumulation_steps=4)
     run = train(args, dataset, trainer=trainer, callbacks=[CutShort(), guard])
     assert run.steps == 17
@@ -351,7 +351,7 @@ def test_a_trainer_epoch_that_is_cut_short_is_followed(tmp_path, dataset, traine
 
 
 def test_skipped_steps_pass_over_what_was_left_over_too(tmp_path, dataset):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(tmp_path, num_train_epochs=2, gradient_accumulation_steps=4, skip_data_intervals=[[11, 13]])
     run = train(args, dataset, trainer=ShufflingTrainer, callbacks=[guard])
     trained = [step for step in range(1, 25) if not 11 <= step <= 13]
@@ -365,7 +365,7 @@ def test_data_that_the_weights_have_seen_in_other_passes_counts_in_the_exposure(
     train(arguments(tmp_path, **values), dataset, trainer=ShufflingTrainer)
     args = arguments(tmp_path, num_train_epochs=1, ignore_load_lr_and_optim=True)
     checkpoint = str(tmp_path / "run" / "checkpoint-102")
-    guard = EpochGuardCallback(resume_from_checkpoint=checkpoint)
+    guard = FollowedGuard(resume_from_checkpoint=checkpoint)
     run = train(args, dataset, trainer=ShufflingTrainer, callbacks=[guard], resume=checkpoint)
     assert all(value > 3.5 for _, value in run.scalars("epoch_guard/exposure"))
 
@@ -373,13 +373,13 @@ def test_data_that_the_weights_have_seen_in_other_passes_counts_in_the_exposure(
 @pytest.mark.parametrize("accumulation", [1, 4])
 def test_the_exposure_of_three_trainer_epochs_is_exact(tmp_path, dataset, accumulation):
     args = arguments(tmp_path, num_train_epochs=3, gradient_accumulation_steps=accumulation)
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     run = train(args, dataset, trainer=ShufflingTrainer, callbacks=[guard])
     seen = np.zeros(sum(SIZES), dtype=int)
     expected = []
     for step in range(1, run.steps + 1):
         found = []
-        for position in guard.session.plan.index.order.at(guard.session.plan.schedule.positions(step, 0)):
+        for position in guard.plan.index.order.at(guard.plan.schedule.positions(step, 0)):
             tokens = dataset[int(position)]["text"][:-1].astype(int)
             found += seen[tokens].tolist()
             seen[tokens] += 1

@@ -11,9 +11,9 @@ pytest.importorskip("paddleformers")
 from paddleformers.utils.batch_sampler import MappingBatchSampler, MappingDistributedBatchSampler
 
 from corpora import build_train, write_corpus
-from followed import assert_left_over_counts_once, data_epochs, drawn, first_token, followed
+from followed import FollowedGuard, assert_left_over_counts_once, data_epochs, drawn, first_token, followed
 from hosts import Trainer
-from paddle_epoch_guard import EpochGuardCallback, EpochGuardError
+from paddle_epoch_guard import EpochGuardError
 from test_distributed import (
     SIZES,
     TWO_RANKS_IN_PASSES,
@@ -68,7 +68,7 @@ def epochs_of(dataset, positions):
 def test_the_base_trainer_is_followed_through_three_trainer_epochs(
     tmp_path, dataset, host_log, shuffle, accumulation, drop_last
 ):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(
         tmp_path,
         num_train_epochs=3,
@@ -130,7 +130,7 @@ def test_the_base_trainer_is_followed_through_three_trainer_epochs(
 
 
 def test_accumulation_that_the_trainer_lowers_is_the_one_that_is_followed(tmp_path, dataset):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(tmp_path, num_train_epochs=2, gradient_accumulation_steps=80)
     run = train(args, dataset, trainer=Trainer, callbacks=[guard])
     assert (run.steps, args.gradient_accumulation_steps) == (2, 51)  # a step is a trainer epoch
@@ -139,7 +139,7 @@ def test_accumulation_that_the_trainer_lowers_is_the_one_that_is_followed(tmp_pa
 
 
 def test_skipped_steps_pass_over_what_was_left_over_too(tmp_path, dataset):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(tmp_path, num_train_epochs=2, gradient_accumulation_steps=4, skip_data_intervals=[[11, 13]])
     run = train(args, dataset, trainer=Trainer, callbacks=[guard])
     trained = [step for step in range(1, 25) if not 11 <= step <= 13]
@@ -148,10 +148,10 @@ def test_skipped_steps_pass_over_what_was_left_over_too(tmp_path, dataset):
 
 @pytest.mark.parametrize("accumulation", [1, 4])
 def test_the_exposure_of_three_trainer_epochs_is_exact(tmp_path, dataset, accumulation):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(tmp_path, num_train_epochs=3, gradient_accumulation_steps=accumulation)
     run = train(args, dataset, trainer=Trainer, callbacks=[guard])
-    schedule, order = guard.session.plan.schedule, guard.session.plan.index.order
+    schedule, order = guard.plan.schedule, guard.plan.index.order
     seen = np.zeros(sum(SIZES), dtype=int)
     expected = []
     for step in range(1, run.steps + 1):
@@ -167,7 +167,7 @@ def test_the_exposure_of_three_trainer_epochs_is_exact(tmp_path, dataset, accumu
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_resumed_anywhere_the_rest_is_as_if_never_interrupted(tmp_path, dataset, host_log, shuffle, drop_last):
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(
         tmp_path,
         num_train_epochs=3,
@@ -190,7 +190,7 @@ def test_resumed_anywhere_the_rest_is_as_if_never_interrupted(tmp_path, dataset,
             "kind": "paddleformers",
             "seed": 7 if shuffle else 0,
         }
-        again = EpochGuardCallback()
+        again = FollowedGuard()
         run = train(args, dataset, trainer=Trainer, callbacks=[again], resume=str(checkpoint), model=KnownLosses)
         rest = [list(tokens) for tokens in expected[step:]]
         if step % 12 == 0:  # the trainer does not draw again what was left over before it saved
@@ -229,7 +229,7 @@ def test_other_sizes_that_come_to_the_same_place_read_on(tmp_path, dataset):
     values = {"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 20, "dataloader_drop_last": True}
     whole = train(arguments(tmp_path, gradient_accumulation_steps=2, **values), dataset, trainer=Trainer)
     values |= {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 2, "num_train_epochs": 3}
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     checkpoint = str(tmp_path / "run" / "checkpoint-20")
     run = train(arguments(tmp_path, **values), dataset, trainer=Trainer, callbacks=[guard], resume=checkpoint)
     assert drawn(run)[:40] == drawn(whole)[160:200]
@@ -240,7 +240,7 @@ def test_a_resume_without_a_sidecar_goes_on_where_nothing_is_in_doubt(tmp_path, 
     values = {"num_train_epochs": 2, **SAVES, "save_steps": 20}
     whole = train(arguments(tmp_path, **values), dataset, trainer=Trainer, callbacks=[])
     checkpoint = str(tmp_path / "run" / "checkpoint-60")
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     run = train(arguments(tmp_path, **values), dataset, trainer=Trainer, callbacks=[guard], resume=checkpoint)
     assert drawn(run) == drawn(whole)[SAMPLES + 9 * BATCH :]
     assert followed(guard, dataset, 61, 102) == drawn(run)
@@ -260,7 +260,7 @@ def test_unified_is_refused_with_the_reason(tmp_path, dataset, shuffle):
 def test_data_that_is_read_from_its_beginning_again_is_followed(tmp_path, dataset):
     values = {"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 60}
     train(arguments(tmp_path, **values), dataset, trainer=Trainer)
-    guard = EpochGuardCallback()
+    guard = FollowedGuard()
     args = arguments(tmp_path, **values, ignore_data_skip=True)
     checkpoint = str(tmp_path / "run" / "checkpoint-60")
     run = train(args, dataset, trainer=Trainer, callbacks=[guard], resume=checkpoint)
