@@ -26,7 +26,12 @@ class Blend:
     def __init__(self, folder, weights):
         self.folder = folder
         self.prefixes = [write_corpus(folder / "corpus" / name, rows) for name, rows in SIZES.items()]
-        self.weighted = [part for pair in zip(weights, self.prefixes, strict=True) for part in pair]
+        self.weights = weights
+        self.listing = range(len(weights))
+
+    @property
+    def weighted(self):
+        return [part for at in self.listing for part in (self.weights[at], self.prefixes[at])]
 
     def of(self, samples):
         return build_train(self.weighted, samples, SEQ_LENGTH, cache=self.folder / "cache")
@@ -176,3 +181,43 @@ def test_the_rule_of_the_host_begins_alike_whatever_the_length():
     for (shorter, inner), (longer, longer_inner) in pairwise(found):
         assert shorter.tolist() == longer[: len(shorter)].tolist()
         assert inner.tolist() == longer_inner[: len(inner)].tolist()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("listing", [(1, 0, 2), (2, 0, 1)], ids=str)
+def test_a_folder_that_lists_its_corpora_in_another_order_is_read_in_the_order_of_then(blend, listing, mode, host_log):
+    before = blend.run(30, mode=mode)
+    blend.listing = listing
+    live = blend.of(120)
+    of_host = [int(live[p]["text"][0]) for p in range(120)]
+    after = blend.run(30, resume=10, mode=mode)
+    assert before[:40] + after == before
+    assert of_host != before
+    (table,) = [text for text in host_log.of_guard() if "what differs" in text]
+    names = list(SIZES)
+    assert ", ".join(names) in table
+    assert ", ".join(names[at] for at in listing) in table
+    # It goes on so, in either order.
+    assert blend.run(30, resume=20, mode=mode) == before[80:]
+    blend.listing = range(3)
+    assert blend.run(30, resume=20, mode=mode) == before[80:]
+    # And the dataset is as it was.
+    assert [int(live[p]["text"][0]) for p in range(120)] == of_host
+
+
+def test_a_longer_run_over_a_folder_that_lists_otherwise_goes_on_by_the_weights_of_then(blend):
+    before = blend.run(30)
+    blend.listing = (2, 0, 1)
+    after = blend.run(50, resume=10)
+    blend.listing = range(3)
+    assert before[:40] + after == blend.tokens(blend.recorded(50), 200)
+
+
+def test_another_listing_whose_order_cannot_be_built_again_is_refused_with_the_order_of_then(blend):
+    blend.run(30)
+    checkpoint = blend.folder / "run" / "checkpoint-10"
+    sidecar = read_sidecar(checkpoint, 10)
+    write_sidecar(checkpoint, replace(sidecar, blend=replace(sidecar.blend, digest="0" * 16)))
+    blend.listing = (2, 0, 1)
+    with pytest.raises(EpochGuardError, match=f"List them as then: {', '.join(SIZES)}"):
+        blend.run(30, resume=10)

@@ -6,7 +6,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +246,16 @@ def install_order(dataset: Any, index: SampleIndex, reorders: tuple[Reorder, ...
         shuffle_idx = in_order(index.shuffle_idx, reorders)
         if shuffle_idx is not _host_array(dataset, "shuffle_idx"):
             _replace_arrays(dataset, {"shuffle_idx": shuffle_idx})
+
+
+def list_datasets(dataset: Any, listing: Sequence[int]) -> None:
+    """Lets a live blend list its datasets in another order, until the dataset is restored.
+
+    Args:
+        dataset: ``BlendableDataset``.
+        listing: for each dataset, its present number.
+    """
+    _replace_arrays(dataset, {"datasets": [dataset.datasets[number] for number in listing]})
 
 
 def restore_dataset(dataset: Any) -> None:

@@ -9,6 +9,10 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "datasets",
         "positions would mean other samples: what was drawn would be drawn again, and other data lost",
     ),
+    "listing": (
+        "order in which the datasets are listed",
+        "the same datasets: positions draw from them in the order of the interrupted run",
+    ),
     "dataset_name": ("dataset name", "another split of the corpus would be read"),
     "sequence_length": ("sequence length", "samples would be cut anew, across those drawn"),
     "split": ("split", "other documents would be read, some of them held out until now"),

@@ -9,7 +9,8 @@ from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, GPTIndex, Sa
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.order.materialise import written_in
 from paddle_epoch_guard.reading import EpochReading, NoDataReading, NoIndexReading, UnknownReading
-from paddle_epoch_guard.resume import DatasetRecord, UnifyOptions
+from paddle_epoch_guard.resume import DatasetRecord, Sidecar, UnifyOptions
+from paddle_epoch_guard.resume.listing import listing_of
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,31 @@ class Observed:
     """In which 'rebuild' wrote the live index; none where it is the host's own."""
     run_folder: Path = Path()
     """Where indices are built if the host's folder is not writable."""
+    listing: tuple[int, ...] = ()
+    """Where each dataset of the index is in the live blend, if that lists them in another order; else empty."""
+
+    @property
+    def live_datasets(self) -> list[object]:
+        """The live datasets, in the order of the index."""
+        datasets = host.constituents(self.loader.dataset)
+        return [datasets[number] for number in self.listing] if self.listing else datasets
+
+    def listed_as(self, recorded: Sidecar | None) -> "Observed":
+        """The same data, its datasets in the order in which a checkpoint lists them.
+
+        The live order of the blend has no meaning then: it is left empty, to be built by the recorded weights.
+        """
+        index = self.index
+        if recorded is None or recorded.blend is None or not isinstance(index, BlendIndex) or self.written:
+            return self
+        listing = listing_of(recorded, self.live, index.weights)
+        if not listing:
+            return self
+        datasets = tuple(index.datasets[number] for number in listing)
+        nothing = index.dataset_index[:0], index.dataset_sample_index[:0]
+        listed = BlendIndex(datasets, *nothing, recorded.blend.weights)
+        live = tuple(self.live[number] for number in listing)
+        return replace(self, index=listed, live=live, listing=listing)
 
 
 def observe(args: host.TrainingArguments, state: host.TrainerState, dataloader: host.Dataloader) -> Observed:

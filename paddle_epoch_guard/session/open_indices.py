@@ -42,6 +42,8 @@ class DrawnData:
     """Whether it is the live index."""
     findings: tuple[Finding, ...] = ()
     """What had to be repaired here."""
+    listing: tuple[int, ...] = ()
+    """Where each dataset is in the live blend, if that lists them in another order; else empty."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,10 @@ def _wanted(observed: Observed, resolution: Resolution | None) -> _Wanted:
     is_live = resolution.sidecar is None or resolution.ahead.is_sampler_epoch
     if is_live or needed <= min(len(index), blend.positions):
         return _Wanted(blend)
-    finding = Finding("blend_positions", str(blend.positions), str(len(index)), "repair")
-    return _Wanted(blend, max(needed, blend.positions), (finding,))
+    length = max(needed, blend.positions)
+    if observed.listing:  # which is a finding of its own
+        return _Wanted(blend, length)
+    return _Wanted(blend, length, (Finding("blend_positions", str(blend.positions), str(len(index)), "repair"),))
 
 
 def _build_blend(observed: Observed, wanted: _Wanted) -> None:
@@ -96,7 +100,15 @@ def _build_blend(observed: Observed, wanted: _Wanted) -> None:
         assert isinstance(observed.index, BlendIndex)
         assert wanted.blend is not None
         folder = _blend_folder(observed, wanted)
-        write_blend(observed.index, wanted.blend, wanted.blend_length, host.pick_datasets, folder)
+        try:
+            write_blend(observed.index, wanted.blend, wanted.blend_length, host.pick_datasets, folder)
+        except ResumeMismatchError as cause:
+            if not observed.listing:
+                raise
+            raise ResumeMismatchError(
+                "the datasets of the blend are listed in another order than when the run began, and its order cannot "
+                f"be built again from the recorded weights. List them as then: {', '.join(observed.index.names)}"
+            ) from cause
 
 
 def _extended(observed: Observed, resolution: Resolution | None, wanted: _Wanted) -> DrawnData:
@@ -121,7 +133,7 @@ def _extended(observed: Observed, resolution: Resolution | None, wanted: _Wanted
     if not findings and not resolution.findings and extended != sidecar.datasets:
         before, after = (str(sum(len(dataset.indices) for dataset in each)) for each in (sidecar.datasets, extended))
         findings = (Finding("indices", before, after, "repair"),)
-    return DrawnData(index, extended, wanted.blend, index is observed.index, findings)
+    return DrawnData(index, extended, wanted.blend, index is observed.index, findings, observed.listing)
 
 
 def _descriptions(
@@ -144,7 +156,7 @@ def _descriptions(
 
 def _build_missing(observed: Observed, wanted: dict[int, tuple[Description, ...]]) -> None:
     """Lets the host build the indices that are nowhere."""
-    datasets = host.constituents(observed.loader.dataset)
+    datasets = observed.live_datasets
     for number, descriptions in wanted.items():
         for description in descriptions:
             if _folder_of(observed, datasets[number], description) is None:
@@ -156,7 +168,7 @@ def _opened(observed: Observed, drawn: DrawnData, wanted: dict[int, tuple[Descri
     """With a concatenated index in the place of each dataset that needs one."""
     if not wanted:
         return drawn
-    live_datasets = host.constituents(observed.loader.dataset)
+    live_datasets = observed.live_datasets
     opened = list(datasets_of(drawn.index))
     for number, descriptions in wanted.items():
         live = opened[number]
@@ -204,7 +216,7 @@ def _folder_of(observed: Observed, dataset: object, description: Description) ->
 def _blend_folder(observed: Observed, wanted: _Wanted) -> Path:
     """The folder that holds the blend's files, or in which they are to be written."""
     assert wanted.blend is not None
-    first = host.constituents(observed.loader.dataset)[0]
+    first = observed.live_datasets[0]
     for folder in (*host.index_folders(first), observed.run_folder):
         if all(file.is_file() for file in blend_files(folder, wanted.blend, wanted.blend_length)):
             return folder

@@ -62,7 +62,7 @@ def _prepared(
     # A fault in tracking may be passed over; where another order was begun or is asked for it may not.
     at_stake = flags.epoch_guard == "unified" or recalled.is_reordered
     request = Request.of(flags, args, state)
-    observed = run_on_all_ranks(lambda: observe(args, state, dataloader), at_stake)
+    observed = run_on_all_ranks(lambda: observe(args, state, dataloader).listed_as(recalled.sidecar), at_stake)
     resolution = run_on_all_ranks(lambda: reconcile(request, observed, recalled.sidecar, recalled.record), at_stake)
     drawn = open_indices(observed, resolution, at_stake)
     plan = run_on_all_ranks(lambda: plan_of(request, observed, resolution, drawn), at_stake)

@@ -1,6 +1,6 @@
 """What becomes of a run: where it goes on, from which indices, and what differs from the checkpoint. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,8 @@ from paddle_epoch_guard.resume import (
 )
 from paddle_epoch_guard.resume.audit import skipped_later, skipped_so_far
 from paddle_epoch_guard.session.observe import Observed, Request
+
+_NAMES_LISTED = 6
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _continued(
         observed.written if is_begun else (),
         request.skipped,
     )
-    findings = audit(sidecar, current)
+    findings = (*_listing_findings(observed, index), *audit(sidecar, current))
     try:
         refuse(request.step, findings)
     except ResumeMismatchError as doubt:
@@ -128,6 +130,16 @@ def _continued(
         schedule = schedule.then(segment)
     planned = _planned(request, ahead, later)
     return Resolution(schedule, ahead, planned, sidecar.datasets, sidecar, findings, sidecar.mismatches)
+
+
+def _listing_findings(observed: Observed, index: SampleIndex) -> tuple[Finding, ...]:
+    """The datasets of a blend are listed in another order than when the run began."""
+    if not observed.listing:
+        return ()
+    now = [""] * len(index.names)
+    for number, name in zip(observed.listing, index.names, strict=True):
+        now[number] = name
+    return (Finding("listing", shortened(index.names), shortened(now), "repair"),)
 
 
 def _begun(
@@ -195,6 +207,12 @@ def _planned(request: Request, ahead: Segment, later: list[Segment]) -> int:
         return needed_positions(ahead.start, request.step, request.max_steps, ahead)
     last = (ahead, *later)[-1]
     return min(needed_positions(last.start, last.first_step - 1, request.max_steps, last), last.stop)
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Names in a row; of many, the first."""
+    more = f", … ({len(names)})" if len(names) > _NAMES_LISTED else ""
+    return ", ".join(names[:_NAMES_LISTED]) + more
 
 
 def record_of(index: SampleIndex, begun: BlendRecord | None = None) -> BlendRecord | None:

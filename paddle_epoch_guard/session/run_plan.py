@@ -241,6 +241,8 @@ class RunPlan:
         reading = self.loader.reading
         if self.segment is None or self.drawn.index is None or not isinstance(reading, PositionedReading):
             return
+        if self.drawn.listing:
+            host.list_datasets(self.loader.dataset, self.drawn.listing)
         host.install_order(self.loader.dataset, self.drawn.index, self.decision.reorders)
         ahead = reading.ahead
         if (self.segment.start, self.segment.stop) != (ahead.start, ahead.stop):

@@ -1,0 +1,46 @@
+"""The datasets of a blend in the order in which the run listed them when it began. Pure.
+
+``run_pretrain.py`` of PaddleNLP lists a folder of corpora by ``os.listdir``, which sorts nothing: a copied folder may
+list them in another order. A position would then draw from another dataset.
+"""
+
+from collections.abc import Sequence
+
+from paddle_epoch_guard.resume.sidecar import DatasetRecord, Sidecar
+
+
+def listing_of(recorded: Sidecar, live: Sequence[DatasetRecord], live_weights: str) -> tuple[int, ...]:
+    """Where each recorded dataset is listed now.
+
+    Args:
+        recorded: the sidecar of the checkpoint.
+        live: fingerprints of the live datasets.
+        live_weights: of the live blend, as its description gives them.
+
+    Returns:
+        For each recorded dataset the number of the live one; empty if the order is the same, if the datasets are not
+        the same ones, or if there is no blend.
+    """
+    if recorded.blend is None or len(live) != len(recorded.datasets):
+        return ()
+    keys_then = _keys(recorded.datasets, recorded.blend.weights)
+    keys_now = _keys(live, live_weights)
+    if keys_then == keys_now or sorted(keys_then) != sorted(keys_now):
+        return ()
+    left = list(range(len(live)))
+    listing = []
+    for key in keys_then:
+        listing.append(next(number for number in left if keys_now[number] == key))
+        left.remove(listing[-1])
+    return tuple(listing)
+
+
+def _keys(datasets: Sequence[DatasetRecord], weights: str) -> list[tuple[str, ...]]:
+    """What tells the datasets apart, whatever their order: fingerprint and weight."""
+    words = weights.strip("[]").split()
+    if len(words) != len(datasets):  # above 1,000 datasets numpy leaves some out of the text
+        words = [""] * len(datasets)
+    return [
+        (one.name, str(one.seq_length), one.split, str(one.tokens_per_epoch), one.corpus_digest, weight)
+        for one, weight in zip(datasets, words, strict=True)
+    ]
