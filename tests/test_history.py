@@ -9,6 +9,7 @@ from paddle_epoch_guard.record.events import WindowLogged
 from paddle_epoch_guard.record.reader import RecordFile
 from paddle_epoch_guard.record.writer import record_path
 from paddle_epoch_guard.report.reading import read_run
+from paddle_epoch_guard.resume import read_sidecar
 from training import KnownLosses, arguments, train
 
 pytestmark = pytest.mark.host
@@ -143,3 +144,26 @@ def test_exposure_in_a_blend_that_is_repaired_or_extended_is_what_counting_gives
     _, before = part()
     resumed, after = part(resume=str(tmp_path / "run" / f"checkpoint-{SAVED}"), **change)
     assert exposure(resumed) == pytest.approx(counted([*before[:SAVED], *after]))
+
+
+def test_a_corpus_that_was_renamed_keeps_its_name_in_the_charts_and_its_verdicts(tmp_path, host_log):
+    def part(names, resume=None):
+        prefixes = [
+            write_corpus(tmp_path / "corpus" / name, SIZES[:at]) for name, at in zip(names, (8, 6), strict=True)
+        ]
+        blend = [0.5, prefixes[0], 0.5, prefixes[1]]
+        dataset = build_train(blend, STEPS * BATCH, LENGTH, cache=tmp_path / names[1])
+        args = arguments(tmp_path, max_steps=STEPS, save_strategy="steps", save_steps=40)
+        return train(args, dataset, model=KnownLosses, resume=resume)
+
+    whole = part(("a", "b"))
+    reached = [change.name for change in read_run(whole.args.logging_dir).cuts]
+    assert reached
+    resumed = part(("a", "renamed"), resume=str(tmp_path / "run" / "checkpoint-40"))
+    assert [change.name for change in read_run(resumed.args.logging_dir).cuts] == reached
+    assert [name for name in resumed.directories() if "renamed" in name] == []
+    sidecar = read_sidecar(tmp_path / "run" / "checkpoint-40", 40)
+    assert sidecar.names == ("a", "b")
+    (table,) = [text for text in host_log.of_guard() if "what differs" in text]
+    assert "file names of the corpora" in table
+    assert all(name in table for name in ("a, b", "a, renamed"))

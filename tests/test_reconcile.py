@@ -1,6 +1,7 @@
 """What becomes of a run, decided on made values: no Trainer, no file."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +26,7 @@ AHEAD = replace(FIRST, first_step=11, start=40)
 SIDECAR = Sidecar(3, "run", "part", 10, 40, 128, 32, (), Schedule((FIRST,)), (RECORD,))
 REQUEST = Request(UnifyOptions(False), True, None, step=10, max_steps=32, ignores_data_skip=False)
 PLAIN = {"consumed_samples": 40, "max_steps": 32}
-INDEX = object()  # looked at by no decision, but for blends
+INDEX = SimpleNamespace(names=("text",))
 
 
 def observed(reading=PretrainingReading(AHEAD), live=(RECORD,), index=INDEX):  # noqa: B008

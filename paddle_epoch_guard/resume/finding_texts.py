@@ -13,6 +13,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "order in which the datasets are listed",
         "the same datasets: positions draw from them in the order of the interrupted run",
     ),
+    "renamed": ("file names of the corpora", "the same documents: charts and tables keep the names of then"),
     "dataset_name": ("dataset name", "another split of the corpus would be read"),
     "sequence_length": ("sequence length", "samples would be cut anew, across those drawn"),
     "split": ("split", "other documents would be read, some of them held out until now"),

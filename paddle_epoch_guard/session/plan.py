@@ -10,7 +10,7 @@ from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.resume import Decision, decide_order
 from paddle_epoch_guard.session.observe import Observed, Request, written_orders
 from paddle_epoch_guard.session.open_indices import DrawnData
-from paddle_epoch_guard.session.reconcile import Resolution
+from paddle_epoch_guard.session.reconcile import Resolution, names_of
 from paddle_epoch_guard.session.run_plan import Identity, Past, RunPlan, steps_of
 
 
@@ -57,7 +57,7 @@ def plan_of(request: Request, observed: Observed, resolution: Resolution | None,
     starts_elsewhere = ahead.start != reading.ahead.start
     return RunPlan(
         loader,
-        Naming(drawn.index.names),
+        Naming(names_of(sidecar, drawn.index)),
         steps_source,
         drawn,
         decision,

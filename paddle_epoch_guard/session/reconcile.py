@@ -107,7 +107,7 @@ def _continued(
         observed.written if is_begun else (),
         request.skipped,
     )
-    findings = (*_listing_findings(observed, index), *audit(sidecar, current))
+    findings = (*_listing_findings(observed, index, sidecar), *audit(sidecar, current))
     try:
         refuse(request.step, findings)
     except ResumeMismatchError as doubt:
@@ -132,8 +132,11 @@ def _continued(
     return Resolution(schedule, ahead, planned, sidecar.datasets, sidecar, findings, sidecar.mismatches)
 
 
-def _listing_findings(observed: Observed, index: SampleIndex) -> tuple[Finding, ...]:
-    """The datasets of a blend are listed in another order than when the run began."""
+def _listing_findings(observed: Observed, index: SampleIndex, sidecar: Sidecar) -> tuple[Finding, ...]:
+    """The datasets of a blend are listed in another order than when the run began, or their files were renamed."""
+    names = names_of(sidecar, index)
+    if names != index.names and len(names) > 1:  # the name of a single one is shown nowhere
+        return (Finding("renamed", shortened(names), shortened(index.names), "repair"),)
     if not observed.listing:
         return ()
     now = [""] * len(index.names)
@@ -207,6 +210,12 @@ def _planned(request: Request, ahead: Segment, later: list[Segment]) -> int:
         return needed_positions(ahead.start, request.step, request.max_steps, ahead)
     last = (ahead, *later)[-1]
     return min(needed_positions(last.start, last.first_step - 1, request.max_steps, last), last.stop)
+
+
+def names_of(sidecar: Sidecar | None, index: SampleIndex) -> tuple[str, ...]:
+    """What the charts call the datasets: as when the run began, even if their files were renamed since."""
+    has_names = sidecar is not None and len(sidecar.names) == len(index.names)
+    return sidecar.names if sidecar is not None and has_names else index.names
 
 
 def shortened(names: Sequence[str]) -> str:

@@ -150,6 +150,7 @@ class RunPlan:
             datasets=self.drawn.datasets,
             blend=self.drawn.blend,
             epoch_sampling=self.sampling,
+            names=self.naming.datasets,
             mismatches=self.past.mismatches,
         )
         return order.at_step(self.identity.step)

@@ -115,7 +115,7 @@ def _part_began(plan: RunPlan, args: host.TrainingArguments, state: host.Trainer
         max_steps=state.max_steps,
         after="" if plan.past.sidecar is None else plan.past.sidecar.part,
         epochs_of="trainer" if plan.naming.trainer else "data",
-        datasets=() if plan.index is None else plan.index.names,
+        datasets=plan.naming.datasets,
         data_epochs=() if plan.index is None or plan.schedule is None else plan.index.epochs,
         has_index=plan.index is not None,
         boundaries=plan.boundaries,
