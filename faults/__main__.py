@@ -18,6 +18,7 @@ from faults.launched import launched_kill
 from faults.races import races
 from faults.soak import soaked
 from faults.table import Outcome, table
+from faults.users import user_faults
 
 FUZZED = 100_000
 COVERED = 5_000
@@ -52,6 +53,7 @@ KINDS = {
     "fuzz": parsers,
     "races": races,
     "injection": injection,
+    "users": user_faults,
     "soak": lambda folder: soaked(folder, 20_000, 4_000),
 }
 

@@ -13,6 +13,7 @@ from faults.kills import Setting, kill_runs
 from faults.races import races
 from faults.soak import soaked
 from faults.table import Outcome, table
+from faults.users import user_faults
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +62,12 @@ def test_random_inputs_are_refused_or_taken(tmp_path):
 
 def test_races_end(tmp_path):
     kept(races(tmp_path, times=1))
+
+
+def test_what_users_do_within_a_run_takes_nothing_from_it(tmp_path):
+    outcomes = kept(user_faults(tmp_path, every=13))
+    assert [outcome.fault for outcome in outcomes] == ["order taken by another run", "loss without a number"]
+    assert all(outcome.tried for outcome in outcomes)
 
 
 def test_a_fault_in_any_function_changes_nothing(tmp_path):
