@@ -5,7 +5,7 @@ from typing import Optional
 
 from paddle_epoch_guard.errors import ArgumentsError
 
-LIBRARIES = ("paddlenlp", "paddleformers")
+LIBRARIES = ["paddlenlp", "paddleformers"]
 """The host libraries: PaddleNLP and its successor. Their modules have the same names."""
 MODES = ("off", "track", "unified")
 MIX_CHOICES = ("auto", "uniform", "ramp")

@@ -68,12 +68,12 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self.arguments = arguments
         self.resume_from_checkpoint = resume_from_checkpoint
         self.session: Session | None = None
-        """The run in hand; None before training, and where the guard is off."""
+        """The run that is followed; None outside training, and if the guard is off."""
         self._training: host.Training | None = None
         host.watch_trainings()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copied or pickled, it is its configuration: a run in hand stays where it is."""
+        """Copied or pickled, it is its configuration, without the run that it follows."""
         return {"arguments": self.arguments, "resume_from_checkpoint": self.resume_from_checkpoint}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -145,7 +145,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
 
     @_follows
     def on_epoch_begin(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Notices where the trainer starts to read the data anew."""
+        """Notices where the trainer starts to read the data again."""
         session.begin_epoch(state, kwargs.get("train_dataloader"))
 
     @_follows

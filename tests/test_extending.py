@@ -54,3 +54,37 @@ def test_an_added_sink_that_raises_is_switched_off(tmp_path, csv_sink):
         sink.flush()
     (warning,) = said
     assert "writing to csv switched off" in warning
+
+
+@pytest.mark.host
+def test_a_sampler_of_ones_own_is_followed_and_unified(tmp_path, monkeypatch):
+    from corpora import build_train, write_corpus
+    from hosts import DistributedBatchSampler
+    from paddle_epoch_guard.errors import ArgumentsError
+    from paddle_epoch_guard.host import loader
+    from pretraining import PretrainingTrainer
+    from training import arguments, train
+
+    class WatchedSampler(DistributedBatchSampler):
+        def __iter__(self):
+            yield from super().__iter__()
+
+    class WatchedTrainer(PretrainingTrainer):
+        def _get_train_sampler(self):
+            sampler = super()._get_train_sampler()
+            sampler.__class__ = WatchedSampler
+            return sampler
+
+    prefix = write_corpus(tmp_path / "corpus" / "text", (60, 7, 130, 1, 58, 90, 23, 100))
+    dataset = build_train([prefix], 96, 8)
+    unified = {"max_steps": 24, "epoch_guard": "unified"}
+    plain = train(arguments(tmp_path / "plain", **unified), dataset)
+    with pytest.raises(ArgumentsError, match="WatchedSampler"):
+        train(arguments(tmp_path / "unknown", **unified), dataset, trainer=WatchedTrainer)
+    kinds = list(loader.SAMPLERS)
+    monkeypatch.setattr(loader, "SAMPLERS", kinds)
+    monkeypatch.setattr("paddle_epoch_guard.host.samplers.SAMPLERS", kinds)
+    exec(compile(code_of("Adding a sampler"), PAGE.name, "exec"), {})
+    watched = train(arguments(tmp_path / "watched", **unified), dataset, trainer=WatchedTrainer)
+    assert watched.first_tokens == plain.first_tokens
+    assert watched.scalars("epoch_guard/exposure") == plain.scalars("epoch_guard/exposure")

@@ -234,7 +234,7 @@ def test_another_sequence_length_is_refused(tmp_path, prefix):
     run(tmp_path, prefix)
     args = arguments(tmp_path, max_steps=STEPS)
     other = build_train([prefix], STEPS * BATCH, 9)
-    with pytest.raises(EpochGuardError, match=r"sequence length was 8, is 9 \(samples would be cut anew"):
+    with pytest.raises(EpochGuardError, match=r"sequence length was 8, is 9 \(samples would be cut otherwise"):
         train(args, other, resume=str(tmp_path / "run" / "checkpoint-10"))
 
 

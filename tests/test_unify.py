@@ -11,6 +11,7 @@ from corpora import LENGTH, ONE_EPOCH, SEPARATED, SIZES, build_train, index_of, 
 from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.index import BlendIndex, Boundary
 from paddle_epoch_guard.order import Order, PositionMap, Schedule, Segment
+from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.resume import (
     DatasetRecord,
     Sidecar,
@@ -19,6 +20,7 @@ from paddle_epoch_guard.resume import (
     read_sidecar,
     write_sidecar,
 )
+from paddle_epoch_guard.views.messages import sentence_of
 
 
 class Index:
@@ -59,7 +61,9 @@ def test_a_blend_is_mixed_from_its_first_boundary_ahead():
 def test_what_lies_past_the_plan_is_no_boundary():
     decision = decide_order(UNIFIED, Index(200, 150), 0, 150)
     assert decision.reorders == ()
-    assert "the run ends at position 150, before the boundary at 150" in decision.reason
+    assert (decision.code, decision.parameters) == ("ends_before_boundary", {"stop": 150, "boundary": 150})
+    sentence = sentence_of(Message(decision.code, decision.parameters))
+    assert sentence.startswith("nothing to unify: the run ends at position 150, before the boundary at 150")
 
 
 def test_the_pool_all_reaches_to_the_end_of_the_index_and_only_from_the_start():
@@ -181,7 +185,7 @@ def test_the_state_at_every_step_draws_the_rest_in_order(separated, tmp_path):
 def test_one_epoch_has_nothing_to_unify(tmp_path):
     decision = decide_order(UNIFIED, real_index(tmp_path, samples=ONE_EPOCH), 0, ONE_EPOCH)
     assert decision.reorders == ()
-    assert "the run draws one data epoch" in decision.reason
+    assert decision.code == "one_epoch"
 
 
 def test_a_failed_write_leaves_the_old_sidecar_and_no_scraps(tmp_path, separated, monkeypatch):

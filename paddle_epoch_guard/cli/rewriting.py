@@ -14,6 +14,8 @@ from paddle_epoch_guard.index.folder import IndexFiles
 from paddle_epoch_guard.index.from_files import Opened
 from paddle_epoch_guard.order import Order, Reorder
 from paddle_epoch_guard.order.materialise import note_of, read_note, write_order
+from paddle_epoch_guard.record.events import Message
+from paddle_epoch_guard.views.messages import sentence_of
 
 Advance = Callable[[int], None]
 """Called with the number of bytes just written."""
@@ -53,7 +55,8 @@ def new_reorder(opened: Opened, start: int, stop: int | None, mix: str, seed: in
         raise ArgumentsError(f"--seed {seed}: expected an integer from 0 to 2**62 - 1")
     decision = decide_order(UnifyOptions(unified=True, mix=mix, seed=seed), index, start, stop)
     if decision.begun is None:
-        raise OrderError(f"{opened.files.description}: {decision.reason.removesuffix('. Tracking only')}")
+        why = sentence_of(Message(decision.code, dict(decision.parameters)))
+        raise OrderError(f"{opened.files.description}: {why.removesuffix('. Tracking only')}")
     return decision.begun
 
 

@@ -1,4 +1,4 @@
-"""An index as a sampler that knows trainer epochs reads it: sampler epoch after sampler epoch, each shuffled anew.
+"""An index as a sampler that knows trainer epochs reads it: one sampler epoch after another, each in its own order.
 
 The rule of ``paddle.io``'s ``BatchSampler`` and ``DistributedBatchSampler`` (paddle/io/dataloader/batch_sampler.py,
 paddlepaddle 3.3.1): positions of the index are listed once, and the first ones once more, so that all ranks have as

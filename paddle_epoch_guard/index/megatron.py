@@ -7,7 +7,7 @@ class and the split name the files. The three arrays are those of PaddleNLP, byt
 - ``num_samples`` null means one data epoch;
 - two settings change the arrays but are **not** in the description, so that they must be inferred from the arrays:
   ``add_extra_token_to_sequence`` off (samples of L tokens that share none, and may end where a document ends), and
-  ``drop_last_partial_validation_sequence`` off (the last sample of ``valid`` is what is left over).
+  ``drop_last_partial_validation_sequence`` off (the last sample of ``valid`` is the remainder).
 """
 
 import hashlib

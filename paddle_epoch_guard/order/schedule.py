@@ -114,7 +114,7 @@ def sampler_epochs_ahead(first: Segment, length: int, last_epoch: int, max_steps
     """A segment for each sampler epoch, up to the last step of the run.
 
     Args:
-        first: what is left of the sampler epoch in which the run begins.
+        first: the rest of the sampler epoch in which the run begins.
         length: positions of a sampler epoch.
         last_epoch: the sampler epoch with which the run ends, from 1.
         max_steps: the last step of the run.

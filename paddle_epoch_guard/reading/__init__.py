@@ -1,7 +1,6 @@
 """How a run reads its data: a closed set of types, each of which says what can be done with it.
 
-A sampler that is added is recognised in ``host/samplers/``, by a file and an entry in its table; what follows from it
-is said by one of these types.
+``host/samplers/`` recognises a sampler; one of these types says what follows from it.
 """
 
 from paddle_epoch_guard.reading.epochs import EpochReading

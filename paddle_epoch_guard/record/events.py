@@ -83,7 +83,7 @@ class WindowLogged(_Event, frozen=True, tag="window"):
     samples: int
     """Samples drawn, over all ranks."""
     loss: float | None = None
-    """Mean over the trained steps, nats per token; None where it is lost: no finite number was to be had."""
+    """Mean over the trained steps, nats per token; None if no finite number is known."""
     epochs: tuple[EpochShare, ...] = ()
     """What each epoch contributed."""
     tokens: int | None = None

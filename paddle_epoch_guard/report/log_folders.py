@@ -89,7 +89,7 @@ def siblings_of(logs: Path) -> list[Path]:
 
 
 def counting(firsts: Sequence[int | None]) -> list[bool]:
-    """Which parts count at all, by their first steps: not those from whose beginning a later one began anew."""
+    """Which parts count at all, by their first steps: not those that a later one started again from the first step."""
     counts, least = [], math.inf
     for first in reversed(firsts):
         counts.append(first is None or first < least)

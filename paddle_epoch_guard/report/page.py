@@ -75,7 +75,7 @@ def report_run(
         path: the page to write; :data:`PAGE_NAME` in ``output_dir`` by default.
         state: the state of the run at its end, as a checkpoint would hold it. It is kept beside the guard's log, so
             that a later report knows it too.
-        names: the names of a blend's datasets, in its order, where they are at hand.
+        names: the names of a blend's datasets, in its order, if they are known.
         log: gets the figures as well.
 
     Returns:

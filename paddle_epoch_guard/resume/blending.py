@@ -1,8 +1,8 @@
-"""The order of a blend beyond what the host has built now, or the same order built anew.
+"""The order of a blend beyond what the host has built now, or the same order built again.
 
 The host keeps a blend's weights only as rounded text. So what the run began with is never replaced: it is read, or
 built again from the text and proven to be the same by its digest; what a longer run draws beyond it is a blend by the
-same weights that begins anew, each dataset where it was.
+same weights that starts behind it, each dataset where it was.
 """
 
 from collections.abc import Callable

@@ -35,7 +35,7 @@ def extend_indices(dataset: DatasetRecord, needed: int) -> tuple[IndexRecord, ..
         if len(indices) >= _MOST_INDICES:
             raise ResumeMismatchError(
                 f"the run is to be extended to {needed} samples, by more than {_MOST_INDICES} data epochs of "
-                f"{whole_epoch}. Start a run of that length anew"
+                f"{whole_epoch}. Start a new run of that length"
             )
         words = np.random.SeedSequence((max(indices[0].seed, 0), EXTEND, len(indices))).generate_state(1, np.uint32)
         indices.append(IndexRecord(whole_epoch, int(words[0])))

@@ -133,7 +133,7 @@ class Sidecar:
     boundaries: tuple[str, ...] = ()
     """Names of the boundaries already marked in VisualDL."""
     mismatches: tuple[str, ...] = ()
-    """What the run went on in spite of, at the user's word."""
+    """What the run went on in spite of, because --epoch_guard_on_mismatch is warn."""
 
     @property
     def reordered_to(self) -> int:

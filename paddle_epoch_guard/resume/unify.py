@@ -1,6 +1,6 @@
 """Which order a run draws in: the host's, the one it began, or a unified one from here on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.index import SampleIndex
@@ -27,9 +27,15 @@ class Decision:
     reorders: tuple[Reorder, ...]
     begun: Reorder | None = None
     """The reorder that begins with this start of the run."""
-    reason: str = ""
-    """A sentence for the log; empty where there is nothing to say."""
-    is_warning: bool = False
+    code: str = ""
+    """What is to be said of it; empty if nothing is."""
+    parameters: dict[str, int] = field(default_factory=dict)
+    """What its sentence names."""
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether the user asked for something else."""
+        return self.code == "order_stays"
 
 
 def decide_order(  # noqa: PLR0913 - each is a fact of another origin
@@ -63,28 +69,18 @@ def decide_order(  # noqa: PLR0913 - each is a fact of another origin
             joined = _joined(options, index, start, stop, recorded, planned_before)
             return Decision(recorded, begun) if joined is None else Decision((*recorded, joined), joined)
         if recorded == written:
-            why = f"'rebuild' wrote the index in one order from position {written[-1].start} on; the run draws in it"
-            return Decision(recorded, begun, why)
-        return Decision(
-            recorded,
-            reason=f"the run began a unified order at position {recorded[-1].start}, which stays in force: leaving it "
-            "now would draw samples twice and lose others. Set --epoch_guard unified to resume without this warning",
-            is_warning=True,
-        )
+            return Decision(recorded, begun, "order_rebuilt", {"position": written[-1].start})
+        return Decision(recorded, code="order_stays", parameters={"position": recorded[-1].start})
     if not options.unified:
         return Decision(())
     planned = [boundary for boundary in index.boundaries if boundary.position < stop]
     if not planned:
-        return Decision((), reason=f"nothing to unify: {_why_joint(index, stop)}. Tracking only")
+        return _nothing_to_unify(index, stop)
     ahead = [boundary for boundary in planned if boundary.position > start]
     if not ahead:
         last = planned[-1]
-        return Decision(
-            (),
-            reason=f"nothing left to unify: the run resumes at position {start}, and the boundary of data epochs "
-            f"{last.from_epoch} to {last.to_epoch} lies at position {last.position}: all that remains is of the last "
-            "data epoch. The order is left as it is",
-        )
+        epochs = {"from_epoch": last.from_epoch, "to_epoch": last.to_epoch}
+        return Decision((), code="nothing_left", parameters={"start": start, "boundary": last.position, **epochs})
     if options.pool == "all":
         if start > 0:
             raise ArgumentsError(
@@ -101,7 +97,7 @@ def decide_order(  # noqa: PLR0913 - each is a fact of another origin
 def _joined(
     options: UnifyOptions, index: SampleIndex, start: int, stop: int, recorded: tuple[Reorder, ...], before: int | None
 ) -> Reorder | None:
-    """The reorder that joins what was appended to what is left of the plan; None where there is nothing to join.
+    """The reorder that joins the appended samples to the rest of the plan; None if there is nothing to join.
 
     What was appended by a part of the run that was not unified has boundaries that no reorder has dissolved.
     """
@@ -117,9 +113,9 @@ def _joined(
     return Reorder(start, stop, "ramp", key, min(seams))
 
 
-def _why_joint(index: SampleIndex, stop: int) -> str:
+def _nothing_to_unify(index: SampleIndex, stop: int) -> Decision:
     if index.boundaries:
-        return f"the run ends at position {stop}, before the boundary at {index.boundaries[0].position}"
-    if max(index.epochs) == 1:
-        return "the run draws one data epoch"
-    return "the host has shuffled all data epochs together already"
+        return Decision(
+            (), code="ends_before_boundary", parameters={"stop": stop, "boundary": index.boundaries[0].position}
+        )
+    return Decision((), code="one_epoch" if max(index.epochs) == 1 else "shuffled_together")

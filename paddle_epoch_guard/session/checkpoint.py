@@ -102,7 +102,7 @@ def agreed_sidecar(
 
     Raises:
         RankMismatchError: the ranks resume at different steps, or from different sidecars.
-        ResumeMismatchError: the trainer may begin anew from the weights of half a checkpoint.
+        ResumeMismatchError: the trainer may start from step 0 with the weights of half a checkpoint.
         SidecarError: the sidecar found is damaged, of an unknown version, or of another step.
     """
     step = state.global_step
@@ -147,7 +147,7 @@ def _refuse_half_a_checkpoint(args: host.TrainingArguments, candidates: Sequence
         raise ResumeMismatchError(
             f"{folder}: no record of the trainer's state in it: saving it was interrupted. Resumed from it, the "
             "trainer begins at step 0 with the weights in it, and draws what these have seen again. Resume from an "
-            "earlier checkpoint. If the run is to begin anew, move this folder away, or set --overwrite_output_dir"
+            "earlier checkpoint. To start a new run, move this folder away, or set --overwrite_output_dir"
         )
 
 

@@ -1,9 +1,9 @@
 """How all ranks of a run reach one decision before any of them trains.
 
-Closing a log window is collective in the trainer: ranks of different opinion would wait for each other for ever.
+Closing a log window is collective in the trainer: ranks of different opinion would wait for each other forever.
 
-What a rank found is not sent about but its digest, in a few numbers: so ten thousand ranks agree on a plan of any
-size. Only where they do not is the one that stands out heard.
+Ranks send each other digests of their results, a few numbers: so ten thousand ranks agree on a plan of any size. Only
+if they differ, the first other one sends its own.
 """
 
 from collections.abc import Callable

@@ -54,7 +54,7 @@ class LossCollector:
         self._hook: host.TokenLosses | None
         try:
             self._hook = host.TokenLosses(model)
-        except Exception as cause:  # a model like no other; the ranks go on to agree that no losses are to be had
+        except Exception as cause:  # a model like no other; the ranks then agree that losses are not available
             self._hook, self._fault = None, _said(cause)
 
     @property
@@ -63,7 +63,7 @@ class LossCollector:
         return EpochSlots((self._epochs_elsewhere,) if self.source is None else self.source.index.epochs)
 
     def agree(self) -> Message | None:
-        """Whether the losses of all samples can be had. Collective; it closes the collector where not.
+        """Whether the losses of all samples are available. Collective; otherwise it closes the collector.
 
         Returns:
             None; or why not.
@@ -230,7 +230,7 @@ class LossCollector:
 def _runs(schedule: Schedule, first_step: int, last_step: int) -> list[tuple[int, int]]:
     """Runs of trained steps, first and last, of which each draws a position at most once.
 
-    A step that draws what was left over is a run of its own: where the data is read anew, a later one draws that too.
+    A step that draws leftover microbatches is a run of its own: if the data is read again, a later one draws them too.
     """
     found = []
     for segment, first, last in schedule.trained(first_step, last_step):

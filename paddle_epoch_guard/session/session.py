@@ -51,7 +51,7 @@ def shield(part: Callable[_P, None]) -> Callable[_P, None]:
 
 
 class Session:
-    """Owns what a run has in hand, and hands each change of it on openly.
+    """Owns the plan, the collector and the recorder of a run, and passes changes of the plan to them.
 
     Args:
         plan: what the run will draw; installed already.
@@ -100,7 +100,7 @@ class Session:
 
     @shield
     def begin_epoch(self, state: host.TrainerState, dataloader: host.Dataloader | None) -> None:
-        """Notices where the trainer starts to read the data anew."""
+        """Notices where the trainer starts to read the data again."""
         plan = self.plan
         left_over = self.epochs.begin(state.global_step)
         again = self.epochs.begun > 1 and not plan.loader.reads_once
@@ -269,8 +269,8 @@ class Session:
         for mismatch in plan.past.mismatches:
             self._note(Message("order_changed", {"mismatch": mismatch}), state, is_warning=True)
         decision = plan.decision
-        if decision.reason:
-            self._note(Message("text", {"text": decision.reason}), state, decision.is_warning)
+        if decision.code:
+            self._note(Message(decision.code, dict(decision.parameters)), state, decision.is_warning)
         if decision.begun is not None:
             recorder.begin_reorder(decision.begun, state.global_step + 1, plan.dissolved)
 
@@ -413,7 +413,7 @@ class Session:
             self.recorder.record(state.global_step, float(loss) / surplus, losses)
 
     def _losses_since(self, first_step: int, loss: float, state: host.TrainerState) -> WindowLosses | None:
-        """The losses of the window's samples, added up over all ranks; where they cannot be had, all say no alike."""
+        """The losses of the window's samples, added up over all ranks; None on all ranks if they are unknown."""
         if self.collector is None or not self.collector.is_open:
             return None
         losses, why = self.collector.window(first_step, state.global_step, loss)
@@ -476,7 +476,7 @@ def leave_order_behind(state: host.TrainerState) -> None:
             begun = f"began a unified order at position {stamp.unified_from}"
         host.logger.warning(
             f"epoch guard: off, but the run {begun}. Without the guard the host goes on in its own order: samples "
-            "will be drawn twice and others lost. Resume with --epoch_guard track to stay in the order that was begun"
+            "will be drawn twice and others lost. Resume with --epoch_guard track to stay in that order"
         )
 
 

@@ -46,7 +46,7 @@ class PendingLoss:
         return self.rest() if self._pending.weight >= _FEWEST else None
 
     def rest(self) -> tuple[int, float] | None:
-        """A point for what is left; None where nothing is."""
+        """A point for the rest; None if there is none."""
         if not self._pending.weight > 0:
             return None
         point = self._last_step, self._pending.mean

@@ -65,7 +65,7 @@ class ConsoleView:
                 self._line(f"{event.step} steps\n{summary}")
 
     def flush(self, at_once: bool = True) -> None:
-        """Does nothing: lines are said as they come."""
+        """Does nothing: lines are logged at once."""
 
     def close(self) -> None:
         """Does nothing."""

@@ -92,6 +92,20 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "as --ignore_load_lr_and_optim asks, the run starts at step 0 from the weights of {checkpoint}: the data that "
         "these have seen is drawn again"
     ),
+    "order_rebuilt": "'rebuild' wrote the index in one order from position {position} on; the run draws in it",
+    "order_stays": (
+        "the run began a unified order at position {position}, which stays in force: leaving it now would draw "
+        "samples twice and lose others. Set --epoch_guard unified to resume without this warning"
+    ),
+    "ends_before_boundary": (
+        "nothing to unify: the run ends at position {stop}, before the boundary at {boundary}. Tracking only"
+    ),
+    "one_epoch": "nothing to unify: the run draws one data epoch. Tracking only",
+    "shuffled_together": "nothing to unify: the host has shuffled all data epochs together already. Tracking only",
+    "nothing_left": (
+        "nothing left to unify: the run resumes at position {start}, and the boundary of data epochs {from_epoch} to "
+        "{to_epoch} lies at position {boundary}: all that remains is of the last data epoch. The order stays"
+    ),
     "order_changed": "the order was changed in mid-run, because --epoch_guard_on_mismatch is warn, {mismatch}",
     "share_ranks_unknown": f"{_BY_SHARE}which rank draws which samples of a step is not known",
     "share_no_layer": f"{_BY_SHARE}the model has no unreduced token-loss layer, as PaddleNLP's criterions have it",
@@ -112,7 +126,7 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
 
 
 def sentence_of(message: Message) -> str:
-    """A message as a sentence. One of a code that this release does not know is told as it stands."""
+    """A message as a sentence. A code that this release does not know is shown with its parameters."""
     template = MESSAGES.get(message.code)
     if template is None:
         return f"{message.code}: {message.parameters}"

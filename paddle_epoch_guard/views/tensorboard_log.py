@@ -23,7 +23,7 @@ class TensorBoardLog(Sink):
 
     TensorBoard shows each directory as a run, and draws the same tag of several runs in one chart. tensorboardX's
     ``SummaryWriter`` (2.6.5) is not used: it keeps a thread and an open file for each directory; after the thread has
-    failed, ``add_scalar`` blocks for ever a dozen points later; and a second file begun in the same second overwrites
+    failed, ``add_scalar`` blocks forever a dozen points later; and a second file begun in the same second overwrites
     the first.
 
     Args:
