@@ -41,14 +41,14 @@ def boundary_steps_of(source: IndexEpochs, after_step: int = 0) -> list[Boundary
 
     A boundary whose two sides a reorder has mixed is none any more.
     """
-    found = [
+    steps = [
         BoundaryStep(step, boundary.from_epoch, boundary.dataset, boundary.position, mixed)
         for boundary in source.index.boundaries
         if not source.positions.dissolves(boundary.position)
         for step, mixed in source.schedule.crossings(boundary.position)
         if step > after_step
     ]
-    return sorted(found, key=lambda crossing: (crossing.step, crossing.dataset))
+    return sorted(steps, key=lambda crossing: (crossing.step, crossing.dataset))
 
 
 def ended_epochs(source: IndexEpochs, start: int) -> dict[int, int]:

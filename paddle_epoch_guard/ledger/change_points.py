@@ -98,13 +98,13 @@ class ChangePointBuffer:
     def mean_before(self) -> float | None:
         """Mean loss over :data:`SIDE` steps before the change point; None where there is no window."""
         first = self.change.last_before - SIDE + 1
-        return _mean([one for one in self.before if one.first_step >= first] or self.before[-1:])
+        return _mean([window for window in self.before if window.first_step >= first] or self.before[-1:])
 
     @property
     def mean_after(self) -> float | None:
         """Mean loss over :data:`SIDE` steps after the change point; None where there is no window."""
         last = self.change.first_after + SIDE - 1
-        return _mean([one for one in self.after if one.first_step <= last])
+        return _mean([window for window in self.after if window.first_step <= last])
 
 
 def _enough(windows: Sequence[LossWindow]) -> bool:

@@ -41,10 +41,10 @@ class IndexEpochs:
 
     def counts(self, first_step: int, last_step: int) -> dict[EpochKey, int]:
         """Samples that the trained steps draw from each data epoch."""
-        found: Counter[EpochKey] = Counter()
+        counts: Counter[EpochKey] = Counter()
         for draw in self.schedule.draws(first_step, last_step):
-            self._count(draw, found)
-        return dict(found)
+            self._count(draw, counts)
+        return dict(counts)
 
     def surplus(self, first_step: int, last_step: int) -> float:
         """See :meth:`Schedule.surplus`."""
@@ -85,12 +85,12 @@ class TrainerEpochs:
 
     def counts(self, first_step: int, last_step: int) -> dict[EpochKey, int]:
         """Samples of the trained steps, a whole batch each, under the trainer epoch of each step."""
-        found: Counter[EpochKey] = Counter()
+        counts: Counter[EpochKey] = Counter()
         for step in range(first_step, last_step + 1):
             if self._trains(step):
                 at = bisect_right(self._first_steps, step) - 1
-                found[EpochKey(0, self._epochs[max(at, 0)])] += self.global_batch
-        return dict(found)
+                counts[EpochKey(0, self._epochs[max(at, 0)])] += self.global_batch
+        return dict(counts)
 
     def surplus(self, first_step: int, last_step: int) -> float:
         """Steps' worth of microbatches that the trained steps draw, for each of these steps."""

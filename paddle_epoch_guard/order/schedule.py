@@ -187,12 +187,12 @@ class Schedule:
         Raises:
             ScheduleError: a step before the first segment, or past what the sampler can deliver.
         """
-        found: list[Draw] = []
+        draws: list[Draw] = []
         for segment, first, last in self.trained(first_step, last_step):
             if first == segment.first_step:
-                found += self.carried(segment)
-            found += segment.draws(first, last)
-        return found
+                draws += self.carried(segment)
+            draws += segment.draws(first, last)
+        return draws
 
     def trained(self, first_step: int, last_step: int) -> Iterable[tuple[Segment, int, int]]:
         """The runs of trained steps between two, each within one segment: the segment, first and last step.
@@ -216,7 +216,9 @@ class Schedule:
 
     def _left_over(self, segment: Segment) -> tuple[Segment, int]:
         """The segment before one, and the first of its microbatches behind its last step."""
-        before = self.segments[bisect_left(self.segments, segment.first_step, key=lambda one: one.first_step) - 1]
+        before = self.segments[
+            bisect_left(self.segments, segment.first_step, key=lambda earlier: earlier.first_step) - 1
+        ]
         return before, (segment.first_step - before.first_step) * before.accumulation
 
     def surplus(self, first_step: int, last_step: int) -> float:
@@ -275,26 +277,26 @@ class Schedule:
         Returns:
             ``(step, mixed)`` for each: ``mixed`` where the step also draws positions before ``position``.
         """
-        found = []
+        crossings = []
         for segment, last in self._last_steps():
             carried = self.carried(segment)
             if carried and carried[0].start <= position < carried[-1].stop:
-                found.append((segment.first_step, position > carried[0].start))
+                crossings.append((segment.first_step, position > carried[0].start))
             steps, offset = divmod(position - segment.start, segment.global_batch)
             step = segment.first_step + steps
             if segment.start <= position < segment.stop and step <= last:
-                found.append((step, offset > 0 or bool(carried and steps == 0)))
-        return found
+                crossings.append((step, offset > 0 or bool(carried and steps == 0)))
+        return crossings
 
     def runs(self, last_step: int) -> list[tuple[Segment, int, int]]:
         """The runs of trained steps up to ``last_step``, each within one segment: the segment, first and last step.
 
         A segment is read until the next one begins, or its sampler ends.
         """
-        found = []
+        runs = []
         for segment, last in self._last_steps():
-            found += [(segment, *run) for run in self._trained_runs(segment.first_step, min(last, last_step))]
-        return found
+            runs += [(segment, *run) for run in self._trained_runs(segment.first_step, min(last, last_step))]
+        return runs
 
     def _last_steps(self) -> Iterable[tuple[Segment, int]]:
         """Each segment, and the last step for which it is in force: the next one begins, or its sampler ends."""

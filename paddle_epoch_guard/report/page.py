@@ -125,7 +125,7 @@ def render(run: RunData) -> str:
         title=_title(run),
         sentences=summary(run),
         images=_images(run),
-        epochs=[epoch_row(one) for one in run.epochs],
+        epochs=[epoch_row(epoch) for epoch in run.epochs],
         totals_step=_totals_step(run),
         counts_samples=any(epoch.total is not None for epoch in run.epochs),
         outdated=run.sidecar is not None and run.sidecar.step < run.last_step,
@@ -149,8 +149,10 @@ def settings(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:
     state = run.sidecar
     if state is None:
         return []
-    found = [(f"Run, at step {_count_text(state.step)}", _run_settings(state))]
-    found += [(f"Reorder {at}", _reorder_settings(one, state)) for at, one in enumerate(state.reorders, start=1)]
+    tables = [(f"Run, at step {_count_text(state.step)}", _run_settings(state))]
+    tables += [
+        (f"Reorder {at}", _reorder_settings(reorder, state)) for at, reorder in enumerate(state.reorders, start=1)
+    ]
     for at, segment in enumerate(state.schedule.segments, start=1):
         batch = (
             f"{segment.micro_batch} per device \u00d7 {segment.accumulation} accumulated \u00d7 {_ranks_text(segment)}"
@@ -162,7 +164,7 @@ def settings(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:
             ("sampler ends at position", _count_text(segment.stop)),
             ("incomplete last batch", "left out" if segment.drop_last else "drawn"),
         ]
-        found.append((f"Schedule, segment {at}" if len(state.schedule.segments) > 1 else "Schedule", rows))
+        tables.append((f"Schedule, segment {at}" if len(state.schedule.segments) > 1 else "Schedule", rows))
     for at, dataset in enumerate(state.datasets):
         rows = [
             ("split", f"{dataset.name} of {dataset.split}"),
@@ -175,11 +177,11 @@ def settings(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:
             rows.append((f"index{of}", f"built for {_count_text(part.samples_requested)} samples, seed {part.seed}"))
             rows.append((f"index{of}, digest", part.order_digest or "not known"))
         name = f": {run.folders[at]}" if at < len(run.folders) and run.folders[at] else ""
-        found.append((f"Dataset {at + 1}{name}" if len(state.datasets) > 1 else "Dataset", rows))
+        tables.append((f"Dataset {at + 1}{name}" if len(state.datasets) > 1 else "Dataset", rows))
     if state.blend is not None:
         rows = [("weights", state.blend.weights), ("positions", _count_text(state.blend.positions))]
-        found.append(("Blend", [*rows, ("order, digest", state.blend.digest)]))
-    return found
+        tables.append(("Blend", [*rows, ("order, digest", state.blend.digest)]))
+    return tables
 
 
 def stages(run: RunData) -> list[tuple[str, str]]:
@@ -190,7 +192,7 @@ def stages(run: RunData) -> list[tuple[str, str]]:
     state = run.sidecar
     if state is None:
         return []
-    found = []
+    commands = []
     seeds = [part.seed for dataset in state.datasets for part in dataset.indices[:1]]
     for at, segment in enumerate(state.schedule.segments):
         before = state.schedule.segments[max(at - 1, 0)]
@@ -201,7 +203,7 @@ def stages(run: RunData) -> list[tuple[str, str]]:
             and _sizes(segment) == _sizes(before)
         ):
             continue  # the next trainer epoch of the same run
-        begun = [one for one in state.reorders if one.start <= segment.start] or list(state.reorders[:1])
+        begun = [reorder for reorder in state.reorders if reorder.start <= segment.start] or list(state.reorders[:1])
         arguments = {
             "seed": seeds[0] if seeds else None,
             "max_steps": state.max_steps,
@@ -212,8 +214,8 @@ def stages(run: RunData) -> list[tuple[str, str]]:
             "epoch_guard_seed": begun[-1].key[0] if begun else None,
         }
         title = "From the start" if at == 0 else f"Resumed; from step {segment.first_step} on"
-        found.append((f"{title}, on {_ranks_text(segment)}", flags_of(arguments)))
-    return found
+        commands.append((f"{title}, on {_ranks_text(segment)}", flags_of(arguments)))
+    return commands
 
 
 def _sizes(segment: Segment) -> tuple[int, int]:
@@ -222,7 +224,7 @@ def _sizes(segment: Segment) -> tuple[int, int]:
 
 def flags_of(arguments: dict[str, Any]) -> str:
     """Arguments as flags: those that decide the order, and those that are not at their defaults."""
-    found = []
+    flags = []
     for name, value in arguments.items():
         if name.endswith("_degree"):
             told = isinstance(value, int) and value > 1
@@ -230,8 +232,8 @@ def flags_of(arguments: dict[str, Any]) -> str:
             off = value is None or value is False or value in (-1, [], "")
             told = not off and _GUARD_DEFAULTS.get(name) != value
         if name in _ALWAYS_SHOWN or (told and name != "resume_from_checkpoint"):
-            found.append(f"--{name} {value}")
-    return " \\\n  ".join(found)
+            flags.append(f"--{name} {value}")
+    return " \\\n  ".join(flags)
 
 
 def _title(run: RunData) -> str:
@@ -250,12 +252,12 @@ def _verdicts_sentence(run: RunData) -> str:
         return "No boundary of data epochs was met, so none makes the loss jump."
     if len(cuts) == 1:
         return _verdict_of(cuts[0])
-    found = []
+    clauses = []
     for verdict, words in _AT_SEVERAL.items():
         some = [cut for cut in cuts if (cut.verdict or "unknown") == verdict]
         if some:
-            found.append(words.format(len(some), _steps_text(some)))
-    return f"The order of the data changes at {len(cuts)} places: {', '.join(found)}."
+            clauses.append(words.format(len(some), _steps_text(some)))
+    return f"The order of the data changes at {len(cuts)} places: {', '.join(clauses)}."
 
 
 def _unknown_steps_text(run: RunData) -> str:
@@ -285,25 +287,27 @@ def _verdict_of(cut: ChangeSummary) -> str:
 def _progress_sentence(run: RunData) -> str:
     planned = planned_steps(run)
     of = f" of {_count_text(planned)}" if planned is not None and planned >= run.last_step else ""
-    found = f"The run has come to step {_count_text(run.last_step)}{of}"
+    sentence = f"The run has come to step {_count_text(run.last_step)}{of}"
     if run.unknown_steps and run.unknown_steps[-1][1] is None:
-        found = f"The guard followed the run to step {_count_text(run.last_step)}{of}, then tracking was switched off"
+        sentence = (
+            f"The guard followed the run to step {_count_text(run.last_step)}{of}, then tracking was switched off"
+        )
     if len(run.loss):
-        found += f"; there the trend of the training loss is {trend_of(run.loss, run.sides)[-1]:.3f}"
+        sentence += f"; there the trend of the training loss is {trend_of(run.loss, run.sides)[-1]:.3f}"
         if len(run.evaluation):
             at = f" (step {run.evaluation.steps[-1]})" if run.evaluation.steps[-1] != run.last_step else ""
-            found += f" and the evaluation loss {run.evaluation.values[-1]:.3f}{at}"
-        found += " nats per token"
+            sentence += f" and the evaluation loss {run.evaluation.values[-1]:.3f}{at}"
+        sentence += " nats per token"
     if len(run.exposure):
-        found += f", on tokens that had been drawn {run.exposure.values[-20:].mean():.2f} times before"
-    return f"{found}."
+        sentence += f", on tokens that had been drawn {run.exposure.values[-20:].mean():.2f} times before"
+    return f"{sentence}."
 
 
 def _order_sentence(run: RunData) -> str:
     unified = [cut.step for cut in run.cuts if cut.epochs is None]
     if unified:
         order = f"The order is unified from step {unified[0]} on"
-    elif not run.data_epoch or any(one.trainer for one in run.epochs):
+    elif not run.data_epoch or any(epoch.trainer for epoch in run.epochs):
         order = "The order of the data is not known to the guard"
     else:
         order = "The order is the host's own"
@@ -323,7 +327,7 @@ def _order_sentence(run: RunData) -> str:
 def planned_steps(run: RunData) -> int | None:
     """``max_steps`` of the run; None where it is not known."""
     told = [part.arguments.get("max_steps") for part in run.parts]
-    known = [one for one in told if isinstance(one, int) and one > 0]
+    known = [steps for steps in told if isinstance(steps, int) and steps > 0]
     if run.sidecar is not None and run.sidecar.step == run.last_step:
         return run.sidecar.max_steps
     return known[-1] if known else None
@@ -347,14 +351,14 @@ def _data(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def epoch_row(one: EpochSummary) -> dict[str, str]:
+def epoch_row(epoch: EpochSummary) -> dict[str, str]:
     """An epoch in words: ``title``, ``samples``, ``steps`` and ``loss``."""
-    total = one.total
+    total = epoch.total
     return {
-        "title": one.title,
+        "title": epoch.title,
         "samples": "\u2013" if total is None else _count_text(total.samples),
         "steps": "\u2013" if total is None else f"{_count_text(total.first_step)} to {_count_text(total.last_step)}",
-        "loss": "\u2013" if one.mean_loss is None or math.isnan(one.mean_loss) else f"{one.mean_loss:.4f}",
+        "loss": "\u2013" if epoch.mean_loss is None or math.isnan(epoch.mean_loss) else f"{epoch.mean_loss:.4f}",
     }
 
 
@@ -376,16 +380,16 @@ def _run_settings(state: Sidecar) -> list[tuple[str, str]]:
     return rows + [("in spite of", mismatch) for mismatch in state.mismatches]
 
 
-def _reorder_settings(one: Reorder, state: Sidecar) -> list[tuple[str, str]]:
-    steps = [step for step, _ in state.schedule.crossings(one.start)]
+def _reorder_settings(reorder: Reorder, state: Sidecar) -> list[tuple[str, str]]:
+    steps = [step for step, _ in state.schedule.crossings(reorder.start)]
     rows = [
-        ("positions", f"{_count_text(one.start)} to {_count_text(one.stop)}"),
+        ("positions", f"{_count_text(reorder.start)} to {_count_text(reorder.stop)}"),
         ("from step", _count_text(steps[-1]) if steps else "not reached"),
-        ("mix", one.mix),
-        ("key", f"{', '.join(str(word) for word in one.key)} (seed, purpose, ordinal)"),
+        ("mix", reorder.mix),
+        ("key", f"{', '.join(str(word) for word in reorder.key)} (seed, purpose, ordinal)"),
     ]
-    if one.boundary is not None:
-        rows.append(("the share rises of samples from position", _count_text(one.boundary)))
+    if reorder.boundary is not None:
+        rows.append(("the share rises of samples from position", _count_text(reorder.boundary)))
     return rows
 
 

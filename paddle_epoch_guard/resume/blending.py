@@ -66,9 +66,10 @@ def write_blend(live: BlendIndex, record: BlendRecord, length: int, pick: Pick, 
         return
     kind, kept = live.dataset_index.dtype, record.positions
     candidates = _candidates(live, record)
-    built = ((one, replace(live, **_named(*pick(one, kept, kind)))) for one in candidates)
+    built = ((weights, replace(live, **_named(*pick(weights, kept, kind)))) for weights in candidates)
     weights, base = next(
-        ((one, blend) for one, blend in built if BlendRecord.of(blend).digest == record.digest), (None, None)
+        ((candidate, blend) for candidate, blend in built if BlendRecord.of(blend).digest == record.digest),
+        (None, None),
     )
     if len(live) >= kept and candidates:
         weights, base = candidates[0] if weights is None else weights, live
@@ -101,13 +102,13 @@ def open_blend(live: BlendIndex, record: BlendRecord, length: int, folder: Path)
     if which.shape != (length,) or inner.shape != (length,):
         shapes = f"{which.shape} and {inner.shape}"
         raise IndexFileError(f"{files[0]}: {shapes} entries; expected ({length},) twice. Delete both of its files")
-    found = replace(live, **_named(which, inner))
-    if BlendRecord.of(found, record.positions).digest != record.digest:
+    blend = replace(live, **_named(which, inner))
+    if BlendRecord.of(blend, record.positions).digest != record.digest:
         raise IndexFileError(f"{files[0]}: damaged, its digest is not the recorded one. Delete both of its files")
     both = min(len(live), record.positions)
-    if BlendRecord.of(found, both).digest != BlendRecord.of(live, both).digest:
+    if BlendRecord.of(blend, both).digest != BlendRecord.of(live, both).digest:
         raise _not_the_same(record, length)
-    return found
+    return blend
 
 
 def _candidates(live: BlendIndex, record: BlendRecord) -> list[npt.NDArray[np.float64]]:

@@ -41,6 +41,6 @@ def _keys(datasets: Sequence[DatasetRecord], weights: str) -> list[tuple[str, ..
     if len(words) != len(datasets):  # above 1,000 datasets numpy leaves some out of the text
         words = [""] * len(datasets)
     return [
-        (one.name, str(one.seq_length), one.split, str(one.tokens_per_epoch), one.corpus_digest, weight)
-        for one, weight in zip(datasets, words, strict=True)
+        (data.name, str(data.seq_length), data.split, str(data.tokens_per_epoch), data.corpus_digest, weight)
+        for data, weight in zip(datasets, words, strict=True)
     ]

@@ -102,7 +102,7 @@ def _joined(
     What was appended by a part of the run that was not unified has boundaries that no reorder has dissolved.
     """
     positions = PositionMap(recorded)
-    seams = [one.position for one in index.boundaries if not positions.dissolves(one.position)]
+    seams = [boundary.position for boundary in index.boundaries if not positions.dissolves(boundary.position)]
     seams = [seam for seam in [*seams, *([] if before is None else [before])] if start < seam < stop]
     appended = before is not None and before < stop
     if start >= stop or not (seams or appended):

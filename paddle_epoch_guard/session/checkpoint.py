@@ -116,18 +116,18 @@ def agreed_sidecar(
         return None if checkpoint is None else read_sidecar(checkpoint, step)
 
     def look_together() -> tuple[Sidecar | None] | None:
-        found = run_on_all_ranks(look, must_succeed=True)
+        read = run_on_all_ranks(look, must_succeed=True)
         by_rank = host.all_gather_ints([step, is_needed])
         steps = sorted(set(by_rank[:, 0].tolist()))
         if len(steps) > 1:
             raise RankMismatchError(
                 f"the ranks resume at different steps: {', '.join(map(str, steps))}. Give all the same checkpoint"
             )
-        sidecar = agree_on_sidecar(found)
+        sidecar = agree_on_sidecar(read)
         return None if sidecar is None and by_rank[:, 1].any() else (sidecar,)
 
-    found = poll_until(look_together)
-    return None if found is None else found[0]
+    agreed = poll_until(look_together)
+    return None if agreed is None else agreed[0]
 
 
 def _refuse_half_a_checkpoint(args: host.TrainingArguments, candidates: Sequence[Any]) -> None:
@@ -141,7 +141,9 @@ def _refuse_half_a_checkpoint(args: host.TrainingArguments, candidates: Sequence
     """
     if args.ignore_load_lr_and_optim:
         return
-    named = next((Path(one) for one in candidates[:2] if isinstance(one, (str, Path)) and Path(one).is_dir()), None)
+    named = next(
+        (Path(path) for path in candidates[:2] if isinstance(path, (str, Path)) and Path(path).is_dir()), None
+    )
     folder = named or (None if args.overwrite_output_dir else host.newest_checkpoint(args))
     if folder is not None and host.find_checkpoint([folder]) is None:
         raise ResumeMismatchError(
@@ -157,7 +159,7 @@ def check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, ca
     Raises:
         SidecarError: it is of another run, part or checkpoint, or the run cannot go on without one.
     """
-    looked = ", ".join(str(one) for one in candidates if one)
+    looked = ", ".join(str(path) for path in candidates if path)
     name_it = (
         f"It was looked for in: {looked}. Name the checkpoint that the trainer loads: "
         "EpochGuardCallback(resume_from_checkpoint=...)"

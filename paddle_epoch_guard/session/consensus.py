@@ -41,14 +41,14 @@ def run_on_all_ranks(work: Callable[[], _T], must_succeed: bool) -> _T:
     outcome = _FINE
     try:
         result = work()
-    except EpochGuardError as found:
-        doubt, said = found, (type(found), str(found))
-        outcome = _WRONG_CALL if isinstance(found, ArgumentsError) else _DOUBT
-    except Exception as found:
-        said, outcome = (Exception, f"{type(found).__name__}: {found}"), _FAULT
-        if must_succeed and isinstance(found, OSError):  # of the user's disk, not of this package
+    except EpochGuardError as error:
+        doubt, said = error, (type(error), str(error))
+        outcome = _WRONG_CALL if isinstance(error, ArgumentsError) else _DOUBT
+    except Exception as error:
+        said, outcome = (Exception, f"{type(error).__name__}: {error}"), _FAULT
+        if must_succeed and isinstance(error, OSError):  # of the user's disk, not of this package
             why = (
-                f"{found.filename or 'a file'}: {found.strerror or found}. Free the disk, or make the folder writable"
+                f"{error.filename or 'a file'}: {error.strerror or error}. Free the disk, or make the folder writable"
             )
             doubt, outcome = EpochGuardError(why), _DOUBT
             said = EpochGuardError, why
@@ -70,33 +70,33 @@ def run_on_all_ranks(work: Callable[[], _T], must_succeed: bool) -> _T:
         )
     if doubt is not None and said == told:
         raise doubt
-    error = ArgumentsError if issubclass(kind, ArgumentsError) else RankMismatchError
-    raise error(f"rank {rank} stopped: {why}")
+    refusal = ArgumentsError if issubclass(kind, ArgumentsError) else RankMismatchError
+    raise refusal(f"rank {rank} stopped: {why}")
 
 
-def agree_on_sidecar(found: _T | None) -> _T | None:
+def agree_on_sidecar(sidecar: _T | None) -> _T | None:
     """The sidecar that the ranks read; machines that share no disk may have none. Collective.
 
     Args:
-        found: by this rank.
+        sidecar: read by this rank.
 
     Raises:
         RankMismatchError: they read different ones.
     """
-    rows = host.all_gather_ints(digest_of(found) if found is not None else [0, 0])
+    rows = host.all_gather_ints(digest_of(sidecar) if sidecar is not None else [0, 0])
     holders = np.flatnonzero(rows.any(axis=1))
     if not holders.size:
         return None
     if (rows[holders] != rows[holders[0]]).any():
         raise RankMismatchError("the ranks read different sidecars. Give all of them the same checkpoint")
-    return found if len(holders) == len(rows) else host.broadcast_from(int(holders[0]), found)
+    return sidecar if len(holders) == len(rows) else host.broadcast_from(int(holders[0]), sidecar)
 
 
-def require_same_plan(found: _T | None) -> _T:
+def require_same_plan(decided: _T | None) -> _T:
     """What all ranks that read data would act by. Collective.
 
     Args:
-        found: what this rank would act by: anything whose ``repr`` says all; None on a rank that reads no data.
+        decided: what this rank would act by: anything whose ``repr`` says all; None on a rank that reads no data.
 
     Returns:
         The same on every rank.
@@ -104,20 +104,20 @@ def require_same_plan(found: _T | None) -> _T:
     Raises:
         RankMismatchError: they would act by different things.
     """
-    rows = host.all_gather_ints(digest_of(found) if found is not None else [0, 0])
+    rows = host.all_gather_ints(digest_of(decided) if decided is not None else [0, 0])
     readers = np.flatnonzero(rows.any(axis=1))
     if not readers.size:
         raise RankMismatchError("no rank reads data. Give at least one of them the training dataset")
     first = int(readers[0])
     other = other_than_first(rows[readers])
     if other is not None:
-        rank, own = int(readers[other]), repr(found)
+        rank, own = int(readers[other]), repr(decided)
         theirs, expected = host.broadcast_from(rank, own), host.broadcast_from(first, own)
         raise RankMismatchError(
             f"rank {rank} would follow another data order than rank {first}: {theirs} instead of {expected}. "
             "Point all ranks to the same corpus and the same index cache"
         )
-    agreed = found if len(readers) == len(rows) else host.broadcast_from(first, found)
+    agreed = decided if len(readers) == len(rows) else host.broadcast_from(first, decided)
     assert agreed is not None
     return agreed
 

@@ -232,20 +232,20 @@ def _runs(schedule: Schedule, first_step: int, last_step: int) -> list[tuple[int
 
     A step that draws leftover microbatches is a run of its own: if the data is read again, a later one draws them too.
     """
-    found = []
+    runs = []
     for segment, first, last in schedule.trained(first_step, last_step):
         if segment.leftover_microbatches and first == segment.first_step:
-            found.append((first, first))
+            runs.append((first, first))
             first += 1
         if first <= last:
-            found.append((first, last))
-    return found
+            runs.append((first, last))
+    return runs
 
 
 def _first(chosen: npt.NDArray[np.bool_]) -> int | None:
     """The first process that is chosen."""
-    found = np.flatnonzero(chosen)
-    return int(found[0]) if found.size else None
+    processes = np.flatnonzero(chosen)
+    return int(processes[0]) if processes.size else None
 
 
 def _fault(said: str) -> Message:

@@ -148,8 +148,8 @@ def _descriptions(
         if not same_indices(record.indices, live.indices):
             assert isinstance(index, GPTIndex)
             wanted[number] = tuple(
-                replace(index.description, samples_requested=one.samples_requested, seed=one.seed)
-                for one in record.indices
+                replace(index.description, samples_requested=appended.samples_requested, seed=appended.seed)
+                for appended in record.indices
             )
     return wanted
 
