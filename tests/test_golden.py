@@ -32,6 +32,16 @@ def test_a_log_of_before_there_was_a_record_says_what_it_said(run):
     assert facts == expected
 
 
+@pytest.mark.parametrize("folder", sorted(GOLDEN.glob("record-v*/*")), ids=lambda folder: folder.name)
+def test_a_record_of_an_earlier_release_says_what_it_said(folder):
+    """Of a resumed run: a change of batch and length, evaluations, verdicts, a sidecar of version 3."""
+    facts = facts_of_report(read_run(folder / "logs", folder), Path("page.html"), [])
+    facts = json.loads(json.dumps(facts, allow_nan=False))
+    for moved in ("logging_dir", "output_dir", "page"):
+        del facts[moved]
+    assert facts == json.loads((folder / "report.json").read_text())
+
+
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("sidecar-v*.json")), ids=lambda path: path.stem)
 def test_a_sidecar_of_an_earlier_version_says_what_it_said(path, tmp_path):
     """Each value is found again, under its present name."""
