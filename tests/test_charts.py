@@ -1,3 +1,5 @@
+"""The guard's VisualDL log: lines, names, many files, and the server's own sampling."""
+
 import os
 
 import numpy as np
