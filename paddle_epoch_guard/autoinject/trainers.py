@@ -1,7 +1,6 @@
 """The guard in every Trainer, last of its callbacks."""
 
 import functools
-import os
 from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ _ADDED = "_epoch_guard_added_by_run"
 
 
 def hook_trainers(injection: Injection, module: ModuleType) -> None:
-    """Gives every new ``Trainer`` the guard, and the guard the checkpoint that the trainer resumes from.
+    """Gives every new ``Trainer`` the guard.
 
     Args:
         injection: the guard's flags.
@@ -33,18 +32,10 @@ def hook_trainers(injection: Injection, module: ModuleType) -> None:
             _guard(injection, self)
 
     @functools.wraps(train)
-    def train_guarded(self: Any, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if not hasattr(self, "callback_handler"):
-            return train(self, resume_from_checkpoint, *args, **kwargs)
-        # Again: a subclass may have replaced the handler or the arguments.
-        guard = _guard(injection, self)
-        named = guard.resume_from_checkpoint
-        if isinstance(resume_from_checkpoint, (str, os.PathLike)):
-            guard.resume_from_checkpoint = os.fspath(resume_from_checkpoint)
-        try:
-            return train(self, resume_from_checkpoint, *args, **kwargs)
-        finally:
-            guard.resume_from_checkpoint = named
+    def train_guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if hasattr(self, "callback_handler"):
+            _guard(injection, self)  # again: a subclass may have replaced the handler or the arguments
+        return train(self, *args, **kwargs)
 
     trainer.__init__, trainer.train = __init__, train_guarded
     _hook_handler(module.CallbackHandler)
