@@ -12,7 +12,10 @@ EpochGuardError            the user can act on it
 ├── ResumeMismatchError
 ├── ScheduleError
 ├── SidecarError
-└── TrainerError
+├── TrainerError
+└── UnreadableError
+    ├── UnreadableCorpusError  also a CorpusError
+    └── UnreadableIndexError   also an IndexFileError
 TrackingError              internal: only tracking is affected, and training goes on
 """
 
@@ -67,6 +70,18 @@ class SidecarError(EpochGuardError):
 
 class TrainerError(EpochGuardError):
     """A Trainer does not accept the guard."""
+
+
+class UnreadableError(EpochGuardError):
+    """A file that may be sound cannot be opened or read."""
+
+
+class UnreadableCorpusError(UnreadableError, CorpusError):
+    """A file of a corpus cannot be opened or read."""
+
+
+class UnreadableIndexError(UnreadableError, IndexFileError):
+    """A file of a sample index cannot be opened or read."""
 
 
 class TrackingError(Exception):

@@ -1,8 +1,10 @@
 """Write a file atomically; wait for a file that another process writes."""
 
 import contextlib
+import errno
 import os
-import tempfile
+import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,18 +40,25 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Yields a stream to a temporary file, which is flushed to disk and then renamed to ``path``.
 
     Args:
-        path: in an existing folder; an existing file is replaced.
+        path: in an existing folder. An existing file is replaced, and keeps its mode; of a link, the file that it
+            names. A new file has the mode that the umask leaves.
 
     Raises:
-        OSError: the file cannot be written; an existing file is left unchanged.
+        OSError: the file cannot be written, or something else is in its place, such as a device or a pipe. What
+            exists is left unchanged.
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    path = Path(os.path.realpath(path))
+    mode = _mode_of(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with open(handle, "wb") as stream:
             yield stream
             stream.flush()
+            if mode is not None:
+                os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would exclude others who may read the folder
+        _mode_of(path)  # again: something may have been put there meanwhile
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -64,12 +73,30 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             os.close(folder)
 
 
+def _mode_of(path: Path) -> int | None:
+    """The permissions of a file; None if there is none.
+
+    Raises:
+        OSError: it is no regular file.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is no regular file, and is left as it is", str(path))
+    return stat.S_IMODE(mode)
+
+
 def append_whole(path: Path, content: bytes) -> None:
     """Appends to a file, all or nothing.
 
     Raises:
-        OSError: it cannot be written; it is then as it was.
+        OSError: it cannot be written, or is no regular file; it is then as it was.
     """
+    _mode_of(Path(os.path.realpath(path)))  # opening a pipe would wait for a reader
     with path.open("ab", buffering=0) as stream:
         before = stream.tell()
         try:

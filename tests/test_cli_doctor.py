@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import json
 import os
@@ -261,10 +262,10 @@ def test_a_blend_whose_datasets_are_not_here_is_not_checked(tmp_path, cache):
 
 
 def test_what_interrupted_builds_left_behind_is_found(cache):
-    (cache / ".some_shuffle_idx.npy.ab12_x9z").write_bytes(b"half")
+    (cache / f".{GUARD_BLEND}_index.npy.ab12_x9z").write_bytes(b"half")
     (cache / f"{GUARD_BLEND}_index.npy").write_bytes(b"")
     result = diagnosis(cache)
-    assert kinds(result) == [("incomplete", GUARD_BLEND), ("leftover", ".some_shuffle_idx.npy.ab12_x9z")]
+    assert kinds(result) == [("incomplete", GUARD_BLEND), ("leftover", f".{GUARD_BLEND}_index.npy.ab12_x9z")]
     assert result["findings"][1]["effect"] == "none: no run reads it"
     np.save(cache / f"{GUARD_BLEND}_sample_index.npy", np.arange(3))
     assert kinds(diagnosis(cache))[1] == ("unreadable", GUARD_BLEND)
@@ -394,3 +395,59 @@ def test_any_mess_is_examined(tmp_path):
             assert bool(diagnose(tmp_path / "mess").problems) == (not set(files) <= unread)
 
     any_mess()
+
+
+@contextlib.contextmanager
+def somebody_else():
+    """As root, every file can be read: this is another user."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+UNREADABLE = {
+    "an array of another user": lambda cache: next(cache.glob("*_shuffle_idx.npy")).chmod(0),
+    "a description of another user": lambda cache: next(cache.glob("*.dsc")).chmod(0),
+    "a corpus of another user": lambda cache: next((cache.parent / "corpus").glob("*.idx")).chmod(0),
+    "a folder that may not be searched": lambda cache: cache.chmod(0o444),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_cannot_be_read_is_not_called_damaged_and_stays_where_it_is(cache, tmp_path, case):
+    for path in (tmp_path, *list(tmp_path.parents)[:-2]):
+        path.chmod(path.stat().st_mode | 0o055)
+    UNREADABLE[case](cache)
+    aside = tmp_path / "aside"
+    with somebody_else():
+        status, out, err = cli("doctor", cache, "--move-aside", aside, "--json")
+        plain_status, plain, _ = cli("doctor", cache)
+    cache.chmod(0o755)
+    assert (status, plain_status) == (3, 3), (out, err)
+    facts = json.loads(out)
+    assert facts["findings"] == []
+    assert not facts["sound"]
+    assert any("could not be read: Permission denied" in sentence for sentence in facts["unreadable"])
+    assert "not checked: " in plain
+    assert not aside.exists()
+
+
+def test_too_many_open_files_are_not_damage(cache, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("paddle_epoch_guard.index.mapped.os.open", full)
+    status, out, _ = cli("doctor", cache)
+    assert status == 3
+    assert "Too many open files" in out
+
+
+def test_a_hidden_file_of_the_users_is_no_leftover(cache):
+    for name in (".project.metadata", ".gitattributes.original", ".notes.abcdefgh"):
+        (cache / name).write_text("mine")
+    assert diagnosis(cache)["findings"] == []

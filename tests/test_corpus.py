@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from paddlenlp.data.indexed_dataset import MMapIndexedDataset, make_builder, make_dataset
 
 import corpora
-from paddle_epoch_guard.errors import CorpusError
-from paddle_epoch_guard.index import corpus
+from paddle_epoch_guard.errors import CorpusError, UnreadableCorpusError
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 
 SIZES = [5, 0, 300, 1, 7]
@@ -111,8 +110,9 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
     def denied(path, *arguments, **options):  # chmod does not stop root
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(corpus.Path, "open", denied)
-    assert refuses(prefix, files(prefix)[0])
+    monkeypatch.setattr("paddle_epoch_guard.index.mapped.os.open", denied)
+    with pytest.raises(UnreadableCorpusError, match="could not be read: Permission denied"):
+        read_sizes(prefix)
 
 
 def test_the_legacy_format_is_refused_by_name(tmp_path):

@@ -1,15 +1,30 @@
 """What is broken in a cache, and what that does to a run."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from paddle_epoch_guard.errors import ArgumentsError, CorpusError, CorpusNotFoundError, EpochGuardError, IndexFileError
+from paddle_epoch_guard.errors import (
+    ArgumentsError,
+    CorpusError,
+    CorpusNotFoundError,
+    EpochGuardError,
+    IndexFileError,
+    UnreadableError,
+)
 from paddle_epoch_guard.index.cache import load_array
-from paddle_epoch_guard.index.folder import MEGATRON, MEGATRON_BLEND, PADDLE, PADDLE_BLEND, IndexFiles, describe, scan
+from paddle_epoch_guard.index.folder import (
+    MEGATRON,
+    MEGATRON_BLEND,
+    PADDLE,
+    PADDLE_BLEND,
+    IndexFiles,
+    describe,
+    is_there,
+    scan,
+)
 from paddle_epoch_guard.index.from_files import corpus_of, dataset_files, open_index
 from paddle_epoch_guard.order.materialise import host_order
 
@@ -54,6 +69,8 @@ class Diagnosis:
     problems: tuple[Problem, ...]
     unchecked: tuple[str, ...]
     """What could not be checked and why, as sentences."""
+    unreadable: tuple[str, ...] = ()
+    """Of these, what could not be opened or read: it may be sound, and must not be moved."""
 
 
 def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
@@ -75,11 +92,16 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
         )
     problems: list[Problem] = []
     unchecked: list[str] = []
+    unreadable: list[str] = []
     sound: list[IndexFiles] = []
     moved = _MovedCorpora(prefixes)
     # Blends last: a problem of a dataset's index is not one of the blend.
     for files in sorted(contents.indices, key=lambda files: files.kind.is_blend):
-        result = _examine_index(files, moved, sound)
+        try:
+            result = _examine_index(files, moved, sound)
+        except UnreadableError as error:
+            unreadable.append(f"{files.stem}: {error}")
+            continue
         if result is None:
             sound.append(files)
         elif isinstance(result, Problem):
@@ -88,9 +110,12 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
             unchecked.append(f"{files.stem}: {result}")
     moved.refuse_unused()
     for stem in contents.guard_blends:
-        problems += _examine_guard_blend(cache, stem)
+        try:
+            problems += _examine_guard_blend(cache, stem)
+        except UnreadableError as error:
+            unreadable.append(f"{stem}: {error}")
     problems += [_leftover(path) for path in contents.temporary]
-    return Diagnosis(tuple(sound), tuple(problems), tuple(unchecked))
+    return Diagnosis(tuple(sound), tuple(problems), (*unchecked, *unreadable), tuple(unreadable))
 
 
 class _MovedCorpora:
@@ -115,7 +140,11 @@ class _MovedCorpora:
 
 
 def _examine_index(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[IndexFiles]) -> Problem | str | None:
-    """The problem of an index, or what could not be checked and why; None if it is sound."""
+    """The problem of an index, or what could not be checked and why; None if it is sound.
+
+    Raises:
+        UnreadableError: a file cannot be opened or read.
+    """
     if files.missing:
         return _incomplete(files)
     return _unreadable(files) or _contradiction(files, moved, sound)
@@ -125,6 +154,8 @@ def _contradiction(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[Inde
     """As :func:`_examine_index`, of an index whose arrays are there and can be read."""
     try:
         described = describe(files)
+    except UnreadableError:
+        raise
     except IndexFileError as error:
         effect = "a run does not read it; but without it nothing can say whether the arrays are the right ones"
         return Problem("description", files.stem, str(error), effect, _fix_for(files), files.present)
@@ -141,6 +172,8 @@ def _contradiction(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[Inde
                 return f"whether it fits its datasets: {reason}"
     try:
         open_index(files, prefixes, host_order)
+    except UnreadableError:
+        raise
     except CorpusError as error:
         fix = "Restore the corpus; the index itself may be sound"
         return Problem("corpus", files.stem, str(error), "a run stops when it opens the corpus", fix, ())
@@ -157,19 +190,21 @@ def _not_sound(dataset: IndexFiles, prefix: str, sound: Sequence[IndexFiles]) ->
         return f"the index {dataset.stem} is not complete here"
     try:
         open_index(dataset, [prefix], host_order)
+    except UnreadableError:
+        raise
     except EpochGuardError as error:
         return f"the index {dataset.stem} is broken: {error}"
     return None
 
 
 def _fix_for(files: IndexFiles) -> str:
-    return _REBUILD if os.path.lexists(files.note) else _MOVE
+    return _REBUILD if is_there(files.note) else _MOVE
 
 
 def _incomplete(files: IndexFiles) -> Problem:
     missing = ", ".join(path.name for path in files.missing)
     effect = _INCOMPLETE[files.kind]
-    if not os.path.lexists(files.description):
+    if not is_there(files.description):
         if files.kind is PADDLE:
             effect = "PaddleNLP and PaddleFormers build it again"
         elif files.kind is PADDLE_BLEND and len(files.missing) == 1:
@@ -183,6 +218,8 @@ def _unreadable(files: IndexFiles) -> Problem | None:
     for name, path in files.arrays.items():
         try:
             array = load_array(path)
+        except UnreadableError:
+            raise
         except IndexFileError as error:
             waits = files.kind.format == "paddlenlp" and name in ("shuffle_idx", "dataset_index")
             effect = _WAITS if waits else _STOPS
@@ -210,7 +247,7 @@ def _is_pickle(path: Path) -> bool:
 def _examine_guard_blend(cache: Path, stem: str) -> list[Problem]:
     """Problems of a blend that the guard has built for a longer run: two arrays of the same length."""
     files = [cache / f"{stem}_index.npy", cache / f"{stem}_sample_index.npy"]
-    present = tuple(path for path in files if os.path.lexists(path))
+    present = tuple(path for path in files if is_there(path))
     fix = "Move it aside (--move-aside); the guard builds it again when the run resumes"
     if len(present) < len(files):
         missing = next(path.name for path in files if path not in present)
@@ -219,6 +256,8 @@ def _examine_guard_blend(cache: Path, stem: str) -> list[Problem]:
     effect = "the guard refuses to resume the run"
     try:
         datasets, samples = (load_array(path) for path in files)
+    except UnreadableError:
+        raise
     except IndexFileError as error:
         return [Problem("unreadable", stem, str(error), effect, fix, present)]
     if datasets.ndim == 1 and datasets.shape == samples.shape and {datasets.dtype.kind, samples.dtype.kind} <= {*"iu"}:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from paddle_epoch_guard.cli.diagnose import Diagnosis, Problem
 
 BROKEN = 1
+UNREADABLE = 3
 _HOST_FOLDERS = ("index-cache", "GPTDataset_indices")  # where hosts look by themselves, beside a corpus
 
 
@@ -36,7 +37,10 @@ def doctor(
     Find incomplete sets of files, files that cannot be read, indices that do not fit their description or corpus, and
     leftovers of interrupted builds. Do not use it while a run builds an index there: an unfinished index looks broken.
 
-    Exit status: 0 if everything is sound, 1 if something is, or was, broken.
+    What cannot be read, for lack of permission for instance, may be sound: it is listed and never moved.
+
+    Exit status: 0 if everything is sound, 1 if something is, or was, broken, 3 if nothing is but something cannot be
+    read.
 
     \b
     Example:
@@ -51,7 +55,9 @@ def doctor(
         print_json(_as_json(cache, diagnosis, moved))
     else:
         _show(cache, diagnosis, moved)
-    return BROKEN if diagnosis.problems else 0
+    if diagnosis.problems:
+        return BROKEN
+    return UNREADABLE if diagnosis.unreadable else 0
 
 
 def move_files(problems: Sequence["Problem"], cache: Path, aside: Path) -> dict[Path, Path]:
@@ -113,7 +119,7 @@ def _as_json(cache: Path, diagnosis: "Diagnosis", moved: dict[Path, Path]) -> di
 
     return {
         "cache": str(cache),
-        "sound": not diagnosis.problems,
+        "sound": not diagnosis.problems and not diagnosis.unreadable,
         "sound_indices": [
             {"hash": files.digest, "format": files.kind.format, "index": files.stem} for files in diagnosis.sound
         ],
@@ -123,6 +129,7 @@ def _as_json(cache: Path, diagnosis: "Diagnosis", moved: dict[Path, Path]) -> di
             for problem in diagnosis.problems
         ],
         "unchecked": list(diagnosis.unchecked),
+        "unreadable": list(diagnosis.unreadable),
     }
 
 

@@ -1,5 +1,6 @@
 """Reads a sample index from a cache directory, without the host."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.errors import IndexFileError
+from paddle_epoch_guard.errors import IndexFileError, UnreadableIndexError
 from paddle_epoch_guard.index.corpus import read_sizes
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.gpt import GPTIndex
+from paddle_epoch_guard.index.mapped import map_npy, open_regular
 from paddle_epoch_guard.index.verify import IndexArrays
 
 _ARRAYS = ("doc_idx", "sample_idx", "shuffle_idx")
@@ -127,18 +129,25 @@ def read_text(path: Path, limit: int) -> str:
 
     Raises:
         IndexFileError: the file is missing, not a regular file, or not UTF-8.
+        UnreadableIndexError: it cannot be opened or read, and may be sound.
     """
     _check_regular(path)
     try:
-        with path.open("rb") as stream:
-            return stream.read(min(limit, path.stat().st_size)).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as cause:
+        with open_regular(path) as stream:
+            return stream.read(min(limit, os.fstat(stream.fileno()).st_size)).decode("utf-8")
+    except (FileNotFoundError, UnicodeDecodeError) as cause:
         raise IndexFileError(f"{path}: cannot be read as text ({cause}); expected a description") from cause
+    except OSError as cause:
+        raise _unreadable(path, cause) from cause
+
+
+def _unreadable(path: Path, cause: OSError) -> UnreadableIndexError:
+    return UnreadableIndexError(f"{path}: could not be read: {cause.strerror or cause}. The file itself may be sound")
 
 
 def _check_regular(path: Path) -> None:
     """Refuses pipes, for instance: reading one would block."""
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise IndexFileError(f"{path}: not a readable .npy array or description: not a regular file. Move it away")
 
 
@@ -146,21 +155,21 @@ def load_array(path: Path) -> npt.NDArray[np.integer[Any]]:
     """Memory-maps an array.
 
     Raises:
-        IndexFileError: the file is missing or unreadable.
+        IndexFileError: the file is missing, or holds no array.
+        UnreadableIndexError: it cannot be opened or read, and may be sound.
     """
     _check_regular(path)
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return map_npy(path)
     except FileNotFoundError as cause:
         raise IndexFileError(
             f"{path}: no such file; expected it beside its description. "
             "The index is incomplete; let the host rebuild it"
         ) from cause
-    except Exception as cause:  # numpy also lets through BadZipFile, TokenError, IndexError, ...
+    except OSError as cause:
+        raise _unreadable(path, cause) from cause
+    except Exception as cause:  # numpy also lets through TokenError, IndexError, OverflowError, ...
         raise IndexFileError(
             f"{path}: not a readable .npy array ({cause}); expected integers, saved without pickle. "
             "The file is truncated or damaged; let the host rebuild the index"
         ) from cause
-    if not isinstance(array, np.ndarray):
-        raise IndexFileError(f"{path}: an archive of arrays; expected one array")
-    return array

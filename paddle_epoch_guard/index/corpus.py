@@ -1,12 +1,14 @@
 """Reads the document sizes of a corpus from its ``.idx`` file, without the host."""
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.errors import CorpusError
+from paddle_epoch_guard.errors import CorpusError, UnreadableCorpusError
+from paddle_epoch_guard.index.mapped import map_array, open_regular
 
 # The memory-mapped format of paddlenlp/data/indexed_dataset.py (3.0.0b4), which is Megatron's:
 # magic, version (u64), dtype code (u8), sequences (u64), documents (u64), int32 sizes, int64 pointers, ...
@@ -26,16 +28,23 @@ def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
 
     Raises:
         CorpusError: a file is missing, is not a memory-mapped corpus, or is truncated.
+        UnreadableCorpusError: a file cannot be opened or read, and may be sound.
     """
     index_path, data_path = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
     for path in (index_path, data_path):
         if not path.is_file():
             raise CorpusError(f"{path}: no such file; expected the corpus prefix, without .idx or .bin")
     try:
-        with index_path.open("rb") as stream:
-            header = stream.read(_HEADER_BYTES)
+        with open_regular(index_path) as stream:
+            return _read_sizes(stream, index_path, data_path)
     except OSError as cause:
-        raise CorpusError(f"{index_path}: cannot be read ({cause}); expected the index file of a corpus") from cause
+        raise UnreadableCorpusError(
+            f"{index_path}: could not be read: {cause.strerror or cause}. The file itself may be sound"
+        ) from cause
+
+
+def _read_sizes(stream: BinaryIO, index_path: Path, data_path: Path) -> npt.NDArray[np.int32]:
+    header = stream.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise CorpusError(
             f"{index_path}: starts with {header[:9]!r}; expected {_MAGIC!r}, the memory-mapped format, "
@@ -49,15 +58,14 @@ def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
             f"{index_path}: version {version} and dtype code {header[17]}; expected version 1 and a code from 1 to 10"
         )
     needed = _HEADER_BYTES + count * (4 + 8) + int.from_bytes(header[26:34], "little") * 8
-    size = index_path.stat().st_size
+    size = os.fstat(stream.fileno()).st_size
     if size < needed:
         raise CorpusError(f"{index_path}: {size} bytes; its header's {count} documents need at least {needed}")
     if count == 0:
         return np.empty(0, dtype=np.int32)
-    sizes: npt.NDArray[np.int32] = np.memmap(index_path, np.int32, "r", offset=_HEADER_BYTES, shape=(count,))
-    last_pointer = int(
-        np.memmap(index_path, np.int64, "r", offset=_HEADER_BYTES + 4 * count + 8 * (count - 1), shape=(1,))[0]
-    )
+    sizes = map_array(stream, index_path, np.int32, (count,), _HEADER_BYTES)
+    stream.seek(_HEADER_BYTES + 4 * count + 8 * (count - 1))
+    last_pointer = int.from_bytes(stream.read(8), "little", signed=True)
     described = last_pointer + int(sizes[-1]) * item_bytes
     if data_path.stat().st_size < described:
         raise CorpusError(

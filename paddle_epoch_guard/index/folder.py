@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from paddle_epoch_guard.errors import IndexFileError
+from paddle_epoch_guard.errors import IndexFileError, UnreadableIndexError
 from paddle_epoch_guard.index.cache import read_text
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription
@@ -55,7 +55,8 @@ _MEGATRON_NAME = re.compile(
     r"(-description\.txt|-(?:document|sample|shuffle|dataset|dataset_sample)_index\.npy)"
 )
 _GUARD_BLEND = re.compile(r"(epoch_guard_blend_[0-9a-f]{32})_(?:sample_)?index\.npy")
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # an unfinished `atomic_write`
+_NOTE_NAME = re.compile(r"[0-9a-f]{32}(?:-(?:GPTDataset|BlendedDataset)-(?:train|valid|test))?\.epoch_guard\.json")
+_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # an unfinished `atomic_write`
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,27 @@ class IndexFiles:
     @property
     def missing(self) -> tuple[Path, ...]:
         """The expected files that do not exist."""
-        return tuple(file for file in self.expected if not os.path.lexists(file))
+        return tuple(file for file in self.expected if not is_there(file))
 
     @property
     def present(self) -> tuple[Path, ...]:
         """The expected files and the guard's note, as far as they exist."""
-        return tuple(file for file in (*self.expected, self.note) if os.path.lexists(file))
+        return tuple(file for file in (*self.expected, self.note) if is_there(file))
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name, be it a link that leads nowhere.
+
+    Raises:
+        UnreadableIndexError: it cannot be told, as in a folder that must not be searched.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as cause:
+        raise UnreadableIndexError(f"{path}: could not be read: {cause.strerror or cause}") from cause
+    return True
 
 
 @dataclass(frozen=True)
@@ -121,23 +137,39 @@ def scan(folder: Path) -> Folder:
 
     Raises:
         IndexFileError: ``folder`` is not a directory.
-        OSError: the directory cannot be read.
+        UnreadableIndexError: the directory cannot be read.
     """
-    if not folder.is_dir():
-        raise IndexFileError(f"{folder}: no such directory; expected a host's index cache")
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError) as cause:
+        raise IndexFileError(f"{folder}: no such directory; expected a host's index cache") from cause
+    except OSError as cause:
+        raise UnreadableIndexError(f"{folder}: could not be read: {cause.strerror or cause}") from cause
     stems: dict[str, set[str]] = {}
     guard_blends, temporary, others = set(), [], []
-    for name in sorted(os.listdir(folder)):
+    for name in names:
         if match := _PADDLE_NAME.fullmatch(name) or _MEGATRON_NAME.fullmatch(name):
             stems.setdefault(match[1], set()).add(match[match.lastindex or 1])
         elif match := _GUARD_BLEND.fullmatch(name):
             guard_blends.add(match[1])
-        elif _TEMPORARY.fullmatch(name) and (folder / name).is_file():
+        elif _is_temporary(name) and os.path.isfile(folder / name):
             temporary.append(folder / name)
-        elif not name.endswith(".epoch_guard.json") and not (folder / name).is_dir():
+        elif not name.endswith(".epoch_guard.json") and not os.path.isdir(folder / name):
             others.append(name)
     indices = tuple(IndexFiles(folder, stem, _kind(folder, stem, stems[stem])) for stem in sorted(stems))
     return Folder(indices, tuple(sorted(guard_blends)), tuple(temporary), tuple(others))
+
+
+def _is_temporary(name: str) -> bool:
+    """Whether it is an unfinished file of the guard's: ``.<name of a file of an index>.<8 characters>``.
+
+    Any other hidden file is the user's.
+    """
+    match = _TEMPORARY.fullmatch(name)
+    if match is None:
+        return False
+    patterns = _PADDLE_NAME, _MEGATRON_NAME, _GUARD_BLEND, _NOTE_NAME
+    return any(pattern.fullmatch(match[1]) for pattern in patterns)
 
 
 def _kind(folder: Path, stem: str, endings: set[str]) -> Kind:

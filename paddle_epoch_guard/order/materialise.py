@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.errors import IndexFileError, OrderError
+from paddle_epoch_guard.errors import IndexFileError, OrderError, UnreadableIndexError
 from paddle_epoch_guard.index.folder import IndexFiles
+from paddle_epoch_guard.index.mapped import open_regular
 from paddle_epoch_guard.order.mixes import Reorder
 from paddle_epoch_guard.order.order import BaseOrder, Order, PositionMap
 
@@ -142,14 +143,17 @@ def read_note(path: Path) -> tuple[Reorder, ...]:
 
     Raises:
         IndexFileError: the note is damaged, or of an unknown version.
+        UnreadableIndexError: it cannot be opened or read.
     """
-    if not path.is_file():
-        return ()
     wrong = f"{path}: not what 'rebuild' writes beside an index. Rebuild the index from the host's own"
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             note = json.loads(stream.read(_NOTE_BYTES))
-    except (OSError, ValueError, RecursionError) as cause:
+    except FileNotFoundError:
+        return ()
+    except OSError as cause:
+        raise UnreadableIndexError(f"{path}: could not be read: {cause.strerror or cause}") from cause
+    except (ValueError, RecursionError) as cause:
         raise IndexFileError(f"{wrong} ({cause})") from cause
     if not isinstance(note, dict) or note.get("version") != _VERSION or not isinstance(note.get("reorders"), list):
         raise IndexFileError(f"{wrong} (expected version {_VERSION})")

@@ -1,12 +1,14 @@
 """An order: a base order and a list of reorders, as an array."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.errors import OrderError
+from paddle_epoch_guard.index.mapped import map_array, open_regular
 from paddle_epoch_guard.order.lookahead import Lookahead
 from paddle_epoch_guard.order.mixes import MIXES, Int64Array, Mix, Reorder
 
@@ -191,5 +193,6 @@ class Order:
 
 
 def _reopen(filename: str, dtype: str, offset: int, length: int, reorders: tuple[Reorder, ...]) -> Order:
-    base: npt.NDArray[Any] = np.memmap(filename, np.dtype(dtype), "r", offset=offset, shape=(length,))
-    return Order(base, reorders)
+    path = Path(filename)
+    with open_regular(path) as stream:
+        return Order(map_array(stream, path, dtype, (length,), offset), reorders)
