@@ -36,12 +36,13 @@ def poll_until(look: Callable[[], _T | None]) -> _T | None:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, replaces: bool = True) -> Iterator[BinaryIO]:
     """Yields a stream to a temporary file, which is flushed to disk and then renamed to ``path``.
 
     Args:
         path: in an existing folder. An existing file is replaced, and keeps its mode; of a link, the file that it
             names. A new file has the mode that the umask leaves.
+        replaces: whether an existing file is replaced. If not, it is an error, also if it appears meanwhile.
 
     Raises:
         OSError: the file cannot be written, or something else is in its place, such as a device or a pipe. What
@@ -58,8 +59,11 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             if mode is not None:
                 os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        _mode_of(path)  # again: something may have been put there meanwhile
-        os.replace(temporary, path)
+        if replaces:
+            _mode_of(path)  # again: something may have been put there meanwhile
+            os.replace(temporary, path)
+        else:
+            move_new(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -71,6 +75,25 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def move_new(path: Path, target: Path) -> None:
+    """Renames a file; what is at ``target`` is never replaced, even if it appears meanwhile.
+
+    Raises:
+        FileExistsError: something is there.
+        OSError: the file cannot be renamed.
+    """
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links, or another one: the host's own rename says which
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        path.rename(target)
+    else:
+        path.unlink()
 
 
 def _mode_of(path: Path) -> int | None:

@@ -339,17 +339,20 @@ def test_a_folder_inside_the_cache_will_do(broken):
 
 @pytest.mark.parametrize("number", [0, 1, 4])
 def test_a_move_that_fails_is_taken_back(tmp_path, broken, monkeypatch, number):
-    real, done = Path.rename, []
+    real, done = os.link, []
 
-    def fails(path, target):
-        if len(done) == number:
-            done.append(path)
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
+    def fails(path, target, **options):
         done.append(path)
-        return real(path, target)
+        if len(done) == number + 1:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
+        return real(path, target, **options)
+
+    def no_rename(path, target):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
 
     before = contents(tmp_path)
-    monkeypatch.setattr(Path, "rename", fails)
+    monkeypatch.setattr(os, "link", fails)
+    monkeypatch.setattr(Path, "rename", no_rename)
     message = refused("doctor", broken, "--move-aside", tmp_path / "aside")
     assert "Invalid cross-device link" in message
     assert "the same file system" in message
@@ -373,7 +376,7 @@ def test_any_mess_is_examined(tmp_path):
             "-GPTDataset-train-description.txt", "-GPTDataset-valid-sample_index.npy",
             "-BlendedDataset-test-description.txt", "-BlendedDataset-test-dataset_index.npy", ".epoch_guard.json",
         )),
-        f"{GUARD_BLEND}_index.npy", ".x.abcdefgh", "notes",
+        f"{GUARD_BLEND}_index.npy", f".{GUARD_BLEND}_index.npy.abcdefgh", "notes",
     ]  # fmt: skip
     contents_ = st.sampled_from(
         [b"", b"GPT Dataset\n\n", b"Blendable dataset\n\nDatasets:\n", b"{}", b"\x93NUMPY\x01\0"]

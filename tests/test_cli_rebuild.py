@@ -2,7 +2,12 @@ import errno
 import io
 import itertools
 import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -247,20 +252,25 @@ def test_a_folder_beside_other_files_is_taken(tmp_path, prefix):
     assert len(list((tmp_path / "new").iterdir())) == 6
 
 
-@pytest.mark.parametrize("step", ["mkstemp", "fsync", "replace"])
+@pytest.mark.parametrize("step", ["open", "fsync", "link"])
 @pytest.mark.parametrize("number", range(5))
 def test_a_failure_leaves_nothing_behind(tmp_path, prefix, monkeypatch, step, number):
     build(tmp_path, prefix)
     before = contents(tmp_path)
-    module = files.tempfile if step == "mkstemp" else files.os
-    real, calls = getattr(module, step), itertools.count()
+    real, calls = getattr(files.os, step), itertools.count()
 
     def fails(*given, **named):
+        if step == "open" and not re.search(r"\.[0-9a-f]{8}$", str(given[0])):
+            return real(*given, **named)  # of the lock, or of what is read
         if next(calls) == number + (number if step == "fsync" else 0):  # every other flush is of the folder
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some file")
         return real(*given, **named)
 
-    monkeypatch.setattr(module, step, fails)
+    def no_rename(*_):  # takes the place of a link where there are none
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some file")
+
+    monkeypatch.setattr(files.os, step, fails)
+    monkeypatch.setattr(files.Path, "rename", no_rename)
     message = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "a" / "new")
     assert message == "some file: No space left on device"
     assert contents(tmp_path) == before
@@ -287,8 +297,10 @@ def test_descriptions_take_their_names_last(tmp_path, prefix, monkeypatch):
     """PaddleFormers takes a description for an index that is whole."""
     build_blend(tmp_path, prefix)
     named = []
-    real = os.replace
-    monkeypatch.setattr(files.os, "replace", lambda old, new: (named.append(Path(new).suffix), real(old, new)))
+    real = os.link
+    monkeypatch.setattr(
+        files.os, "link", lambda old, new, **options: (named.append(Path(new).suffix), real(old, new, **options))
+    )
     told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
     assert sorted(named[:-3]) == [".json", *[".npy"] * 8]
     assert named[-3:] == [".dsc"] * 3
@@ -320,3 +332,87 @@ def test_a_note_that_is_none_is_refused_by_name(tmp_path, prefix, text):
     note = description.with_suffix(".epoch_guard.json")
     note.write_text(text)
     assert refused("inspect", tmp_path / "cache").startswith(f"{note}: not what 'rebuild' writes")
+
+
+def slow_rebuild(folder, position, pause):
+    """A 'rebuild' in a process of its own, which waits before it gives the files their names."""
+    code = (
+        "import sys, time; from pathlib import Path; from paddle_epoch_guard import files\n"
+        "move = files.move_new\n"
+        f"def slow(path, target):\n    Path({str(folder / 'waits')!r}).touch()\n"
+        f"    time.sleep({pause})\n    move(path, target)\n"
+        "files.move_new = slow\n"
+        "from paddle_epoch_guard.cli.app import main; main(sys.argv[1:])"
+    )
+    call = ["rebuild", folder / "cache", "--from-position", position, "--output", folder / "new"]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, call)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def waits(folder):
+    deadline = time.monotonic() + 60
+    while not (folder / "waits").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_of_two_that_write_to_one_folder_one_is_refused_and_the_other_is_whole(tmp_path, prefix):
+    build(tmp_path, prefix)
+    told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "alone")
+    first = slow_rebuild(tmp_path, 0, 0.5)
+    waits(tmp_path)
+    message = refused("rebuild", tmp_path / "cache", "--from-position", 20, "--output", tmp_path / "new")
+    assert "another 'rebuild' is writing there" in message or "already exists there" in message
+    assert first.wait(60) == 0, first.stderr.read()
+    files_of = [{name: content for name, (content, _) in contents(tmp_path / at).items()} for at in ("new", "alone")]
+    assert files_of[0] == files_of[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_rebuild_that_is_ended_leaves_nothing_behind(tmp_path, prefix, number):
+    build(tmp_path, prefix)
+    before = contents(tmp_path)
+    process = slow_rebuild(tmp_path, 0, 1)
+    waits(tmp_path)
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    (tmp_path / "waits").unlink()
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_a_rebuild_that_is_killed_is_recognised_by_the_next_one_and_by_doctor(tmp_path, prefix):
+    build(tmp_path, prefix)
+    process = slow_rebuild(tmp_path, 0, 0.3)
+    waits(tmp_path)
+    time.sleep(0.8)
+    process.kill()
+    process.wait()
+    message = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert "an interrupted 'rebuild' may have left it" in message
+    status, out, _ = cli("doctor", tmp_path / "new", "--move-aside", tmp_path / "aside")
+    assert status == 1
+    assert "incomplete: " in out
+    assert "leftover: " in out
+    told("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+
+
+def test_a_file_that_appears_meanwhile_is_never_written_over(tmp_path, prefix, monkeypatch):
+    build(tmp_path, prefix)
+    real, other = files.move_new, {}
+
+    def appears(path, target):
+        if not other:
+            other[target] = b"another's"
+            target.write_bytes(b"another's")
+        real(path, target)
+
+    monkeypatch.setattr(files, "move_new", appears)
+    message = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert "has appeared there meanwhile, and is left as it is" in message
+    kept = {name: content for name, (content, _) in contents(tmp_path / "new").items()}
+    assert kept == {target.name: content for target, content in other.items()}

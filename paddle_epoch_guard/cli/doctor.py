@@ -1,5 +1,6 @@
 """``doctor``: what is broken in a cache, what that does to a run, and how to fix it."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paddle_epoch_guard.cli.interruption import interruptible
 from paddle_epoch_guard.cli.options import CacheArgument
 from paddle_epoch_guard.cli.output import JsonFlag, print_json
 from paddle_epoch_guard.errors import ArgumentsError, IndexFileError
+from paddle_epoch_guard.files import move_new
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.cli.diagnose import Diagnosis, Problem
@@ -89,12 +92,17 @@ def move_files(problems: Sequence["Problem"], cache: Path, aside: Path) -> dict[
             ) from cause
     done: list[Path] = []
     try:
-        for path, target in moves.items():
-            path.rename(target)
-            done.append(path)
-    except OSError as cause:
+        with interruptible():
+            for path, target in moves.items():
+                done.append(path)
+                move_new(path, target)
+    except BaseException as cause:
         for path in reversed(done):
-            moves[path].rename(path)
+            if not os.path.lexists(path):  # the last one may not have been moved
+                with contextlib.suppress(OSError):
+                    move_new(moves[path], path)
+        if not isinstance(cause, OSError):
+            raise
         raise IndexFileError(
             f"--move-aside {aside}: {path.name} cannot be moved there ({cause.strerror}). Name a writable folder on "
             "the same file system"

@@ -3,10 +3,13 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock, Timeout
+
+from paddle_epoch_guard.cli.interruption import interruptible
 from paddle_epoch_guard.errors import ArgumentsError, IndexFileError, OrderError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import GPTIndex
@@ -20,6 +23,7 @@ from paddle_epoch_guard.views.messages import sentence_of
 Advance = Callable[[int], None]
 """Called with the number of bytes just written."""
 _COPIED = 1 << 20
+_LOCK = ".epoch_guard_rebuild.lock"
 _SEEDS = 1 << 62
 
 
@@ -102,24 +106,39 @@ def write_cache(opened: Opened, reorder: Reorder, output: Path, started: Callabl
     size = sum(file.stat().st_size for file in expected)
     note = output / opened.files.note.name
     targets = [*(output / file.name for file in expected), note]
-    created = _create_folder(output, targets, size)
-    try:
+    with interruptible(), _folder_for(output, targets, size):
         advance = started(size)
-        with contextlib.ExitStack() as stack:
-            # Files get their names in the reverse order of opening.
-            for file in sorted(copied, key=lambda file: file.suffix == ".npy"):
-                _copy(file, stack.enter_context(atomic_write(output / file.name)), advance)
-            stack.enter_context(atomic_write(note)).write(note_of((reorder,)).encode())
-            for file, array in reordered.items():
-                write_order(stack.enter_context(atomic_write(output / file.name)), Order(array, (reorder,)), advance)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            for target in targets:
-                target.unlink(missing_ok=True)
-            for folder in created:
-                folder.rmdir()
-        raise
+        written: list[Path] = []
+        try:
+            with contextlib.ExitStack() as stack:
+
+                def stream_to(target: Path) -> BinaryIO:
+                    stack.push(lambda kind, *_: written.append(target) if kind is None else None)  # once it is named
+                    return stack.enter_context(atomic_write(target, replaces=False))
+
+                # Files get their names in the reverse order of opening.
+                for file in sorted(copied, key=lambda file: file.suffix == ".npy"):
+                    _copy(file, stream_to(output / file.name), advance)
+                stream_to(note).write(note_of((reorder,)).encode())
+                for file, array in reordered.items():
+                    write_order(stream_to(output / file.name), Order(array, (reorder,)), advance)
+        except FileExistsError as cause:
+            _remove(written)
+            raise IndexFileError(
+                f"--output {output}: {Path(cause.filename2 or cause.filename).name} has appeared there meanwhile, and "
+                "is left as it is. Name an empty folder"
+            ) from cause
+        except BaseException:
+            _remove(written)
+            raise
     return [target.name for target in targets]
+
+
+def _remove(files: Sequence[Path]) -> None:
+    """Removes what this process has written, and nothing else."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 def _reordered(opened: Opened) -> dict[Path, Any]:
@@ -130,15 +149,60 @@ def _reordered(opened: Opened) -> dict[Path, Any]:
     return {arrays[which]: getattr(opened.index, which) for which in arrays}
 
 
-def _create_folder(output: Path, targets: Sequence[Path], size: int) -> list[Path]:
-    """Creates the folder, after checking that no target exists; returns the created folders, innermost first.
+@contextlib.contextmanager
+def _folder_for(output: Path, targets: Sequence[Path], size: int) -> Iterator[None]:
+    """Creates the folder, and locks it against another 'rebuild'. What stays empty is removed again.
 
     Raises:
-        IndexFileError: a file already exists, there is too little space, or the folder cannot be created or written.
+        IndexFileError: a file already exists, there is too little space, the folder cannot be created or written, or
+            another 'rebuild' writes there.
     """
-    for target in targets:
-        if os.path.lexists(target):
-            raise IndexFileError(f"--output {output}: {target.name} already exists there. Name an empty folder")
+    _refuse_existing(output, targets)
+    created = _create_folder(output, size)
+    lock = FileLock(output / _LOCK, timeout=0)
+    try:
+        with lock:
+            _refuse_existing(output, targets)  # another one may have been done meanwhile
+            yield
+    except Timeout as cause:
+        raise IndexFileError(
+            f"--output {output}: another 'rebuild' is writing there. Wait until it is done, or name another folder"
+        ) from cause
+    finally:
+        with contextlib.suppress(OSError):
+            if not lock.is_locked and not _is_locked_by_another(output / _LOCK):
+                (output / _LOCK).unlink(missing_ok=True)
+            for folder in created:
+                folder.rmdir()  # not if it holds something
+
+
+def _is_locked_by_another(path: Path) -> bool:
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _refuse_existing(output: Path, targets: Sequence[Path]) -> None:
+    """Raises IndexFileError if a target exists."""
+    existing = [target.name for target in targets if os.path.lexists(target)]
+    if existing and len(existing) < len(targets):
+        raise IndexFileError(
+            f"--output {output}: {existing[0]} already exists there, and {len(targets) - len(existing)} of "
+            f"{len(targets)} files do not: an interrupted 'rebuild' may have left it. Move it away "
+            f"(doctor {output} --move-aside FOLDER), or name an empty folder"
+        )
+    if existing:
+        raise IndexFileError(f"--output {output}: {existing[0]} already exists there. Name an empty folder")
+
+
+def _create_folder(output: Path, size: int) -> list[Path]:
+    """Creates the folder; returns the created folders, innermost first.
+
+    Raises:
+        IndexFileError: there is too little space, or the folder cannot be created or written.
+    """
     created = [path for path in (output, *output.parents) if not path.exists()]
     try:
         output.mkdir(parents=True, exist_ok=True)
