@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from paddle_epoch_guard.cli.output import print_text
 from paddle_epoch_guard.errors import ArgumentsError
 
 Logdir = Annotated[Path, typer.Argument(help="Folder with logs in it or below it.", metavar="LOGDIR")]
@@ -17,7 +18,7 @@ def view(context: typer.Context, logdir: Logdir) -> None:
     """Open VisualDL on a log folder, with its run list in order: the run, then its epochs, then its boundaries.
 
     VisualDL itself lists folders in the order of the file system. All other options go to VisualDL; without --host it
-    can be reached from this machine only.
+    can be reached from this machine only. Its telemetry is off. Of a damaged log, the sound part is shown.
 
     \b
     Example:
@@ -30,4 +31,4 @@ def view(context: typer.Context, logdir: Logdir) -> None:
     options = list(context.args)
     if not any(option.split("=")[0] in ("--host", "-t") for option in options):
         options += ["--host", "127.0.0.1"]
-    serve(str(logdir), options)
+    serve(str(logdir), options, lambda line: print_text(f"view: {line}"))

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from paddle_epoch_guard.host import library
+from paddle_epoch_guard.index.mapped import open_regular
 
 _RECORDS = ("trainer_state.json", "trainer_state.bin")
 """The trainer's state file in a checkpoint: PaddleNLP's, and PaddleFormers' (1.2.0), which is a pickle."""
+_LARGEST_STATE = 1 << 28
+"""Bytes: a log history of a million entries fits."""
 _NUMBERS = ("global_step", "max_steps", "consumed_samples")
 _MEMOIZE = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
 """Pickle opcodes that store the top of the stack and push nothing."""
@@ -85,7 +88,9 @@ def trainer_record(checkpoint: Path) -> dict[str, Any] | None:
     """
     for name in _RECORDS:
         try:
-            with (checkpoint / name).open("rb") as stream:
+            with open_regular(checkpoint / name) as stream:
+                if os.fstat(stream.fileno()).st_size > _LARGEST_STATE:
+                    continue
                 fields = json.load(stream) if name.endswith(".json") else _pickled_numbers(stream)
         except (OSError, ValueError):
             continue

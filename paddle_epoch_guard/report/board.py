@@ -4,14 +4,25 @@ VisualDL lists folders in the order in which the file system gives them (``visua
 naming can change.
 """
 
+import errno
+import functools
 import os
 import re
+import socket
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+import threading
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+from google.protobuf.message import DecodeError
+
+from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.views.logfile import check_record, next_record
 
 _KINDS = ("epoch_", "trainer_epoch_", "unified_from_step_", "boundary_", "trainer_boundary_")
 """Folders of the guard, in the order of the list; any other comes before."""
+_PORTS_TRIED = 20
 
 
 def place_of(folder: str) -> list[Any]:
@@ -28,23 +39,107 @@ def place_of(folder: str) -> list[Any]:
 
 def in_order(walked: Iterable[tuple[str, Any, Any]]) -> list[tuple[str, Any, Any]]:
     """What ``os.walk`` gives, sorted by :func:`place_of` its folders."""
-    return sorted(walked, key=lambda one: place_of(one[0]))
+    return sorted(walked, key=lambda walked_folder: place_of(walked_folder[0]))
 
 
-def serve(logdir: str, options: Sequence[str] = ()) -> None:
-    """Serves a log folder until the process is ended.
+def serve(logdir: str, options: Sequence[str], say: Callable[[str], object]) -> None:
+    """Serves a log folder until the process is ended. It connects to no other machine.
 
     Args:
         logdir: a folder with logs in it or below.
         options: further options of ``visualdl``.
+        say: takes a line about a log that is shown only in part.
+
+    Raises:
+        ReportError: the port is in use.
     """
     from visualdl.io import bfile
+    from visualdl.reader import record_reader
     from visualdl.server import app
+    from visualdl.server.args import parse_args
 
+    sys.argv = ["visualdl", "--logdir", logdir, *options, "--disable-telemetry"]
+    asked = parse_args()
+    is_port_named = any(re.match(r"(--port|-p)(=|$)", option) for option in options)
+    port = _free_port(asked["host"], int(asked["port"]), is_port_named)
+    if port != asked["port"]:
+        say(f"port {asked['port']} is in use; this is port {port}")
+        sys.argv += ["--port", str(port)]
     walk = bfile.walk
-    bfile.walk = lambda top: in_order(walk(top))
-    sys.argv = ["visualdl", "--logdir", logdir, *options]
+    bfile.walk = lambda top: in_order(_regular(walk(top)))
+    record_reader._RecordReader = functools.partial(_SoundReader, say)  # noqa: SLF001 - VisualDL has no other place
+    # VisualDL waits in a thread for its own server: without the server, that would never end.
+    app.threading = types.SimpleNamespace(Thread=functools.partial(threading.Thread, daemon=True))
     app.main()
+
+
+def _free_port(host: str, port: int, is_named: bool) -> int:
+    """The port, or the next one that is free if the user named none.
+
+    Raises:
+        ReportError: there is none.
+    """
+    for candidate in range(port, port + (1 if is_named else _PORTS_TRIED)):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+            try:
+                probe.bind((host, candidate))
+            except OSError as cause:
+                if cause.errno != errno.EADDRINUSE:
+                    raise ReportError(f"{host}:{candidate}: cannot be served ({cause.strerror})") from cause
+                continue
+            return candidate
+    raise ReportError(f"{host}:{port}: the port is in use. Name another one: --port")
+
+
+def _regular(walked: Iterable[tuple[str, Any, Any]]) -> Iterator[tuple[str, Any, Any]]:
+    """What ``os.walk`` gives, without pipes and devices: opening a pipe would wait."""
+    for root, folders, names in walked:
+        yield root, folders, [name for name in names if os.path.isfile(os.path.join(root, name))]
+
+
+class _SoundReader:
+    """Reads the records of a log as far as they are sound, where VisualDL's own raises, or takes any memory.
+
+    Args:
+        say: takes a line where the rest of a file is left out.
+        filepath: the log.
+    """
+
+    def __init__(self, say: Callable[[str], object], filepath: str) -> None:
+        self._say = say
+        self._path = filepath
+        self._content = b""
+        self._stream: BinaryIO | None = None
+        try:
+            self._stream = open(filepath, "rb")  # noqa: SIM115 - kept, as VisualDL keeps it
+        except OSError as cause:
+            say(f"{filepath}: not shown: {cause.strerror}")
+
+    def get_next(self) -> None:
+        """Reads the next record.
+
+        Raises:
+            EOFError: there is none yet.
+        """
+        if self._stream is None:
+            raise EOFError
+        at = self._stream.tell()
+        try:
+            self._content = next_record(self._stream)
+            check_record(self._content)
+        except EOFError:
+            self._stream.seek(at)  # it is being written
+            raise
+        except (OSError, ValueError, DecodeError) as cause:
+            self._say(f"{self._path}: shown up to byte {at:,}: what follows is damaged")
+            self._stream.close()
+            self._stream = None
+            raise EOFError from cause
+
+    def record(self) -> bytes:
+        """The record that was read last."""
+        return self._content
 
 
 def _place_of_name(name: str) -> tuple[int, list[Any]]:

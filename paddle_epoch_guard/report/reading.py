@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
 from paddle_epoch_guard.errors import ReportError, SidecarError
 from paddle_epoch_guard.record.naming import EVALUATION_TAG, LOSS_TAG, Naming
 from paddle_epoch_guard.record.reader import RecordFile
@@ -153,20 +151,15 @@ def _with_sidecar(run: RunData) -> RunData:
     return replace(run, faults=tuple(faults))
 
 
-class _Step(msgspec.Struct):
-    step: int
-
-
 def _sidecar_folders(run: RunData, faults: list[str]) -> list[tuple[int, Path]]:
     """Where a sidecar may be, the newest first."""
     candidates = []
     kept = run.logging_dir / "epoch_guard"
     try:
-        candidates.append((msgspec.json.decode((kept / SIDECAR_NAME).read_bytes(), type=_Step).step, kept))
-    except FileNotFoundError:
-        pass
-    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as cause:
-        faults.append(f"{kept / SIDECAR_NAME}: left out: {cause}")
+        sidecar = read_sidecar(kept, None)
+        candidates += [] if sidecar is None else [(sidecar.step, kept)]
+    except SidecarError as cause:
+        faults.append(f"Left out: {cause}")
     for folder in run.output_dir.glob("checkpoint-*") if run.output_dir is not None else ():
         if (match := _CHECKPOINT.fullmatch(folder.name)) and (folder / SIDECAR_NAME).exists():
             candidates.append((int(match[1]), folder))

@@ -16,6 +16,7 @@ from paddle_epoch_guard.errors import EpochGuardError, SidecarError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampling, GPTIndex
 from paddle_epoch_guard.index.fingerprint import digest_array
+from paddle_epoch_guard.index.mapped import open_regular
 from paddle_epoch_guard.ledger import EpochLoss, LossWindow, Weighted
 from paddle_epoch_guard.order import Reorder, Schedule
 from paddle_epoch_guard.resume.legacy_verdicts import upgraded_verdict
@@ -242,12 +243,12 @@ def _check_numbers(value: object) -> None:
         raise ValueError(f"the number {str(value)[:40]}")
 
 
-def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:
+def read_sidecar(checkpoint: Path, step: int | None) -> Sidecar | None:
     """Reads and validates the sidecar of a checkpoint.
 
     Args:
         checkpoint: the checkpoint's folder.
-        step: the step at which the run resumes.
+        step: the step at which the run resumes; None for any.
 
     Returns:
         The state; None where the checkpoint has no sidecar.
@@ -261,9 +262,7 @@ def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:
         "in the checkpoint, where that holds it, and only the losses by epoch are lost"
     )
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for without end
-            raise OSError("it is no regular file")
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read(_BYTES + 1)
     except FileNotFoundError:
         return None
@@ -273,7 +272,7 @@ def read_sidecar(checkpoint: Path, step: int) -> Sidecar | None:
         sidecar = decode_sidecar(content)
     except (msgspec.MsgspecError, EpochGuardError, ValueError, RecursionError) as cause:
         raise SidecarError(f"{path}: not a sidecar that can be used: {cause}. {next_move}") from cause
-    if sidecar.step != step:
+    if step is not None and sidecar.step != step:
         raise SidecarError(
             f"{path}: written at step {sidecar.step}; the run resumes at step {step}. It belongs to another "
             f"checkpoint. {next_move}"

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
 from visualdl.proto.record_pb2 import Record
@@ -66,14 +67,41 @@ def _records(path: Path) -> Iterator[bytes]:
     if path.exists() and not path.is_file():  # reading a pipe would block
         raise OSError("it is no regular file")
     with path.open("rb") as stream:
-        while header := stream.read(8):
-            length = int.from_bytes(header, "little")
-            if len(header) == 8 and not 0 < length <= _LARGEST_RECORD:
-                raise DecodeError
-            content = stream.read(length) if len(header) == 8 else b""
-            if len(content) < length or not content:
-                raise EOFError
-            yield content
+        size = os.fstat(stream.fileno()).st_size
+        while stream.tell() < size:
+            yield next_record(stream)
+
+
+def next_record(stream: BinaryIO) -> bytes:
+    """The content of the next record.
+
+    Raises:
+        OSError: the file cannot be read.
+        EOFError: it ends, or does so in the middle of a record.
+        DecodeError: a length is damaged.
+    """
+    header = stream.read(8)
+    length = int.from_bytes(header, "little")
+    if len(header) == 8 and not 0 < length <= _LARGEST_RECORD:
+        raise DecodeError
+    content = stream.read(length) if len(header) == 8 else b""
+    if len(content) < length or not content:
+        raise EOFError
+    return content
+
+
+def check_record(content: bytes) -> None:
+    """Whether VisualDL can read a record.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        record = Record.FromString(content)
+    except DecodeError as cause:
+        raise ValueError("damaged") from cause
+    if not record.values or record.values[0].WhichOneof("one_value") is None:
+        raise ValueError("it has no value")
 
 
 def sound_length(path: Path) -> tuple[int, bool]:
