@@ -220,7 +220,7 @@ def test_the_state_that_was_kept_at_the_end_goes_before_a_checkpoint(tmp_path):
     (kept / SIDECAR_NAME).write_bytes(b"\x80\x04damaged")
     read = read_run(tmp_path / "logs", tmp_path / "out")
     assert read.sidecar.run == "a" * 32
-    assert f"{kept / SIDECAR_NAME}: left out" in read.faults[0]
+    assert f"left out: {kept / SIDECAR_NAME}: not a sidecar" in read.faults[0]
 
 
 def test_where_the_trainer_logs_elsewhere_a_sidecars_windows_stand_for_its_losses(tmp_path, keeps_record):

@@ -12,6 +12,7 @@ from typing import Any
 from paddle_epoch_guard.autoinject.flags import FLAGS, NONE, Flags, as_tokens, split_flags, typed
 from paddle_epoch_guard.autoinject.injection import Injection
 from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.terminal import plain
 
 
 def hook_argparse(injection: Injection) -> None:
@@ -82,5 +83,5 @@ def _exit_on_error() -> Iterator[None]:
     try:
         yield
     except ArgumentsError as error:
-        print(" ".join(f"paddle-epoch-guard: {error}".split()), file=sys.stderr)
+        print(plain(" ".join(f"paddle-epoch-guard: {error}".split())), file=sys.stderr)
         raise SystemExit(2) from None

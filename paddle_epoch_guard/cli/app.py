@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from paddle_epoch_guard.autoinject import Program, execute
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError
+from paddle_epoch_guard.terminal import plain, replace_unprintable
 
 NAME = "paddle-epoch-guard"
 WRONG_CALL = 2
@@ -75,6 +76,7 @@ def _group(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command and exits: with 2 if called wrongly, with 1 if refused, each with one line that says why."""
+    replace_unprintable()
     sys.exit(run(arguments))
 
 
@@ -110,5 +112,5 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(why: str, status: int) -> int:
-    typer.echo(" ".join(f"{NAME}: {why}".split()), err=True)
+    typer.echo(plain(" ".join(f"{NAME}: {why}".split())), err=True)
     return status

@@ -10,7 +10,7 @@ import typer
 
 from paddle_epoch_guard.cli.interruption import interruptible
 from paddle_epoch_guard.cli.options import CacheArgument
-from paddle_epoch_guard.cli.output import JsonFlag, print_json
+from paddle_epoch_guard.cli.output import JsonFlag, print_json, say
 from paddle_epoch_guard.errors import ArgumentsError, IndexFileError
 from paddle_epoch_guard.files import move_new
 
@@ -145,15 +145,15 @@ def _show(cache: Path, diagnosis: "Diagnosis", moved: dict[Path, Path]) -> None:
     from paddle_epoch_guard.order.materialise import read_note
 
     for problem in diagnosis.problems:
-        typer.echo(f"{problem.kind}: {problem.index}: {problem.what}")
-        typer.echo(f"  effect: {problem.effect}")
-        typer.echo(f"  fix:    {problem.fix}")
+        say(f"{problem.kind}: {problem.index}: {problem.what}")
+        say(f"  effect: {problem.effect}")
+        say(f"  fix:    {problem.fix}")
         folders = sorted({str(moved[path].parent) for path in problem.files if path in moved})
         if folders:
-            typer.echo(f"  moved:  {len(problem.files)} files to {folders[0]}")
+            say(f"  moved:  {len(problem.files)} files to {folders[0]}")
     for sentence in diagnosis.unchecked:
-        typer.echo(f"not checked: {sentence}")
+        say(f"not checked: {sentence}")
     rebuilt = sum(bool(read_note(files.note)) for files in diagnosis.sound)
     also = f", {rebuilt} of them written by 'rebuild'" if rebuilt else ""
     counts = f"{len(diagnosis.problems)} findings; {len(diagnosis.unchecked)} not checked"
-    typer.echo(f"{cache}: {len(diagnosis.sound)} sound indices{also}; {counts}")
+    say(f"{cache}: {len(diagnosis.sound)} sound indices{also}; {counts}")

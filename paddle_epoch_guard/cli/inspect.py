@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from paddle_epoch_guard.cli.options import CacheArgument, HashOption, PrefixOption
-from paddle_epoch_guard.cli.output import JsonFlag, exposure_row, layout_rows, print_json, print_table
+from paddle_epoch_guard.cli.output import JsonFlag, exposure_row, layout_rows, print_json, print_table, say
 
 
 def inspect(
@@ -46,15 +46,15 @@ def _show(facts: dict[str, Any]) -> None:
     for dataset in facts.get("datasets", [facts]):
         print_table(_rows(dataset), title=dataset["prefix"])
     for order in facts["unified"]:
-        typer.echo(
+        say(
             f"unified from position {order['from_position']:,} to {order['to_position']:,}: mix {order['mix']}, "
             f"seed {order['seed']}"
         )
     if "datasets" in facts:
         position = facts["boundary_position"]
         first = "no boundary is reached" if position is None else f"the first boundary is at position {position:,}"
-        typer.echo(f"blend of {len(facts['datasets'])}, {facts['samples_built']:,} positions: {first}")
-    typer.echo(
+        say(f"blend of {len(facts['datasets'])}, {facts['samples_built']:,} positions: {first}")
+    say(
         f"{facts['format']} index {facts['hash']} ({facts['name']}): description, arrays and corpus fit each other, "
         f"arrays read {facts['verified']}"
     )

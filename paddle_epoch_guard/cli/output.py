@@ -1,15 +1,19 @@
 """What commands print: one JSON object, or text for people."""
 
 import json
-import unicodedata
+import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paddle_epoch_guard.terminal import plain
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _WIDE_ENOUGH = 72  # columns, for a table of more than two
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
@@ -17,12 +21,19 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object, a
 
 def print_json(value: dict[str, Any]) -> None:
     """Prints one JSON object."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    is_unicode = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    text = json.dumps(value, indent=2, ensure_ascii=not is_unicode)
+    typer.echo(_UNSAFE_IN_JSON.sub(lambda match: json.dumps(match[0])[1:-1], text))
+
+
+def say(text: str = "") -> None:
+    """Prints a line of text as it is, but for what a terminal would obey."""
+    typer.echo(plain(text))
 
 
 def print_text(text: str) -> None:
     """Prints a text, wrapped between words to the width of the terminal."""
-    _console().print(_plain(text))
+    _console().print(plain(text))
 
 
 def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] = ()) -> None:
@@ -37,7 +48,7 @@ def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] =
     from rich.table import Table
 
     console = _console()
-    console.print(_plain(title), style="italic")
+    console.print(plain(title), style="italic")
     if head and console.width < _WIDE_ENOUGH:
         for row in rows:
             print_table(list(zip(head[1:], row[1:], strict=True)), f"{head[0]}: {row[0]}")
@@ -48,7 +59,7 @@ def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] =
     for name in head[1:] or ("",):
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*map(_plain, row))
+        table.add_row(*map(plain, row))
     console.print(table)
 
 
@@ -57,11 +68,6 @@ def _console() -> "Console":
     from rich.console import Console
 
     return Console(markup=False, emoji=False, highlight=False)
-
-
-def _plain(text: str) -> str:
-    """Without control characters, which a terminal would obey."""
-    return "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)
 
 
 def number(value: float | None, unit: str = "") -> str:

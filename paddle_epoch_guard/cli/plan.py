@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paddle_epoch_guard.cli.output import JsonFlag, exposure_row, layout_rows, print_json, print_table
+from paddle_epoch_guard.cli.output import JsonFlag, exposure_row, layout_rows, print_json, print_table, say
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.cli.planning import Run
@@ -55,7 +55,7 @@ def plan(  # noqa: PLR0913 - its options
         return
     _show(run, facts)
     if png is not None:
-        typer.echo(f"picture: {png}")
+        say(f"picture: {png}")
 
 
 def _show(run: "Run", facts: dict[str, Any]) -> None:
@@ -64,17 +64,17 @@ def _show(run: "Run", facts: dict[str, Any]) -> None:
     if run.blended:
         step = facts["boundary_step"]
         first = "no boundary is reached" if step is None else f"the first boundary is reached at step {step:,}"
-        typer.echo(f"blend of {len(run.datasets)}: {first} of {facts['max_steps']:,}")
+        say(f"blend of {len(run.datasets)}: {first} of {facts['max_steps']:,}")
     if facts["separated"]:
         from paddle_epoch_guard.cli.plan_picture import print_plan
 
         print_plan(run, facts)
     if facts["advice"]:
-        typer.echo("without a cliff:" if facts["separated"] else "other lengths without a cliff:")
+        say("without a cliff:" if facts["separated"] else "other lengths without a cliff:")
         for advice in facts["advice"]:
-            typer.echo(f"  --max-steps {advice['max_steps']}: {advice['why']}")
+            say(f"  --max-steps {advice['max_steps']}: {advice['why']}")
     if facts["separated"]:
-        typer.echo("or, with these max_steps: --epoch_guard unified")
+        say("or, with these max_steps: --epoch_guard unified")
 
 
 def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:

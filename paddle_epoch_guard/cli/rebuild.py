@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from paddle_epoch_guard.cli.options import CacheArgument, HashOption, PrefixOption
-from paddle_epoch_guard.cli.output import JsonFlag, print_json
+from paddle_epoch_guard.cli.output import JsonFlag, print_json, say
 from paddle_epoch_guard.progress import Tell, progress_bar
 
 
@@ -93,17 +93,17 @@ def _counted(tell: Tell, total: int) -> Callable[[int], None]:
 
 def _show(result: dict[str, Any]) -> None:
     reorder = result["reorder"]
-    typer.echo(
+    say(
         f"{result['output']}: positions {reorder['start']:,} to {reorder['stop']:,} in one order "
         f"(mix {reorder['mix']}, seed {reorder['key'][0]}), {len(result['files'])} files"
     )
     if result["format"] == "megatron":
-        typer.echo(f"to train on it with megatron-core: --data-cache-path {result['output']}, all else as before")
+        say(f"to train on it with megatron-core: --data-cache-path {result['output']}, all else as before")
         return
-    typer.echo(f"to train on it with PaddleNLP or PaddleFormers: --data_cache {result['output']}, all else as before,")
-    typer.echo("with the guard (which reads the note beside the index) or without")
+    say(f"to train on it with PaddleNLP or PaddleFormers: --data_cache {result['output']}, all else as before,")
+    say("with the guard (which reads the note beside the index) or without")
     if result["shadowed_by"] is not None:
-        typer.echo(
+        say(
             f"but PaddleNLP looks in {result['shadowed_by']} first: move {result['hash']}* out of it, or it draws in "
             "the old order"
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paddle_epoch_guard.cli.output import JsonFlag, print_json, print_table, print_text
+from paddle_epoch_guard.cli.output import JsonFlag, print_json, print_table, print_text, say
 from paddle_epoch_guard.errors import ReportError
 
 if TYPE_CHECKING:
@@ -177,16 +177,16 @@ def show(run: "RunData", page: Path, drawn: list[Path]) -> None:
         print_text(sentence)
     for title, head, rows in _tables(run):
         if rows:
-            typer.echo()
+            say()
             print_table(rows, title, head)
-    typer.echo()
+    say()
     for fault in run.faults[:_FAULTS_LISTED]:
-        typer.echo(f"left out: {fault}")
+        say(f"left out: {fault}")
     if len(run.faults) > _FAULTS_LISTED:
-        typer.echo(f"left out: {len(run.faults) - _FAULTS_LISTED} more; see --json")
-    typer.echo(f"page: {page}")
+        say(f"left out: {len(run.faults) - _FAULTS_LISTED} more; see --json")
+    say(f"page: {page}")
     for path in drawn:
-        typer.echo(f"figure: {path}")
+        say(f"figure: {path}")
 
 
 def _tables(run: "RunData") -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:

@@ -1,6 +1,8 @@
 """Names of epochs, directories and tags: one place, so that a name means one thing."""
 
+import functools
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from paddle_epoch_guard.ledger import BoundaryStep, EpochKey
@@ -15,6 +17,8 @@ REPEAT_TAG = "epoch_guard/loss_repeat"
 """Loss of samples that were."""
 LOSS_TAG, EVALUATION_TAG = "train/loss", "eval/loss"
 """The trainer's own curves, as PaddleNLP's VisualDLCallback (3.0.0b4) names them."""
+_OWN = re.compile(r"(trainer_)?(epoch_|boundary_)\d|unified_from_step_\d")
+"""How the guard's own folders begin."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,7 @@ class Naming:
 
     def dataset_directory(self, dataset: int) -> str:
         """The directory of what belongs to a dataset as a whole."""
-        if len(self.datasets) < 2:
-            return "."
-        folders = [_safe(name) for name in self.datasets]
-        folder = folders[dataset]
-        return folder if folders.count(folder) == 1 else f"{folder}-{dataset}"
+        return "." if len(self.datasets) < 2 else _folders(self.datasets)[dataset]
 
     def epoch_directory(self, key: EpochKey) -> str:
         """The directory of one epoch's loss curve."""
@@ -81,6 +81,27 @@ class Naming:
         return directory if len(self.datasets) < 2 else f"{self.dataset_directory(dataset)}/{directory}"
 
 
+@functools.lru_cache(maxsize=8)
+def _folders(datasets: tuple[str, ...]) -> tuple[str, ...]:
+    """A folder for each dataset, no two alike."""
+    plain = [_safe(name) for name in datasets]
+    folders: list[str] = []
+    taken = {name for name, count in Counter(plain).items() if count == 1}
+    for number, name in enumerate(plain):
+        folder = name
+        if name not in taken:
+            folder = f"{name}-{number}"
+            while folder in taken:
+                folder += "-"
+            taken.add(folder)
+        folders.append(folder)
+    return tuple(folders)
+
+
 def _safe(name: str) -> str:
-    """A corpus's name as one folder's name: it comes from the user's files, and must not lead elsewhere."""
-    return re.sub(r"[^\w.\-]", "_", name).lstrip(".") or "dataset"
+    """A corpus's name as one folder's name: it comes from the user's files, and must not lead elsewhere.
+
+    One that reads like a folder of the guard's own gets another beginning.
+    """
+    safe = re.sub(r"[^\w.\-]", "_", name).lstrip(".") or "dataset"
+    return f"corpus_{safe}" if _OWN.match(safe) else safe

@@ -7,6 +7,7 @@ network.
 
 import base64
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -223,7 +224,7 @@ def _sizes(segment: Segment) -> tuple[int, int]:
 
 
 def flags_of(arguments: dict[str, Any]) -> str:
-    """Arguments as flags: those that decide the order, and those that are not at their defaults."""
+    """Arguments as flags for a shell: those that decide the order, and those that are not at their defaults."""
     flags = []
     for name, value in arguments.items():
         if name.endswith("_degree"):
@@ -232,7 +233,8 @@ def flags_of(arguments: dict[str, Any]) -> str:
             off = value is None or value is False or value in (-1, [], "")
             told = not off and _GUARD_DEFAULTS.get(name) != value
         if name in _ALWAYS_SHOWN or (told and name != "resume_from_checkpoint"):
-            flags.append(f"--{name} {value}")
+            values = value if isinstance(value, (list, tuple)) else [value]
+            flags.append(" ".join([f"--{name}", *(shlex.quote(str(each)) for each in values)]))
     return " \\\n  ".join(flags)
 
 

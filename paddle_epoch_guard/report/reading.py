@@ -140,7 +140,7 @@ def _with_sidecar(run: RunData) -> RunData:
         try:
             sidecar = read_sidecar(folder, step)
         except SidecarError as cause:
-            faults.append(f"Left out: {cause}")
+            faults.append(f"left out: {cause}")
             continue
         if sidecar is None:
             continue
@@ -159,7 +159,7 @@ def _sidecar_folders(run: RunData, faults: list[str]) -> list[tuple[int, Path]]:
         sidecar = read_sidecar(kept, None)
         candidates += [] if sidecar is None else [(sidecar.step, kept)]
     except SidecarError as cause:
-        faults.append(f"Left out: {cause}")
+        faults.append(f"left out: {cause}")
     for folder in run.output_dir.glob("checkpoint-*") if run.output_dir is not None else ():
         if (match := _CHECKPOINT.fullmatch(folder.name)) and (folder / SIDECAR_NAME).exists():
             candidates.append((int(match[1]), folder))

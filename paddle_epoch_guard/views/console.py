@@ -13,8 +13,11 @@ from paddle_epoch_guard.record.events import (
 )
 from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.statistics.verdicts import ChangeReport
+from paddle_epoch_guard.terminal import plain
 from paddle_epoch_guard.views import messages
 from paddle_epoch_guard.views.audit_table import table_of
+
+_LINE_END = "\n"
 
 
 class ConsoleView:
@@ -53,7 +56,7 @@ class ConsoleView:
                 self._line(messages.traced(event))
             case Noted():
                 say = self._warn if event.is_warning else self._say
-                say(f"epoch guard: {messages.sentence_of(event.message)}")
+                say(_safe(messages.sentence_of(event.message)))
             case ChangeReached() if not self._is_marked(event.change.name):
                 self._line(reached_sentence(event, self._naming))
             case ChangeJudged():
@@ -71,7 +74,12 @@ class ConsoleView:
         """Does nothing."""
 
     def _line(self, text: str) -> None:
-        self._say(f"epoch guard: {text}")
+        self._say(_safe(text))
+
+
+def _safe(text: str) -> str:
+    """A line of the log: names of corpora may hold anything."""
+    return f"epoch guard: {plain(text, keep=_LINE_END)}"
 
 
 def reached_sentence(event: ChangeReached, naming: Naming) -> str:
