@@ -1,19 +1,27 @@
-"""docs/extending.md: its code runs."""
+"""docs/extending.md, and the example of CONTRIBUTING.md: their code runs."""
 
+import ast
 import csv
 import re
 from pathlib import Path
 
 import pytest
 
+from corpora import SIZES, build_train, write_corpus
+from followed import FollowedGuard, drawn, followed
+from hosts import NAME, Trainer
+from paddle_epoch_guard.host.samplers import SAMPLERS
 from paddle_epoch_guard.ledger import EpochLedger
+from paddle_epoch_guard.reading import EpochReading
 from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.views.sinks import SINKS, open_sinks
 from recording import recorder
 from synthetic_runs import Plan
+from training import arguments, train
 
-PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "extending.md"
 
 
 def code_of(heading):
@@ -56,35 +64,73 @@ def test_an_added_sink_that_raises_is_switched_off(tmp_path, csv_sink):
     assert "writing to csv switched off" in warning
 
 
-@pytest.mark.host
-def test_a_sampler_of_ones_own_is_followed_and_unified(tmp_path, monkeypatch):
-    from corpora import build_train, write_corpus
-    from hosts import DistributedBatchSampler
-    from paddle_epoch_guard.errors import ArgumentsError
-    from paddle_epoch_guard.host import loader
-    from pretraining import PretrainingTrainer
-    from training import arguments, train
+@pytest.fixture
+def seeded_trainer(monkeypatch):
+    """A Trainer with the page's sampler, which is followed."""
+    names = {"__name__": "seeded"}
+    exec(compile(code_of("Adding a sampler"), PAGE.name, "exec"), names)
+    monkeypatch.setattr("paddle_epoch_guard.host.loader.SAMPLERS", [names["KIND"], *SAMPLERS])
 
-    class WatchedSampler(DistributedBatchSampler):
-        def __iter__(self):
-            yield from super().__iter__()
-
-    class WatchedTrainer(PretrainingTrainer):
+    class SeededTrainer(Trainer):
         def _get_train_sampler(self):
-            sampler = super()._get_train_sampler()
-            sampler.__class__ = WatchedSampler
-            return sampler
+            args = self.args
+            return names["SeededSampler"](
+                self.train_dataset,
+                batch_size=args.per_device_train_batch_size,
+                num_replicas=args.dataset_world_size,
+                rank=args.dataset_rank,
+                drop_last=args.dataloader_drop_last,
+            )
 
-    prefix = write_corpus(tmp_path / "corpus" / "text", (60, 7, 130, 1, 58, 90, 23, 100))
-    dataset = build_train([prefix], 96, 8)
-    unified = {"max_steps": 24, "epoch_guard": "unified"}
-    plain = train(arguments(tmp_path / "plain", **unified), dataset)
-    with pytest.raises(ArgumentsError, match="WatchedSampler"):
-        train(arguments(tmp_path / "unknown", **unified), dataset, trainer=WatchedTrainer)
-    kinds = list(loader.SAMPLERS)
-    monkeypatch.setattr(loader, "SAMPLERS", kinds)
-    monkeypatch.setattr("paddle_epoch_guard.host.samplers.SAMPLERS", kinds)
-    exec(compile(code_of("Adding a sampler"), PAGE.name, "exec"), {})
-    watched = train(arguments(tmp_path / "watched", **unified), dataset, trainer=WatchedTrainer)
-    assert watched.first_tokens == plain.first_tokens
-    assert watched.scalars("epoch_guard/exposure") == plain.scalars("epoch_guard/exposure")
+    return SeededTrainer
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_the_added_sampler_is_followed_and_resumed(tmp_path, seeded_trainer, drop_last):
+    dataset = build_train([write_corpus(tmp_path / "corpus" / "text", (100, 7, 230, 1, 58, 190, 23, 200))], 128, 8)
+    guard = FollowedGuard()
+    values = {"num_train_epochs": 2, "dataloader_drop_last": drop_last, "save_strategy": "steps", "save_steps": 60}
+    run = train(arguments(tmp_path, **values), dataset, trainer=seeded_trainer, callbacks=[guard])
+    in_epoch = len(dataset) // 4 + (not drop_last)
+    assert run.steps == 2 * in_epoch
+    assert isinstance(guard.plan.loader.reading, EpochReading)
+    assert followed(guard, dataset, 1, run.steps) == drawn(run)
+    again = FollowedGuard()
+    checkpoint = str(tmp_path / "run" / "checkpoint-60")
+    rest = train(arguments(tmp_path, **values), dataset, trainer=seeded_trainer, callbacks=[again], resume=checkpoint)
+    assert followed(again, dataset, 61, run.steps) == drawn(rest)
+    assert drawn(rest) == drawn(run)[-len(drawn(rest)) :]
+    assert len(rest.first_tokens) == run.steps - 60
+
+
+def test_the_host_has_what_the_page_lists():
+    names = {}
+    exec(compile(code_of("Adding a host"), PAGE.name, "exec"), names)
+    assert names["missing"](NAME) == []
+    assert set(imported_from_the_host()) | {"trainer.argparser", "trainer.trainer"} == {
+        *names["NEEDED"],
+        "utils.pdc_sdk",
+    }
+
+
+def imported_from_the_host():
+    """The modules that ``host/`` imports from the library."""
+    for path in (ROOT / "paddle_epoch_guard" / "host").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "library.import_host":
+                yield ast.literal_eval(node.args[0])
+
+
+@pytest.mark.host
+def test_the_example_of_contributing_is_a_test_that_passes(tmp_path):
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL | re.MULTILINE)
+    (name,) = re.findall(r"^def (\w+)", code, re.MULTILINE)
+    names = {
+        "pytest": pytest,
+        "SIZES": SIZES,
+        **{part.__name__: part for part in (build_train, write_corpus, arguments, train, drawn, followed)},
+        "FollowedGuard": FollowedGuard,
+    }
+    exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+    names[name](tmp_path)

@@ -214,3 +214,18 @@ def test_the_change_points_of_a_part_that_does_not_count_are_left_out(tmp_path):
     write(tmp_path, began(part=FIRST), *(window(step) for step in range(1, 6)), *reached)
     write(tmp_path, began(2, part=SECOND, after=FIRST), window(3), part=SECOND)
     assert [change.step for change in read_run(tmp_path).cuts] == [2]
+
+
+def test_damage_in_the_record_of_an_earlier_part_in_another_folder_is_named(tmp_path):
+    first, second = tmp_path / "runs" / "one", tmp_path / "runs" / "two"
+    for folder in (first, second):
+        folder.mkdir(parents=True)
+    write(first, began(part=FIRST, run=FIRST), *map(window, range(1, 11)))
+    write(second, began(10, part=SECOND, run=FIRST, after=FIRST), *map(window, range(11, 21)), part=SECOND)
+    assert read_run(second, tmp_path).loss.steps.tolist() == list(range(1, 21))
+    path = record_path(first)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:4], lines[4].replace(b"2.0", b"9.0"), *lines[5:]]))
+    run = read_run(second, tmp_path)
+    assert 4 not in run.loss.steps
+    assert any(str(path) in fault and "1 damaged line left out (5)" in fault for fault in run.faults)

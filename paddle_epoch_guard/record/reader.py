@@ -121,7 +121,7 @@ class RecordFile:
         if unknown:
             self.faults.append(
                 f"{self.path}: {unknown} {_lines_word(unknown)} left out of a part that did not begin in this file: "
-                "another process wrote here too"
+                "another process wrote here too, or the line with its beginning is damaged"
             )
         for earlier, later_part in sorted(overlapping):
             self.faults.append(

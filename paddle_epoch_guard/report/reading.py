@@ -103,7 +103,10 @@ def _from_record(record: RecordFile, folders: Sequence[LogFolder], logs: Path, o
     others = [other for other in map(RecordFile.open, map(record_path, beside)) if other.parts]
     run = fold(record, others, logs, output)
     files = trainer_files(folders)
-    faults = [*record.faults, *(f"{file.path}: {file.fault}" for file in files if file.fault)]
+    runs = {part.run for part in record.parts}
+    of_run = [record, *(other for other in others if any(part.run in runs for part in other.parts))]
+    faults = [fault for each in of_run for fault in each.faults]
+    faults += [f"{file.path}: {file.fault}" for file in files if file.fault]
     first = run.parts[0].first_logged
     before = [part for part in map(part_of, files) if part.last_logged and (first is None or part.last_logged < first)]
     return replace(
