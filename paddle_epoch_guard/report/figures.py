@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_T = TypeVar("_T")
 WIDE, NARROW = 9.6, 4.2
 """Widths of a figure for a desk and for a phone, in inches. The font size is the same."""
 LOSS, EPOCH_LOSS = "training loss\n(nats per token)", "training loss (nats per token)"
@@ -66,6 +67,8 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.2, 2
 _LIGHTEST = 0.72  # the first epoch's line; the last one is black
 _LEGEND_AT_MOST = 12
 _PANELS_AT_MOST = 12
+_LINES_AT_MOST = 24  # epochs in a panel
+_CHANGES_AT_MOST = 200  # vertical lines
 _LABELS_IN_WORDS = 4
 _POINTS_PER_INCH = 60  # of a raw curve
 _TREND_POINTS = 400
@@ -110,6 +113,8 @@ def pictures(run: RunData, width: float = WIDE) -> list[Picture]:
         drawn.append(Picture("loss", title, _loss_text(run), loss_figure(run, width)))
     if any(len(epoch.loss) for epoch in run.epochs):
         text = "The loss of each epoch's samples against the step within the epoch, one line per epoch."
+        if len(run.epochs) > _LINES_AT_MOST:
+            text += f" Of more than {_LINES_AT_MOST} epochs, that many are drawn, at equal distances."
         drawn.append(Picture("loss_by_epoch", "Training loss by epoch", text, epoch_figure(run, width)))
     if len(run.loss_fresh) or len(run.loss_repeat):
         text = (
@@ -126,6 +131,7 @@ def _loss_text(run: RunData) -> str:
         text += "; dashed: the evaluation loss"
     if any(change.step > 1 for change in run.cuts):
         text += ". Vertical lines: the change points, by their numbers in the table"
+        text += f" ({_CHANGES_AT_MOST} of {len(run.cuts):,})" if len(run.cuts) > _CHANGES_AT_MOST else ""
     if len(run.exposure):
         text += ". Below: exposure, how often the tokens drawn had been drawn before"
     return f"{text}."
@@ -292,9 +298,10 @@ def _draw_trend(axes: "Axes", series: Series, sides: Sequence[int], style: Mappi
     smooth = trend_of(series, sides)
     edges = [0, *np.searchsorted(series.steps, sides).tolist(), len(series)]
     pieces: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+    least = max(min(30, 2 * _TREND_POINTS // (len(sides) + 1)), 2)
     for start, stop in pairwise(edges):
         if stop > start:
-            share = max(_TREND_POINTS * (stop - start) // len(series), 30)
+            share = max(_TREND_POINTS * (stop - start) // len(series), least)
             at = np.unique(np.linspace(start, stop - 1, min(share, stop - start)).round().astype(np.int64))
             pieces += [(series.steps[at], smooth[at]), (series.steps[at[-1:]], np.array([np.nan]))]
     if pieces:
@@ -303,6 +310,7 @@ def _draw_trend(axes: "Axes", series: Series, sides: Sequence[int], style: Mappi
 
 
 def _draw_epochs(axes: "Axes", epochs: Sequence[EpochSummary], width: float) -> None:
+    epochs = evenly(epochs, _LINES_AT_MOST)
     count = len(epochs)
     labelled = {round(place) for place in np.linspace(0, count - 1, min(count, _LEGEND_AT_MOST))}
     for at, epoch in enumerate(epochs):
@@ -365,6 +373,7 @@ _Numbered = tuple[int, ChangeSummary]
 def _mark_changes(axes: Sequence["Axes"], changes: Sequence[ChangeSummary], width: float) -> None:
     """Draws a line at each change point, with its number, and its title and verdict if there are few."""
     numbered = [(number, change) for number, change in enumerate(changes, start=1) if change.step > 1]
+    numbered = list(evenly(numbered, _CHANGES_AT_MOST))
     for _, change in numbered:
         for panel in axes:
             panel.axvline(change.step, zorder=3, **_style_of(change))
@@ -380,6 +389,13 @@ def _mark_changes(axes: Sequence["Axes"], changes: Sequence[ChangeSummary], widt
             (first, change), (last, _) = group[0], group[-1]
             _label(axes[0], change, f"{first}" if first == last else f"{first}\u2013{last}")
     axes[0].set_xlim(left, right)
+
+
+def evenly(items: Sequence[_T], most: int) -> Sequence[_T]:
+    """At most so many of some items, at equal distances, the first and the last among them."""
+    if len(items) <= most:
+        return items
+    return [items[at] for at in np.linspace(0, len(items) - 1, most).round().astype(np.int64).tolist()]
 
 
 def _style_of(change: ChangeSummary) -> dict[str, Any]:

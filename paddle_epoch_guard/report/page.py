@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import atomic_write
@@ -25,6 +25,7 @@ from paddle_epoch_guard.resume import Sidecar, write_sidecar
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
+_T = TypeVar("_T")
 PAGE_NAME = "epoch_guard_report.html"
 VERDICTS = {
     "artefact": "the training loss jumps with the data that is drawn, not because the model has changed",
@@ -47,6 +48,7 @@ _GUARD_DEFAULTS = {"epoch_guard_mix": "auto", "epoch_guard_pool": "planned", "ep
 _ALWAYS_SHOWN = ("seed", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "epoch_guard")
 _STEPS_LISTED = 5
 _TEXT_AT_MOST, _NOTES_AT_MOST = 20_000, 200
+_ROWS_AT_MOST, _TABLES_AT_MOST, _FAULTS_AT_MOST = 200, 60, 50
 
 
 @dataclass(frozen=True)
@@ -126,18 +128,33 @@ def render(run: RunData) -> str:
         title=_title(run),
         sentences=summary(run),
         images=_images(run),
-        epochs=[epoch_row(epoch) for epoch in run.epochs],
+        epochs=[epoch_row(epoch) for epoch in _ends(run.epochs, _ROWS_AT_MOST)],
+        parts=_ends(run.parts, _ROWS_AT_MOST),
+        left_out={
+            "cuts": max(len(run.cuts) - _ROWS_AT_MOST, 0),
+            "epochs": max(len(run.epochs) - _ROWS_AT_MOST, 0),
+            "parts": max(len(run.parts) - _ROWS_AT_MOST, 0),
+            "faults": max(len(run.faults) - _FAULTS_AT_MOST, 0),
+            "notes": max(len(run.notes) - _NOTES_AT_MOST, 0),
+            "settings": max(len(settings(run)) - _TABLES_AT_MOST, 0),
+        },
+        faults=run.faults[:_FAULTS_AT_MOST],
         totals_step=_totals_step(run),
         counts_samples=any(epoch.total is not None for epoch in run.epochs),
         outdated=run.sidecar is not None and run.sidecar.step < run.last_step,
-        cuts=list(enumerate(run.cuts, start=1)),
+        cuts=_ends(list(enumerate(run.cuts, start=1)), _ROWS_AT_MOST),
         verdicts={name: text for name, text in VERDICTS.items() if any(cut.verdict == name for cut in run.cuts)},
         notes=[(note.step, note.text.strip("\n")[:_TEXT_AT_MOST]) for note in run.notes[-_NOTES_AT_MOST:]],
-        settings=settings(run),
-        stages=stages(run),
+        settings=settings(run)[:_TABLES_AT_MOST],
+        stages=_ends(stages(run), _TABLES_AT_MOST),
         versions=list(package_versions().items()),
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _ends(items: Sequence[_T], most: int) -> Sequence[_T]:
+    """The first and the last of some items, at most so many together."""
+    return items if len(items) <= most else [*items[: most // 2], *items[-(most - most // 2) :]]
 
 
 def summary(run: RunData) -> list[str]:
