@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ def atomic_write(path: Path, replaces: bool = True) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        with open(handle, "wb") as stream:
+        with open(handle, "wb") as stream, _telling_space(path, stream):
             yield stream
             stream.flush()
             if mode is not None:
@@ -75,6 +76,19 @@ def atomic_write(path: Path, replaces: bool = True) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextlib.contextmanager
+def _telling_space(path: Path, stream: BinaryIO) -> Iterator[None]:
+    """Lets an error of a full disk name the file, and how much it needs."""
+    try:
+        yield
+    except OSError as cause:
+        if cause.errno not in (errno.ENOSPC, errno.EDQUOT) or cause.filename is not None:
+            raise
+        free = shutil.disk_usage(path.parent).free
+        what = f"{os.strerror(cause.errno)}: more than {stream.tell():,} bytes are needed, {free:,} are free"
+        raise OSError(cause.errno, what, str(path)) from cause
 
 
 def move_new(path: Path, target: Path) -> None:

@@ -416,3 +416,16 @@ def test_a_file_that_appears_meanwhile_is_never_written_over(tmp_path, prefix, m
     assert "has appeared there meanwhile, and is left as it is" in message
     kept = {name: content for name, (content, _) in contents(tmp_path / "new").items()}
     assert kept == {target.name: content for target, content in other.items()}
+
+
+def test_a_full_disk_names_the_file_and_the_space_that_is_needed(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    target = tmp_path / "index.npy"
+    said = r"more than 5,000 bytes are needed, [\d,]+ are free"
+    with pytest.raises(OSError, match=said) as raised, files.atomic_write(target) as stream:
+        stream.write(bytes(5_000))
+    assert raised.value.filename == str(target)
+    assert list(tmp_path.iterdir()) == []

@@ -248,10 +248,18 @@ def test_keys_may_be_any_sequence_of_integers():
     assert whole(5000, tuple(np.int32(part) for part in KEY)).tolist() == expected
 
 
-@pytest.mark.parametrize("n", [0, -1, LARGEST + 1])
+@pytest.mark.parametrize("n", [0, -1, LARGEST + 1, 10.0, True, "10"])
 def test_a_size_that_does_not_exist_is_refused(n):
-    with pytest.raises(OrderError, match=rf"permutation of {n} values; expected 1 to 2\*\*63"):
+    with pytest.raises(OrderError, match=rf"permutation of {n!r} values; expected an integer from 1 to 2\*\*63"):
         Permutation(n, KEY)
+
+
+@pytest.mark.parametrize("n", [10, 10_000])
+@pytest.mark.parametrize("value", [1.0, np.float64(2), np.array([1.0, 2.0]), np.array([True]), "1", None])
+def test_what_is_no_integer_is_refused(n, value):
+    for apply in (Permutation(n, KEY), Permutation(n, KEY).inverse):
+        with pytest.raises(OrderError, match=r"expected (integers|an integer)"):
+            apply(value)
 
 
 @pytest.mark.parametrize(("key", "said"), [((), r"\(\)"), ((-1,), r"\(-1,\)"), ((3, -2, 1), r"\(3, -2, 1\)")])

@@ -1,6 +1,7 @@
 """A permutation that is computed on demand: its cost and memory do not depend on its size."""
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, overload
 
@@ -45,8 +46,8 @@ class Permutation:
     """
 
     def __init__(self, n: int, key: Sequence[int]) -> None:
-        if n < 1 or n > 1 << 63:
-            raise OrderError(f"a permutation of {n} values; expected 1 to 2**63")
+        if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1 or n > 1 << 63:
+            raise OrderError(f"a permutation of {n!r} values; expected an integer from 1 to 2**63")
         if not key or min(key) < 0:
             raise OrderError(f"the key {tuple(key)}; expected one or more integers from 0 on")
         self.n = int(n)
@@ -93,7 +94,7 @@ class Permutation:
             An integer for an integer, an int64 array of the same shape for an array.
 
         Raises:
-            OrderError: a value outside ``[0, n)``.
+            OrderError: a value outside ``[0, n)``, or one that is no integer.
         """
         return self._apply(x, inverse=False)
 
@@ -106,7 +107,14 @@ class Permutation:
         return self._apply(x, inverse=True)
 
     def _apply(self, x: int | npt.NDArray[np.integer[Any]], inverse: bool) -> int | npt.NDArray[np.int64]:
-        return self._apply_array(x, inverse) if isinstance(x, np.ndarray) else self._apply_int(int(x), inverse)
+        if isinstance(x, np.ndarray):
+            if x.dtype.kind not in "iu":
+                raise OrderError(f"values of dtype {x.dtype}; expected integers")
+            return self._apply_array(x, inverse)
+        try:
+            return self._apply_int(operator.index(x), inverse)
+        except TypeError as cause:
+            raise OrderError(f"the value {x!r}; expected an integer") from cause
 
     def _apply_array(self, x: npt.NDArray[np.integer[Any]], inverse: bool) -> npt.NDArray[np.int64]:
         if self._tables is None and self._compiles:
