@@ -210,10 +210,10 @@ class Refusing(Trainer):
 @pytest.mark.parametrize(
     ("cls", "why"),
     [
-        (Selective, r"Selective does not take EpochGuardCallback: its add_callback leaves it out\. Train without"),
+        (Selective, r"Selective rejects EpochGuardCallback: its add_callback ignores it\. Train without"),
         (
             Refusing,
-            r"Refusing does not take .*: its add_callback fails with ValueError: only callbacks of the house\.",
+            r"Refusing rejects .*: its add_callback fails with ValueError: only callbacks of the house\.",
         ),
     ],
 )

@@ -319,4 +319,4 @@ def test_a_note_that_is_none_is_refused_by_name(tmp_path, prefix, text):
     (description,) = (tmp_path / "cache").glob("*.dsc")
     note = description.with_suffix(".epoch_guard.json")
     note.write_text(text)
-    assert refused("inspect", tmp_path / "cache").startswith(f"{note}: not what 'rebuild' writes")
+    assert refused("inspect", tmp_path / "cache").startswith(f"{note}: not a note that 'rebuild' writes")

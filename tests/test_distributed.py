@@ -57,7 +57,7 @@ def test_two_ranks_follow_one_order_and_only_the_first_writes(tmp_path, corpus):
     assert [value for _, value in read_scalars(log, "epoch_guard/data_epoch")] == pytest.approx(
         [epochs[a * 4 : b * 4].mean() for a, b in windows]
     )
-    assert output.count("epoch guard: following text") == 1
+    assert output.count("epoch guard: tracking ") == 1
 
 
 def test_two_ranks_draw_one_unified_order_and_resume_in_it(tmp_path, corpus):
@@ -236,4 +236,4 @@ def test_ranks_without_data_follow_those_that_have_it(tmp_path, corpus):
     assert whole[0]["losses"] == whole[1]["losses"]
     assert rest[0]["losses"] == [loss for loss in whole[0]["losses"] if loss[0] > 10]
     assert "by share" not in output
-    assert output.count("epoch guard: following text") == 2
+    assert output.count("epoch guard: tracking ") == 2

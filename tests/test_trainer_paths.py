@@ -215,7 +215,7 @@ def test_the_pretraining_sampler_is_followed_when_it_is_read_again(tmp_path, dat
     assert drawn(run) == [first_token(dataset, p) for p in positions]
     assert followed(guard, dataset, 1, 30) == drawn(run)
     assert not any("by share" in text for text in host_log.of_guard())
-    assert "the loader ran dry after step 12" in host_log.warnings[-1]
+    assert "the loader ran out of data after step 12" in host_log.warnings[-1]
 
 
 @pytest.mark.parametrize("trainer", [PretrainingTrainer, *TRAINERS])
@@ -318,7 +318,7 @@ UNIFIED = {
     InOrderTrainer: "begins at position 0 in each trainer epoch",
     DividingTrainer: "begins at position 0 in each trainer epoch",
     ShufflingTrainer: "shuffles the whole index by itself",
-    Trainer: "is not one whose positions are known",
+    Trainer: "is not supported",
 }
 
 

@@ -1,4 +1,4 @@
-"""``doctor``: what is broken in a cache, what that does to a run, and how to fix it."""
+"""``doctor``: what is broken in a cache, how that affects a run, and how to fix it."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from paddle_epoch_guard.cli.diagnose import Diagnosis, Problem
 
 BROKEN = 1
-_HOST_FOLDERS = ("index-cache", "GPTDataset_indices")  # where hosts look by themselves, beside a corpus
+_HOST_FOLDERS = ("index-cache", "GPTDataset_indices")  # where hosts look by default, beside a corpus
 
 
 def doctor(
@@ -31,7 +31,7 @@ def doctor(
     ] = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Find what is broken in a cache, what that does to a run, and how to fix it.
+    """Find what is broken in a cache, how that affects a run, and how to fix it.
 
     Find incomplete sets of files, files that cannot be read, indices that do not fit their description or corpus, and
     leftovers of interrupted builds. Do not use it while a run builds an index there: an unfinished index looks broken.
@@ -58,7 +58,7 @@ def move_files(problems: Sequence["Problem"], cache: Path, aside: Path) -> dict[
     """Moves all broken files to another folder, or none; replaces nothing.
 
     Args:
-        problems: whose files to move.
+        problems: the problems whose files to move.
         cache: the folder of the files.
         aside: the folder to move to; created if missing.
 

@@ -120,7 +120,7 @@ def write_cache(opened: Opened, reorder: Reorder, output: Path, started: Callabl
 
 
 def _reordered(opened: Opened) -> dict[Path, Any]:
-    """The files that hold the order, and their arrays."""
+    """The arrays that hold the order, by file."""
     arrays = opened.files.arrays
     if isinstance(opened.index, GPTIndex):
         return {arrays["shuffle_idx"]: opened.index.shuffle_idx}

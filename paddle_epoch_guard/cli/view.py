@@ -17,7 +17,7 @@ def view(context: typer.Context, logdir: Logdir) -> None:
     """Open VisualDL on a log folder, with its run list in order: the run, then its epochs, then its boundaries.
 
     VisualDL itself lists folders in the order of the file system. All other options go to VisualDL; without --host it
-    can be reached from this machine only.
+    only accepts connections from this machine.
 
     \b
     Example:

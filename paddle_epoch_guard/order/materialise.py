@@ -145,7 +145,7 @@ def read_note(path: Path) -> tuple[Reorder, ...]:
     """
     if not path.is_file():
         return ()
-    wrong = f"{path}: not what 'rebuild' writes beside an index. Rebuild the index from the host's own"
+    wrong = f"{path}: not a note that 'rebuild' writes beside an index. Rebuild the index from the host's own"
     try:
         with path.open("rb") as stream:
             note = json.loads(stream.read(_NOTE_BYTES))

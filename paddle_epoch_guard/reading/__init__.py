@@ -1,7 +1,6 @@
-"""How a run reads its data: a closed set of types, each of which says what can be done with it.
+"""How a run reads its data: a closed set of types, each of which defines what the guard can do with it.
 
-A sampler that is added is recognised in ``host/samplers/``, by a file and an entry in its table; what follows from it
-is said by one of these types.
+``host/samplers/`` recognises samplers: each has a file and an entry in its table, and maps to one of these types.
 """
 
 from paddle_epoch_guard.reading.epochs import EpochReading

@@ -277,9 +277,7 @@ class OfOtherRanks(Trainer):
 def test_a_sampler_for_other_ranks_is_not_followed_which_is_said_once(tmp_path, dataset, host_log):
     run = train(arguments(tmp_path, max_steps=4), dataset, trainer=OfOtherRanks)
     (told,) = host_log.warnings
-    assert (
-        "is not one whose positions are followed (it takes this process for rank 1 of 2, and it is rank 0 of 1" in told
-    )
+    assert "is not supported (it takes this process for rank 1 of 2, but the process is rank 0 of 1" in told
     assert run.scalars("epoch_guard/trainer_epoch") == [(step, 1.0) for step in range(1, 5)]
 
 
@@ -296,7 +294,7 @@ class OrderOfItsOwn(Trainer):
 def test_an_order_of_its_own_is_not_taken_for_the_known_one(tmp_path, dataset, host_log):
     train(arguments(tmp_path, max_steps=4), dataset, trainer=OrderOfItsOwn)
     (told,) = host_log.warnings
-    assert "Backwards is not one whose positions are followed:" in told
+    assert "Backwards is not supported:" in told
 
 
 @pytest.mark.parametrize("resume", [None, 3])

@@ -1,6 +1,6 @@
-"""The samplers that are followed, a file each.
+"""The supported samplers, one file each.
 
-To add one: a file with a ``KIND``, and its entry in ``SAMPLERS``.
+To add one, write a file with a ``KIND`` and add it to ``SAMPLERS``.
 """
 
 from paddle_epoch_guard.host.samplers import mapping, paddle_io, pretraining, sharded
@@ -8,6 +8,6 @@ from paddle_epoch_guard.host.samplers.pretraining import rewind_sampler, start_s
 from paddle_epoch_guard.host.samplers.setup import LoaderSetup, SamplerKind
 
 SAMPLERS: tuple[SamplerKind, ...] = (sharded.KIND, mapping.KIND, pretraining.KIND, paddle_io.KIND)
-"""The first kind that owns a loader's sampler says how it reads."""
+"""The first kind that owns a loader's sampler determines how it reads."""
 
 __all__ = ["SAMPLERS", "LoaderSetup", "SamplerKind", "rewind_sampler", "start_sampler"]
