@@ -145,7 +145,7 @@ def test_ranks_that_see_different_orders_are_stopped_together(tmp_path, corpus):
         np.save(file, array)
     status, output = launch(tmp_path, prefix, other)
     assert status != 0
-    assert "expected samples within [0, 101), for the last data epoch is shuffled apart" in output
+    assert "expected samples within [0, 101), as the last data epoch is shuffled separately" in output
     assert "rank 1 stopped" in output
     assert not (tmp_path / "logs").exists()
 
@@ -206,7 +206,7 @@ def test_the_base_trainers_sampler_is_followed_on_two_ranks_with_an_uneven_tail(
     assert whole[0]["losses"] == whole[1]["losses"]
     assert [step for step, _ in whole[0]["losses"]] == [6, 7, 8, 10, 12, 13, 15]
     assert "by share" not in output
-    assert output.count("shuffled already, once more") == 2  # the first rank, in both runs
+    assert output.count("which is shuffled already") == 2  # the first rank, in both runs
     lines = read_scalars(tmp_path / "logs" / "epoch_guard" / "boundary_1_to_2", "train/loss")
     assert {step for step, _ in lines} == {7}
 

@@ -137,7 +137,7 @@ def test_samplers_of_paddle_are_followed_through_three_trainer_epochs(
     if trainer is ShufflingTrainer:
         # The index's own boundary is none of the order that is drawn.
         assert lines == between
-        assert sum("shuffled already, once more" in text for text in host_log.warnings) == 1
+        assert sum("which is shuffled already" in text for text in host_log.warnings) == 1
         assert len(host_log.warnings) == 1
     else:
         crossed = 101 // (BATCH * accumulation) + 1
@@ -317,7 +317,7 @@ def test_a_resume_without_a_sidecar_goes_on_where_nothing_is_in_doubt(tmp_path, 
 UNIFIED = {
     InOrderTrainer: "begins at position 0 in each trainer epoch",
     DividingTrainer: "begins at position 0 in each trainer epoch",
-    ShufflingTrainer: "shuffles the whole index by itself",
+    ShufflingTrainer: "shuffles the whole index itself",
     Trainer: "is not supported",
 }
 

@@ -91,7 +91,7 @@ def facts_of_report(run: "RunData", page: Path, drawn: list[Path]) -> dict[str, 
         page: the page that was written.
         drawn: the figures that were written.
     """
-    from paddle_epoch_guard.report.page import planned_steps, summary
+    from paddle_epoch_guard.report.texts import planned_steps, summary
 
     planned = planned_steps(run)
     return {
@@ -171,7 +171,7 @@ def _settings_facts(run: "RunData") -> dict[str, Any] | None:
 
 def show(run: "RunData", page: Path, drawn: list[Path]) -> None:
     """Prints the summary and the tables of a run."""
-    from paddle_epoch_guard.report.page import summary
+    from paddle_epoch_guard.report.texts import summary
 
     for sentence in summary(run):
         print_text(sentence)
@@ -191,9 +191,10 @@ def show(run: "RunData", page: Path, drawn: list[Path]) -> None:
 
 def _tables(run: "RunData") -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
     """Title, head and rows of each table."""
-    from paddle_epoch_guard.report.page import epoch_row, jump_text, moment_text, pair_text, settings
+    from paddle_epoch_guard.report.settings import settings
+    from paddle_epoch_guard.report.texts import epoch_row, jump_text, moment_text, pair_text
 
-    epochs = [tuple(epoch_row(epoch).values()) for epoch in run.epochs]
+    epochs = [epoch_row(epoch) for epoch in run.epochs]
     changes = [
         (
             str(change.step), change.title, change.verdict or "not yet", jump_text(change.training) or _UNKNOWN,

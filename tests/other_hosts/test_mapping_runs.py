@@ -251,7 +251,7 @@ def test_a_resume_without_a_sidecar_goes_on_where_nothing_is_in_doubt(tmp_path, 
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_unified_is_refused_with_the_reason(tmp_path, dataset, shuffle):
-    why = "shuffles the whole index by itself" if shuffle else "begins at position 0 in each trainer epoch"
+    why = "shuffles the whole index itself" if shuffle else "begins at position 0 in each trainer epoch"
     args = arguments(tmp_path, max_steps=3, epoch_guard="unified", dataloader_shuffle=shuffle)
     with pytest.raises(EpochGuardError, match=f"--epoch_guard unified cannot be: .*{why}"):
         train(args, dataset, trainer=Trainer)
@@ -316,7 +316,7 @@ def test_two_ranks_are_dealt_one_order_with_an_uneven_tail_and_resume_in_it(tmp_
     assert whole[0]["losses"] == whole[1]["losses"]
     assert rest[0]["losses"] == [loss for loss in whole[0]["losses"] if loss[0] > 8]
     assert "by share" not in output
-    assert output.count("shuffled already, once more") == 2  # the first rank, in both runs
+    assert output.count("which is shuffled already") == 2  # the first rank, in both runs
 
 
 def test_where_the_trainer_counts_a_step_that_there_is_none_for_a_later_resume_is_refused(tmp_path, prefix):
