@@ -367,7 +367,7 @@ def test_a_blend_names_its_datasets(tmp_path):
         points = dict(run.scalars("epoch_guard/epoch_loss", name))
         assert set(points) == set(drawn)
         assert all(f"{name}/epoch_{epoch}" in run.directories() for epoch in points)
-    # Of the three, only "news" draws from a last epoch that is shuffled apart: at its own position 34.
+    # Of the three, only "news" draws from a last epoch that is shuffled separately: at its own position 34.
     boundary = np.flatnonzero((which == 0) & (inner >= 34))[0]
     assert [one for one in run.directories() if "boundary" in one] == ["news/boundary_1_to_2"]
     assert {step for step, _ in run.scalars("train/loss", "news/boundary_1_to_2")} == {boundary // 4 + 1}

@@ -215,7 +215,7 @@ def advice_of_blend(run: Run, max_steps: int) -> list[dict[str, Any]]:
     """The nearest ``max_steps``, below and above, for which no dataset of a blend has a cliff.
 
     ``one_epoch``: the most steps for which every dataset stays within one data epoch. ``no_boundary``: no dataset
-    reaches an epoch that is shuffled apart.
+    reaches an epoch that is shuffled separately.
     """
 
     def has_cliff(steps: int) -> bool:
@@ -229,7 +229,7 @@ def advice_of_blend(run: Run, max_steps: int) -> list[dict[str, Any]]:
     once = next((steps for steps in range(most, max(most - 3, 0), -1) if not repeats(steps)), None)
     candidates = [(once, "one_epoch", "every dataset stays within one data epoch: no data is repeated")]
     if has_cliff(max_steps):
-        why = "no dataset reaches a data epoch that is shuffled apart"
+        why = "no dataset reaches a data epoch that is shuffled separately"
         for tries in (_steps_below(run, max_steps), _steps_above(run, max_steps)):
             candidates.append((next((steps for steps in tries if not has_cliff(steps)), None), "no_boundary", why))
     advised: dict[int, dict[str, Any]] = {}
@@ -240,7 +240,7 @@ def advice_of_blend(run: Run, max_steps: int) -> list[dict[str, Any]]:
 
 
 def _may_reach(run: Run, number: int, layout: IndexLayout, steps: int) -> bool:
-    """Whether a dataset of a blend may reach its epoch that is shuffled apart."""
+    """Whether a dataset of a blend may reach its epoch that is shuffled separately."""
     return layout.boundary_position is not None and layout.boundary_position < run.drawn(number, steps)
 
 
