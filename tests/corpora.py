@@ -17,7 +17,7 @@ SIZES = tuple(3 + 7 * document % 25 for document in range(40))
 LENGTH = 8
 """The sequence length at which the numbers of samples below mean what their names say, for SIZES."""
 ONE_EPOCH, SEPARATED, JOINT = 60, 180, 220
-"""Samples for an index of one data epoch; of three, the last shuffled apart; of three, all shuffled together."""
+"""Samples for an index of one data epoch; of three, the last shuffled separately; of three, all shuffled together."""
 
 
 def write_corpus(prefix: Path, sizes: Sequence[int], first: int = 0) -> str:

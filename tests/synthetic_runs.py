@@ -26,7 +26,7 @@ BATCH = 4
 
 @dataclass
 class Plan:
-    """Data epochs shuffled apart, each of so many steps; of one dataset, or of several that are drawn in turn."""
+    """Data epochs shuffled separately, each of so many steps; of one dataset, or of several that are drawn in turn."""
 
     steps_in_epoch: tuple[int, ...] = (100,)
     """Of each dataset."""

@@ -120,7 +120,7 @@ def test_where_ranks_divide_a_step_in_their_own_way_losses_go_by_share(tmp_path,
 
     monkeypatch.setattr(host, "describe_loader", divided)
     _, run = auto(tmp_path, dataset, max_steps=5)
-    assert sum("by share, for which rank draws" in text for text in host_log.of_guard()) == 1
+    assert sum("by share of samples: which rank draws" in text for text in host_log.of_guard()) == 1
     assert len(run.scalars("epoch_guard/exposure")) == 5
 
 

@@ -210,10 +210,10 @@ class Refusing(Trainer):
 @pytest.mark.parametrize(
     ("cls", "why"),
     [
-        (Selective, r"Selective does not take EpochGuardCallback: its add_callback leaves it out\. Train without"),
+        (Selective, r"Selective rejects EpochGuardCallback: its add_callback ignores it\. Train without"),
         (
             Refusing,
-            r"Refusing does not take .*: its add_callback fails with ValueError: only callbacks of the house\.",
+            r"Refusing rejects .*: its add_callback fails with ValueError: only callbacks of the house\.",
         ),
     ],
 )
@@ -231,7 +231,7 @@ def test_a_trainer_without_a_model_is_left_alone(inject, tmp_path):
 
 @pytest.fixture
 def corpus(tmp_path):
-    """A corpus and the index of a run over it, whose last data epoch is shuffled apart."""
+    """A corpus and the index of a run over it, whose last data epoch is shuffled separately."""
     prefix = write_corpus(tmp_path / "corpus" / "text", SIZES)
     return prefix, build_train([prefix], STEPS * BATCH, LENGTH, seed=SEED, cache=tmp_path / "cache")
 

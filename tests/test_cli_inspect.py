@@ -92,7 +92,7 @@ def test_people_are_told_the_same(tmp_path, cache, blend):
     status, out, err = cli("inspect", cache, "--global-batch", BATCH)
     assert (status, err) == (0, "")
     assert "position 151, step 38" in out
-    assert "shuffled apart          yes" in out
+    assert "shuffled separately     yes" in out
     assert "fit each other" in out
     status, out, _ = cli("inspect", tmp_path / "blend")
     assert status == 0

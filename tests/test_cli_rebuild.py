@@ -331,13 +331,14 @@ def test_a_note_that_is_none_is_refused_by_name(tmp_path, prefix, text):
     (description,) = (tmp_path / "cache").glob("*.dsc")
     note = description.with_suffix(".epoch_guard.json")
     note.write_text(text)
-    assert refused("inspect", tmp_path / "cache").startswith(f"{note}: not what 'rebuild' writes")
+    assert refused("inspect", tmp_path / "cache").startswith(f"{note}: not a note that 'rebuild' writes")
 
 
 def slow_rebuild(folder, position, pause):
     """A 'rebuild' in a process of its own, which waits before it gives the files their names."""
     code = (
-        "import sys, time; from pathlib import Path; from paddle_epoch_guard import files\n"
+        "import signal, sys, time; from pathlib import Path; from paddle_epoch_guard import files\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it\n"
         "move = files.move_new\n"
         f"def slow(path, target):\n    Path({str(folder / 'waits')!r}).touch()\n"
         f"    time.sleep({pause})\n    move(path, target)\n"

@@ -121,7 +121,7 @@ def test_the_legacy_format_is_refused_by_name(tmp_path):
     builder.end_document()
     with contextlib.redirect_stdout(io.StringIO()):
         builder.finalize(str(tmp_path / "corpus.idx"))
-    with pytest.raises(CorpusError, match=r"corpus\.idx: starts with b'TNTIDX.*Write the corpus again"):
+    with pytest.raises(CorpusError, match=r"corpus\.idx: starts with b'TNTIDX.*Build the corpus again"):
         read_sizes(tmp_path / "corpus")
 
 

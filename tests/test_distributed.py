@@ -57,7 +57,7 @@ def test_two_ranks_follow_one_order_and_only_the_first_writes(tmp_path, corpus):
     assert [value for _, value in read_scalars(log, "epoch_guard/data_epoch")] == pytest.approx(
         [epochs[a * 4 : b * 4].mean() for a, b in windows]
     )
-    assert output.count("epoch guard: following text") == 1
+    assert output.count("epoch guard: tracking ") == 1
 
 
 def test_two_ranks_draw_one_unified_order_and_resume_in_it(tmp_path, corpus):
@@ -206,7 +206,7 @@ def test_the_base_trainers_sampler_is_followed_on_two_ranks_with_an_uneven_tail(
     assert whole[0]["losses"] == whole[1]["losses"]
     assert [step for step, _ in whole[0]["losses"]] == [6, 7, 8, 10, 12, 13, 15]
     assert "by share" not in output
-    assert output.count("shuffled already, once more") == 2  # the first rank, in both runs
+    assert output.count("which is shuffled already") == 2  # the first rank, in both runs
     lines = read_scalars(tmp_path / "logs" / "epoch_guard" / "boundary_1_to_2", "train/loss")
     assert {step for step, _ in lines} == {7}
 
@@ -236,4 +236,4 @@ def test_ranks_without_data_follow_those_that_have_it(tmp_path, corpus):
     assert whole[0]["losses"] == whole[1]["losses"]
     assert rest[0]["losses"] == [loss for loss in whole[0]["losses"] if loss[0] > 10]
     assert "by share" not in output
-    assert output.count("epoch guard: following text") == 2
+    assert output.count("epoch guard: tracking ") == 2

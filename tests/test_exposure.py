@@ -298,7 +298,7 @@ def test_any_blend_has_the_exposure_that_counting_gives(data):
 def made(sizes, length, epochs, seed=0):
     """An index of random documents in memory, as the host builds it but without its files.
 
-    ``epochs``: the share of them that the run draws decides whether the last is shuffled apart.
+    ``epochs``: the share of them that the run draws decides whether the last is shuffled separately.
     """
     random = np.random.default_rng(seed)
     tokens = int(sum(sizes))

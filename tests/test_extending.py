@@ -61,7 +61,7 @@ def test_an_added_sink_that_raises_is_switched_off(tmp_path, csv_sink):
     for _ in range(2):
         sink.flush()
     (warning,) = said
-    assert "writing to csv switched off" in warning
+    assert "writing to csv is switched off" in warning
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The house style of what people read: plain words, short sentences. English pages, docstrings, comments, messages."""
+"""The house style of English pages, docstrings, comments and messages: plain words, short sentences."""
 
 import re
 from pathlib import Path
@@ -26,8 +26,17 @@ INSTEAD = {
     r"(which|what|that) (is|are|was|were) begun": "that started",
     r"as (it|they) (stands?|comes?|has it|have it)": "unchanged",
     r"is not to be": "must not be",
+    r"numbered on": "numbered consecutively",
+    r"(gone|going) on since|go(es)? on (with|from|in|to|since|by)": "continue",
+    r"in spite of": "despite",
+    r"made longer": "extended",
+    r"(None|empty|none|0) where": "None if",
+    r"not a number where": "NaN if",
+    r"cannot be told": "is unknown",
+    r"(is|are) told (of|each|again|by)": "gets, is logged",
+    r"thrown away|throws (it|them|that) away": "discard",
 }
-"""A phrase that reads as if translated -> what to write instead."""
+"""A phrase that reads as if translated -> a replacement, or a hint."""
 
 
 def paragraphs(page):

@@ -203,7 +203,7 @@ class Twice(KnownLosses):
 @pytest.mark.parametrize(
     ("model", "why"),
     [
-        (OtherLossToo, "is not the loss that the trainer logs, .*, which holds something else as well"),
+        (OtherLossToo, "is not the loss that the trainer logs, .*, which includes other terms"),
         (NoLayer, "no unreduced token-loss layer"),
         (Twice, "0 sample losses in 1 microbatches, where 4 samples were drawn"),
     ],

@@ -12,9 +12,11 @@ import pytest
 
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.order import Reorder
-from paddle_epoch_guard.report.page import PAGE_NAME, flags_of, render, report_run, stages, summary, write_page
+from paddle_epoch_guard.report.page import PAGE_NAME, render, report_run, write_page
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.report.run_data import Note, RunData
+from paddle_epoch_guard.report.settings import flags_of, stages
+from paddle_epoch_guard.report.texts import summary
 from paddle_epoch_guard.resume import SIDECAR_NAME
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
@@ -143,12 +145,12 @@ def test_it_begins_with_the_verdicts_in_three_sentences(page, finished):
     )
     assert len(others) == 2
     assert re.fullmatch(
-        r"The run has come to step 200 of 400; there the trend of the training loss is \d\.\d{3} and the evaluation "
+        r"The run has reached step 200 of 400; there the trend of the training loss is \d\.\d{3} and the evaluation "
         r"loss \d\.\d{3} nats per token, on tokens that had been drawn 4.00 times before\.",
         others[0],
     )
     assert others[1] == (
-        "The order is unified from step 81 on; the run was resumed once, and logs from step 81 on since."
+        "The order is unified from step 81 on; the run was resumed once, and its first logged step since is 81."
     )
 
 
@@ -194,7 +196,7 @@ def test_settings_and_flags_are_told(page):
         ("positions", "400 to 1,600"),
         ("mix", "ramp"),
         ("key", "7, 1, 0 (seed, purpose, ordinal)"),
-        ("the share rises of samples from position", "800"),
+        ("share rises of samples from position", "800"),
         ("global batch", "4 samples (1 per device \u00d7 2 accumulated \u00d7 2 data-parallel ranks)"),
         ("incomplete last batch", "left out"),
         ("split", "train of 95,5,0"),
@@ -233,7 +235,7 @@ def test_a_state_older_than_the_run_says_so(finished, tmp_path):
     read = read_run(tmp_path / "logs", state=run.sidecar(150))
     found = Page(render(read))
     assert "counted up to step 150" in " ".join(found.sections["epochs"].split())
-    assert "The run has gone on to step 200 since" in " ".join(found.sections["settings"].split())
+    assert "The run has continued to step 200 since" in " ".join(found.sections["settings"].split())
 
 
 def test_what_could_not_be_read_is_told(finished):
@@ -241,13 +243,13 @@ def test_what_could_not_be_read_is_told(finished):
     read = replace(read_run(folder / "logs"), faults=(f"{EVIL}: damaged",))
     found = Page(render(read))
     assert f"{EVIL}: damaged" in found.sections["faults"]
-    assert "this run has none that fits" in found.sections["settings"]
+    assert "this run has no matching one" in found.sections["settings"]
 
 
 def test_a_run_of_which_hardly_anything_is_known_has_a_page(tmp_path):
     found = Page(render(RunData(tmp_path, None)))
-    assert "No losses were found to draw." in found.sections["figures"]
-    assert "No boundary of data epochs was met" in found.sections["summary"]
+    assert "There are no losses to draw." in found.sections["figures"]
+    assert "The run has reached no boundary between data epochs" in found.sections["summary"]
 
 
 def change(verdict, reason="no_evaluation", jump=-1.0, step=50):
@@ -259,7 +261,7 @@ def change(verdict, reason="no_evaluation", jump=-1.0, step=50):
     [
         (
             [change("artefact", "no_evaluation")],
-            "The fall of the training loss at step 50 (data epoch 1 to 2) is an artefact of the data, and no "
+            "The fall of the training loss at step 50 (data epoch 1 to 2) is an artefact of the data, not "
             "progress: not confirmed by evaluation.",
         ),
         (
@@ -280,7 +282,7 @@ def change(verdict, reason="no_evaluation", jump=-1.0, step=50):
         (
             [change("artefact", step=step) for step in range(2, 9)] + [change("", step=9)],
             "The order of the data changes at 8 places: at 7 the training loss jumps because of the data that is "
-            "drawn (artefact; steps 2, 3, 4, 5, 6 and 2 more), of 1 too little is known (step 9).",
+            "drawn (artefact; steps 2, 3, 4, 5, 6 and 2 more), at 1 too little is known (step 9).",
         ),
     ],
 )

@@ -185,7 +185,7 @@ def test_an_index_whose_note_is_missing_or_another_is_refused(tmp_path, prefix, 
             train(args, kind(tmp_path, prefix, "new"))
     for damaged in ("", "{}", content.replace('"version": 1', '"version": 9')):
         note.write_text(damaged)
-        with pytest.raises(IndexFileError, match=f"{note}: not what 'rebuild' writes"):
+        with pytest.raises(IndexFileError, match=f"{note}: not a note that 'rebuild' writes"):
             train(args, kind(tmp_path, prefix, "new"))
     note.write_text(content.replace(f'"stop": {stop}', '"stop": 100000'))
     with pytest.raises(EpochGuardError, match="a reorder up to position 100000"):

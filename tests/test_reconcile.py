@@ -116,7 +116,7 @@ def test_what_was_skipped_is_the_checkpoints_and_what_will_be_the_arguments():
 @pytest.mark.parametrize(
     ("reading", "why"),
     [
-        (UnknownReading(4, "a reason"), r"is not one whose positions are known \(a reason\)"),
+        (UnknownReading(4, "a reason"), r"is not supported \(a reason\)"),
         (NoIndexReading(4), "has no sample index"),
         (NoDataReading(4), None),
     ],

@@ -366,7 +366,7 @@ def test_a_resumed_wandb_run_goes_on_under_the_same_names(tmp_path, dataset):
     for name, axis in (("data_epoch", GLOBAL_STEP), ("loss_by_epoch/epoch_2", "epoch_guard/step_in_epoch")):
         line = before.line(f"epoch_guard/{name}", axis)
         assert after.line(f"epoch_guard/{name}", axis) == line[20 if axis == GLOBAL_STEP else 0 :]
-    assert after.summary["epoch_guard/notes"].startswith("each log window's loss goes to its data epochs by share")
+    assert after.summary["epoch_guard/notes"].startswith("each log window's loss is divided among its data epochs")
 
 
 @pytest.mark.host
@@ -473,7 +473,7 @@ def test_a_logger_that_fails_is_left_out_and_nothing_else_changes(tmp_path, data
     assert run.losses == quiet.losses
     assert points_of(run) == points_of(quiet)
     assert host_log.warnings == [
-        "epoch guard: writing to tensorboard switched off; training and the other logs go on: "
+        "epoch guard: writing to tensorboard is switched off; training and the other logs continue: "
         "OSError: [Errno 28] No space left on device"
     ]
     assert max(shown(guard_folder(args))["epoch_guard/data_epoch"]) in (BOUNDARY_STEP - 1, BOUNDARY_STEP)
@@ -497,7 +497,7 @@ def test_no_wandb_run_is_begun_where_the_trainer_has_none(tmp_path, dataset, mon
     assert run.steps == STEPS
     assert len(run.scalars("epoch_guard/data_epoch")) == STEPS
     (warning,) = host_log.warnings
-    assert "writing to wandb switched off" in warning
+    assert "writing to wandb is switched off" in warning
     assert "no W&B run is active" in warning
 
 
@@ -525,8 +525,8 @@ def test_a_library_that_is_not_there_is_said_once(tmp_path, monkeypatch):
     log = EpochGuardLog(tmp_path, open_sinks(["tensorboard", "wandb", "tensorboard"], tmp_path, Naming(), said.append))
     log.scalar("a", 1.0, 1)
     log.close()
-    assert ["writing to tensorboard switched off" in one for one in said] == [True, False]
-    assert ["writing to wandb switched off" in one for one in said] == [False, True]
+    assert ["writing to tensorboard is switched off" in one for one in said] == [True, False]
+    assert ["writing to wandb is switched off" in one for one in said] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -544,7 +544,7 @@ def test_a_tensorboardx_without_what_is_used_is_said_with_its_version(tmp_path, 
     monkeypatch.delattr(f"tensorboardX.{module}.{name}")
     open_sinks(["tensorboard"], tmp_path, Naming(), said.append)
     (warning,) = said
-    assert "writing to tensorboard switched off" in warning
+    assert "writing to tensorboard is switched off" in warning
     assert "tensorboardX 9.9 lacks" in warning
     assert name in warning
     assert "Install tensorboardX 2.6.5" in warning
@@ -570,7 +570,7 @@ def test_whatever_fails_in_a_logger_is_said_once(method):
         sinks.flush()
         sinks.close()
     assert said == [
-        f"epoch guard: writing to first switched off; training and the other logs go on: ValueError: {method}"
+        f"epoch guard: writing to first is switched off; training and the other logs continue: ValueError: {method}"
     ]
 
 
@@ -578,6 +578,6 @@ def test_a_logger_that_the_guard_does_not_know_is_named(tmp_path):
     said = []
     open_sinks(["visualdl", "autonlp"], tmp_path, Naming(), said.append)
     assert said == [
-        "epoch guard: report_to names autonlp, where the guard does not write; its VisualDL log has it all"
+        "epoch guard: the guard does not write to autonlp, named in report_to; its VisualDL log is complete"
     ]
     assert not list(tmp_path.iterdir())

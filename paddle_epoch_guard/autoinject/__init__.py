@@ -1,6 +1,6 @@
-"""The guard in a script that does not know it: flags, hooks, and the script run as ``python SCRIPT`` runs it.
+"""Adds the guard to an unchanged script: flags, hooks, and running the script as ``python SCRIPT`` does.
 
-Imports nothing of the host before the script does.
+Does not import the host before the script does.
 """
 
 from paddle_epoch_guard.autoinject.flags import arguments_of, as_tokens, split_flags

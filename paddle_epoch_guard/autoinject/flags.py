@@ -1,4 +1,4 @@
-"""The guard's flags among the arguments of a script that does not know them."""
+"""Separates the guard's flags from the arguments of a script."""
 
 import re
 from collections import deque
@@ -13,7 +13,7 @@ Flags = dict[str, str]
 """Name without dashes -> value as written."""
 
 NONE = "None"
-"""A null in a config file, as the host writes it (`PdArgumentParser.read_json`)."""
+"""The host's text for a null in a config file (`PdArgumentParser.read_json`)."""
 FLAGS = tuple(flag.name for flag in fields(EpochGuardArguments))
 _CHOICES: dict[str, tuple[str, ...]] = {
     flag.name: flag.metadata.get("choices", ()) for flag in fields(EpochGuardArguments)
@@ -32,7 +32,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
     """Takes the guard's flags out of a script's arguments, up to a ``--``. The last value of a flag counts.
 
     Args:
-        arguments: ``--flag value``, ``--flag=value``, and whatever else.
+        arguments: ``--flag value``, ``--flag=value``, and any others.
 
     Returns:
         The flags; the other arguments, in their order.
@@ -54,7 +54,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
 
 
 def _value_of(flag: re.Match[str], following: deque[str]) -> str:
-    """The value of a flag; takes it from the following arguments if it is there."""
+    """The value of a flag; removes it from the following arguments if they hold it."""
     negated, name, value = flag.groups()
     is_switch = _TYPES.get(name) is bool
     if name not in FLAGS or (negated and not (is_switch and value is None)):

@@ -13,11 +13,11 @@ from paddle_epoch_guard.autoinject.trainers import hook_trainers
 
 
 def install(command_line: Mapping[str, str], config: Mapping[str, str] | None = None) -> Injection:
-    """Prepares this process for a script: puts the guard into what the script imports from a host.
+    """Prepares this process for a script: adds the guard to the host modules that the script imports.
 
     Args:
         command_line: flags of the command line.
-        config: flags of a config file, where already known.
+        config: flags of a config file, if already known.
     """
     injection = Injection(dict(command_line), dict(config or {}))
     hook_argparse(injection)

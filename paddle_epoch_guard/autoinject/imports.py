@@ -13,7 +13,7 @@ class AfterImport(MetaPathFinder):
     """Finds modules as the other finders do, and calls a hook once a module has been executed.
 
     Args:
-        hooks: full name of a module -> what to do with it.
+        hooks: full name of a module -> the function to call with it.
     """
 
     def __init__(self, hooks: Mapping[str, Hook]) -> None:

@@ -1,4 +1,4 @@
-"""The guard's flags for a script, and what became of them."""
+"""The guard's flags for a script, and whether the guard was added to a trainer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ class Injection:
     command_line: Flags
     """From the command line; they win over those of a config file."""
     config: Flags = field(default_factory=dict)
-    """From a config file, where the script's own parser does not know them."""
+    """From a config file, if the script's own parser does not know them."""
     guarded: bool = False
     """Whether a trainer has the guard."""
     announced: bool = False
-    """Whether the log says so."""
+    """Whether this has been logged."""
     passed_on: bool = False
-    """Whether a process started by this one got the guard too."""
+    """Whether a process that this one started has the guard too."""
 
     @property
     def flags(self) -> Flags:

@@ -1,4 +1,4 @@
-"""Parsers of a script's arguments: those that know the guard's flags get them; the others do not see them."""
+"""Hooks for the parsers of a script's arguments: only parsers that know the guard's flags get them."""
 
 import argparse
 import contextlib
@@ -70,7 +70,7 @@ def _merged(injection: Injection, flags: Flags, known: Collection[str]) -> Flags
     """Keeps the flags that a parser does not know for the guard, and merges the others with the command line's.
 
     Raises:
-        ArgumentsError: a flag has an invalid value. The parser would say so with its whole usage text.
+        ArgumentsError: a flag has an invalid value. The parser would print its whole usage text.
     """
     injection.config.update({name: value for name, value in flags.items() if name not in known})
     injection.check(flags)
@@ -79,7 +79,7 @@ def _merged(injection: Injection, flags: Flags, known: Collection[str]) -> Flags
 
 @contextlib.contextmanager
 def _exit_on_error() -> Iterator[None]:
-    """Exits as argparse does, but without the two hundred lines of usage of a training script."""
+    """Exits as argparse does, but without the long usage text of a training script."""
     try:
         yield
     except ArgumentsError as error:

@@ -32,11 +32,11 @@ class Program:
 
 
 def execute(program: Program) -> None:
-    """Runs a program in this process, as ``__main__``, with the guard in every Trainer that it builds.
+    """Runs a program in this process, as ``__main__``, with the guard in every Trainer that it creates.
 
-    Exceptions of the program, ``SystemExit`` too, reach the interpreter, which shows them as the program's own.
+    Exceptions of the program, including ``SystemExit``, reach the interpreter, which shows them as the program's own.
     """
-    from paddle_epoch_guard.autoinject.hooks import install  # here: other commands do not need what it imports
+    from paddle_epoch_guard.autoinject.hooks import install  # here: other commands do not need its imports
 
     # A launcher's own parser must keep the flags: they are for the processes that it starts.
     injection = Injection(program.flags) if program.launches else install(program.flags)
@@ -58,7 +58,7 @@ def _run_script(program: Program) -> None:
     main.__dict__.update(
         __file__=path, __builtins__=builtins, __loader__=SourceFileLoader("__main__", path), __cached__=None
     )
-    sys.modules["__main__"] = main  # for good: pickling at exit, or in a thread, looks names up there
+    sys.modules["__main__"] = main  # permanently: pickling at exit, or in a thread, looks names up there
     with open(path, "rb") as stream:
         source = stream.read()
     exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
@@ -71,13 +71,13 @@ def _run_module(program: Program) -> None:
 
 
 def _search_first(folder: str) -> None:
-    """Replaces the folder that Python has put first for the guard's own command."""
+    """Replaces the first folder of ``sys.path``, which Python has set for the guard's own command."""
     if not getattr(sys.flags, "safe_path", False):
         sys.path[0] = folder
 
 
 def _as_launched() -> None:
-    """Writes a rank's output at once: paddle.distributed.launch (3.3.1) gives ``-u`` only to what ends in ``.py``."""
+    """Writes a rank's output at once: paddle.distributed.launch (3.3.1) passes ``-u`` only to ``.py`` files."""
     if "PADDLE_TRAINER_ID" in os.environ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(write_through=True)
 

@@ -1,4 +1,4 @@
-"""The guard in every Trainer, last of its callbacks."""
+"""Adds the guard to every Trainer, as its last callback."""
 
 import functools
 from dataclasses import replace
@@ -47,11 +47,11 @@ def _hook_handler(handler: Any) -> None:
 
     @functools.wraps(add)
     def add_callback(self: Any, callback: Any) -> None:
-        if _is_guard(callback):  # the script's own guard replaces the one that was added to it
+        if _is_guard(callback):  # the script's own guard replaces the one added here
             for ours in [guard for guard in _guards(self) if getattr(guard, _ADDED, False)]:
                 self.callbacks.remove(ours)
         add(self, callback)
-        # In place: a callback may add another one while the list is iterated over.
+        # In place: a callback may add another one during iteration over the list.
         for guard in _guards(self):
             self.callbacks.remove(guard)
             self.callbacks.append(guard)
@@ -63,7 +63,7 @@ def _guard(injection: Injection, trainer: Any) -> "EpochGuardCallback":
     """Makes sure that a trainer has the guard, with the given flags.
 
     Raises:
-        TrainerError: the trainer does not take it.
+        TrainerError: the trainer does not accept it.
     """
     guards = _guards(trainer.callback_handler) or [_add(trainer)]
     injection.guarded = True
@@ -80,13 +80,13 @@ def _add(trainer: Any) -> "EpochGuardCallback":
     guard = EpochGuardCallback()
     setattr(guard, _ADDED, True)
     kind = f"{type(trainer).__module__}.{type(trainer).__qualname__}"
-    refused = f"{kind} does not take EpochGuardCallback: its add_callback {{}}. Train without 'paddle-epoch-guard run'"
+    refused = f"{kind} rejects EpochGuardCallback: its add_callback {{}}. Train without 'paddle-epoch-guard run'"
     try:
         trainer.add_callback(guard)
     except Exception as cause:
         raise TrainerError(refused.format(f"fails with {type(cause).__name__}: {cause}")) from cause
     if guard not in trainer.callback_handler.callbacks:
-        raise TrainerError(refused.format("leaves it out"))
+        raise TrainerError(refused.format("ignores it"))
     return guard
 
 

@@ -24,7 +24,7 @@ COMMANDS = {
     "view": "Open VisualDL with its run list in order.",
     "run": "Run an unchanged training script with the guard.",
 }
-"""Each command, a function in a module of the same name, and what it is for."""
+"""Each command and its help text. The command is a function in a module of the same name."""
 _CallError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 

@@ -58,12 +58,12 @@ def exposure_at(layout: IndexLayout, position: float, *, beyond: bool) -> float:
 
     In epochs that are shuffled together, a token's draws are spread evenly over the positions. So at one of its draws,
     the share of its other draws that came before equals the share of the positions before. In a last epoch that is
-    shuffled apart, all other draws came before.
+    shuffled separately, all other draws came before.
 
     Args:
         layout: of the index.
         position: from 0 to the samples built.
-        beyond: whether it lies in an epoch that is shuffled apart.
+        beyond: whether it lies in an epoch that is shuffled separately.
     """
     if beyond:
         return float(layout.num_epochs - 1)
@@ -75,7 +75,7 @@ def unified_exposure(layout: IndexLayout, drawn: int) -> float:
     """Mean exposure at the end of a uniformly mixed order of the first positions. It rises linearly from 0.
 
     If a token has k draws, spread evenly, a draw at the last position has k - 1 before it. If the last epoch is
-    shuffled apart and ``drawn`` reaches into it, a share r of the data is drawn E times, the rest E - 1 times.
+    shuffled separately and ``drawn`` reaches into it, a share r of the data is drawn E times, the rest E - 1 times.
 
     Args:
         layout: of the index.
@@ -94,7 +94,7 @@ def unseen_fraction(layout: IndexLayout, drawn: int) -> float:
     """Share of the data that a run never draws, in the host's order or in a unified order of the same samples.
 
     Each draw of a token in the epochs that are shuffled together is left out with the same probability. If the last
-    epoch is shuffled apart and the run reaches it, it has drawn all epochs before it.
+    epoch is shuffled separately and the run reaches it, it has drawn all epochs before it.
     """
     epochs, positions = _first_group(layout)
     return float((1 - min(drawn / positions, 1.0)) ** epochs)

@@ -1,4 +1,4 @@
-"""What is broken in a cache, and what that does to a run."""
+"""Finds what is broken in a cache, and how that affects a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,10 +54,10 @@ class Problem(msgspec.Struct, frozen=True, rename={"fix": "mend"}):
     """The common beginning of its file names."""
     what: str
     effect: str
-    """What it does to a run."""
+    """How it affects a run."""
     fix: str
     files: tuple[Path, ...]
-    """Those to move aside; none if the cache is not at fault."""
+    """The files to move aside; none if the cache is not at fault."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _contradiction(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[Inde
     except UnreadableError:
         raise
     except IndexFileError as error:
-        effect = "a run does not read it; but without it nothing can say whether the arrays are the right ones"
+        effect = "a run does not read it; but without it, nothing shows whether the arrays are the right ones"
         return Problem("description", files.stem, str(error), effect, _fix_for(files), files.present)
     try:
         prefixes = [
@@ -208,7 +208,7 @@ def _incomplete(files: IndexFiles) -> Problem:
         if files.kind is PADDLE:
             effect = "PaddleNLP and PaddleFormers build it again"
         elif files.kind is PADDLE_BLEND and len(files.missing) == 1:
-            effect = "PaddleNLP and PaddleFormers open it anyway; nothing says what it was built from"
+            effect = "PaddleNLP and PaddleFormers open it anyway; nothing shows what it was built from"
     elif files.kind is PADDLE:
         effect += "; PaddleFormers takes the description for a complete index and waits forever"
     return Problem("incomplete", files.stem, f"missing {missing}", effect, _fix_for(files), files.present)

@@ -1,4 +1,4 @@
-"""``doctor``: what is broken in a cache, what that does to a run, and how to fix it."""
+"""``doctor``: what is broken in a cache, how that affects a run, and how to fix it."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BROKEN = 1
 UNREADABLE = 3
-_HOST_FOLDERS = ("index-cache", "GPTDataset_indices")  # where hosts look by themselves, beside a corpus
+_HOST_FOLDERS = ("index-cache", "GPTDataset_indices")  # where hosts look by default, beside a corpus
 
 
 def doctor(
@@ -35,7 +35,7 @@ def doctor(
     ] = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Find what is broken in a cache, what that does to a run, and how to fix it.
+    """Find what is broken in a cache, how that affects a run, and how to fix it.
 
     Find incomplete sets of files, files that cannot be read, indices that do not fit their description or corpus, and
     leftovers of interrupted builds. Do not use it while a run builds an index there: an unfinished index looks broken.
@@ -67,7 +67,7 @@ def move_files(problems: Sequence["Problem"], cache: Path, aside: Path) -> dict[
     """Moves all broken files to another folder, or none; replaces nothing.
 
     Args:
-        problems: whose files to move.
+        problems: the problems whose files to move.
         cache: the folder of the files.
         aside: the folder to move to; created if missing.
 

@@ -68,7 +68,7 @@ def _rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
             "of the last one",
             f"{dataset['last_epoch_samples']:,} samples, {share:.0%}" if dataset["num_epochs"] > 1 else "all",
         ),
-        ("shuffled apart", "yes" if dataset["separated"] else "no: there is no cliff"),
+        ("shuffled separately", "yes" if dataset["separated"] else "no: there is no cliff"),
     ]
     if dataset["boundary_position"] is not None:
         step = "" if dataset["boundary_step"] is None else f", step {dataset['boundary_step']:,}"

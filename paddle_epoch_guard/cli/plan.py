@@ -33,9 +33,9 @@ def plan(  # noqa: PLR0913 - its options
 ) -> None:
     """Show what a run will draw, before anything is built.
 
-    Read the corpus only. Show the data epochs, whether the last one is shuffled apart and at which step it begins,
-    how often the data was seen before and after that, what a unified order would change, and which max_steps have no
-    cliff.
+    Read the corpus only. Show the data epochs, whether the last one is shuffled separately and at which step it
+    begins, how often the data was seen before and after that, what a unified order would change, and which max_steps
+    have no cliff.
 
     \b
     Example:
@@ -93,15 +93,15 @@ def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
         about = "" if dataset.get("boundary_is_exact", True) else "about "
         step = f"{about}step {dataset['boundary_step']:,} of {max_steps:,}"
         rows += [
-            ("shuffled apart", "yes. The training loss falls off a cliff"),
+            ("shuffled separately", "yes. The training loss falls off a cliff"),
             ("boundary", f"{step}, position {dataset['boundary_position']:,}"),
             exposure_row(dataset),
             ("with a unified order", f"{dataset['unified_exposure']:.2f} on both sides"),
         ]
     elif dataset["separated"]:
-        rows.append(("shuffled apart", "yes, but the blend does not reach it: there is no cliff"))
+        rows.append(("shuffled separately", "yes, but the blend does not reach it: there is no cliff"))
     else:
-        rows.append(("shuffled apart", "no: there is no cliff"))
+        rows.append(("shuffled separately", "no: there is no cliff"))
     unseen = dataset["unseen_fraction"]
     never = f"{unseen['planned']:.2%} of the data"
     never += "" if unseen["all"] == unseen["planned"] else f"; {unseen['all']:.2%} with --epoch_guard_pool all"

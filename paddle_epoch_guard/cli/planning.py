@@ -17,7 +17,7 @@ from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD
 
 _MARGIN, _SPARE = 1.005, 20  # `get_datasets_weights_and_num_samples` in paddlenlp/data/causal_dataset.py (3.0.0b4)
 _MOST_TOKENS = 1 << 62
-_MOST_TRIED = 10_000  # numbers of steps of a blend, where each one tried leaves some dataset with a cliff
+_MOST_TRIED = 10_000  # numbers of steps to try for a blend
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Run:
         return tuple(dataset.weight / total for dataset in self.datasets)
 
     def layout(self, number: int, steps: int) -> IndexLayout:
-        """The index of a dataset that the host builds for a run of so many steps."""
+        """The layout of the index that the host builds of a dataset for a run of ``steps`` steps."""
         samples = steps * self.global_batch
         if self.blended:
             samples = math.ceil(samples * self.shares[number] * _MARGIN) + _SPARE
@@ -62,7 +62,7 @@ class Run:
         return [self.layout(number, steps) for number in range(len(self.datasets))]
 
     def drawn(self, number: int, steps: int) -> int:
-        """Samples that the run draws from a dataset; in a blend an upper bound, and seldom more than it draws."""
+        """Samples that the run draws from a dataset; for a blend a tight upper bound."""
         samples = steps * self.global_batch
         return math.ceil(samples * self.shares[number]) if self.blended else samples
 
@@ -185,8 +185,8 @@ def _facts_of_dataset(run: Run, number: int, steps: int) -> dict[str, Any]:
 def advice(run: Run, max_steps: int) -> list[dict[str, Any]]:
     """The nearest ``max_steps`` without a cliff, each checked against the host's rule.
 
-    ``whole_epoch``: the most steps within so many data epochs. ``threshold``: the fewest that reach the threshold in
-    the last epoch of the present plan. ``one_epoch``: the most within one data epoch.
+    ``whole_epoch``: the most steps within a whole number of data epochs. ``threshold``: the fewest that reach the
+    threshold in the last epoch of the present plan. ``one_epoch``: the most within one data epoch.
     """
     layout = run.layout(0, max_steps)
     last, batch = layout.num_epochs, run.global_batch
@@ -215,7 +215,7 @@ def advice_of_blend(run: Run, max_steps: int) -> list[dict[str, Any]]:
     """The nearest ``max_steps``, below and above, for which no dataset of a blend has a cliff.
 
     ``one_epoch``: the most steps for which every dataset stays within one data epoch. ``no_boundary``: no dataset
-    reaches an epoch that is shuffled apart.
+    reaches an epoch that is shuffled separately.
     """
 
     def has_cliff(steps: int) -> bool:
@@ -229,7 +229,7 @@ def advice_of_blend(run: Run, max_steps: int) -> list[dict[str, Any]]:
     once = next((steps for steps in range(most, max(most - 3, 0), -1) if not repeats(steps)), None)
     candidates = [(once, "one_epoch", "every dataset stays within one data epoch: no data is repeated")]
     if has_cliff(max_steps):
-        why = "no dataset reaches a data epoch that is shuffled apart"
+        why = "no dataset reaches a data epoch that is shuffled separately"
         for tries in (_steps_below(run, max_steps), _steps_above(run, max_steps)):
             candidates.append((next((steps for steps in tries if not has_cliff(steps)), None), "no_boundary", why))
     advised: dict[int, dict[str, Any]] = {}
@@ -240,12 +240,12 @@ def advice_of_blend(run: Run, max_steps: int) -> list[dict[str, Any]]:
 
 
 def _may_reach(run: Run, number: int, layout: IndexLayout, steps: int) -> bool:
-    """Whether a dataset of a blend may reach its epoch that is shuffled apart."""
+    """Whether a dataset of a blend may reach its epoch that is shuffled separately."""
     return layout.boundary_position is not None and layout.boundary_position < run.drawn(number, steps)
 
 
 def _steps_below(run: Run, steps: int) -> Iterator[int]:
-    """Fewer and fewer steps, down to the boundaries of the present plan; skips those that are sure to have a cliff."""
+    """Descending numbers of steps, down to the boundaries of the present plan; skips those that must have a cliff."""
     for _ in range(_MOST_TRIED):
         least = steps
         for number, layout in enumerate(run.layouts(steps)):
@@ -258,7 +258,7 @@ def _steps_below(run: Run, steps: int) -> Iterator[int]:
 
 
 def _steps_above(run: Run, steps: int) -> Iterator[int]:
-    """More and more steps, up to the threshold of each dataset; skips those that are sure to have a cliff."""
+    """Ascending numbers of steps, up to the threshold of each dataset; skips those that must have a cliff."""
     for _ in range(_MOST_TRIED):
         most = steps
         for number, layout in enumerate(run.layouts(steps)):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FAULTS_LISTED = 5
 _UNKNOWN = "\u2013"
 _SETTINGS = ("step", "position", "planned", "max_steps", "reorders", "schedule", "datasets", "blend", "mismatches")
-"""Fields of the sidecar that say what the order is made of."""
+"""Fields of the sidecar that determine the order."""
 
 
 def report(
@@ -35,10 +35,10 @@ def report(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Says what happened in a run, finished or running, and writes a page about it.
+    """Show what happened in a run, finished or running, and write a page about it.
 
-    Its logs and checkpoints give the loss of each data epoch, the verdict at each boundary and where a unified order
-    began, where it was resumed, and what its order is made of. The page is one HTML file.
+    Read the run's logs and checkpoints. Show the loss of each data epoch, the verdict at each boundary and at the
+    start of a unified order, the resumes, and the settings of the data order. The page is one HTML file.
 
     \b
     Example:
@@ -61,7 +61,7 @@ def report(
             at = figures
             drawn = write_figures(figures, run)
     except OSError as cause:
-        raise ReportError(f"{at}: cannot be written ({cause.strerror}). Name a folder that can") from cause
+        raise ReportError(f"{at}: cannot be written ({cause.strerror}). Name a writable folder") from cause
     if as_json:
         print_json(facts_of_report(run, page, drawn))
     else:
@@ -69,7 +69,7 @@ def report(
 
 
 def _refuse_unwritable(page: Path, figures: Path | None) -> None:
-    """Makes the folder of the figures, and checks that of the page, before anything is drawn.
+    """Creates the folder of the figures, and checks that of the page, before anything is drawn.
 
     Raises:
         ReportError: a folder is missing, or something else is in its place.
@@ -80,18 +80,18 @@ def _refuse_unwritable(page: Path, figures: Path | None) -> None:
         if figures is not None:
             figures.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
-        raise ReportError(f"--figures {figures}: cannot be made ({cause.strerror}). Name another folder") from cause
+        raise ReportError(f"--figures {figures}: cannot be created ({cause.strerror}). Name another folder") from cause
 
 
 def facts_of_report(run: "RunData", page: Path, drawn: list[Path]) -> dict[str, Any]:
-    """What is known of a run, as JSON has it.
+    """The JSON object of ``report``.
 
     Args:
         run: what was read.
         page: the page that was written.
         drawn: the figures that were written.
     """
-    from paddle_epoch_guard.report.page import planned_steps, summary
+    from paddle_epoch_guard.report.texts import planned_steps, summary
 
     planned = planned_steps(run)
     return {
@@ -155,12 +155,12 @@ def _pair_facts(pair: tuple[float, float] | None) -> dict[str, float | None]:
 
 
 def _finite(value: float | None) -> float | None:
-    """A number as JSON can have it: NaN and infinities are null."""
+    """A number as JSON allows it: NaN and infinities become null."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _settings_facts(run: "RunData") -> dict[str, Any] | None:
-    """What the order is made of, according to the newest checkpoint."""
+    """The settings of the order, according to the newest checkpoint."""
     import msgspec
 
     if run.sidecar is None:
@@ -170,8 +170,8 @@ def _settings_facts(run: "RunData") -> dict[str, Any] | None:
 
 
 def show(run: "RunData", page: Path, drawn: list[Path]) -> None:
-    """Prints what is known of a run."""
-    from paddle_epoch_guard.report.page import summary
+    """Prints the summary and the tables of a run."""
+    from paddle_epoch_guard.report.texts import summary
 
     for sentence in summary(run):
         print_text(sentence)
@@ -191,9 +191,10 @@ def show(run: "RunData", page: Path, drawn: list[Path]) -> None:
 
 def _tables(run: "RunData") -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
     """Title, head and rows of each table."""
-    from paddle_epoch_guard.report.page import epoch_row, jump_text, moment_text, pair_text, settings
+    from paddle_epoch_guard.report.settings import settings
+    from paddle_epoch_guard.report.texts import epoch_row, jump_text, moment_text, pair_text
 
-    epochs = [tuple(epoch_row(epoch).values()) for epoch in run.epochs]
+    epochs = [epoch_row(epoch) for epoch in run.epochs]
     changes = [
         (
             str(change.step), change.title, change.verdict or change.no_verdict,

@@ -142,7 +142,7 @@ def _remove(files: Sequence[Path]) -> None:
 
 
 def _reordered(opened: Opened) -> dict[Path, Any]:
-    """The files that hold the order, and their arrays."""
+    """The arrays that hold the order, by file."""
     arrays = opened.files.arrays
     if isinstance(opened.index, GPTIndex):
         return {arrays["shuffle_idx"]: opened.index.shuffle_idx}

@@ -1,4 +1,4 @@
-"""``run``: runs a training script that does not know the guard, with the guard."""
+"""``run``: runs an unchanged training script with the guard."""
 
 import importlib.util
 import os

@@ -266,7 +266,7 @@ def restore_dataset(dataset: Any) -> None:
 
 
 def is_plain(dataset: Any) -> bool:
-    """Whether an epoch of the trainer is one pass over the data of a dataset, as far as can be told.
+    """Whether an epoch of the trainer seems to be one pass over the data of a dataset.
 
     A streaming dataset may repeat data; one that wraps another may contain a sample index.
     """

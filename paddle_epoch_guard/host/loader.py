@@ -1,4 +1,4 @@
-"""The training dataloader: how it reads, and what the trainer makes of it."""
+"""Describes how the training dataloader reads, and how the trainer counts its batches."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ DistDataLoader = library.import_host("data.dist_dataloader").DistDataLoader
 
 @dataclass(frozen=True)
 class Loader:
-    """What the training dataloader says of the order in which it reads."""
+    """How the training dataloader reads."""
 
     dataset: Any
     sampler: str
@@ -26,13 +26,13 @@ class Loader:
     steps_per_epoch: int
     """Steps in a trainer epoch, as the trainer counts them when it resumes; 0 if unknown."""
     passed_over: int
-    """Batches that the trainer reads and throws away where it resumes."""
+    """Batches that the trainer reads and discards when it resumes."""
     reads_once: bool
-    """Whether nothing is left for a second trainer epoch."""
+    """Whether the loader has no data for a second trainer epoch."""
 
 
 def describe_loader(args: TrainingArguments, loader: Dataloader, state: TrainerState) -> Loader:
-    """How the training dataloader reads: exactly, where that follows from its sampler and the arguments.
+    """Describes a training dataloader: exactly, if its order follows from its sampler and the arguments.
 
     Args:
         args: the training arguments.
@@ -53,7 +53,7 @@ def describe_loader(args: TrainingArguments, loader: Dataloader, state: TrainerS
     reading: Reading = setup.unknown()
     if not args.should_load_dataset:
         reading = NoDataReading(setup.global_batch)
-    # A subclass of loader or sampler with a reading order of its own is another one.
+    # A subclass of a loader may read in another order.
     elif kind and sampler is not None and type(loader) in (paddle.io.DataLoader, DistDataLoader):
         reading = kind.reading(setup)
     return Loader(
@@ -68,7 +68,7 @@ def describe_loader(args: TrainingArguments, loader: Dataloader, state: TrainerS
 
 
 def _steps_per_epoch(args: TrainingArguments, loader: Dataloader) -> int:
-    """As ``Trainer.train`` counts them (paddlenlp 3.0.0b4); 0 where the loader has no length."""
+    """Steps as ``Trainer.train`` counts them (paddlenlp 3.0.0b4); 0 if the loader has no length."""
     try:
         return max(len(loader) // int(args.gradient_accumulation_steps), 1)
     except (TypeError, ValueError, RuntimeError, ZeroDivisionError):
@@ -76,5 +76,5 @@ def _steps_per_epoch(args: TrainingArguments, loader: Dataloader) -> int:
 
 
 def skipped_steps(args: TrainingArguments) -> tuple[tuple[int, int], ...]:
-    """Ranges of steps, ends included, whose data is passed over (``skip_data_intervals``; not in paddlenlp 2)."""
+    """Inclusive ranges of steps whose data is skipped (``skip_data_intervals``; not in paddlenlp 2)."""
     return tuple((first, last) for first, last in getattr(args, "skip_data_intervals", None) or ())

@@ -53,7 +53,7 @@ class TokenLosses:
         self._microbatches: list[int] = []
         self._forward: list[Any] | None = None
         self._samples = 0
-        for hook in _hooks.pop(model, ()):  # left by a run that ended in an exception
+        for hook in _hooks.pop(model, ()):  # of a run that ended in an exception
             hook.remove()
         sublayers = model.sublayers() if hasattr(model, "sublayers") else []
         token_losses = [layer for layer in sublayers if _is_token_loss(layer)]

@@ -1,4 +1,4 @@
-"""What this package uses of the trainer's objects, and nothing else. All are the host's, and may have more.
+"""The attributes of the trainer's objects that this package uses. The host's objects have more.
 
 Attributes that only some releases have are read with ``getattr`` where they are used.
 """

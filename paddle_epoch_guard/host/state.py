@@ -40,7 +40,7 @@ class Stamp:
     repaired: bool = False
     """Whether the run draws other data than the host would, and so needs its order to resume."""
     order: str = ""
-    """The order of the part, encoded as in a sidecar; empty where it is too long, and from earlier releases."""
+    """The order of the part, encoded as in a sidecar; empty if it is too long, and from earlier releases."""
 
 
 def read_stamp(state: Any) -> Stamp | None:

@@ -1,9 +1,9 @@
-"""Which Trainers are training now, and whose order a dataset is in.
+"""Tracks which Trainers are training now, and which training has changed the order of a dataset.
 
 ``on_train_end`` is not called when training ends in an exception or by Ctrl-C (paddlenlp 3.0.0b4, paddleformers
-1.2.0), and a callback is told neither which trainer calls it nor from which checkpoint that resumes. So
-``Trainer.train`` is wrapped, once for each process, when the first guard is made: an order is given back however
-training ends.
+1.2.0), and a callback learns neither which trainer calls it nor from which checkpoint that trainer resumes. So
+``Trainer.train`` is wrapped, once per process, when the first guard is created: the dataset's own order is restored
+however training ends.
 """
 
 import contextlib
@@ -28,22 +28,22 @@ class Training:
     """One call of ``Trainer.train``, from its start to its end."""
 
     resume_from_checkpoint: Any = None
-    """As it was called with."""
+    """The argument of the call."""
     is_running: bool = True
     guard: Any = None
-    """The callback that follows it: the first one that was told of its beginning."""
+    """The callback that tracks it: the first one whose ``on_train_begin`` was called."""
     at_end: list[Callable[[], object]] = field(default_factory=list)
     """What is called when it ends, however it does."""
     _arrays: list[tuple[Any, str, Any]] = field(default_factory=list)
     """What its dataset draws by: owner, attribute, array."""
 
     def own(self, dataset: Any, restores_at_end: bool) -> None:
-        """Makes it the owner of the order that was installed on a dataset.
+        """Makes this training the owner of the order that was installed on a dataset.
 
         Args:
             dataset: the dataset.
-            restores_at_end: whether the dataset gets its own arrays back when training ends. Otherwise the next one
-                gives them back: a loader's thread may still be fetching positions that they do not have.
+            restores_at_end: whether the end of this training restores the dataset's own arrays. Otherwise the next
+                training does: a loader's thread may still be fetching positions that its own arrays lack.
         """
         for part in _with_constituents(dataset):
             vars(part)[_OWNER] = self
@@ -58,7 +58,7 @@ class Training:
 
 
 class _Running(threading.local):
-    """The calls of ``Trainer.train`` that this thread is in, the innermost last."""
+    """The calls of ``Trainer.train`` in progress in this thread, the innermost last."""
 
     def __init__(self) -> None:
         self.trainings: list[Training] = []
@@ -68,12 +68,12 @@ _running = _Running()
 
 
 def current_training() -> Training | None:
-    """The innermost call of ``Trainer.train`` that this thread is in; None where a subclass does without it."""
+    """The innermost call of ``Trainer.train`` in this thread; None if a subclass does not call it."""
     return _running.trainings[-1] if _running.trainings else None
 
 
 def owner_of(dataset: Any) -> Training | None:
-    """The training in whose order a dataset draws; None where it draws in its own."""
+    """The training in whose order a dataset draws; None if it draws in its own."""
     owner: Training | None = getattr(dataset, "__dict__", {}).get(_OWNER)
     return owner
 
@@ -90,7 +90,7 @@ def watch_trainings() -> None:
     def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             bound = signature.bind(self, *args, **kwargs).arguments
-        except TypeError:  # a wrong call: the host says so
+        except TypeError:  # a wrong call: the host raises the error
             bound = {}
         with _training(self, bound.get("resume_from_checkpoint")):
             return train(self, *args, **kwargs)
@@ -105,7 +105,7 @@ def _training(trainer: Any, resume_from_checkpoint: Any) -> Iterator[None]:
     given = getattr(trainer, "train_dataset", None)
     owner = owner_of(given)
     if owner is not None:
-        if owner.is_running:  # of a run that this one is nested in, or in another thread
+        if owner.is_running:  # an outer training, or one in another thread
             trainer.train_dataset = in_own_order(given)
         else:
             release(given)
@@ -137,14 +137,14 @@ def take_over(dataset: Any, training: Training | None) -> None:
 
 
 def release(dataset: Any) -> None:
-    """Gives a dataset its own arrays back; does nothing to one that has them."""
+    """Restores a dataset's own arrays, if they are replaced."""
     restore_dataset(dataset)
     for part in _with_constituents(dataset):
         vars(part).pop(_OWNER, None)
 
 
 def in_own_order(dataset: Any) -> Any:
-    """A shallow copy of a dataset that draws in the host's own order, whatever the dataset itself draws in."""
+    """A shallow copy of a dataset that draws in the host's own order."""
     copied = copy.copy(dataset)
     if isinstance(copied, BlendableDataset):
         copied.datasets = [in_own_order(part) for part in copied.datasets]

@@ -59,7 +59,7 @@ class BlendIndex:
 
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
-        """Where the blend first draws beyond each boundary of each dataset; boundaries that it never reaches left out.
+        """Where the blend first draws beyond each boundary of each dataset, without boundaries that it never reaches.
 
         Raises:
             IndexMismatchError: ``dataset_index`` holds an unknown dataset.

@@ -48,7 +48,7 @@ def _read_sizes(stream: BinaryIO, index_path: Path, data_path: Path) -> npt.NDAr
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise CorpusError(
             f"{index_path}: starts with {header[:9]!r}; expected {_MAGIC!r}, the memory-mapped format, "
-            "the only supported one. Write the corpus again with --data_impl mmap"
+            "the only supported one. Build the corpus again with --data_impl mmap"
         )
     version = int.from_bytes(header[9:17], "little")
     item_bytes = _ITEM_BYTES.get(header[17])

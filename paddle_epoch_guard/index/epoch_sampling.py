@@ -1,15 +1,15 @@
-"""An index as a sampler that knows trainer epochs reads it: one sampler epoch after another, each in its own order.
+"""An index that a sampler reads once per trainer epoch. Each of these sampler epochs has a shuffle of its own.
 
-The rule of ``paddle.io``'s ``BatchSampler`` and ``DistributedBatchSampler`` (paddle/io/dataloader/batch_sampler.py,
-paddlepaddle 3.3.1): positions of the index are listed once, and the first ones once more, so that all ranks have as
-many; the list is shuffled with ``numpy.random.RandomState(epoch)``, where ``epoch`` is the trainer's, from 0. Batches
-are cut from the list one after the other, rank by rank.
+``BatchSampler`` and ``DistributedBatchSampler`` of ``paddle.io`` (paddle/io/dataloader/batch_sampler.py, paddlepaddle
+3.3.1) list the positions of the index and pad the list with its own beginning to a multiple of the number of ranks.
+They shuffle the list with ``numpy.random.RandomState(epoch)``, where ``epoch`` is the trainer's, from 0. Batches are
+cut from the list one after the other, rank by rank.
 
-The rule of ``MappingBatchSampler`` and ``MappingDistributedBatchSampler`` (utils/batch_sampler.py, paddleformers
-1.2.0): the last positions are left out, so that all ranks have as many; the others are put in the order of
-``paddle.randperm`` under ``seed + epoch``. Of ``D`` ranks each takes every ``D``-th entry of the list.
+``MappingBatchSampler`` and ``MappingDistributedBatchSampler`` (utils/batch_sampler.py, paddleformers 1.2.0) truncate
+the list to a multiple of the number of ranks, and shuffle it by ``paddle.randperm`` under ``seed + epoch``. Each of
+``D`` ranks takes every ``D``-th entry.
 
-By either rule a microbatch of all ranks is a contiguous range of the list. Positions of the run number the entries of
+In both cases, a microbatch of all ranks is a contiguous range of the list. Positions of the run number the entries of
 all lists, one after the other: position ``p`` is entry ``p % length`` of sampler epoch ``p // length``.
 """
 
@@ -25,10 +25,10 @@ from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index.gpt import Boundary, Int64Array, SampleIndex
 
 MAX_SAMPLER_EPOCHS = 1_000
-"""Runs of more sampler epochs over a sample index are not followed."""
+"""The guard does not track runs with more sampler epochs over a sample index."""
 
 SamplerKind = Literal["paddle.io", "paddleformers"]
-"""Whose sampler it is."""
+"""The library that the sampler belongs to."""
 
 Permute = Callable[[int, int], npt.NDArray[Any]]
 """How a sampler shuffles: seed and length -> ``[length]``, a permutation."""
@@ -41,14 +41,14 @@ def _in_order(length: int) -> npt.NDArray[Any]:
 def numpy_permutation(seed: int, length: int) -> npt.NDArray[Any]:
     """The permutation of ``paddle.io``'s samplers, ``[length]``."""
     listed = _in_order(length)
-    # The host shuffles a list; an array is shuffled alike.
+    # The host shuffles a list; numpy shuffles an array in the same way.
     np.random.RandomState(seed).shuffle(listed)
     return listed
 
 
 @dataclass(frozen=True)
 class EpochSampling:
-    """How a sampler lists the positions of an index in each sampler epoch: what a sidecar records of it."""
+    """How a sampler lists the positions of an index in each sampler epoch. The sidecar records it."""
 
     samples: int
     """n: positions of the index, ``len(dataset)``."""
@@ -69,7 +69,7 @@ class EpochSampling:
         """The rule of a sampler of PaddleFormers for ``samples`` and ``world_size`` ranks.
 
         Raises:
-            IndexMismatchError: there are fewer samples than ranks, so that it reads nothing.
+            IndexMismatchError: there are fewer samples than ranks, so the sampler reads nothing.
         """
         return cls(samples, samples // world_size * world_size, shuffled, "paddleformers", seed if shuffled else 0)
 
@@ -80,7 +80,7 @@ class EpochSampling:
 
 @dataclass(frozen=True)
 class SamplerOrder:
-    """The positions of the index in the order of each sampler epoch, which is counted from 0 here."""
+    """The positions of the index in the order of each sampler epoch. Sampler epochs count from 0 here."""
 
     rule: EpochSampling
     permute: Permute = numpy_permutation
@@ -104,12 +104,12 @@ class SamplerOrder:
         """Where a sampler epoch draws positions of the index: the inverse of :meth:`at`.
 
         Args:
-            places: positions of the index, ``[k]``, in any order, any of them more than once.
+            places: positions of the index, ``[k]``, in any order, with or without repeats.
             epoch: of the sampler, from 0.
 
         Returns:
-            Two int64 arrays ``[m]``: numbers into ``places``, and the positions of the run that draw them. What the
-            list was padded with is drawn twice.
+            Two int64 arrays ``[m]``: indices into ``places``, and the positions of the run that draw them. A position
+            with which the list was padded is drawn twice.
         """
         order = self.of_epoch(epoch)
         is_wanted = np.zeros(self.rule.samples, dtype=bool)
@@ -122,7 +122,7 @@ class SamplerOrder:
         return by_place[which], epoch * self.rule.length + np.repeat(entries, count)
 
 
-@functools.lru_cache(maxsize=2)  # a log window seldom reaches from one sampler epoch into a third
+@functools.lru_cache(maxsize=2)  # a log window seldom spans three sampler epochs
 def _listed(order: SamplerOrder, epoch: int) -> npt.NDArray[Any]:
     rule = order.rule
     listed = order.permute(rule.seed + epoch, rule.length) if rule.shuffled else _in_order(rule.length)
@@ -135,14 +135,14 @@ def _listed(order: SamplerOrder, epoch: int) -> npt.NDArray[Any]:
 class EpochSampledIndex:
     """Positions of a run whose trainer reads an index in several sampler epochs.
 
-    Data epochs are numbered on: those of the second sampler epoch follow the last one of the first.
+    Data epochs are numbered consecutively through all sampler epochs.
     """
 
     inner: SampleIndex
     """The index."""
     order: SamplerOrder
     sampler_epochs: int
-    """As many as the run begins, from 1 on."""
+    """How many sampler epochs the run begins, at least 1."""
 
     @property
     def rule(self) -> EpochSampling:
@@ -154,17 +154,17 @@ class EpochSampledIndex:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those of the index."""
+        """The names of the index's datasets."""
         return self.inner.names
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        """Data epochs of each dataset, those of all sampler epochs together."""
+        """The number of data epochs of each dataset, over all sampler epochs."""
         return tuple(count * self.sampler_epochs for count in self.inner.epochs)
 
     @functools.cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
-        """Where each sampler epoch begins; within it the index's own boundaries, unless a shuffle undoes its order."""
+        """The start of each sampler epoch and, unless the sampler shuffles, the index's own boundaries within it."""
         inner = () if self.rule.shuffled else self.inner.boundaries
         boundaries = []
         for number in range(self.sampler_epochs):
@@ -187,6 +187,6 @@ class EpochSampledIndex:
         return datasets, epochs + positions // self.rule.length * per_sampler_epoch[datasets]
 
     def drawn_at(self, places: Int64Array) -> tuple[Int64Array, Int64Array]:
-        """Numbers into ``places``, positions of the index, and where all sampler epochs draw them."""
+        """As :meth:`SamplerOrder.drawn_at`, over all sampler epochs."""
         drawn = [self.order.drawn_at(places, epoch) for epoch in range(self.sampler_epochs)]
         return np.concatenate([which for which, _ in drawn]), np.concatenate([at for _, at in drawn])

@@ -108,7 +108,7 @@ def is_there(path: Path) -> bool:
     """Whether something has this name, be it a link that leads nowhere.
 
     Raises:
-        UnreadableIndexError: it cannot be told, as in a folder that must not be searched.
+        UnreadableIndexError: it is unknown, as in a folder that must not be searched.
     """
     try:
         os.lstat(path)
@@ -243,7 +243,7 @@ def choose(folder: Path, digest: str | None) -> IndexFiles:
     Args:
         folder: the directory.
         digest: the md5 that names the files, or the start of it. If None: the only training index, or the only index
-            if none trains; the datasets of a blend in the directory are not considered.
+            if there is no training index; the datasets of a blend in the directory do not count.
 
     Raises:
         IndexFileError: there is no index, or the choice is ambiguous.
@@ -280,7 +280,7 @@ def _choose_by_digest(folder: Path, indices: tuple[IndexFiles, ...], digest: str
 
 
 def _candidates(indices: Iterable[IndexFiles]) -> list[tuple[IndexFiles, Described]]:
-    """The training indices, or all if none trains; datasets of blends and unreadable descriptions left out."""
+    """The training indices, or all if there are none; without datasets of blends and unreadable descriptions."""
     readable = []
     for files in indices:
         with contextlib.suppress(IndexFileError):

@@ -20,7 +20,7 @@ Int64Array = npt.NDArray[np.int64]
 class Boundary:
     """Where the order passes from one separately shuffled group of data epochs to the next.
 
-    One sample of the later group starts in the epoch before, and crosses.
+    One sample of the later group starts in the epoch before, and crosses the boundary.
     """
 
     position: int

@@ -52,7 +52,7 @@ class IndexLayout:
             seq_length: L, at least 1.
             samples_requested: N, at least 0.
             extra: tokens of a sample beyond L, shared with the next sample: 1; in Megatron-core 0 or 1.
-            keeps_partial: whether the tokens left over at the end make a sample, an option of Megatron-core.
+            keeps_partial: whether the leftover tokens at the end make a sample, an option of Megatron-core.
 
         Raises:
             IndexMismatchError: a number is out of range.

@@ -5,9 +5,9 @@ class and the split name the files. The three arrays are those of PaddleNLP, byt
 
 - documents are divided by ``split_matrix``, and each end of a split is rounded independently;
 - ``num_samples`` null means one data epoch;
-- two settings change the arrays but are **not** in the description, so that they must be inferred from the arrays:
+- two settings change the arrays but are **not** in the description, so they must be inferred from the arrays:
   ``add_extra_token_to_sequence`` off (samples of L tokens that share none, and may end where a document ends), and
-  ``drop_last_partial_validation_sequence`` off (the last sample of ``valid`` is the remainder).
+  ``drop_last_partial_validation_sequence`` off (the leftover tokens make the last sample of ``valid``).
 """
 
 import hashlib
@@ -196,7 +196,7 @@ class _Rule:
     extra: int = 1
     """Tokens of a sample beyond L, shared with the next sample."""
     keeps_partial: bool = False
-    """Whether the tokens left over at the end make a sample."""
+    """Whether the leftover tokens at the end make a sample."""
 
     def layout(self, tokens: int, seq_length: int, samples: int | None) -> IndexLayout:
         """The arithmetic of ``_build_document_sample_shuffle_indices`` in gpt_dataset.py (megatron-core 0.16.1)."""

@@ -1,8 +1,8 @@
 """Checks the three arrays of a sample index against its description and its corpus.
 
 Small indices are checked whole, which proves that they are permutations; of large ones the ends and evenly spaced
-blocks are read, so that the cost is bounded. An index that was shuffled under another seed passes: only repeating the
-shuffle could tell.
+blocks are read, so that the cost is bounded. An index that was shuffled under another seed passes, because detecting
+that would mean repeating the shuffle.
 """
 
 from collections.abc import Iterator

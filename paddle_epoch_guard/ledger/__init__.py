@@ -1,4 +1,4 @@
-"""Who has seen what: data epochs of each step, their losses, and what happens at a boundary."""
+"""What each step has drawn: its data epochs, their losses, exposure, and the steps at which boundaries lie."""
 
 from paddle_epoch_guard.ledger.boundary_steps import BoundaryStep, boundary_steps_of, closing_steps, ended_epochs
 from paddle_epoch_guard.ledger.change_points import ChangePoint, ChangePointBuffer

@@ -1,4 +1,4 @@
-"""The boundaries as a run meets them: at which steps."""
+"""The steps at which a run reaches the boundaries of its data."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class BoundaryStep:
     """The last epoch before it, 1-based."""
     dataset: int = 0
     position: int | None = None
-    """Where the boundary lies in the order; None where positions are not known."""
+    """The boundary's position in the order; None if positions are unknown."""
     mixed: bool = False
     """Whether the step draws from both sides."""
 
@@ -39,16 +39,16 @@ class BoundaryStep:
 def boundary_steps_of(source: IndexEpochs, after_step: int = 0) -> list[BoundaryStep]:
     """The crossings of all boundaries at steps later than ``after_step``, by step.
 
-    A boundary whose two sides a reorder has mixed is none any more.
+    Boundaries that a reorder dissolves are left out.
     """
-    steps = [
+    crossings = [
         BoundaryStep(step, boundary.from_epoch, boundary.dataset, boundary.position, mixed)
         for boundary in source.index.boundaries
         if not source.positions.dissolves(boundary.position)
         for step, mixed in source.schedule.crossings(boundary.position)
         if step > after_step
     ]
-    return sorted(steps, key=lambda crossing: (crossing.step, crossing.dataset))
+    return sorted(crossings, key=lambda crossing: (crossing.step, crossing.dataset))
 
 
 def ended_epochs(source: IndexEpochs, start: int) -> dict[int, int]:
@@ -63,15 +63,15 @@ def ended_epochs(source: IndexEpochs, start: int) -> dict[int, int]:
 def closing_steps(crossings: Iterable[BoundaryStep], schedule: Schedule, last_step: int) -> frozenset[int]:
     """The steps at whose end the log window must be closed, so that no logged loss mixes two sides.
 
-    The last step of the run is one of them: the steps after the last log would else have no loss.
+    The last step of the run is one of them: otherwise the steps after the last log would have no loss.
 
     Args:
-        crossings: the boundaries as the run meets them.
-        schedule: tells which steps train; a skipped step cannot close a window.
+        crossings: the steps at which the run reaches boundaries.
+        schedule: of the run; a skipped step cannot close a window.
         last_step: the last step of the run.
     """
     wanted = {last_step}
-    # Where a segment ends before the run, the data is read again: another place that no window should cross.
+    # Where a segment ends before the run does, the data is read again: no window should cross that step either.
     wanted |= {segment.first_step + segment.steps - 1 for segment in schedule.segments if segment.steps}
     for crossing in crossings:
         wanted |= {crossing.step - 1, crossing.first_after - 1}

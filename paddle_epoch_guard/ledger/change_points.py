@@ -1,4 +1,4 @@
-"""Both sides of a place where the order of the data changes: the losses there, windows and evaluations."""
+"""Collects the losses on both sides of a change point, a step at which the order of the data changes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from paddle_epoch_guard.ledger.losses import Weighted, total
 SIDE = 30
 """Steps on each side of a change point over which losses and exposures are averaged."""
 FIT_STEPS = 60
-"""Steps on each side of a change point that an estimate of its jump is made from, at least."""
+"""The fewest steps on each side of a change point from which its jump is estimated."""
 FIT_WINDOWS = 12
-"""And log windows."""
+"""The fewest log windows on each side."""
 EVALUATIONS = 4
-"""Evaluations on each side, without which nothing is said of the evaluation loss."""
+"""The fewest evaluations on each side from which the jump of the evaluation loss is estimated."""
 
 Point = tuple[int, float]
 """Step and loss."""
@@ -32,7 +32,7 @@ class ChangePoint:
     first_after: int
     """The first step wholly after it."""
     boundary: BoundaryStep | None = None
-    """Where it is a boundary."""
+    """The boundary; None at the beginning of a unified order."""
 
     @classmethod
     def at(cls, boundary: BoundaryStep, name: str) -> "ChangePoint":
@@ -44,22 +44,22 @@ class ChangePoint:
 class ChangePointBuffer:
     """Collects the loss on both sides of one change point; neither side reaches across another.
 
-    Windows count whole. Where a window is longer than a side, the one next to it stands for it.
+    Windows count whole. If a window is longer than a side, the window next to the change point stands for the side.
     """
 
     change: ChangePoint
     since: int = 0
-    """The first step after the change point before this one."""
+    """The first step after the previous change point."""
     before: list[LossWindow] = field(default_factory=list)
     after: list[LossWindow] = field(default_factory=list)
     evaluations: list[Point] = field(default_factory=list)
     ended: bool = False
     """Whether the next change point, or the end of the run, has been reached."""
-    told: bool = False
-    """Whether the training loss has been judged, if not yet confirmed by evaluations."""
+    judged: bool = False
+    """Whether the training loss has been judged, perhaps not yet confirmed by evaluations."""
 
     def begin(self, history: Sequence[LossWindow], evaluations: Iterable[Point]) -> None:
-        """Takes what lies before the change point, the most recent last."""
+        """Takes the losses before the change point, the most recent last."""
         for window in reversed(history):
             if window.first_step < self.since or _enough(self.before):
                 break
@@ -80,7 +80,7 @@ class ChangePointBuffer:
 
     @property
     def is_known(self) -> bool:
-        """Whether the far side is as long as an estimate asks for."""
+        """Whether the far side is long enough for an estimate."""
         return self.ended or _enough(self.after)
 
     @property
@@ -91,18 +91,18 @@ class ChangePointBuffer:
 
     @property
     def windows(self) -> list[LossWindow]:
-        """Of both sides."""
+        """The windows of both sides."""
         return [*self.before, *self.after]
 
     @property
     def mean_before(self) -> float | None:
-        """Mean loss over :data:`SIDE` steps before the change point; None where there is no window."""
+        """Mean loss over :data:`SIDE` steps before the change point; None without windows."""
         first = self.change.last_before - SIDE + 1
         return _mean([window for window in self.before if window.first_step >= first] or self.before[-1:])
 
     @property
     def mean_after(self) -> float | None:
-        """Mean loss over :data:`SIDE` steps after the change point; None where there is no window."""
+        """Mean loss over :data:`SIDE` steps after the change point; None without windows."""
         last = self.change.first_after + SIDE - 1
         return _mean([window for window in self.after if window.first_step <= last])
 

@@ -1,4 +1,4 @@
-"""Loss per epoch: that of the samples drawn from it; where that is unknown, each window's loss by share."""
+"""Loss per epoch: the mean over its own samples; if that is unknown, each window's loss by share of samples."""
 
 import math
 from dataclasses import dataclass, field
@@ -29,23 +29,23 @@ class EpochShare:
     loss: Weighted
     """Of the window's samples from this epoch."""
     step_in_epoch: int | None
-    """Steps since the epoch was first drawn from, from 1; None where the window adds no point to the epoch's curve."""
+    """Steps since the epoch's first window began, from 1; None if the window adds no point to the epoch's curve."""
 
 
 @dataclass(frozen=True)
 class ClosedWindow:
-    """A window and what the ledger added up for it."""
+    """A window, and the sums of the ledger for it."""
 
     first_step: int
     last_step: int
     samples: int
     """Samples drawn, over all ranks."""
     loss: float | None
-    """Mean over the trained steps; None where neither the trainer's loss nor the samples' is a finite number."""
+    """Mean over the trained steps; None if neither the trainer's loss nor the samples' is finite."""
     epochs: tuple[EpochShare, ...]
     """The epochs drawn from, in order."""
     losses: WindowLosses | None = None
-    """Of its samples; None where only the window's loss is known."""
+    """Of its samples; None if only the window's loss is known."""
 
     @property
     def counts(self) -> dict[EpochKey, int]:
@@ -55,12 +55,12 @@ class ClosedWindow:
 
 @dataclass
 class EpochLoss:
-    """What one epoch of one dataset adds up to so far."""
+    """The totals of one epoch of one dataset so far."""
 
     dataset: int
     epoch: int
     first_step: int
-    """The first window in which it was drawn from begins here."""
+    """The first step of the first window that drew from it."""
     last_step: int
     samples: int = 0
     loss: Weighted = field(default_factory=Weighted)
@@ -68,7 +68,7 @@ class EpochLoss:
 
     @property
     def mean_loss(self) -> float:
-        """Mean over the epoch's samples; NaN where all their tokens were masked."""
+        """Mean over the epoch's samples; NaN if all their tokens were masked."""
         return self.loss.mean
 
 
@@ -76,7 +76,7 @@ class EpochLedger:
     """Adds up losses by epoch, window by window.
 
     Args:
-        source: says from which epochs the samples of a step come.
+        source: the epochs that the samples of a step come from.
         last_step: the last step already done (0 at a fresh start): the first window begins after it.
     """
 
@@ -85,9 +85,9 @@ class EpochLedger:
         self.last_step = last_step
         self.totals: dict[EpochKey, EpochLoss] = {}
         self.fresh = Weighted()
-        """The loss of samples that were never drawn before, over the run."""
+        """The loss of samples drawn for the first time, over the run."""
         self.repeat = Weighted()
-        """The loss of samples that were."""
+        """The loss of samples drawn before."""
         self._ended: dict[int, int] = {}
 
     def close_window(self, last_step: int, loss: float, losses: WindowLosses | None = None) -> ClosedWindow | None:
@@ -96,13 +96,11 @@ class EpochLedger:
         Args:
             last_step: the window's last step.
             loss: the trainer's own, a mean over the window.
-            losses: of the window's samples, where they are known.
-
-        Where the trainer's loss is not a finite number (under fp16 it then stays so), the mean of the samples' losses
-        takes its place.
+            losses: of the window's samples, if they are known. Their mean replaces a loss of the trainer that is not
+                finite (under fp16 it stays so).
 
         Returns:
-            The window; None where it holds no trained step (the trainer then logs a loss of 0).
+            The window; None if it holds no trained step (the trainer then logs a loss of 0).
 
         Raises:
             ScheduleError: the sampler could not have delivered these steps.
@@ -110,7 +108,7 @@ class EpochLedger:
         first_step = self.last_step + 1
         if last_step < first_step:
             return None
-        # The ranks have looked up what they drew; only where they could not is the whole window looked up here.
+        # The ranks have counted what they drew. Only if they could not, the whole window is looked up here.
         counts = (losses.counts if losses is not None else None) or self.source.counts(first_step, last_step)
         self.last_step = last_step
         if not counts:
@@ -118,7 +116,7 @@ class EpochLedger:
         if not math.isfinite(loss):
             loss = math.nan if losses is None else losses.mean
         if not math.isfinite(loss):
-            losses = WindowLosses()  # what it holds is no number either
+            losses = WindowLosses()  # its sums are not finite either
         shares = []
         for key, samples in sorted(counts.items()):
             by_share = Weighted(samples, samples * loss)
@@ -139,7 +137,7 @@ class EpochLedger:
     def end_epochs(self, dataset: int, last_epoch: int) -> None:
         """Ends the curves of a dataset's epochs up to ``last_epoch``: the order has passed their boundary.
 
-        One sample crosses into the next epoch's group and is drawn there. It counts in its epoch's mean, but
-        must not draw that epoch's curve on through the losses of the next one.
+        One sample crosses into the next epoch's group and is drawn there. It counts in its epoch's mean, but must not
+        extend that epoch's curve through the next epoch.
         """
         self._ended[dataset] = last_epoch

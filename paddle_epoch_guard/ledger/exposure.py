@@ -43,7 +43,7 @@ class _Read:
     segment: int
     """The segment's first step."""
     lead: int = 0
-    """Samples left over by the segment before, which ``first_step`` draws before these."""
+    """Leftover samples of the previous segment, which ``first_step`` draws before these."""
 
 
 class Exposure:
@@ -107,7 +107,7 @@ class Exposure:
         """The share of new tokens in the samples that a segment draws at some positions.
 
         Args:
-            step: any step of the segment; its first one, if the segment before left over the positions.
+            step: any step of the segment; its first one for leftover positions of the previous segment.
             positions: ``[n]``, in any order.
 
         Returns:
@@ -117,7 +117,7 @@ class Exposure:
         """
         asked = np.asarray(positions, dtype=np.int64)
         segment = max((read.segment for read in self._reads if read.segment <= step), default=0)
-        # The positions that a step takes over from the segment before need not adjoin its own.
+        # Leftover positions of the previous segment need not adjoin the step's own.
         reads = sorted(
             (read for read in self._reads if read.segment == segment or (read.first_step == step == segment)),
             key=lambda read: read.start,

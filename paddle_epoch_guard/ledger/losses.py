@@ -1,4 +1,4 @@
-"""Whose loss is it: the losses of the samples of a log window, added up by data epoch, and by fresh and repeated."""
+"""The losses of the samples of a log window, summed by data epoch, and by fresh and repeated samples."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,34 +14,34 @@ Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
 RULES = ("tokens with a loss", "tokens with a label", "all tokens")
-"""Which tokens a criterion takes the mean over: PaddleNLP's leave out those whose loss is 0, others those whose label
-is ignored, or none. The rule in force is the one under which the mean equals the loss that the trainer logs."""
+"""The tokens that a criterion averages: PaddleNLP's leave out tokens whose loss is 0; others leave out ignored labels,
+or nothing. The rule that applies is the one whose mean equals the loss that the trainer logs."""
 _AGREES = 2e-3
-"""Relative; in float32 the two agree to 1e-6. A loss that holds more than the tokens' differs by more."""
+"""Relative; in float32 the two agree to 1e-6. A loss with other terms differs by more."""
 
 
 @dataclass
 class Weighted:
-    """A sum of losses, and of the weights they carry."""
+    """A weighted sum of losses, and the sum of the weights."""
 
     weight: float = 0.0
-    """In samples: those of a microbatch share its size among them by their tokens."""
+    """In samples: the size of a microbatch is divided among its samples by their tokens."""
     loss_sum: float = 0.0
     """Nats per token, times weight."""
 
     @property
     def mean(self) -> float:
-        """The mean loss; not a number where nothing has been added."""
+        """The mean loss; NaN for an empty sum."""
         return self.loss_sum / self.weight if self.weight else math.nan
 
     def add(self, other: "Weighted") -> None:
-        """Adds what another sum holds."""
+        """Adds another sum."""
         self.weight += other.weight
         self.loss_sum += other.loss_sum
 
 
 def total(parts: Iterable[Weighted]) -> Weighted:
-    """Several sums, together."""
+    """The total of several sums."""
     whole = Weighted()
     for part in parts:
         whole.add(part)
@@ -54,21 +54,21 @@ class WindowLosses:
 
     by_epoch: dict[EpochKey, Weighted] = field(default_factory=dict)
     fresh: Weighted = field(default_factory=Weighted)
-    """Of samples, or shares of samples, that were never drawn before."""
+    """Of samples, or shares of samples, drawn for the first time."""
     repeat: Weighted = field(default_factory=Weighted)
     counts: dict[EpochKey, int] = field(default_factory=dict)
-    """How many samples each epoch has here."""
+    """The number of samples of each epoch."""
 
     @property
     def mean(self) -> float:
-        """The mean over all samples; not a number where there is none."""
+        """The mean over all samples; NaN without samples."""
         return total(self.by_epoch.values()).mean
 
 
 def sample_losses(
     rows: npt.NDArray[Any], sizes: Sequence[int], micro_batch: int, rule: int
 ) -> tuple[Float64Array, Float64Array]:
-    """The mean loss of each sample, and the weight with which it counts.
+    """The mean loss of each sample, and its weight.
 
     A criterion takes the mean over a microbatch's tokens, and the trainer the mean over microbatches. So the weights
     of a microbatch's samples are in the ratio of their tokens, and sum to the microbatch's size, whatever is masked.
@@ -76,7 +76,7 @@ def sample_losses(
     Args:
         rows: ``[n, 4]``: sum of token losses, and token counts under each of :data:`RULES`.
         sizes: samples of each microbatch; they sum to n.
-        micro_batch: b; an incomplete last microbatch counts as much as a full one, for the trainer as well.
+        micro_batch: b; an incomplete last microbatch counts as much as a full one, as it does for the trainer.
         rule: which of :data:`RULES`.
 
     Returns:
@@ -86,7 +86,7 @@ def sample_losses(
     count = np.asarray(sizes, dtype=np.int64)
     microbatch = np.repeat(np.arange(len(count)), count)
     total = np.bincount(microbatch, tokens, len(count))[microbatch]
-    # Where every token is masked, the criterion's loss is zero, and the trainer counts it.
+    # If every token is masked, the criterion's loss is zero, and the trainer counts it.
     shares = np.where(total > 0, tokens / np.where(total > 0, total, 1.0), 1 / count[microbatch])
     losses: Float64Array = rows[:, 0] / np.maximum(tokens, 1)
     weights: Float64Array = np.asarray(micro_batch * shares, dtype=np.float64)
@@ -97,7 +97,7 @@ class EpochSlots:
     """A slot in an array for each data epoch of each dataset, so that the sums of many ranks can be added up.
 
     Args:
-        epochs: how many each dataset has.
+        epochs: the number of data epochs of each dataset.
     """
 
     def __init__(self, epochs: Sequence[int]) -> None:
@@ -106,7 +106,7 @@ class EpochSlots:
 
     @property
     def width(self) -> int:
-        """How many numbers :func:`sums_of` gives."""
+        """The length of the array that :func:`sums_of` returns."""
         return 3 * self.count + 4
 
     def of(self, datasets: Int64Array, epochs: Int64Array) -> Int64Array:
@@ -114,7 +114,7 @@ class EpochSlots:
         return self._starts[datasets] + epochs - 1
 
     def key(self, slot: int) -> EpochKey:
-        """The data epoch that has a slot."""
+        """The data epoch of a slot."""
         dataset = int(np.searchsorted(self._starts, slot, side="right")) - 1
         return EpochKey(dataset, slot - int(self._starts[dataset]) + 1)
 
@@ -127,19 +127,19 @@ def sums_of(
     fresh: Float64Array,
     known: npt.NDArray[np.bool_],
 ) -> Float64Array:
-    """Adds up the samples of a window, into as many numbers whatever the samples.
+    """Sums over the samples of a window, as an array whose length does not depend on the samples.
 
     Args:
         losses: ``[n]``, nats per token.
         weights: ``[n]``.
         slot: ``[n]``, that of the sample's data epoch.
         slots: of all data epochs.
-        fresh: ``[n]``, the share of each sample that was never drawn before.
+        fresh: ``[n]``, the share of each sample that is drawn for the first time.
         known: ``[n]``, whether that share is known.
 
     Returns:
         float64 ``[slots.width]``: samples, weight and loss times weight of each data epoch; then the latter two of
-        what is fresh and of what is repeated. Sums of several ranks are the element-wise sums of theirs.
+        fresh and of repeated samples. The sums over several ranks are the element-wise sums of theirs.
     """
     weighted = weights * losses
     by_epoch = [np.bincount(slot, values, slots.count) for values in (None, weights, weighted)]
@@ -149,7 +149,7 @@ def sums_of(
 
 
 def window_of(sums: Float64Array, slots: EpochSlots) -> WindowLosses:
-    """What :func:`sums_of` has added up."""
+    """The losses of a window, from the result of :func:`sums_of`."""
     counts, weights, losses = sums[:-4].reshape(3, slots.count)
     window = WindowLosses(fresh=Weighted(*sums[-4:-2].tolist()), repeat=Weighted(*sums[-2:].tolist()))
     for slot in np.flatnonzero(counts).tolist():
@@ -161,12 +161,12 @@ def window_of(sums: Float64Array, slots: EpochSlots) -> WindowLosses:
 
 @dataclass(frozen=True)
 class WindowSums:
-    """What one rank adds to a window, or all of them have added up."""
+    """The sums of a window, of one rank or of all."""
 
     rows: Float64Array
     """``[rules, slots.width]``: :func:`sums_of` under each of :data:`RULES`."""
     surplus: float = 0.0
-    """Microbatches drawn for each that the trainer's mean is taken over; only one rank adds it."""
+    """Microbatches drawn, divided by those that the trainer's mean counts; only one rank adds it."""
     faults: float = 0.0
     """Ranks on which something failed."""
     disturbed: float = 0.0
@@ -174,7 +174,7 @@ class WindowSums:
 
     @classmethod
     def nothing(cls, slots: EpochSlots) -> "WindowSums":
-        """What a rank adds that has no samples."""
+        """The sums of a rank without samples."""
         return cls(np.zeros((len(RULES), slots.width)))
 
     def pack(self) -> Float64Array:
@@ -192,6 +192,6 @@ def agrees(window: WindowLosses, logged: float) -> bool:
 
     Args:
         window: under one of :data:`RULES`.
-        logged: the trainer's loss of the window, which may hold something else than these tokens.
+        logged: the trainer's loss of the window, which may include other terms.
     """
     return abs(window.mean - logged) <= _AGREES * max(abs(logged), 1e-3)

@@ -1,4 +1,4 @@
-"""From which epochs the samples of a range of steps come."""
+"""The epochs that the samples of a range of steps come from."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -21,23 +21,23 @@ class EpochKey(NamedTuple):
 
 
 class EpochSource(Protocol):
-    """What the ledger asks of a run."""
+    """What the ledger needs to know of a run."""
 
     def counts(self, first_step: int, last_step: int) -> dict[EpochKey, int]:
-        """Samples that the trained steps draw from each epoch; epochs drawn from by none are left out."""
+        """Samples that the trained steps draw from each epoch; without epochs that they do not draw from."""
 
     def surplus(self, first_step: int, last_step: int) -> float:
-        """Microbatches that the trained steps draw, for each that the trainer's mean loss is taken over."""
+        """Microbatches that the trained steps draw, divided by those that the trainer's mean loss counts."""
 
 
 @dataclass(frozen=True)
 class IndexEpochs:
-    """Data epochs, from the sample index, the order and the schedule: exact."""
+    """Exact data epochs, from the sample index, the order and the schedule."""
 
     index: SampleIndex
     schedule: Schedule
     positions: PositionMap = field(default_factory=PositionMap)
-    """Where the run's positions lie in the host's order."""
+    """Maps the run's positions to the host's order."""
 
     def counts(self, first_step: int, last_step: int) -> dict[EpochKey, int]:
         """Samples that the trained steps draw from each data epoch."""
@@ -62,7 +62,7 @@ class IndexEpochs:
 
 @dataclass
 class TrainerEpochs:
-    """The trainer's epochs: what is still true where the positions are not known."""
+    """The trainer's own epochs, for runs whose positions are unknown."""
 
     global_batch: int
     skipped: tuple[tuple[int, int], ...] = ()
@@ -71,10 +71,9 @@ class TrainerEpochs:
     _left_over: dict[int, float] = field(default_factory=dict)
 
     def begin(self, epoch: int, first_step: int, left_over: float = 0.0) -> None:
-        """The trainer starts ``epoch`` (from 1); its first step will be ``first_step``.
+        """The trainer starts ``epoch`` (from 1), whose first step will be ``first_step``.
 
-        That step trains on what was left over at the end of the epoch before as well: ``left_over``, as a share of a
-        step.
+        That step also trains on the microbatches left over from the epoch before: ``left_over``, as a share of a step.
         """
         self._left_over[first_step] = left_over
         if self._first_steps and self._first_steps[-1] >= first_step:
@@ -84,7 +83,7 @@ class TrainerEpochs:
         self._epochs.append(epoch)
 
     def counts(self, first_step: int, last_step: int) -> dict[EpochKey, int]:
-        """Samples of the trained steps, a whole batch each, under the trainer epoch of each step."""
+        """Samples of the trained steps, a whole batch each, by trainer epoch."""
         counts: Counter[EpochKey] = Counter()
         for step in range(first_step, last_step + 1):
             if self._trains(step):
@@ -93,7 +92,7 @@ class TrainerEpochs:
         return dict(counts)
 
     def surplus(self, first_step: int, last_step: int) -> float:
-        """Steps' worth of microbatches that the trained steps draw, for each of these steps."""
+        """Microbatches that the trained steps draw, leftover ones included, divided by those of whole steps."""
         steps = [step for step in range(first_step, last_step + 1) if self._trains(step)]
         return 1 + sum(self._left_over.get(step, 0.0) for step in steps) / len(steps) if steps else 1.0
 

@@ -68,8 +68,8 @@ def trace(
 
     Args:
         index: the data. Each dataset must have been built from its arrays.
-        positions: the reorders, applied to the whole run: what was drawn before a reorder began lies before its start,
-            unless data is drawn again.
+        positions: the reorders, applied to the whole run: all samples drawn before a reorder began lie before its
+            start, unless data is drawn again.
         tokens: how many to trace, at least 1; all if the data has fewer.
         seed: at least 0; the same seed picks the same tokens.
         progress: called with the share of the work done, from 0 to 1, after each block.

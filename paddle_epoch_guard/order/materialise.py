@@ -145,7 +145,7 @@ def read_note(path: Path) -> tuple[Reorder, ...]:
         IndexFileError: the note is damaged, or of an unknown version.
         UnreadableIndexError: it cannot be opened or read.
     """
-    wrong = f"{path}: not what 'rebuild' writes beside an index. Rebuild the index from the host's own"
+    wrong = f"{path}: not a note that 'rebuild' writes beside an index. Rebuild the index from the host's own"
     try:
         with open_regular(path) as stream:
             note = json.loads(stream.read(_NOTE_BYTES))

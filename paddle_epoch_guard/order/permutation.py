@@ -12,7 +12,7 @@ from paddle_epoch_guard.errors import OrderError
 
 try:
     from paddle_epoch_guard.order import _network
-except ImportError:  # not built, as without a C compiler: numpy computes the same, some ten times slower
+except ImportError:  # not built, for lack of a C compiler: numpy computes the same, about ten times slower
     _network = None  # type: ignore[assignment]
 
 COMPILED = _network is not None

@@ -1,14 +1,16 @@
 """Which positions each optimizer step draws.
 
 Microbatch ``m``, counted from where the sampler starts, gives rank ``r`` the positions
-``start + m*b*D + r*b + [0, b)``. What is left over at the end goes, where ``drop_last`` is off, to *every* rank with
-``paddlenlp.utils.batch_sampler.DistributedBatchSampler`` (3.0.0b4), and is divided among the ranks with the samplers
-of ``paddle.io`` (3.3.1), whose positions are numbered on from one sampler epoch to the
-next: see :mod:`paddle_epoch_guard.index.epoch_sampling`. Those of PaddleFormers' base Trainer (1.2.0) do the same, but
-are strided: rank ``r`` draws ``start + m*b*D + r + D * [0, b)``.
+``start + m*b*D + r*b + [0, b)``. The samplers differ in the incomplete microbatch at the end, if ``drop_last`` is off:
 
-Microbatches for which no whole step is left at the end of a trainer epoch are drawn all the same: their gradients go
-into the next step, the first of the next trainer epoch, and so do their positions here (paddlenlp/trainer/trainer.py,
+- ``paddlenlp.utils.batch_sampler.DistributedBatchSampler`` (3.0.0b4) gives all of it to *every* rank.
+- The samplers of ``paddle.io`` (3.3.1) divide it among the ranks. Their positions are numbered consecutively through
+  all sampler epochs: see :mod:`paddle_epoch_guard.index.epoch_sampling`.
+- The samplers of PaddleFormers' base Trainer (1.2.0) do the same, but are strided: rank ``r`` draws
+  ``start + m*b*D + r + D * [0, b)``.
+
+Microbatches that do not fill a whole step at the end of a trainer epoch are drawn all the same: their gradients go
+into the first step of the next trainer epoch, and so do their positions here (paddlenlp/trainer/trainer.py,
 ``_inner_training_loop``).
 
 Steps are 1-based and mean "the step that completes as ``global_step``".
@@ -41,7 +43,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive steps in which the sampler reads on without a gap, under one global batch."""
+    """Consecutive steps in which the sampler reads without a gap, under one global batch."""
 
     first_step: int
     start: int
@@ -55,14 +57,14 @@ class Segment:
     stop: int
     """The sampler ends before this position."""
     drop_last: bool = True
-    """Whether an incomplete last microbatch is left out. Otherwise every rank draws all of it."""
+    """Whether an incomplete last microbatch is dropped. Otherwise every rank draws all of it."""
     is_sampler_epoch: bool = False
     """Whether this is one sampler epoch: an incomplete last microbatch is divided among the ranks, and the next
     sampler epoch follows the last whole step."""
     strided: bool = False
     """Whether each rank takes every D-th position of a microbatch, rather than b consecutive ones."""
     leftover_microbatches: int = 0
-    """Microbatches left over by the segment before, which the first step of this one draws before its own."""
+    """Leftover microbatches of the previous segment. The first step of this one draws them before its own."""
 
     @property
     def global_batch(self) -> int:
@@ -71,7 +73,7 @@ class Segment:
 
     @property
     def microbatches(self) -> int:
-        """Microbatches that the sampler can deliver, those of no whole step among them."""
+        """Microbatches that the sampler can deliver, including those that fill no whole step."""
         full, tail = divmod(max(self.stop - self.start, 0), self.micro_batch * self.world_size)
         return full + (tail > 0 and not self.drop_last)
 
@@ -81,12 +83,12 @@ class Segment:
         return self.microbatches // self.accumulation
 
     def draws(self, first_step: int, last_step: int) -> list[Draw]:
-        """The positions of the steps ``first_step`` to ``last_step``, both within this segment; none carried over."""
+        """The positions of the steps ``first_step`` to ``last_step``, both in this segment; without leftover ones."""
         first, last = ((step - self.first_step) * self.accumulation for step in (first_step, last_step + 1))
         return self.reads(first, last)
 
     def reads(self, first: int, last: int) -> list[Draw]:
-        """The positions of the microbatches from ``first``, counted from 0, to before ``last``."""
+        """The positions of the microbatches ``[first, last)``, counted from 0."""
         size = self.micro_batch * self.world_size
         start, stop = self.start + first * size, self.start + last * size
         if stop <= self.stop or self.is_sampler_epoch:
@@ -133,7 +135,7 @@ def sampler_epochs_ahead(first: Segment, length: int, last_epoch: int, max_steps
 
 @dataclass(frozen=True)
 class Schedule:
-    """The map from steps to positions, segment by segment: it changes where the reading does."""
+    """The map from steps to positions. A segment begins wherever the batch or the reading of the data changes."""
 
     segments: tuple[Segment, ...]
     skipped: tuple[tuple[int, int], ...] = field(default=())
@@ -160,7 +162,7 @@ class Schedule:
     def then(self, segment: Segment) -> "Schedule":
         """This schedule with ``segment`` in force from its first step on.
 
-        A segment that only goes on with the one before adds nothing: a run may be interrupted any number of times.
+        A segment that only continues the previous one adds nothing: a run may be interrupted any number of times.
         """
         kept = tuple(old for old in self.segments if old.first_step < segment.first_step)
         if kept:
@@ -171,11 +173,11 @@ class Schedule:
         return replace(self, segments=(*kept, segment))
 
     def trains(self, step: int) -> bool:
-        """Whether the step trains, rather than passing over its data."""
+        """Whether the step trains, rather than skipping its data."""
         return not any(first <= step <= last for first, last in self.skipped)
 
     def last_trained(self, step: int) -> int:
-        """The last step up to and including ``step`` that trains; 0 where none does."""
+        """The last step up to and including ``step`` that trains; 0 if none does."""
         for first, last in sorted(self.skipped, reverse=True):
             if first <= step <= last:
                 step = first - 1
@@ -185,7 +187,7 @@ class Schedule:
         """What the trained steps from ``first_step`` to ``last_step`` draw, over all ranks.
 
         Raises:
-            ScheduleError: a step before the first segment, or past what the sampler can deliver.
+            ScheduleError: a step lies before the first segment, or the sampler cannot deliver it.
         """
         draws: list[Draw] = []
         for segment, first, last in self.trained(first_step, last_step):
@@ -195,7 +197,7 @@ class Schedule:
         return draws
 
     def trained(self, first_step: int, last_step: int) -> Iterable[tuple[Segment, int, int]]:
-        """The runs of trained steps between two, each within one segment: the segment, first and last step.
+        """The ranges of trained steps between two steps, each in one segment: the segment, first and last step.
 
         Raises:
             ScheduleError: the sampler cannot deliver one of them.
@@ -208,23 +210,21 @@ class Schedule:
                 at = end + 1
 
     def carried(self, segment: Segment) -> list[Draw]:
-        """The positions of the microbatches that a segment's first step draws from the segment before."""
+        """The leftover positions of the previous segment that a segment's first step draws."""
         if not segment.leftover_microbatches:
             return []
         before, first = self._left_over(segment)
         return before.reads(first, first + segment.leftover_microbatches)
 
     def _left_over(self, segment: Segment) -> tuple[Segment, int]:
-        """The segment before one, and the first of its microbatches behind its last step."""
-        before = self.segments[
-            bisect_left(self.segments, segment.first_step, key=lambda earlier: earlier.first_step) - 1
-        ]
+        """The previous segment, and the first of its microbatches after its last step."""
+        before = self.segments[bisect_left(self.segments, segment.first_step, key=lambda other: other.first_step) - 1]
         return before, (segment.first_step - before.first_step) * before.accumulation
 
     def surplus(self, first_step: int, last_step: int) -> float:
-        """Microbatches that trained steps draw, for each that belongs to a step: 1 but for what was left over.
+        """Microbatches that trained steps draw, leftover ones included, divided by those that belong to the steps.
 
-        The trainer divides the sum of all their losses by those that belong to a step.
+        The trainer divides the sum of all their losses by the number of the latter.
         """
         own = carried = 0
         for segment, first, last in self.trained(first_step, last_step):
@@ -255,7 +255,7 @@ class Schedule:
             rank: data-parallel rank, ``0 <= rank < world_size``.
 
         Returns:
-            int64 array, ``[b * A]`` but for a step that draws the tail, or what was left over before it.
+            int64 array ``[b * A]``; another length if the step draws the tail, or leftover microbatches.
 
         Raises:
             ScheduleError: the sampler cannot deliver this step, or there is no such rank.
@@ -272,10 +272,10 @@ class Schedule:
         return np.concatenate(shares)
 
     def crossings(self, position: int) -> list[tuple[int, bool]]:
-        """The steps that first draw ``position`` or a later one, one for each segment that passes over it.
+        """The steps that first draw ``position`` or a later one, one for each segment that contains it.
 
         Returns:
-            ``(step, mixed)`` for each: ``mixed`` where the step also draws positions before ``position``.
+            ``(step, mixed)`` for each; ``mixed`` if the step also draws positions before ``position``.
         """
         crossings = []
         for segment, last in self._last_steps():
@@ -289,7 +289,7 @@ class Schedule:
         return crossings
 
     def runs(self, last_step: int) -> list[tuple[Segment, int, int]]:
-        """The runs of trained steps up to ``last_step``, each within one segment: the segment, first and last step.
+        """The ranges of trained steps up to ``last_step``, each in one segment: the segment, first and last step.
 
         A segment is read until the next one begins, or its sampler ends.
         """

@@ -1,4 +1,4 @@
-"""What the seed of a run is used for.
+"""The purposes for which the seed of a run is used.
 
 A generator is keyed by ``(seed, purpose, ordinal)``, so that no two uses of one seed draw the same numbers.
 """
@@ -8,6 +8,6 @@ from typing import Final
 UNIFY: Final = 1
 """Keys of unified orders."""
 EXTEND: Final = 2
-"""Seeds of the indices that are appended to a run that is made longer."""
+"""Seeds of the indices that are appended to an extended run."""
 TRACE: Final = 3
 """The tokens that are traced for the exposure."""

@@ -1,6 +1,6 @@
-"""How a run reads its data: a closed set of types, each of which says what can be done with it.
+"""How a run reads its data: a closed set of types, each of which defines what the guard can do with it.
 
-``host/samplers/`` recognises a sampler; one of these types says what follows from it.
+``host/samplers/`` recognises samplers: each has a file and an entry in its table, and maps to one of these types.
 """
 
 from paddle_epoch_guard.reading.epochs import EpochReading

@@ -9,20 +9,20 @@ from paddle_epoch_guard.order import Segment, sampler_epochs_ahead
 
 @dataclass(frozen=True)
 class EpochReading:
-    """The index is read in sampler epochs, whose positions are numbered on. The trainer decides where it begins."""
+    """The index is read in sampler epochs, numbered consecutively. The trainer decides where reading begins."""
 
     ahead: Segment
-    """What is left of the sampler epoch in which the trainer begins."""
+    """The rest of the sampler epoch in which the trainer begins."""
     order: SamplerOrder
     last_epoch: int
     """The sampler epoch with which the run ends, from 1."""
     knows_ranks: bool = True
-    """Whether it is known which rank draws which samples of a step."""
+    """Whether the samples that each rank draws in a step are known."""
     can_be_set: ClassVar[bool] = False
 
     @property
     def sampling(self) -> EpochSampling:
-        """What a sidecar records of the sampler."""
+        """The sampler's rule, which the sidecar records."""
         return self.order.rule
 
     @property
@@ -31,20 +31,20 @@ class EpochReading:
         return self.ahead.global_batch
 
     def why_not_unified(self, sampler: str) -> str:
-        """Why no order can be unified."""
+        """Why the guard cannot unify the order."""
         if self.sampling.shuffled:
-            return f"the sampler {sampler} shuffles the whole index by itself, so that no data epoch comes apart"
-        return f"the sampler {sampler} begins at position 0 in each trainer epoch, and cannot be set to another"
+            return f"the sampler {sampler} shuffles the whole index itself, so no data epoch is drawn separately"
+        return f"the sampler {sampler} begins at position 0 in each trainer epoch, and cannot start anywhere else"
 
     def segments(self, max_steps: int) -> tuple[Segment, ...]:
         """The steps up to ``max_steps``, a segment for each sampler epoch."""
         return sampler_epochs_ahead(self.ahead, self.sampling.length, self.last_epoch, max_steps)
 
     def again(self, begun: Segment, epoch: int, max_steps: int) -> tuple[Segment, ...]:
-        """The steps from a later trainer epoch on: that epoch, from 0, is a sampler epoch of its own."""
+        """The steps from a later trainer epoch (from 0) on, which is a sampler epoch of its own."""
         length = self.sampling.length
-        begun = replace(begun, start=epoch * length, stop=(epoch + 1) * length)
-        return sampler_epochs_ahead(begun, length, self.last_epoch, max_steps)
+        first = replace(begun, start=epoch * length, stop=(epoch + 1) * length)
+        return sampler_epochs_ahead(first, length, self.last_epoch, max_steps)
 
     def index_up_to(self, index: SampleIndex, stop: int) -> SampleIndex:
         """The index as positions of the run, with as many sampler epochs as reach to position ``stop``."""

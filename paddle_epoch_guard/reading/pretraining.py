@@ -9,14 +9,14 @@ from paddle_epoch_guard.order import Segment
 
 @dataclass(frozen=True)
 class PretrainingReading:
-    """The index is read once, from any position to which the sampler is set. Trainer epochs read it again."""
+    """The index is read once, from any position. Later trainer epochs read it again."""
 
     ahead: Segment
-    """The steps that begin, from where the host has set the sampler."""
+    """The steps ahead, from the position to which the host has set the sampler."""
     can_be_set: ClassVar[bool] = True
-    """Whether the sampler can be set to a position: then a resume can be repaired, and a run extended."""
+    """Whether the sampler can start at any position: then a resume can be repaired, and a run extended."""
     knows_ranks: ClassVar[bool] = True
-    """Whether it is known which rank draws which samples of a step."""
+    """Whether the samples that each rank draws in a step are known."""
     sampling: ClassVar[None] = None
 
     @property
@@ -25,7 +25,7 @@ class PretrainingReading:
         return self.ahead.global_batch
 
     def why_not_unified(self, sampler: str) -> str:
-        """Empty: its order can be unified."""
+        """Empty: the guard can unify its order."""
         return ""
 
     def segments(self, max_steps: int) -> tuple[Segment, ...]:
@@ -37,5 +37,5 @@ class PretrainingReading:
         return (begun,)
 
     def index_up_to(self, index: SampleIndex, stop: int) -> SampleIndex:
-        """The index as positions of the run: they are its own."""
+        """The index as positions of the run: the index itself."""
         return index

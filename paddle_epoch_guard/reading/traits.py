@@ -1,10 +1,10 @@
-"""What must not change about a sampler while a run goes on."""
+"""The properties of a sampler that must not change during a run."""
 
 from paddle_epoch_guard.index import EpochSampling
 
 
 def traits_of(sampling: EpochSampling | None) -> dict[str, str]:
-    """What an audit compares, by the code of the finding, the kind first: another kind has other traits.
+    """The properties that an audit compares, by finding code. The kind comes first: each kind has other properties.
 
     Args:
         sampling: as a sidecar records it; None with the pretraining sampler.

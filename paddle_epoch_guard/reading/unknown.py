@@ -1,4 +1,4 @@
-"""Readings without positions: the trainer's own epochs are followed, or what other ranks say."""
+"""Readings without positions: the guard tracks the trainer's own epochs, or follows other ranks."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,37 +8,37 @@ from paddle_epoch_guard.order import Segment
 
 @dataclass(frozen=True)
 class UnknownReading:
-    """The sampler reads in an order that does not follow from its arguments, or is not a known one."""
+    """The sampler's order does not follow from its arguments, or the guard does not know the sampler."""
 
     global_batch: int
     """Samples of a step."""
     reason: str = ""
-    """Why the positions are not known; empty where there is no more to say than that."""
+    """Why the positions are unknown; may be empty."""
     knows_ranks: ClassVar[bool] = True
 
     def why_not_unified(self, sampler: str) -> str:
-        """Why no order can be unified, nor a recorded position be found again."""
+        """Why the guard cannot unify the order, nor find a recorded position again."""
         reason = f" ({self.reason})" if self.reason else ""
-        return f"the sampler {sampler} is not one whose positions are known{reason}"
+        return f"the sampler {sampler} is not supported{reason}"
 
     def segments(self, max_steps: int) -> tuple[Segment, ...]:
-        """None are known."""
+        """None: positions are unknown."""
         return ()
 
 
 @dataclass(frozen=True)
 class NoIndexReading:
-    """The dataset has no sample index: positions would say nothing of its data epochs."""
+    """The dataset has no sample index, so positions do not determine data epochs."""
 
     global_batch: int
     knows_ranks: ClassVar[bool] = True
 
     def why_not_unified(self, sampler: str) -> str:
-        """Why no order can be unified, nor a recorded position be found again."""
+        """Why the guard cannot unify the order, nor find a recorded position again."""
         return "the dataset has no sample index, so there are no data epochs"
 
     def segments(self, max_steps: int) -> tuple[Segment, ...]:
-        """None are known."""
+        """None: positions are unknown."""
         return ()
 
 
@@ -50,9 +50,9 @@ class NoDataReading:
     knows_ranks: ClassVar[bool] = True
 
     def why_not_unified(self, sampler: str) -> str:
-        """Empty: the ranks that read decide."""
+        """Empty: the ranks that read data decide."""
         return ""
 
     def segments(self, max_steps: int) -> tuple[Segment, ...]:
-        """Those of the ranks that read."""
+        """None: the ranks that read data have them."""
         return ()

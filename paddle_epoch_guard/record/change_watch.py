@@ -1,4 +1,4 @@
-"""Change points as a run comes to them: the losses on both sides of each, and a verdict once enough is known."""
+"""Follows a run through its change points: collects losses on both sides of each, and judges it in time."""
 
 import math
 from collections import deque
@@ -10,20 +10,20 @@ from paddle_epoch_guard.ledger.change_points import FIT_STEPS, Point
 from paddle_epoch_guard.statistics.verdicts import ChangeReport, ExposureOfSteps, report_on
 
 _HISTORY = 2 * FIT_STEPS
-"""Windows, and evaluations, that are kept: both sides of a change point, for a later part of the run to go on with."""
+"""Windows, and evaluations, to keep: both sides of a change point, which a resumed run needs to continue."""
 
 
 class ChangeWatch:
     """Collects losses on both sides of change points, and judges each once enough of its far side is known.
 
     Args:
-        judged: is told each verdict as it is known, or changes.
+        judged: called with each verdict when it is given or changes.
     """
 
     def __init__(self, judged: Callable[[ChangeReport], None]) -> None:
         self.exposure: ExposureOfSteps | None = None
         self.verdicts: dict[str, ChangeReport] = {}
-        """By the name of the change point."""
+        """Verdicts by the name of the change point."""
         self.windows: deque[LossWindow] = deque(maxlen=_HISTORY)
         self.evaluations: deque[Point] = deque(maxlen=_HISTORY)
         self.loss_range: tuple[float, float] | None = None
@@ -33,7 +33,7 @@ class ChangeWatch:
         self._last_change = 0
 
     def go_on(self, behind: Iterable[ChangePoint]) -> None:
-        """Takes up the change points that an earlier part of the run has passed, whose windows it has left."""
+        """Continues with the change points that an earlier part of the run has passed, and with its windows."""
         for change in behind:
             self.begin(change)
         for buffer in self._open:
@@ -42,13 +42,13 @@ class ChangeWatch:
         self._conclude()
 
     def begin(self, change: ChangePoint) -> None:
-        """The run has come to a change point. Those at earlier steps are judged by what there is."""
+        """The run reaches a change point. Those at earlier steps are judged by the losses so far."""
         if not any(buffer.change.step == change.step for buffer in self._open):
             self.end()
         known = self.verdicts.get(change.name)
         if known is not None and known.final:
             return
-        buffer = ChangePointBuffer(change, self._last_change, told=known is not None)
+        buffer = ChangePointBuffer(change, self._last_change, judged=known is not None)
         buffer.begin(self.windows, self.evaluations)
         self._open.append(buffer)
         self._last_change = max(self._last_change, change.first_after)
@@ -63,7 +63,7 @@ class ChangeWatch:
         self._conclude()
 
     def evaluate(self, step: int, loss: float) -> None:
-        """Takes an evaluation after ``step``; one that is not a finite number says nothing."""
+        """Takes an evaluation after ``step``; ignores a loss that is not finite."""
         if not math.isfinite(loss):
             return
         self.evaluations.append((step, loss))
@@ -72,19 +72,19 @@ class ChangeWatch:
         self._conclude()
 
     def end(self) -> None:
-        """The run ends here, or comes to another change point: what is open is judged by what there is."""
+        """The run ends, or reaches another change point: judges all open change points by the losses so far."""
         for buffer in self._open:
             buffer.ended = True
         self._conclude()
 
     def _conclude(self) -> None:
-        """Judges what can be judged. An evaluation that comes later may confirm it, or not."""
+        """Judges every change point with enough losses. A later evaluation may confirm the verdict or change it."""
         for buffer in list(self._open):
             if not buffer.is_known:
                 continue
             is_final = buffer.ended or buffer.is_evaluated
-            if not buffer.told or buffer.is_evaluated:
-                buffer.told = True
+            if not buffer.judged or buffer.is_evaluated:
+                buffer.judged = True
                 report = report_on(buffer, self.exposure, is_final)
                 self.verdicts[buffer.change.name] = report
                 self._judged(report)

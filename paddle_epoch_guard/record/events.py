@@ -1,6 +1,6 @@
-"""What happened in a run, as typed events: the one thing that logs, pages and tables are views of.
+"""What happened in a run, as typed events. Logs, pages and tables are views of these events.
 
-An event holds numbers and codes, no sentence: sentences are rendered from it where a person reads them.
+An event holds numbers and codes, not sentences: each view renders its own.
 """
 
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from paddle_epoch_guard.resume.sidecar import Sidecar
 from paddle_epoch_guard.statistics.verdicts import ChangeReport
 
 VERSION = 1
-"""Of the events' fields. A field that is added with a default does not change it."""
+"""Version of the events' fields. Adding a field with a default does not change it."""
 
 
 Outcome = Literal["complete", "stopped", "ran_dry", "untracked"]
@@ -23,7 +23,7 @@ Outcome = Literal["complete", "stopped", "ran_dry", "untracked"]
 
 
 class Message(msgspec.Struct, frozen=True):
-    """Something to say, in no language: a code, and what its sentence names."""
+    """A message in no particular language: a code, and the parameters of its sentence."""
 
     code: str
     parameters: dict[str, Any] = {}
@@ -38,38 +38,38 @@ class PartBegan(_Event, frozen=True, tag="part_began"):
 
     version: int
     run: str
-    """Names the run, through all its parts."""
+    """Identifies the run, through all its parts."""
     part: str
-    """Names this part."""
+    """Identifies this part."""
     step: int
     """The last step done before it; 0 at a fresh start."""
     time: float
-    """Seconds since 1970. For people: nothing is ordered by it."""
+    """Seconds since 1970. For display only: nothing is ordered by it."""
     max_steps: int
     after: str = ""
-    """The part whose checkpoint it resumes from; empty where there is none, or it is unknown."""
+    """The part whose checkpoint it resumes from; empty if there is none, or it is unknown."""
     epochs_of: Literal["data", "trainer"] = "data"
-    """Whose epochs are followed."""
+    """Whether data epochs are tracked, or only the trainer's."""
     datasets: tuple[str, ...] = ()
-    """Names of the datasets of a blend, or of the one."""
+    """Names of the datasets of a blend, or of the only dataset."""
     data_epochs: tuple[int, ...] = ()
-    """Data epochs that each dataset's index holds; empty where they are unknown."""
+    """The number of data epochs in each dataset's index; empty if unknown."""
     has_index: bool = True
     """Whether the dataset has a sample index."""
     boundaries: tuple[BoundaryStep, ...] = ()
-    """Those that lie ahead."""
+    """The boundaries ahead."""
     arguments: dict[str, Any] = {}
-    """Of the trainer's arguments, those that decide the order of the data."""
+    """The trainer's arguments that decide the order of the data."""
     versions: dict[str, str] = {}
-    """Of the packages that matter, by name."""
+    """Package versions by name."""
     findings: tuple[Finding, ...] = ()
-    """What differs from the checkpoint, and what was done about it."""
+    """Differences from the checkpoint, and what was done about each."""
     state: Sidecar | None = None
-    """Order, schedule and data, as a checkpoint would hold them now; None where positions are unknown."""
+    """Order, schedule and data, as a checkpoint would hold them now; None if positions are unknown."""
 
 
 class TokensTraced(_Event, frozen=True, tag="tokens_traced"):
-    """From how many tokens exposure is known."""
+    """The number of tokens that the exposure is estimated from."""
 
     traced: int
     tokens: int
@@ -83,17 +83,17 @@ class WindowLogged(_Event, frozen=True, tag="window"):
     samples: int
     """Samples drawn, over all ranks."""
     loss: float | None = None
-    """Mean over the trained steps, nats per token; None if no finite number is known."""
+    """Mean over the trained steps, nats per token; None if neither the trainer nor the guard has a finite loss."""
     epochs: tuple[EpochShare, ...] = ()
     """What each epoch contributed."""
     tokens: int | None = None
-    """Tokens that a loss was computed for, samples times sequence length; None where the length is unknown."""
+    """Tokens with a loss: samples times sequence length; None if the length is unknown."""
     exposure: Estimate | None = None
     """How often its tokens had been drawn before, on average."""
     fresh: Weighted | None = None
-    """The loss of its samples that were never drawn before; None where losses by sample are unknown."""
+    """The loss of its samples that are drawn for the first time; None if losses by sample are unknown."""
     repeat: Weighted | None = None
-    """The loss of its samples that were."""
+    """The loss of its other samples."""
 
 
 class Evaluated(_Event, frozen=True, tag="evaluation"):
@@ -112,23 +112,23 @@ class EpochEnded(_Event, frozen=True, tag="epoch"):
 
 
 class ChangeReached(_Event, frozen=True, tag="change_reached"):
-    """The run came to a change point."""
+    """The run reached a change point."""
 
     change: ChangePoint
     reorder: Reorder | None = None
     """The unified order that begins here."""
     dissolved: tuple[BoundaryStep, ...] = ()
-    """Boundaries of the host's order that it dissolves."""
+    """Boundaries of the host's order that the unified order dissolves."""
 
 
 class ChangeJudged(_Event, frozen=True, tag="change_judged"):
-    """Enough is known of a change point to judge it; a later one of the same name replaces it."""
+    """A change point was judged. A later event of the same name replaces this one."""
 
     report: ChangeReport
 
 
 class Noted(_Event, frozen=True, tag="note"):
-    """Something was said of the run as a whole."""
+    """A message about the run as a whole."""
 
     step: int
     message: Message
@@ -142,7 +142,7 @@ class PartEnded(_Event, frozen=True, tag="part_ended"):
     time: float
     outcome: Outcome
     epochs: tuple[EpochLoss, ...] = ()
-    """What each epoch has added up to, over all parts."""
+    """The totals of each epoch, over all parts."""
     fresh: Weighted = msgspec.field(default_factory=Weighted)
     repeat: Weighted = msgspec.field(default_factory=Weighted)
 

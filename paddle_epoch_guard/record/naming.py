@@ -1,4 +1,4 @@
-"""Names of epochs, directories and tags: one place, so that a name means one thing."""
+"""Names of epochs, directories and tags."""
 
 import functools
 import re
@@ -12,9 +12,9 @@ NOTES_TAG = "epoch_guard/notes"
 EXPOSURE_TAG = "epoch_guard/exposure"
 """Mean exposure of the tokens drawn."""
 FRESH_TAG = "epoch_guard/loss_fresh"
-"""Loss of samples that were never drawn before."""
+"""Loss of samples drawn for the first time."""
 REPEAT_TAG = "epoch_guard/loss_repeat"
-"""Loss of samples that were."""
+"""Loss of samples drawn before."""
 LOSS_TAG, EVALUATION_TAG = "train/loss", "eval/loss"
 """The trainer's own curves, as PaddleNLP's VisualDLCallback (3.0.0b4) names them."""
 _OWN = re.compile(r"(trainer_)?(epoch_|boundary_)\d|unified_from_step_\d")
@@ -23,11 +23,11 @@ _OWN = re.compile(r"(trainer_)?(epoch_|boundary_)\d|unified_from_step_\d")
 
 @dataclass(frozen=True)
 class Naming:
-    """Names for the epochs that are followed.
+    """Names of the epochs of a run.
 
     Args:
-        datasets: a name for each dataset of a blend; one or none where there is one dataset.
-        trainer: True where only the trainer's own epochs are known, and they are not the data's.
+        datasets: a name for each dataset of a blend; one or none if there is one dataset.
+        trainer: True if only the trainer's own epochs are known, and they are not the data's.
     """
 
     datasets: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Naming:
 
     @property
     def kind(self) -> str:
-        """What an epoch is called in a tag."""
+        """The word for an epoch in tags."""
         return "trainer_epoch" if self.trainer else "data_epoch"
 
     @property
@@ -45,7 +45,7 @@ class Naming:
 
     @property
     def loss_by_epoch_tag(self) -> str:
-        """Tag under which every epoch's loss curve is drawn."""
+        """Tag of every epoch's loss curve."""
         return f"epoch_guard/loss_by_{self._prefix}epoch"
 
     @property
@@ -70,7 +70,7 @@ class Naming:
         return self._within(boundary.dataset, self.boundary_name(boundary))
 
     def reorder_name(self, step: int) -> str:
-        """The directory of the place where a unified order begins."""
+        """The directory of a unified order's beginning."""
         return f"unified_from_step_{step}"
 
     @property

@@ -1,10 +1,10 @@
-"""Where a run comes from: the arguments that decide the order of its data, and the packages that it ran with."""
+"""The arguments that decide the order of a run's data, and the packages that it runs with."""
 
 import importlib.metadata
 import platform
 from typing import Any
 
-# Of the trainer's arguments, those that decide the order of the data: others may hold what a page must not show.
+# The trainer's arguments that decide the order of the data. Others may hold secrets, which a page must not show.
 SHOWN_ARGUMENTS = (
     "seed",
     "max_steps",
@@ -31,7 +31,7 @@ PACKAGES = (
 
 
 def shown_arguments(arguments: object) -> dict[str, Any]:
-    """Of the trainer's arguments, those of :data:`SHOWN_ARGUMENTS` that are plain values.
+    """The trainer's arguments that are in :data:`SHOWN_ARGUMENTS` and have plain values.
 
     Args:
         arguments: a mapping, or an object with attributes.
@@ -42,7 +42,7 @@ def shown_arguments(arguments: object) -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that matter, as far as they are installed."""
+    """Versions of Python and of the installed packages among :data:`PACKAGES`."""
     versions = {"Python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""A record read back, as far as it is sound."""
+"""Reads a record, skipping what is damaged."""
 
 import zlib
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ _HEAD = len(b'{"crc":"00000000",')
 _PART_AT = _HEAD + len(b'"part":"')
 _EVENT_AT = _PART_AT + PART_DIGITS + len(b'","data":')
 _LONGEST_LINE = 1 << 26
-"""Bytes: an order of thousands of datasets fits; anything longer was not written by this package."""
-_LISTED = 3  # damaged lines that are named
+"""Bytes. An order of thousands of datasets fits; this package writes no longer lines."""
+_LISTED = 3  # damaged lines that a fault lists
 
 
 class Line(NamedTuple):
@@ -35,18 +35,18 @@ class _Tag(msgspec.Struct):
 class RecordFile:
     """The record of one log folder.
 
-    Events are read as they are asked for, not kept: a run may have logged a million windows.
+    Events are read on demand, not kept: a run may have logged a million windows.
     """
 
     path: Path
     parts: list[PartBegan] = field(default_factory=list)
     """In the order in which they began in this file."""
     faults: list[str] = field(default_factory=list)
-    """What could not be read, or is in doubt, and what that means."""
+    """What could not be read or is in doubt, with the consequences."""
 
     @classmethod
     def open(cls, path: Path) -> "RecordFile":
-        """Finds the parts in a record, and what is wrong with it. A file that is missing has no parts."""
+        """Finds the parts and the faults of a record. A missing file has no parts."""
         record = cls(path)
         damaged: list[int] = []
         later, unknown = 0, 0
@@ -75,7 +75,7 @@ class RecordFile:
                     later += 1
         except OSError as cause:
             record.faults.append(f"{path}: cannot be read: {cause.strerror or cause}")
-        record._tell(damaged, later, unknown, overlapping)
+        record._add_faults(damaged, later, unknown, overlapping)
         return record
 
     def lines(self) -> Iterator[Line]:
@@ -93,24 +93,24 @@ class RecordFile:
                 elif _is_known(line):
                     unreadable += 1
         except OSError:
-            return  # already told
+            return  # `open` has reported it
         if unreadable:
             self.faults.append(
-                f"{self.path}: {unreadable} {_lines_word(unreadable)} left out whose fields are not those of this "
-                "release; what they said is missing here"
+                f"{self.path}: {unreadable} {_lines_word(unreadable)} left out: their fields do not fit "
+                "this release. Their content is missing here"
             )
 
-    def _tell(self, damaged: list[int], later: int, unknown: int, overlapping: set[tuple[str, str]]) -> None:
+    def _add_faults(self, damaged: list[int], later: int, unknown: int, overlapping: set[tuple[str, str]]) -> None:
         if damaged:
             listed = ", ".join(map(str, damaged[:_LISTED])) + (", ..." if len(damaged) > _LISTED else "")
             self.faults.append(
-                f"{self.path}: {len(damaged)} damaged {_lines_word(len(damaged))} left out ({listed}); what they said "
+                f"{self.path}: {len(damaged)} damaged {_lines_word(len(damaged))} left out ({listed}). Their content "
                 "is missing here"
             )
         if later:
             self.faults.append(
-                f"{self.path}: {later} {_lines_word(later)} left out that this release does not know: a later one "
-                "wrote them. Read the record with that release"
+                f"{self.path}: {later} {_lines_word(later)} left out: a later release wrote them. Read the "
+                "record with that release"
             )
         newest = max((part.version for part in self.parts), default=VERSION)
         if newest > VERSION:
@@ -131,21 +131,21 @@ class RecordFile:
 
 
 def _lines(path: Path, faults: list[str]) -> Iterator[bytes]:
-    """The whole lines of a file, without their ends; half a line at its end is a fault.
+    """The whole lines of a file, without their ends; a truncated last line is a fault.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, or is not a regular file.
     """
     if not path.exists():
         return
-    if not path.is_file():  # a pipe would be waited for without end
-        raise OSError("it is no regular file")
+    if not path.is_file():  # reading a pipe would block
+        raise OSError("not a regular file")
     with path.open("rb") as stream:
         while content := stream.readline(_LONGEST_LINE):
             if content.endswith(b"\n"):
                 yield content[:-1]
             elif len(content) < _LONGEST_LINE:
-                faults.append(f"{path}: ends in the middle of a record, as a run leaves it that is still writing")
+                faults.append(f"{path}: ends in the middle of a record, perhaps because the run is still writing")
             else:
                 yield b"too long"
                 while (content := stream.readline(_LONGEST_LINE)) and not content.endswith(b"\n"):
@@ -153,7 +153,7 @@ def _lines(path: Path, faults: list[str]) -> Iterator[bytes]:
 
 
 def _sound(line: bytes) -> bytes | None:
-    """A line whose checksum fits; None otherwise."""
+    """A line with a valid checksum; None otherwise."""
     if line[:8] != b'{"crc":"' or line[16:_HEAD] != b'",' or len(line) <= _EVENT_AT:
         return None
     return line if line[8:16] == b"%08x" % zlib.crc32(line[_HEAD:]) else None
@@ -169,7 +169,7 @@ _TAGS = frozenset(kind.__struct_config__.tag for kind in Event.__args__)
 
 
 def _decoded(line: bytes) -> Event | None:
-    """The event of a sound line; None where it is none that this release knows."""
+    """The event of a sound line; None if this release does not know it."""
     try:
         event: Event = _DECODER.decode(line[_EVENT_AT:-1])
         return event

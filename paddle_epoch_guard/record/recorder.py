@@ -30,21 +30,21 @@ from paddle_epoch_guard.statistics.verdicts import ChangeReport, ExposureOfSteps
 
 
 class View(Protocol):
-    """Something that shows events, or keeps them."""
+    """Shows events, or stores them."""
 
     def take(self, event: Event) -> None:
         """Takes an event."""
 
     def flush(self, at_once: bool = True) -> None:
-        """Hands over what was taken, so that a reader sees it; unless ``at_once``, at most once a second."""
+        """Writes the events taken, so that a reader sees them; unless ``at_once``, at most once a second."""
 
     def close(self) -> None:
-        """Hands over what was taken, at the end of the run."""
+        """Writes the events taken, at the end of the run."""
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """What a checkpoint remembers of an earlier part of the run."""
+    """What a checkpoint records of an earlier part of the run."""
 
     behind: tuple[BoundaryStep, ...] = ()
     """The boundary steps that it has passed."""
@@ -58,14 +58,14 @@ class Remembered:
 
 
 class Recorder:
-    """Says what happens, as events, as the run goes on.
+    """Records what happens during a run, as events.
 
     Args:
         ledger: adds up losses by epoch.
-        views: are told each event, in this order.
+        views: get each event, in this order.
         naming: names of change points.
-        reached: change points that an earlier part of the run has come to, by name: they are not told again.
-        sequence_length: tokens of a sample that have a loss; None where it is unknown.
+        reached: names of change points that an earlier part of the run has reached: they are not reported again.
+        sequence_length: tokens of a sample that have a loss; None if unknown.
     """
 
     def __init__(
@@ -85,16 +85,16 @@ class Recorder:
         self._ahead: deque[BoundaryStep] = deque()
         self._unknown_means: set[EpochKey] | None = set()
         self._ended: set[EpochKey] = set()
-        self._has_told_of_lost_losses = False
+        self._has_reported_lost_losses = False
 
     def emit(self, event: Event) -> None:
-        """Tells all views an event."""
+        """Passes an event to all views."""
         for view in self._views:
             view.take(event)
 
     @property
     def exposure(self) -> ExposureOfSteps | None:
-        """Exposure of the run's steps; None while it is unknown."""
+        """Exposure of the run's steps; None while unknown."""
         return self.watch.exposure
 
     @exposure.setter
@@ -102,7 +102,7 @@ class Recorder:
         self.watch.exposure = exposure
 
     def go_on(self, remembered: Remembered) -> None:
-        """Takes up what an earlier part of the run has begun."""
+        """Continues from an earlier part of the run."""
         self.watch.windows.extend(remembered.windows)
         self.watch.evaluations.extend(remembered.evaluations)
         self.watch.verdicts |= {report.change.name: report for report in remembered.verdicts}
@@ -112,7 +112,7 @@ class Recorder:
         self.watch.go_on(self._change_at(boundary) for boundary in remembered.behind)
 
     def begin_in_the_middle(self) -> None:
-        """The run goes on from a checkpoint without losses: the mean of an epoch that it has begun is unknown."""
+        """The run continues from a checkpoint without losses: the means of epochs already begun are unknown."""
         self._unknown_means = None
 
     def begin_reorder(self, reorder: Reorder, step: int, dissolved: Iterable[BoundaryStep]) -> None:
@@ -139,7 +139,7 @@ class Recorder:
         Args:
             step: the last step of the window.
             loss: the trainer's own, a mean over the window.
-            losses: of the window's samples, where they are known.
+            losses: of the window's samples, if they are known.
 
         Raises:
             OSError: the log cannot be written.
@@ -148,8 +148,8 @@ class Recorder:
         closed = self.ledger.close_window(step, loss, losses)
         if closed is None:
             return
-        if not math.isfinite(loss) and not self._has_told_of_lost_losses:
-            self._has_told_of_lost_losses = True
+        if not math.isfinite(loss) and not self._has_reported_lost_losses:
+            self._has_reported_lost_losses = True
             steps = {"first_step": closed.first_step, "last_step": closed.last_step, "loss": str(loss)}
             self.note(Message("loss_is_no_number", {**steps, "is_known": closed.loss is not None}), step, True)
         if self._unknown_means is None:
@@ -162,30 +162,30 @@ class Recorder:
         self.flush(at_once=False)
 
     def evaluate(self, step: int, loss: float) -> None:
-        """Takes the evaluation loss after ``step``, in nats per token; NaN and infinities say nothing."""
+        """Takes the evaluation loss after ``step``, in nats per token; ignores NaN and infinities."""
         if math.isfinite(loss):
             self.emit(Evaluated(step, loss))
             self.watch.evaluate(step, loss)
             self.flush()
 
     def note(self, message: Message, step: int, is_warning: bool = False) -> None:
-        """Says something of the run as a whole."""
+        """Records a message about the run as a whole."""
         self.emit(Noted(step, message, is_warning))
         self.flush()
 
     def flush(self, at_once: bool = True) -> None:
-        """Hands over what was recorded; unless ``at_once``, at most once a second."""
+        """Flushes all views; unless ``at_once``, at most once a second."""
         for view in self._views:
             view.flush(at_once)
 
     def finish(self, step: int, complete: bool, ran_dry: bool = False) -> None:
-        """The trainer has ended: judges what is open, and closes the views.
+        """The trainer has ended: judges the open change points, and closes the views.
 
         Args:
             step: the last step.
-            complete: whether the run has come to its planned end. The mean losses of epochs that a later part of the
-                run will go on with are left to that part.
-            ran_dry: whether it ended because the loader did.
+            complete: whether the run has reached its planned end. Otherwise a resumed run reports the mean losses of
+                the epochs that it continues.
+            ran_dry: whether it ended because the loader ran out of data.
         """
         self.watch.end()
         for key in self.ledger.totals if complete else ():
@@ -244,7 +244,7 @@ class Recorder:
             self.emit(EpochEnded(step, total))
 
     def _open_epochs(self, closed: ClosedWindow) -> set[EpochKey]:
-        """The epochs that may have been drawn from before a window: all up to the next boundary ahead."""
+        """The epochs that steps before a window may have drawn from: all up to the next boundary ahead."""
         ahead = {boundary.dataset: boundary.from_epoch for boundary in reversed(self._ahead)}
         most = max((share.epoch for share in closed.epochs), default=0)
         datasets = {share.dataset for share in closed.epochs} | set(ahead)

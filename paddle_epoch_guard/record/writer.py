@@ -1,7 +1,7 @@
 """The record of a run: its events, one line of JSON each, in ``<logging_dir>/epoch_guard/record.jsonl``.
 
-A line begins with a checksum of its rest and the part that wrote it, so that a reader can tell half a line, a damaged
-one, and two processes that write at once. Lines are only ever appended: a resumed run goes on in the same file.
+A line begins with a checksum of its rest and the part that wrote it, so that a reader can detect truncated and damaged
+lines, and two processes that write at once. Lines are only ever appended: a resumed run continues the same file.
 """
 
 import time
@@ -15,12 +15,12 @@ from paddle_epoch_guard.record.events import Event
 
 RECORD_NAME = "record.jsonl"
 PART_DIGITS = 8
-"""Hexadecimal digits of the part's name that each line carries."""
-_HANDED_OVER_EVERY = 1.0  # seconds
+"""Hexadecimal digits of the part's name in each line."""
+_FLUSHED_EVERY = 1.0  # seconds
 
 
 def record_path(logging_dir: str | Path) -> Path:
-    """Where the record of a run lies."""
+    """The path of a run's record."""
     return Path(logging_dir) / "epoch_guard" / RECORD_NAME
 
 
@@ -29,8 +29,8 @@ class RecordWriter:
 
     Args:
         logging_dir: the trainer's log folder.
-        part: names the part of the run that writes.
-        begins_anew: whether a record that is there is another run's, and is kept aside.
+        part: the name of the part of the run that writes.
+        begins_anew: whether an existing record belongs to another run, and is set aside.
     """
 
     def __init__(self, logging_dir: str | Path, part: str, begins_anew: bool = False) -> None:
@@ -38,7 +38,7 @@ class RecordWriter:
         self._part = part[:PART_DIGITS].encode()
         self._encoder = msgspec.json.Encoder()
         self._waiting: list[bytes] = []
-        self._handed_over = 0.0
+        self._flushed = 0.0
         self._is_checked = False
         if begins_anew and self.path.parent.is_dir():
             keep_aside(self.path.parent, RECORD_NAME, RECORD_NAME)
@@ -48,28 +48,28 @@ class RecordWriter:
         self._waiting.append(line_of(self._part, self._encoder.encode(event)))
 
     def flush(self, at_once: bool = True) -> None:
-        """Writes what was taken.
+        """Writes the events taken.
 
         Args:
-            at_once: otherwise only where the last time is a second ago.
+            at_once: if false, at most once a second.
 
         Raises:
-            OSError: the folder cannot be written. What was taken since the last flush is lost.
+            OSError: the folder cannot be written. The events since the last flush are lost.
         """
         now = time.monotonic()
-        if not self._waiting or not (at_once or now >= self._handed_over + _HANDED_OVER_EVERY):
+        if not self._waiting or not (at_once or now >= self._flushed + _FLUSHED_EVERY):
             return
-        self._handed_over = now
+        self._flushed = now
         lines, self._waiting = self._waiting, []
         if not self._is_checked:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if _ends_within_a_line(self.path):
-                lines.insert(0, b"\n")  # half a line, as an interruption leaves it, stays a line of its own
+                lines.insert(0, b"\n")  # ends a line that an interruption has truncated
             self._is_checked = True
         append_whole(self.path, b"".join(lines))
 
     def close(self) -> None:
-        """Writes what was taken; no file stays open. Writing again afterwards appends."""
+        """Writes the events taken; no file stays open. Later events are appended."""
         self.flush()
 
 

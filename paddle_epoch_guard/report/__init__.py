@@ -1,1 +1,1 @@
-"""What a person reads afterwards: a run read back, its figures and its page; and VisualDL's server."""
+"""Reports on a run, from its logs: figures, the report page, and VisualDL's server."""

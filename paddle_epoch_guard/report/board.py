@@ -1,7 +1,6 @@
-"""VisualDL's server, with its run list in an order that people can read.
+"""VisualDL's server, with a sorted run list.
 
-VisualDL lists folders in the order in which the file system gives them (``visualdl/io/bfile.py``, 2.5.3), which no
-naming can change.
+VisualDL lists folders in the order of the file system (``visualdl/io/bfile.py``, 2.5.3), whatever their names.
 """
 
 import errno
@@ -26,13 +25,13 @@ _PORTS_TRIED = 20
 
 
 def place_of(folder: str) -> list[Any]:
-    """The place of a folder in the list: a run, then its epochs, then its boundaries, each by number.
+    """The sort key of a folder: a run, then its epochs, then its boundaries, each by number.
 
     Args:
         folder: a path.
 
     Returns:
-        What to sort by. A folder sorts before those in it.
+        A key by which a folder sorts before its subfolders.
     """
     return [_place_of_name(name) for name in folder.split(os.sep)]
 
@@ -144,5 +143,5 @@ class _SoundReader:
 
 def _place_of_name(name: str) -> tuple[int, list[Any]]:
     kind = next((at for at, start in enumerate(_KINDS) if re.fullmatch(rf"{start}\d.*", name)), -1)
-    # Text and digits in turn, so that numbers meet numbers.
+    # Text and digits alternate, so that numbers are compared with numbers.
     return kind, [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

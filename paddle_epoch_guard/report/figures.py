@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 WIDE, NARROW = 9.6, 4.2
-"""Widths of a figure for a desk and for a phone, in inches. The font size is the same."""
+"""Widths of a figure for desktop and phone, in inches. The font size is the same."""
 LOSS, EPOCH_LOSS = "training loss\n(nats per token)", "training loss (nats per token)"
 EXPOSURE = "exposure (times\ndrawn before)"
 
@@ -51,7 +51,7 @@ LOOK: dict[str, Any] = {
     "legend.handlelength": 3.2,
     "figure.constrained_layout.use": True,
     "text.parse_math": False,  # names may contain dollar signs
-    "svg.fonttype": "none",  # text stays text: small files, and every script that the reader has a font for
+    "svg.fonttype": "none",  # text stays text: small files, in any script for which the reader has a font
     "svg.hashsalt": "paddle_epoch_guard",
 }
 """The settings of all figures, whatever the user's matplotlibrc says."""
@@ -72,7 +72,7 @@ _CHANGES_AT_MOST = 200  # vertical lines
 _LABELS_IN_WORDS = 4
 _POINTS_PER_INCH = 60  # of a raw curve
 _TREND_POINTS = 400
-_SPIKE = 12.0  # median residuals (8 standard deviations) beyond the trend's extremes: values further off are not drawn
+_SPIKE = 12.0  # median residuals (8 standard deviations) beyond the trend's extremes; values further off are cut off
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def look() -> Iterator[None]:
         matplotlib.rcdefaults()
         parameters: Any = matplotlib.rcParams
         parameters.update(LOOK)
-        # A corpus may be named in any script, which need not be warned of in the trainer's log.
+        # A corpus name may be in any script. A missing glyph needs no warning in the trainer's log.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield
 
@@ -104,7 +104,7 @@ def pictures(run: RunData, width: float = WIDE) -> list[Picture]:
     """All figures for which the run has data.
 
     Args:
-        run: what was read.
+        run: the run.
         width: in inches.
     """
     drawn = []
@@ -118,8 +118,8 @@ def pictures(run: RunData, width: float = WIDE) -> list[Picture]:
         drawn.append(Picture("loss_by_epoch", "Training loss by epoch", text, epoch_figure(run, width)))
     if len(run.loss_fresh) or len(run.loss_repeat):
         text = (
-            "Training loss of samples that were never drawn before (solid), and of samples that were (dash-dotted). "
-            "The model has learned the repeated samples by seeing them; the solid line shows its progress."
+            "Training loss of samples drawn for the first time (solid), and of repeated samples (dash-dotted). "
+            "The model has seen the repeated samples before; the solid line shows its progress."
         )
         drawn.append(Picture("fresh_and_repeat", "Fresh against repeated samples", text, fresh_figure(run, width)))
     return drawn
@@ -154,7 +154,7 @@ def loss_figure(run: RunData, width: float = WIDE) -> "Figure":
 
 
 def _draw_losses(axes: "Axes", run: RunData, width: float) -> str:
-    """Draws training and evaluation loss; returns a text about the losses that do not fit in."""
+    """Draws training and evaluation loss; returns a text about the losses that are cut off."""
     _draw_raw(axes, run.loss, width, {"label": "each log window"})
     _draw_trend(axes, run.loss, run.sides, {"label": "trend", **TREND})
     if len(run.evaluation):
@@ -204,7 +204,7 @@ def epoch_figure(run: RunData, width: float = WIDE) -> "Figure":
 
 @look()
 def fresh_figure(run: RunData, width: float = WIDE) -> "Figure":
-    """Loss of samples never drawn before, against the loss of samples that were."""
+    """Loss of samples drawn for the first time, and loss of repeated samples."""
     figure = _figure(width, 3.1)
     axes = figure.subplots()
     for series, label, style in (
@@ -235,7 +235,7 @@ def write_figures(folder: Path, run: RunData, formats: Sequence[str] = ("png", "
 
     Args:
         folder: must exist.
-        run: what was read.
+        run: the run.
         formats: any of matplotlib's, such as ``png``, ``svg``, ``pdf``.
 
     Raises:
@@ -256,8 +256,8 @@ def add_figures(log: EpochGuardLog, run: RunData, step: int) -> None:
     """Writes each figure to the guard's VisualDL log.
 
     Args:
-        log: where to write.
-        run: what was read.
+        log: the guard's VisualDL log.
+        run: the run.
         step: the last step of the run so far.
 
     Raises:
@@ -285,7 +285,7 @@ _trends: "WeakKeyDictionary[Series, dict[tuple[int, ...], npt.NDArray[np.float64
 
 
 def trend_of(series: Series, sides: Sequence[int]) -> npt.NDArray[np.float64]:
-    """The trend of a series, separately on each side; cached with the series, as figures of all widths draw it."""
+    """The trend of a series, separately on each side; cached, because figures of all widths draw it."""
     cached = _trends.setdefault(series, {})
     key = tuple(sides)
     if key not in cached:
@@ -343,7 +343,7 @@ def _limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
     """Limits the y axis, so that spikes do not flatten the curves.
 
     Args:
-        axes: what is limited.
+        axes: the axes to limit.
         curves: each with the first steps of its sides.
 
     Returns:
@@ -403,7 +403,7 @@ def _style_of(change: ChangeSummary) -> dict[str, Any]:
 
 
 def _grouped(numbered: Sequence[_Numbered], steps: float) -> list[list[_Numbered]]:
-    """Change points whose labels would overlap, being less than ``steps`` apart, share one."""
+    """Groups change points less than ``steps`` apart, whose labels would overlap."""
     groups: list[list[_Numbered]] = []
     for number, change in numbered:
         if groups and change.step - groups[-1][0][1].step < steps:
@@ -414,7 +414,7 @@ def _grouped(numbered: Sequence[_Numbered], steps: float) -> list[list[_Numbered
 
 
 def _label(axes: "Axes", change: ChangeSummary, label: str, height: float = 0.98, before: bool = False) -> None:
-    """Writes a label behind the line of a change point, or before it."""
+    """Writes a label after the line of a change point, or before it."""
     axes.annotate(
         label,
         (change.step, height),

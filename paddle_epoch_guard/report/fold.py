@@ -1,7 +1,7 @@
-"""A run from its record: the events of all parts that count, folded into curves, epochs and change points.
+"""Assembles a run from its record: the events of all valid parts become curves, epochs and change points.
 
-Parts are ordered by which checkpoint each resumes from, and within a file by where they begin in it; never by a clock.
-Where a part begins, what earlier ones say of later steps does not count: those steps were trained again.
+Parts are ordered by the checkpoints that they resume from, and in a file by their position in it; never by a clock.
+When a part begins, the events of earlier parts about later steps are dropped: those steps were trained again.
 """
 
 import math
@@ -35,11 +35,11 @@ from paddle_epoch_guard.views.console import reached_sentence
 
 
 def parts_that_count(own: RecordFile, others: Sequence[RecordFile]) -> list[tuple[PartBegan, float]]:
-    """The parts of the run that a record is about, oldest first, and the last step up to which each counts.
+    """The valid parts of a record's run, oldest first, each with its last valid step.
 
     Args:
         own: the record of the run's log folder.
-        others: those of folders beside it, in which earlier parts of the same run may lie.
+        others: the records of folders beside it, which may hold earlier parts of the same run.
     """
     parts = [*_earlier_parts(own, others), *own.parts]
     counting: list[tuple[PartBegan, float]] = []
@@ -64,7 +64,7 @@ def _earlier_parts(own: RecordFile, others: Sequence[RecordFile]) -> list[PartBe
         if before is None:
             if at.after:
                 break
-            # Resumed without a sidecar: of the parts that began before this step, the furthest.
+            # Resumed without a sidecar: of the parts that began before this step, the latest.
             candidates = [part for part in elsewhere.values() if part.step < at.step]
             if not candidates:
                 break
@@ -75,12 +75,12 @@ def _earlier_parts(own: RecordFile, others: Sequence[RecordFile]) -> list[PartBe
 
 
 def fold(own: RecordFile, others: Sequence[RecordFile], logging_dir: Path, output_dir: Path | None) -> RunData:
-    """The run that a record is about, without its checkpoints.
+    """The run of a record, without its checkpoints.
 
     Args:
-        own: the record of the run's log folder, with one part at least.
-        others: those of folders beside it.
-        logging_dir: the folder.
+        own: the record of the run's log folder, with at least one part.
+        others: the records of folders beside it.
+        logging_dir: the log folder.
         output_dir: the folder with the run's checkpoints.
     """
     counting = parts_that_count(own, others)
@@ -96,11 +96,11 @@ def fold(own: RecordFile, others: Sequence[RecordFile], logging_dir: Path, outpu
 
 @dataclass
 class _Folded:
-    """The events of one part, as far as they count."""
+    """The valid events of one part."""
 
     began: PartBegan
     limit: float
-    """The last step that counts."""
+    """The last valid step."""
     loss: list[tuple[int, float]] = field(default_factory=list)
     evaluation: list[tuple[int, float]] = field(default_factory=list)
     data_epoch: list[tuple[int, float]] = field(default_factory=list)
@@ -118,7 +118,7 @@ class _Folded:
     is_untracked: bool = False
     """Whether tracking was switched off."""
     first_logged: int | None = None
-    """Of all that it logged, whether it counts or not."""
+    """The first logged step, valid or not."""
     last_logged: int | None = None
 
     def take(self, event: Event) -> None:
@@ -175,7 +175,7 @@ class _Folded:
 
 
 class _Assembly:
-    """Parts put together into a run."""
+    """Assembles parts into a run."""
 
     def __init__(self, naming: Naming, parts: Sequence[_Folded]) -> None:
         self._naming = naming
@@ -257,7 +257,7 @@ class _Assembly:
 
 
 def _gathered(parts: Iterable[list[tuple[int, Weighted]]]) -> Series:
-    """Losses of few samples a window as a curve whose points stand for enough samples each."""
+    """A curve from losses over few samples per window; each point stands for enough samples."""
     points: list[tuple[int, float]] = []
     for losses in parts:
         pending = PendingLoss()

@@ -1,7 +1,7 @@
-"""Runs logged before there was a record, read back from VisualDL's files. May be dropped at 1.0.
+"""Reads runs of releases without a record, from VisualDL's files. May be dropped at 1.0.
 
-Such logs hold points, and sentences with numbers in them, and less than events do. So they become the curves and
-change points that events are folded into, not events.
+These logs hold points, and sentences with numbers, but not all fields of events. So this module does not restore
+events: it makes the curves and change points directly.
 """
 
 import math
@@ -29,7 +29,7 @@ _EPOCH = re.compile(r"(trainer_)?epoch_(\d{1,9})")
 
 
 def read_legacy(folders: Sequence[LogFolder], logging_dir: Path, output_dir: Path | None) -> RunData:
-    """A run from VisualDL's files alone.
+    """Reads a run from VisualDL's files alone.
 
     Args:
         folders: its log folders, oldest first.
@@ -39,7 +39,7 @@ def read_legacy(folders: Sequence[LogFolder], logging_dir: Path, output_dir: Pat
     faults = [f"{file.path}: {file.fault}" for folder in folders for file in folder.files if file.fault]
     logs = _GuardLogs(folders)
     files = trainer_files(folders)
-    # The guard keeps these curves where the trainer does not write to VisualDL.
+    # The guard logs these curves if the trainer does not write to VisualDL.
     loss, evaluation = (
         trainer_series(files, tag).completed_by(logs.series(".", tag)) for tag in (LOSS_TAG, EVALUATION_TAG)
     )
@@ -48,7 +48,7 @@ def read_legacy(folders: Sequence[LogFolder], logging_dir: Path, output_dir: Pat
         faults.append(f"{logging_dir / 'epoch_guard'}: the guard has written nothing here")
     if not len(loss):
         faults.append(
-            "The training loss is in no VisualDL log. The last log windows that a checkpoint remembers stand for it"
+            "The training loss is in no VisualDL log. The last log windows recorded in a checkpoint replace it"
         )
     run = RunData(
         logging_dir,
@@ -64,7 +64,7 @@ def read_legacy(folders: Sequence[LogFolder], logging_dir: Path, output_dir: Pat
         faults=tuple(faults),
     )
     changes = [change for change in map(logs.change, logs.by_folder) if change is not None]
-    # Those that only a part of the run met that does not count: it was resumed from before.
+    # Change points of a dropped part only: the run was resumed from an earlier step.
     stale = [change for change in changes if change.epochs and change.step > run.last_step]
     kept = sorted((change for change in changes if change not in stale), key=lambda change: (change.step, change.name))
     beyond = {change.dataset: change.epochs[0] for change in stale if change.epochs}
@@ -85,7 +85,7 @@ class _GuardLogs:
         return self.by_folder.get(folder, [])
 
     def series(self, folder: str, *tags: str) -> Series:
-        """The first of some tags that there is."""
+        """The series of the first tag that has points."""
         for tag in tags:
             points = [point for file in self.of(folder) for point in file.scalars.get(tag, ())]
             if points:
@@ -136,13 +136,13 @@ class _GuardLogs:
 
 
 def folders_of_datasets(run: RunData, names: Sequence[str]) -> tuple[str, ...]:
-    """The folder of each of the sidecar's datasets; none where they cannot be told.
+    """The folder of each of the sidecar's datasets; empty if they are unknown.
 
-    A sidecar counts datasets, a VisualDL log names them: the means of their epochs tell which is which.
+    A sidecar numbers datasets, and a VisualDL log names them: they are matched by the mean losses of their epochs.
 
     Args:
-        run: one with a sidecar.
-        names: of the datasets, in the sidecar's order, where they are known.
+        run: a run with a sidecar.
+        names: of the datasets, in the sidecar's order, if they are known.
     """
     assert run.sidecar is not None
     count = len(run.sidecar.datasets)

@@ -28,14 +28,14 @@ class LogFolder:
 
     @classmethod
     def read(cls, path: Path) -> "LogFolder":
-        """Reads the trainer's log files; the guard's are read when they are asked for."""
+        """Reads the trainer's log files; the guard's are read on demand."""
         tags = (LOSS_TAG, EVALUATION_TAG, "args")
         files = [read_log_file(file, tags) for file in sorted(path.glob("vdlrecords*.log"))]
         return cls(path, sorted(files, key=lambda file: file.began))
 
     @functools.cached_property
     def guard(self) -> dict[str, LogFile]:
-        """The guard's, by folder below ``epoch_guard``."""
+        """The guard's log files, by folder below ``epoch_guard``."""
         root = self.path / "epoch_guard"
         return {
             file.parent.relative_to(root).as_posix(): read_log_file(file) for file in sorted(root.rglob(FILE_NAME))
@@ -43,17 +43,17 @@ class LogFolder:
 
     @property
     def files(self) -> list[LogFile]:
-        """All of them."""
+        """All log files."""
         return [*self.trainer, *self.guard.values()]
 
     @property
     def began(self) -> int:
-        """When its first record was written, in milliseconds since 1970; 0 where that is unknown."""
+        """When its first record was written, in milliseconds since 1970; 0 if unknown."""
         return min((file.began for file in self.files), default=0)
 
     @property
     def first_logged(self) -> int | None:
-        """The first step of which anything is known."""
+        """The first step in any log."""
         firsts = [part_of(file).first_logged for file in self.trainer]
         root = self.guard.get(".")
         epochs = [] if root is None else root.scalars.get(Naming().epoch_tag, [])
@@ -63,8 +63,8 @@ class LogFolder:
 def folders_of(logs: Path, output: Path | None) -> list[LogFolder]:
     """The log folders of a run, oldest first.
 
-    The host's default is a new one for each part, ``<output_dir>/runs/<time>_<host>``: there, those of earlier parts
-    belong to it.
+    By default, the host creates a new one for each part, ``<output_dir>/runs/<time>_<host>``: then the folders of
+    earlier parts belong to the run.
     """
     named = LogFolder.read(logs)
     if not has_siblings(logs, output):
@@ -77,7 +77,7 @@ def folders_of(logs: Path, output: Path | None) -> list[LogFolder]:
 
 
 def has_siblings(logs: Path, output: Path | None) -> bool:
-    """Whether a log folder is one of the host's default ones, which each part of a run has of its own."""
+    """Whether a log folder is one of the host's default folders, which hold one part of a run each."""
     return output is not None and logs.parent.resolve() == (output / "runs").resolve()
 
 
@@ -89,7 +89,7 @@ def siblings_of(logs: Path) -> list[Path]:
 
 
 def counting(firsts: Sequence[int | None]) -> list[bool]:
-    """Which parts count at all, by their first steps: not those that a later one started again from the first step."""
+    """Which parts are valid, by their first logged steps: not those that a later part trained again from the start."""
     counts, least = [], math.inf
     for first in reversed(firsts):
         counts.append(first is None or first < least)
@@ -98,14 +98,14 @@ def counting(firsts: Sequence[int | None]) -> list[bool]:
 
 
 def trainer_files(folders: Sequence[LogFolder]) -> list[LogFile]:
-    """The trainer's log files of the parts that count, oldest first."""
+    """The trainer's log files of the valid parts, oldest first."""
     files = [file for folder in folders for file in folder.trainer]
     counts = counting([part_of(file).first_logged for file in files])
     return [file for file, count in zip(files, counts, strict=True) if count]
 
 
 def trainer_series(files: Sequence[LogFile], tag: str) -> Series:
-    """A curve of the trainer's; where a later part began, earlier ones end."""
+    """A curve of the trainer. Earlier parts end where a later one begins."""
     points: list[tuple[int, float]] = []
     for file in files:
         first = part_of(file).first_logged
@@ -116,7 +116,7 @@ def trainer_series(files: Sequence[LogFile], tag: str) -> Series:
 
 
 def part_of(file: LogFile) -> Part:
-    """The part of the run that wrote a log file of the trainer's."""
+    """The part of the run that wrote one of the trainer's log files."""
     steps = [step for tag in (LOSS_TAG, EVALUATION_TAG) for step, _ in file.scalars.get(tag, ())]
     texts = file.texts.get("args")
     arguments = parsed_arguments(texts[-1][1]) if texts else {}
@@ -124,12 +124,12 @@ def part_of(file: LogFile) -> Part:
 
 
 def parsed_arguments(text: str) -> dict[str, Any]:
-    """The trainer's arguments out of its log: the text of a dictionary of plain values, as a JSON string.
+    """The trainer's arguments from its log: the text of a dictionary of plain values, as a JSON string.
 
     Written by PaddleNLP's ``TrainingArguments.to_json_string`` (3.0.0b4). Nothing in it is executed.
 
     Returns:
-        Those that decide the order of the data and are plain; nothing where the text is of another form.
+        The plain ones that decide the order of the data; empty if the text has another form.
     """
     if len(text) > _ARGUMENTS_BYTES:
         return {}

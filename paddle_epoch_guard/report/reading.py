@@ -1,7 +1,7 @@
-"""A run, finished or running, read back from its logs and from its newest checkpoint.
+"""Reads a run, finished or running, from its logs and its newest checkpoint.
 
-Three places hold it. The record has what happened, as events. The trainer's own VisualDL log has its losses before the
-guard came. The sidecar of a checkpoint has order, schedule and data. None of them needs to be there but one log.
+There are three sources. The record holds what happened, as events. The trainer's own VisualDL log holds the losses of
+steps without the guard. The sidecar of a checkpoint holds order, schedule and data. One log is enough.
 """
 
 import math
@@ -40,16 +40,16 @@ def read_run(
     state: Sidecar | None = None,
     names: Sequence[str] = (),
 ) -> RunData:
-    """Reads a run back.
+    """Reads a run.
 
-    What cannot be read is left out, and named in ``faults``.
+    Anything unreadable is left out, and listed in ``faults``.
 
     Args:
         logging_dir: the trainer's log folder.
         output_dir: the folder with its checkpoints.
-        state: the state of the run at its end, where it is known; else the newest that fits the log is looked for,
-            in the checkpoints, and beside the guard's log.
-        names: the names of a blend's datasets, in its order, where they are known.
+        state: the state of the run at its end, if it is known; otherwise the newest state that fits the log, from the
+            checkpoints or beside the guard's log.
+        names: the names of a blend's datasets, in its order, if they are known.
 
     Raises:
         ReportError: there is no such folder, or no log in it.
@@ -76,7 +76,7 @@ def read_run(
 
 
 def find_logging_dir(output_dir: str | Path) -> Path:
-    """The newest log folder below an output folder, where the trainer puts it unless told otherwise.
+    """The newest log folder below an output folder, the trainer's default place.
 
     Raises:
         ReportError: there is none.
@@ -85,7 +85,7 @@ def find_logging_dir(output_dir: str | Path) -> Path:
     if not output.is_dir():
         raise ReportError(f"{output}: no such folder. Name the run's output_dir")
     files = [*output.rglob(RECORD_NAME), *output.rglob("vdlrecords*.log")]
-    # The trainer's own log counts where there is one: reports are written beside the guard's.
+    # The trainer's own log comes first, because reports are written beside the guard's.
     files = sorted(files, key=lambda file: file.parent.name != "epoch_guard")
     newest: dict[Path, float] = {}
     for file in files:
@@ -98,7 +98,7 @@ def find_logging_dir(output_dir: str | Path) -> Path:
 
 
 def _from_record(record: RecordFile, folders: Sequence[LogFolder], logs: Path, output: Path | None) -> RunData:
-    """The run as its record has it; steps before the guard came are the trainer's."""
+    """The run from its record; steps without the guard come from the trainer's log."""
     beside = siblings_of(logs) if has_siblings(logs, output) else []
     others = [other for other in map(RecordFile.open, map(record_path, beside)) if other.parts]
     run = fold(record, others, logs, output)
@@ -119,7 +119,7 @@ def _from_record(record: RecordFile, folders: Sequence[LogFolder], logs: Path, o
 
 
 def _with_state(run: RunData, state: Sidecar, path: Path | None = None) -> RunData:
-    """The run with what a sidecar knows of it."""
+    """Adds the contents of a sidecar to the run."""
     naming = Naming(trainer=any(change.trainer for change in run.cuts))
     reports = {report.change.name: report for report in state.verdicts}
     cuts = tuple(
@@ -134,7 +134,7 @@ def _with_state(run: RunData, state: Sidecar, path: Path | None = None) -> RunDa
 
 
 def _with_sidecar(run: RunData) -> RunData:
-    """The run with its newest sidecar: that of a checkpoint, or the one kept at the end of the run."""
+    """Adds the newest sidecar to the run: that of a checkpoint, or the one written at the end of the run."""
     faults = list(run.faults)
     for step, folder in _sidecar_folders(run, faults):
         if run.last_step and step > run.last_step:
@@ -155,7 +155,7 @@ def _with_sidecar(run: RunData) -> RunData:
 
 
 def _sidecar_folders(run: RunData, faults: list[str]) -> list[tuple[int, Path]]:
-    """Where a sidecar may be, the newest first."""
+    """Steps and folders of possible sidecars, the newest first."""
     candidates = []
     kept = run.logging_dir / "epoch_guard"
     try:
@@ -170,7 +170,7 @@ def _sidecar_folders(run: RunData, faults: list[str]) -> list[tuple[int, Path]]:
 
 
 def _agrees(loss: Series, sidecar: Sidecar) -> bool:
-    """Whether the losses that a sidecar remembers are those of the log: another run's may lie in the same folder."""
+    """Whether a sidecar's losses match the log: the folder may hold another run's sidecar."""
     pairs = [(window.loss, loss.at(window.last_step)) for window in sidecar.windows]
     return all(
         math.isclose(remembered, logged, rel_tol=1e-4, abs_tol=1e-6)
@@ -180,7 +180,7 @@ def _agrees(loss: Series, sidecar: Sidecar) -> bool:
 
 
 def _with_totals(run: RunData, names: Sequence[str]) -> RunData:
-    """The run with what the sidecar has added up for each epoch of which the log does not tell all."""
+    """Adds the sidecar's totals for epochs whose totals the log does not hold."""
     assert run.sidecar is not None
     folders = run.folders or folders_of_datasets(run, names)
     epochs = {(epoch.dataset, epoch.epoch): epoch for epoch in run.epochs if not epoch.trainer}

@@ -1,4 +1,4 @@
-"""A run as it was read back: curves, epochs, change points, parts and notes."""
+"""The data of a run: curves, epochs, change points, parts and notes."""
 
 import math
 from collections.abc import Iterable
@@ -18,14 +18,14 @@ from paddle_epoch_guard.views.messages import REASONS
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Values against steps, which ascend strictly; all finite."""
+    """Finite values against strictly ascending steps."""
 
     steps: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     values: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def of(cls, points: Iterable[tuple[int, float]]) -> "Series":
-        """The series of points in the order in which they were written: one that goes back takes the later's place."""
+        """A series from points in the order of writing: a point replaces earlier ones at its step or later."""
         kept: list[tuple[int, float]] = []
         for step, value in points:
             while kept and kept[-1][0] >= step:
@@ -40,7 +40,7 @@ class Series:
         return len(self.steps)
 
     def completed_by(self, other: "Series") -> "Series":
-        """This series, and of another one the points at steps that this one has not."""
+        """This series, completed by the points of another one at missing steps."""
         missing = ~np.isin(other.steps, self.steps)
         if not missing.any():
             return self
@@ -49,30 +49,30 @@ class Series:
         return Series(steps[order], np.concatenate([self.values, other.values[missing]])[order])
 
     def at(self, step: int) -> float | None:
-        """The value at a step; None where there is none."""
+        """The value at a step; None without one."""
         place = int(np.searchsorted(self.steps, step))
         return float(self.values[place]) if place < len(self) and self.steps[place] == step else None
 
     def mean(self) -> float:
-        """The mean of all values; not a number where there is none."""
+        """The mean of all values; NaN without values."""
         return float(self.values.mean()) if len(self) else math.nan
 
 
 @dataclass(frozen=True)
 class ChangeSummary:
-    """A place where the order of the data changes, and what happened there."""
+    """A change point, and what happened there."""
 
     change: ChangePoint
     dataset: str = ""
-    """Its dataset of a blend, by the name of its folder; empty where there is one dataset."""
+    """Its dataset in a blend, by folder name; empty without a blend."""
     epochs: tuple[int, int] | None = None
-    """The epochs on both sides; None where a unified order begins."""
+    """The epochs on both sides; None if a unified order begins here."""
     trainer: bool = False
     """Whether these are the trainer's epochs."""
     sentences: tuple[str, ...] = ()
-    """What was said when it was reached."""
+    """What the guard logged when the run reached it."""
     report: ChangeReport | None = None
-    """Its verdict and numbers; None where none was given yet."""
+    """Its verdict and numbers; None without a verdict so far."""
     verdict_sentence: str = ""
 
     @property
@@ -96,7 +96,7 @@ class ChangeSummary:
 
     @property
     def verdict(self) -> str:
-        """Empty where none was given."""
+        """Its verdict; empty without one."""
         return "" if self.report is None else self.report.verdict
 
     @property
@@ -106,7 +106,7 @@ class ChangeSummary:
 
     @property
     def clause(self) -> str:
-        """Why, or how sure it is."""
+        """The reason for the verdict, or its certainty."""
         return "" if self.report is None else REASONS[self.report.reason]
 
     @property
@@ -135,15 +135,15 @@ class EpochSummary:
     """One epoch of one dataset."""
 
     dataset: str
-    """By the name of its folder; empty where there is one dataset."""
+    """Its folder name; empty without a blend."""
     epoch: int
     trainer: bool = False
     loss: Series = field(default_factory=Series)
     """Against the step within the epoch."""
     mean_loss: float | None = None
-    """Over its samples; None while it is unknown."""
+    """Mean over its samples; None while unknown."""
     total: EpochLoss | None = None
-    """What it has added up to; None where that is unknown."""
+    """Its totals; None if unknown."""
 
     @property
     def title(self) -> str:
@@ -154,7 +154,7 @@ class EpochSummary:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that was said of the run as a whole, at a step: audit tables among it."""
+    """A message about the run as a whole, such as an audit table."""
 
     step: int
     text: str
@@ -167,15 +167,15 @@ class Part:
     began: int
     """Milliseconds since 1970."""
     first_logged: int | None
-    """The first step with a loss or an evaluation; None where there is none."""
+    """The first step with a loss or an evaluation; None without one."""
     last_logged: int | None
     arguments: dict[str, Any]
-    """Of the trainer's, those that decide the order of the data and are known."""
+    """The trainer's known arguments that decide the order of the data."""
 
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """A run, as far as it has come."""
+    """A run so far."""
 
     logging_dir: Path
     output_dir: Path | None
@@ -190,28 +190,28 @@ class RunData:
     cuts: tuple[ChangeSummary, ...] = ()
     notes: tuple[Note, ...] = ()
     parts: tuple[Part, ...] = ()
-    """As far as they are known."""
+    """The known parts, oldest first."""
     sidecar: Sidecar | None = None
     """Order, schedule and data at a step: of the newest checkpoint, or from the record."""
     sidecar_path: Path | None = None
     folders: tuple[str, ...] = ()
-    """The folders of the sidecar's datasets, in its order; none where they are unknown."""
+    """The folders of the sidecar's datasets, in its order; empty if unknown."""
     totals_step: int | None = None
-    """The step up to which a checkpoint has counted the epochs' samples; None where the record counts them."""
+    """The step up to which a checkpoint has counted the epochs' samples; None if the record counts them."""
     unknown_steps: tuple[tuple[int, int | None], ...] = ()
     """Steps that no record tells of, first and last; a last one of None is an unknown one."""
     faults: tuple[str, ...] = ()
-    """What could not be read, or was left out, and why."""
+    """What could not be read or was left out, and why."""
 
     @property
     def last_step(self) -> int:
-        """The last step of which anything is known."""
+        """The last step in any source."""
         ends = [int(series.steps[-1]) for series in (self.loss, self.data_epoch, self.evaluation) if len(series)]
         return max([*ends, 0 if self.sidecar is None else self.sidecar.step])
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """The datasets of a blend, by the names of their folders; one empty name where there is one dataset."""
+        """The datasets of a blend, by folder name; one empty name without a blend."""
         names = sorted(
             {epoch.dataset for epoch in self.epochs} | {change.dataset for change in self.cuts if change.epochs}
         )
@@ -219,9 +219,9 @@ class RunData:
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """The first step of each side of each change point: a trend must not run across.
+        """The first step of each side of each change point, where a trend must be interrupted.
 
-        A mixed step is a side by itself.
+        A mixed step is a side of its own.
         """
         firsts = set()
         for change in self.cuts:

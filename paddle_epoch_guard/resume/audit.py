@@ -32,7 +32,7 @@ class CurrentSetup:
     sampling: EpochSampling | None = None
     """How a sampler that knows trainer epochs lists the index; None with the pretraining sampler."""
     written: tuple[Reorder, ...] = ()
-    """In which 'rebuild' wrote the live index; none where the live index is not the one that was drawn from."""
+    """In which 'rebuild' wrote the live index; none if the live index is not the one that was drawn from."""
     skipped: tuple[tuple[int, int], ...] = ()
     """Ranges of steps that the present arguments skip."""
 
@@ -70,7 +70,7 @@ def audit(recorded: Sidecar, current: CurrentSetup) -> tuple[Finding, ...]:
         current: what the host has set up.
 
     Returns:
-        The differences; none where the run simply goes on.
+        The differences; none if the run simply goes on.
     """
     findings = [*_data_findings(recorded, current), *_sampler_findings(recorded, current)]
     findings += [*_step_findings(recorded, current), *_start_findings(recorded, current)]
@@ -266,7 +266,7 @@ def first_guarded_position(
         max_steps: the last step of the run, now.
         sampler_start: where the host lets the sampler start.
         stated: the position that the user states by hand, which is not doubted.
-        record: what the trainer itself wrote of the checkpoint; None where it was not found.
+        record: what the trainer itself wrote of the checkpoint; None if it was not found.
         consumed: what the trainer counts as consumed, by the present arguments; ``sampler_start`` where None.
 
     Raises:

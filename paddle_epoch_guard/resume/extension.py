@@ -1,4 +1,4 @@
-"""A run made longer than planned: which indices follow the ones it began with."""
+"""A run that is extended beyond its plan: which indices follow the ones it began with."""
 
 from collections.abc import Sequence
 

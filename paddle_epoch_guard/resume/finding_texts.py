@@ -31,7 +31,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "blend_order": ("order of the blend", _OTHER_DATASETS),
     "blend_positions": (
         "positions of the blend",
-        "the host has built another blend; the run stays with its own, and goes on by its weights",
+        "the host has built another blend; the run stays with its own, and continues by its weights",
     ),
     "indices": (
         "indices drawn from",

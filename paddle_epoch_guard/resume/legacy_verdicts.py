@@ -55,7 +55,7 @@ def is_verdict(sentence: str) -> bool:
 
 
 def report_of(sentence: str, change: ChangePoint) -> ChangeReport | None:
-    """The numbers in a verdict's sentence; None where it gives no verdict.
+    """The numbers in a verdict's sentence; None if it gives no verdict.
 
     Args:
         sentence: as written by releases up to sidecar version 2.

@@ -134,11 +134,11 @@ class Sidecar:
     boundaries: tuple[str, ...] = ()
     """Names of the boundaries already marked in VisualDL."""
     mismatches: tuple[str, ...] = ()
-    """What the run went on in spite of, because --epoch_guard_on_mismatch is warn."""
+    """Differences that the run accepted, because --epoch_guard_on_mismatch is warn."""
 
     @property
     def reordered_to(self) -> int:
-        """Where the furthest of the reorders ends; 0 where there is none."""
+        """Where the furthest of the reorders ends; 0 if there is none."""
         return max((reorder.stop for reorder in self.reorders), default=0)
 
     def at_step(self, step: int) -> "Sidecar":
@@ -251,7 +251,7 @@ def read_sidecar(checkpoint: Path, step: int | None) -> Sidecar | None:
         step: the step at which the run resumes; None for any.
 
     Returns:
-        The state; None where the checkpoint has no sidecar.
+        The state; None if the checkpoint has no sidecar.
 
     Raises:
         SidecarError: the file is damaged, of an unknown version, or of another step.

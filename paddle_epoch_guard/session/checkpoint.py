@@ -32,7 +32,7 @@ class Recalled:
     is_of_state: bool = False
     """Whether the sidecar holds the order alone, from the trainer's own state: no fitting file was found."""
     record: dict[str, Any] | None = None
-    """What the trainer itself wrote of it; None where it was not found."""
+    """What the trainer itself wrote of it; None if it was not found."""
 
     @property
     def is_reordered(self) -> bool:
@@ -75,7 +75,7 @@ def _names(sidecar: Sidecar | None) -> tuple[str, str, int] | None:
 
 
 def _order_in(stamp: host.Stamp | None, step: int) -> Sidecar | None:
-    """The order in the trainer's own state; None where that holds none of this step.
+    """The order in the trainer's own state; None if that holds none of this step.
 
     The trainer's state is written before the sidecar, and by itself: a process may be killed between the two, and a
     checkpoint may be written by another process once it has been announced.
@@ -96,7 +96,7 @@ def _order_in(stamp: host.Stamp | None, step: int) -> Sidecar | None:
 def agreed_sidecar(
     args: host.TrainingArguments, state: host.TrainerState, stamp: host.Stamp | None, candidates: Sequence[Any]
 ) -> Sidecar | None:
-    """The sidecar of the checkpoint that all ranks resume from; None where there is none. Collective.
+    """The sidecar of the checkpoint that all ranks resume from; None if there is none. Collective.
 
     Where the run cannot go on without one it is waited for: a file system may show it late.
 
@@ -189,7 +189,7 @@ def check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, ca
 
 
 def earlier_run(plan: RunPlan, recalled: Recalled) -> Sidecar | None:
-    """The record of the run whose weights are taken; None where it is unknown, or drew from another index."""
+    """The record of the run whose weights are taken; None if it is unknown, or drew from another index."""
     checkpoint = host.find_checkpoint(recalled.candidates)
     if checkpoint is None or plan.schedule is None:
         return None

@@ -123,7 +123,7 @@ def require_same_plan(decided: _T | None) -> _T:
 
 
 def other_than_first(rows: npt.NDArray[np.int64]) -> int | None:
-    """The first row of ``[ranks, n]`` numbers that are not those of the first one; None where all are."""
+    """The first row of ``[ranks, n]`` numbers that are not those of the first one; None if all are."""
     differs = (rows != rows[0]).any(axis=1)
     return int(np.argmax(differs)) if differs.any() else None
 

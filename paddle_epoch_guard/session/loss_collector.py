@@ -145,7 +145,7 @@ class LossCollector:
         return losses, message
 
     def _disturbed(self, what: str) -> Message | None:
-        """What is said of a window whose losses are not those of its samples; None where that was said before."""
+        """What is said of a window whose losses are not those of its samples; None if that was said before."""
         self._is_disturbed, was = True, self._was_disturbed
         self._was_disturbed = True
         return None if was else Message("share_disturbed", {"what": what})
@@ -214,7 +214,7 @@ class LossCollector:
         """The window under the rule in force; or why there is none."""
         first = window_of(rows[self._rule], slots)
         if not first.by_epoch:
-            return None, None  # the trainer logs 0 where all steps were skipped
+            return None, None  # the trainer logs 0 if all steps were skipped
         if not math.isfinite(logged):  # nothing to check against; under fp16 the trainer's loss stays so
             return first, None
         for rule in (self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)):

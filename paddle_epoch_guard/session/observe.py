@@ -54,11 +54,11 @@ class Observed:
 
     loader: host.Loader
     index: SampleIndex | None
-    """Of the live dataset; None where it has none, or this process reads no data."""
+    """Of the live dataset; None if it has none, or this process reads no data."""
     live: tuple[DatasetRecord, ...] = ()
     """Fingerprints of the live indices."""
     written: tuple[Reorder, ...] = ()
-    """In which 'rebuild' wrote the live index; none where it is the host's own."""
+    """In which 'rebuild' wrote the live index; none if it is the host's own."""
     run_folder: Path = Path()
     """Where indices are built if the host's folder is not writable."""
     listing: tuple[int, ...] = ()
@@ -117,7 +117,7 @@ def datasets_of(index: SampleIndex | None) -> tuple[GPTIndex | ConcatenatedIndex
 
 
 def written_orders(index: SampleIndex) -> tuple[Reorder, ...]:
-    """The reorders in which 'rebuild' wrote an index; none where it is the host's own."""
+    """The reorders in which 'rebuild' wrote an index; none if it is the host's own."""
     if isinstance(index, BlendIndex):
         return written_in(index.dataset_index)
     return written_in(index.shuffle_idx) if isinstance(index, GPTIndex) else ()

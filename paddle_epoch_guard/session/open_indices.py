@@ -52,7 +52,7 @@ class _Wanted:
 
     blend: BlendRecord | None = None
     blend_length: int = 0
-    """Positions of the blend that the guard must build; 0 where the live blend has what is drawn."""
+    """Positions of the blend that the guard must build; 0 if the live blend has what is drawn."""
     findings: tuple[Finding, ...] = ()
 
 
@@ -64,7 +64,7 @@ def open_indices(observed: Observed, resolution: Resolution | None, must_succeed
 
     Args:
         observed: the data as the host has set it up.
-        resolution: how the run goes on; None where the live index is all there is.
+        resolution: how the run goes on; None if the live index is all there is.
         must_succeed: whether an unexpected fault is an error.
 
     Raises:

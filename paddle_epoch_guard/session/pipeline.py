@@ -33,7 +33,7 @@ def prepare(
         checkpoint: the folder that the run resumes from, where it is known.
 
     Returns:
-        The plan; None where the guard is switched off for this run, which has then been said.
+        The plan; None if the guard is switched off for this run, which has then been said.
 
     Raises:
         EpochGuardError: the order is in doubt, on every rank alike.

@@ -20,7 +20,7 @@ def plan_of(request: Request, observed: Observed, resolution: Resolution | None,
     Args:
         request: what the user asks for.
         observed: the data as the host has set it up.
-        resolution: how the run goes on; None where positions are unknown.
+        resolution: how the run goes on; None if positions are unknown.
         drawn: what it draws from.
 
     Raises:

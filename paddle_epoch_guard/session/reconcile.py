@@ -42,7 +42,7 @@ class Resolution:
     """Of the checkpoint, where it is continued."""
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
-    """What the run goes on in spite of, because the user asked for it."""
+    """Differences that the run accepts, because the user asked for it."""
 
     @property
     def needed(self) -> int:
@@ -58,11 +58,11 @@ def reconcile(
     Args:
         request: what the user asks for.
         observed: the data as the host has set it up.
-        sidecar: of the checkpoint that the run resumes from; None where there is none.
-        record: what the trainer itself wrote of that checkpoint; None where it was not found.
+        sidecar: of the checkpoint that the run resumes from; None if there is none.
+        record: what the trainer itself wrote of that checkpoint; None if it was not found.
 
     Returns:
-        None where positions are unknown, or this process reads no data.
+        None if positions are unknown, or this process reads no data.
 
     Raises:
         ArgumentsError: the order cannot be unified, or the stated position cannot be.
@@ -80,8 +80,8 @@ def reconcile(
         why = reading.why_not_unified(loader.sampler)
         if sidecar is not None and why:
             raise ResumeMismatchError(
-                f"the run has drawn up to position {sidecar.position} of its order, and whether it goes on from there "
-                f"cannot be told: {why}. Resume with the dataset and the sampler of the interrupted run"
+                f"the run has drawn up to position {sidecar.position} of its order, and whether it continues from "
+                f"there is unknown: {why}. Resume with the dataset and the sampler of the interrupted run"
             )
         return None
     if sidecar is not None:
@@ -113,7 +113,7 @@ def _continued(
     except ResumeMismatchError as doubt:
         if request.is_strict:
             raise
-        # As the user asked: go on in the host's present order, and say so from now on.
+        # As the user asked: continue in the host's present order, and say so from now on.
         mismatches = (*sidecar.mismatches, f"at step {request.step}: {doubt}")
         schedule = _schedule((ahead, *later), request.skipped)
         planned = _planned(request, ahead, later)
@@ -177,7 +177,7 @@ def _begun(
 
 
 def _before(reading: PositionedReading, ahead: Segment, step: int) -> tuple[Segment, ...]:
-    """The steps that were done without the guard; none where they do not lead to where the run goes on.
+    """The steps that were done without the guard; none if they do not lead to where the run goes on.
 
     The trainer's own record has shown that the present arguments are those of the interrupted run.
     """

@@ -21,7 +21,7 @@ class Agreed:
     """What must be the same on every rank that reads data, and what those that read none take from them."""
 
     steps: "Steps | None" = None
-    """None where the trainer's epochs are followed: they are the same on all ranks, data or no data."""
+    """None if the trainer's epochs are followed: they are the same on all ranks, data or no data."""
     reorders: tuple[Reorder, ...] = ()
     datasets: tuple[DatasetRecord, ...] = ()
     blend: BlendRecord | None = None
@@ -51,7 +51,7 @@ class Past:
     """Of the checkpoint from whose weights alone the run begins: its data has been drawn before."""
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
-    """What the run goes on in spite of, because the user asked for it."""
+    """Differences that the run accepts, because the user asked for it."""
     is_of_state: bool = False
     """Whether the sidecar holds the order alone, from the trainer's own state: no fitting file was found."""
 
@@ -81,7 +81,7 @@ class RunPlan:
     decision: Decision
     """Which reorders are in force."""
     steps: Steps | None = None
-    """None where positions are unknown, and the trainer's epochs are followed."""
+    """None if positions are unknown, and the trainer's epochs are followed."""
     segment: Segment | None = None
     """The steps of this part of the run."""
     planned: int = 0
@@ -97,7 +97,7 @@ class RunPlan:
 
     @property
     def schedule(self) -> Schedule | None:
-        """All steps; None where positions are unknown."""
+        """All steps; None if positions are unknown."""
         return None if self.steps is None else self.steps.schedule
 
     @property
@@ -157,7 +157,7 @@ class RunPlan:
 
     @property
     def encoded_order(self) -> str:
-        """The order for the trainer's own state; empty where it is longer than :data:`STAMPED_UP_TO`."""
+        """The order for the trainer's own state; empty if it is longer than :data:`STAMPED_UP_TO`."""
         encoded = encode_sidecar(self.order).decode()
         return encoded if len(encoded) <= STAMPED_UP_TO else ""
 

@@ -475,7 +475,7 @@ def leave_order_behind(state: host.TrainerState) -> None:
         if stamp.unified_from is not None:
             begun = f"began a unified order at position {stamp.unified_from}"
         host.logger.warning(
-            f"epoch guard: off, but the run {begun}. Without the guard the host goes on in its own order: samples "
+            f"epoch guard: off, but the run {begun}. Without the guard the host continues in its own order: samples "
             "will be drawn twice and others lost. Resume with --epoch_guard track to stay in that order"
         )
 

@@ -75,7 +75,7 @@ def _ledger_of(plan: RunPlan, step: int) -> EpochLedger:
 
 
 def _remembered(plan: RunPlan, step: int) -> Remembered | None:
-    """What the checkpoint remembers; None where there is none, or positions are unknown."""
+    """What the checkpoint remembers; None if there is none, or positions are unknown."""
     sidecar = plan.past.sidecar
     if sidecar is None or not isinstance(plan.source, IndexEpochs):
         return None
@@ -151,7 +151,7 @@ def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: host.TrainerStat
 
     Args:
         plan: one whose positions are known.
-        recorder: None where tracking was switched off; the order is remembered all the same.
+        recorder: None if tracking was switched off; the order is remembered all the same.
         state: the trainer's.
     """
     order = plan.order.at_step(state.global_step)

@@ -1,1 +1,1 @@
-"""Does the loss jump at a change point, and why? And the trend of a curve. Needs numpy only."""
+"""Jumps of the loss at change points, their causes, and the trend of a curve. Needs numpy only."""

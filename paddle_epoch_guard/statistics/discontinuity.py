@@ -1,4 +1,4 @@
-"""Does the loss jump at a known step, and does the data explain it?
+"""Tests whether the loss jumps at a known step, and whether the data explains the jump.
 
 This is a regression discontinuity in time (Hausman and Rapson, 2018): a curve is fitted on each side of the change
 point, and both are evaluated in the middle of the gap. Four things can look like a jump:

@@ -10,11 +10,11 @@ from paddle_epoch_guard.resume import Finding
 
 
 def table_of(step: int, findings: Sequence[Finding]) -> str:
-    """The differences as a table of text.
+    """The differences, as a table of text.
 
     Args:
-        step: at which the run resumes.
-        findings: of its audit.
+        step: the step at which the run resumes.
+        findings: the findings of its audit.
     """
     table = Table(title=f"resuming at step {step}, what differs", title_justify="left")
     for column in ("what", "then", "now", "action", "why"):

@@ -1,4 +1,4 @@
-"""Events as points, lines and texts of charts: what VisualDL shows, and the loggers that are told the same."""
+"""Events as points, lines and texts of charts, for VisualDL and the other loggers."""
 
 from collections.abc import Iterable
 
@@ -29,24 +29,24 @@ from paddle_epoch_guard.views.console import reached_sentence
 from paddle_epoch_guard.views.markers import BoundaryLine
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
-_FEWEST = 4.0  # samples that a point of fresh or repeated loss stands for, at least
+_FEWEST = 4.0  # samples for a point of fresh or repeated loss
 
 
 class PendingLoss:
-    """A loss of few samples a window, gathered until a point stands for enough of them."""
+    """A loss over few samples per window, gathered until there are enough samples for a point."""
 
     def __init__(self) -> None:
         self._pending = Weighted()
         self._last_step = 0
 
     def add(self, loss: Weighted, step: int) -> tuple[int, float] | None:
-        """Takes what a window adds; returns a point where there is enough for one."""
+        """Adds the loss of a window; returns a point if there are enough samples for one."""
         self._last_step = step
         self._pending.add(loss)
         return self.rest() if self._pending.weight >= _FEWEST else None
 
     def rest(self) -> tuple[int, float] | None:
-        """A point for the rest; None if there is none."""
+        """A point for the remaining samples; None without any."""
         if not self._pending.weight > 0:
             return None
         point = self._last_step, self._pending.mean
@@ -55,14 +55,14 @@ class PendingLoss:
 
 
 class ChartView:
-    """Draws events in the guard's VisualDL log, and in the loggers behind it.
+    """Draws events in the guard's VisualDL log and the loggers connected to it.
 
     Args:
-        log: where points and texts go.
+        log: takes points and texts.
         naming: names of directories and tags.
-        keeps_curves: whether the trainer's own losses are drawn too, for the trainer does not write them to VisualDL.
-        drawn: change points whose lines an earlier part of the run has drawn; they are drawn on.
-        loss_range: the lowest and the highest loss of that part.
+        keeps_curves: whether to draw the trainer's own losses too, if the trainer does not write them to VisualDL.
+        drawn: change points whose lines an earlier part of the run has drawn, and this part continues.
+        loss_range: the lowest and the highest loss of the earlier part.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ChartView:
             case ChangeReached():
                 self._mark(event)
             case ChangeJudged(report=report) if report.means is not None:
-                self._tell(report.change, messages.verdict(report, self._naming))
+                self._describe(report.change, messages.verdict(report, self._naming))
             case Noted():
                 self._log.text(NOTES_TAG, messages.sentence_of(event.message), event.step)
             case PartBegan(findings=findings) if findings:
@@ -103,11 +103,11 @@ class ChartView:
                 self._draw_pending(event.step)
 
     def flush(self, at_once: bool = True) -> None:
-        """Hands everything to the file system; unless ``at_once``, at most once a second."""
+        """Writes everything; unless ``at_once``, at most once a second."""
         self._log.flush(at_once)
 
     def close(self) -> None:
-        """Hands everything over; no file stays open."""
+        """Writes everything; no file stays open."""
         self._log.close()
 
     def _draw_pending(self, step: int) -> None:
@@ -138,10 +138,10 @@ class ChartView:
                 line.cover(*self._loss_range)
 
     def _mark(self, event: ChangeReached) -> None:
-        """Begins a line at a change point and tells it, unless an earlier part of the run has."""
+        """Begins a line at a change point and adds its text, unless an earlier part of the run has."""
         change = event.change
         for boundary in event.dissolved:
-            # What a part of the run marked there that does not count, because it was resumed from before.
+            # The mark of a part that does not count, because the run was resumed from an earlier step.
             self._log.set_aside(self._naming.boundary_directory(boundary))
         if change.step > 1:
             if self._log.exists(change.name):
@@ -150,9 +150,9 @@ class ChartView:
             self._lines.append(line)
             if self._loss_range is not None and change.step <= self._last_step:
                 line.cover(*self._loss_range)
-        self._tell(change, reached_sentence(event, self._naming))
+        self._describe(change, reached_sentence(event, self._naming))
 
-    def _tell(self, change: ChangePoint, sentence: str) -> None:
+    def _describe(self, change: ChangePoint, sentence: str) -> None:
         tag = change.name.rsplit("/", 1)[-1]
         self._log.text(f"epoch_guard/{tag}", sentence, change.step, change.name)
 

@@ -21,14 +21,14 @@ _LINE_END = "\n"
 
 
 class ConsoleView:
-    """Says events in the trainer's log.
+    """Writes events to the trainer's log.
 
     Args:
-        naming: names of the epochs that are followed.
-        say: takes a line.
-        warn: takes a line that is a warning; ``say`` where it is not given.
+        naming: names of the run's epochs.
+        say: logs a line.
+        warn: logs a warning; ``say`` by default.
         verdicts: of an earlier part of the run, for the summary at the end.
-        is_marked: whether a change point, by its name, has been marked already; it is not said again.
+        is_marked: whether the change point of a name has been marked already; it is not logged again.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ConsoleView:
         self._verdicts = {report.change.name: report for report in verdicts}
 
     def take(self, event: Event) -> None:
-        """Says an event, where it is one that the trainer's log should have."""
+        """Logs an event, if it belongs in the trainer's log."""
         match event:
             case PartBegan():
                 self._line(messages.outlook(event))
@@ -83,7 +83,7 @@ def _safe(text: str) -> str:
 
 
 def reached_sentence(event: ChangeReached, naming: Naming) -> str:
-    """What happens at a change point, when it is reached."""
+    """What happens when the run reaches a change point."""
     if event.change.boundary is not None:
         return messages.boundary_reached(event.change.boundary, naming)
     if event.reorder is not None:

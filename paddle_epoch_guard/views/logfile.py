@@ -1,7 +1,7 @@
-"""Reads VisualDL log files, of which the server itself shows a sample only.
+"""Reads VisualDL log files in full; VisualDL's server shows only a sample of the points.
 
-A file holds records, each after its length in 8 bytes (``visualdl/writer/record_writer.py``, 2.5.3). VisualDL's own
-``LogReader`` trusts the lengths: a damaged one makes it allocate any amount of memory.
+A file holds records, each preceded by its length in 8 bytes (``visualdl/writer/record_writer.py``, 2.5.3). VisualDL's
+own ``LogReader`` trusts the lengths: a damaged one makes it allocate any amount of memory.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import BinaryIO
 from google.protobuf.message import DecodeError
 from visualdl.proto.record_pb2 import Record
 
-_LARGEST_RECORD = 1 << 26  # 64 MiB, far beyond any picture that this package or the trainer writes
+_LARGEST_RECORD = 1 << 26  # 64 MiB; this package and the trainer write no such large pictures
 _LATEST_STEP = 1 << 53
 
 
@@ -29,7 +29,7 @@ class LogFile:
     texts: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     """Steps and texts by tag."""
     fault: str | None = None
-    """Why it was not read to its end; None if it was."""
+    """Why the file was not read to its end; None if it was."""
 
 
 def read_log_file(path: Path, tags: Iterable[str] = ()) -> LogFile:
@@ -37,14 +37,14 @@ def read_log_file(path: Path, tags: Iterable[str] = ()) -> LogFile:
 
     Args:
         path: the file.
-        tags: those to read; all by default.
+        tags: the tags to read; all by default.
     """
     log = LogFile(path)
     wanted = tuple(tags)
     needles = tuple(tag.encode() for tag in wanted)
     try:
         for content in _records(path):
-            # Parsing is slow, and most of what the trainer logs is not wanted.
+            # Parsing is slow, and most of the trainer's records are not wanted.
             if not needles or not log.began or any(needle in content for needle in needles):
                 _take(log, Record.FromString(content), wanted)
     except EOFError:
@@ -65,7 +65,7 @@ def _records(path: Path) -> Iterator[bytes]:
         DecodeError: a length is damaged.
     """
     if path.exists() and not path.is_file():  # reading a pipe would block
-        raise OSError("it is no regular file")
+        raise OSError("not a regular file")
     with path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         while stream.tell() < size:
@@ -105,7 +105,7 @@ def check_record(content: bytes) -> None:
 
 
 def sound_length(path: Path) -> tuple[int, bool]:
-    """Measures the whole records at the beginning of a file, by their lengths alone.
+    """Measures the whole records at the start of a file, by their lengths alone.
 
     Returns:
         Their bytes, and whether anything but a truncated record follows.

@@ -6,20 +6,20 @@ from paddle_epoch_guard.views.visualdl import EpochGuardLog
 # By default VisualDL smooths by 0.6: each repeat of a point brings the smoothed line 40 % nearer, to within 0.3 % of
 # the full height after 12.
 _REPEATS = 12
-# The line is lengthened when the loss has left it by this share of its height, which bounds the number of points.
+# The line is lengthened if the loss exceeds it by this share of its height. That bounds the number of points.
 _OVERSHOOT = 0.05
 
 
 class BoundaryLine:
     """A vertical line at one step, as high as the loss curve.
 
-    Two points of one step make a vertical line. It is drawn over the losses so far when the change point is reached,
-    and lengthened when the curve leaves it: a loss that falls there does so afterwards.
+    Two points of one step make a vertical line. It spans the losses so far when the run reaches the change point, and
+    is lengthened when the curve leaves that range: a loss that falls at a boundary does so afterwards.
 
     Args:
         log: where to write.
         directory: the line's directory below ``epoch_guard/``.
-        step: where it stands.
+        step: its position on the x axis.
         drawn: its lowest and highest value, if an earlier part of the run drew it.
     """
 

@@ -1,4 +1,4 @@
-"""Events as sentences, in English. A second language is one more module like this."""
+"""Events as sentences, in English. Another language would be another module like this."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -26,50 +26,50 @@ REASONS = {
     "evaluation_uncertain": "not confirmed by evaluation, which is too uncertain to tell",
     "evaluation_flat": "evaluation does not jump with it",
 }
-"""Why a verdict is what it is, by :data:`~paddle_epoch_guard.statistics.discontinuity.Reason`."""
+"""The reason of a verdict, by :data:`~paddle_epoch_guard.statistics.discontinuity.Reason`."""
 
 _MIXES = {"uniform": "mixed evenly", "ramp": "the share of the last data epoch rising from zero"}
 
-_BY_SHARE = "each log window's loss goes to its data epochs by share, for "
+_BY_SHARE = "each log window's loss is divided among its data epochs by share of samples: "
 
 MESSAGES: dict[str, str | Callable[..., str]] = {
     "text": "{text}",
     "shuffled_again": (
-        "the sampler {sampler} shuffles the positions of the sample index, which is shuffled already, once more: its "
-        "own order is undone, so that no data epoch is drawn apart, and samples beyond those asked for are drawn as "
-        f"well. It is followed as it is. {_USE}"
+        "the sampler {sampler} shuffles the positions of the sample index, which is shuffled already. That undoes "
+        "the index's own order: no data epoch is drawn separately, and samples beyond those requested are drawn too. "
+        f"The guard tracks the order that is drawn. {_USE}"
     ),
     "sampler_unknown": lambda sampler, why: (
-        f"the sampler {sampler} is not one whose positions are followed{f' ({why})' if why else ''}: data epochs are "
-        f"not known in this run, and the trainer's own epochs are logged instead. {_USE}"
+        f"the sampler {sampler} is not supported{f' ({why})' if why else ''}: its data epochs are unknown, and "
+        f"the guard logs the trainer's own epochs instead. {_USE}"
     ),
     "will_run_dry": (
-        "the loader will run dry after step {last} of {max_steps}: it reads positions {start} to {stop}, "
-        f"{{global_batch}} a step. {_BUILD_MORE}"
+        "the loader will run out of data after step {last} of {max_steps}: it reads positions {start} to {stop}, "
+        f"{{global_batch}} per step. {_BUILD_MORE}"
     ),
     "rewound": (
-        "trainer epoch {epoch} is read from its beginning. By itself the trainer would begin it, and each later one, "
-        "at position {position}, to which it set the sampler when the run was resumed: only the tail of the data "
-        "would be drawn, again and again"
+        "trainer epoch {epoch} is read from its beginning. Without the guard, the trainer would begin this and every "
+        "later trainer epoch at position {position}, to which the resume set the sampler, and draw only the tail of "
+        "the data"
     ),
     "read_again": (
-        "the loader ran dry after step {step}, at position {stop} of the sample index, before max_steps {max_steps}. "
-        f"The trainer reads it again from position 0: samples are drawn a second time. {_BUILD_MORE}"
+        "the loader ran out of data after step {step}, at position {stop} of the sample index, before max_steps "
+        f"{{max_steps}}. The trainer reads the index again from position 0, and draws samples twice. {_BUILD_MORE}"
     ),
     "ran_dry": lambda step, max_steps, stop: (
-        f"training stopped at step {step} of {max_steps} because the loader ran dry at the end of "
-        f"{'the data' if stop is None else f'the sample index, position {stop}'}. The run is shorter than planned: "
-        f"learning rate schedule and data mix were laid out for max_steps. {_BUILD_MORE}"
+        f"training stopped at step {step} of {max_steps} because the loader ran out of data at the end of "
+        f"{'the dataset' if stop is None else f'the sample index, position {stop}'}. The run is shorter than planned, "
+        f"but the learning-rate schedule and the data mix were made for max_steps. {_BUILD_MORE}"
     ),
     "loss_is_no_number": lambda first_step, last_step, loss, is_known: (
         f"the trainer's loss of steps {first_step} to {last_step} is {loss}; under fp16 all later ones are too. "
-        "Data epochs, exposure and boundaries are followed as before. "
-        + ("Losses are those of the samples from here on" if is_known else "These steps have no loss")
-        + "; a window whose samples have none either is left out of every mean"
+        "The guard still tracks data epochs, exposure and boundaries. "
+        + ("From here on, losses are those of the samples" if is_known else "These steps have no loss")
+        + "; means leave out windows whose samples have no loss either"
     ),
     "exposure_unknown": (
-        "which samples the steps before {first_step} drew is not known: they ran without the guard, or in another "
-        "order. Exposure, and the losses of fresh and repeated samples, are not logged in this run"
+        "the samples that the steps before {first_step} drew are unknown: these steps ran without the guard, or in "
+        "another order. This run logs no exposure, and no losses of fresh and repeated samples"
     ),
     "draws_miscounted": (
         "the loader has delivered {batches:+d} batches against the schedule at step {step}: which data the steps "
@@ -85,12 +85,12 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
     ),
     "order_of_state": (
         "the checkpoint of step {step} has no epoch_guard.json that fits: saving it was interrupted, or it lies "
-        "elsewhere. The run goes on in its order, which the trainer's own state holds; the losses by epoch of the "
+        "elsewhere. The run continues in its order, which the trainer's own state holds; the losses by epoch of the "
         "steps before are lost"
     ),
     "begins_anew": (
-        "as --ignore_load_lr_and_optim asks, the run starts at step 0 from the weights of {checkpoint}: the data that "
-        "these have seen is drawn again"
+        "because of --ignore_load_lr_and_optim, the run starts at step 0 with the weights of {checkpoint}, and draws "
+        "the data again that these were trained on"
     ),
     "order_rebuilt": "'rebuild' wrote the index in one order from position {position} on; the run draws in it",
     "order_stays": (
@@ -107,12 +107,12 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "{to_epoch} lies at position {boundary}: all that remains is of the last data epoch. The order stays"
     ),
     "order_changed": "the order was changed in mid-run, because --epoch_guard_on_mismatch is warn, {mismatch}",
-    "share_ranks_unknown": f"{_BY_SHARE}which rank draws which samples of a step is not known",
-    "share_no_layer": f"{_BY_SHARE}the model has no unreduced token-loss layer, as PaddleNLP's criterions have it",
+    "share_ranks_unknown": f"{_BY_SHARE}which rank draws which samples of a step is unknown",
+    "share_no_layer": f"{_BY_SHARE}the model has no unreduced token-loss layer like that of PaddleNLP's criteria",
     "share_ranks_without_layer": f"{_BY_SHARE}{{ranks}} data ranks have no token-loss layer",
     "share_other_loss": (
         f"{_BY_SHARE}the mean of the tokens' losses, {{mean:.6g}}, is not the loss that the trainer logs, "
-        "{logged:.6g}, which holds something else as well"
+        "{logged:.6g}, which includes other terms"
     ),
     "share_disturbed": (
         "the losses that the model computed in train mode are not those of the samples drawn: {what}. Does a "
@@ -122,11 +122,11 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
     "share_back": "the losses of the samples agree again; they are used from the window that ends at step {step} on",
     "share_fault": f"{_BY_SHARE}{{fault}}",
 }
-"""Sentences by code; each is given the parameters of its message."""
+"""A template by code; it takes the parameters of the message."""
 
 
 def sentence_of(message: Message) -> str:
-    """A message as a sentence. A code that this release does not know is shown with its parameters."""
+    """A message as a sentence. If this release does not know the code: the code and its parameters."""
     template = MESSAGES.get(message.code)
     if template is None:
         return f"{message.code}: {message.parameters}"
@@ -134,53 +134,53 @@ def sentence_of(message: Message) -> str:
 
 
 def outlook(began: PartBegan) -> str:
-    """What lies ahead of a run, in one line."""
+    """The data epochs and boundaries ahead of a run, in one line."""
     if not began.has_index:
         return "the dataset has no sample index; its data epochs are the trainer's epochs"
     if not began.data_epochs:
-        return "following the trainer's epochs"
+        return "tracking the trainer's epochs"
     epochs = ", ".join(
-        f"{name} {count} data epoch{'s' if count > 1 else ''}"
+        f"{count} data epoch{'s' if count > 1 else ''} of {name}"
         for name, count in zip(began.datasets, began.data_epochs, strict=True)
     )
     ahead = ", ".join(f"{step.from_epoch} to {step.to_epoch} at step {step.step}" for step in began.boundaries)
-    return f"following {epochs}; boundaries ahead: {ahead or 'none'}"
+    return f"tracking {epochs}; boundaries ahead: {ahead or 'none'}"
 
 
 def traced(event: TokensTraced) -> str:
-    """What the exposure of a run is known from."""
+    """The number of tokens that the exposure is estimated from."""
     if event.traced == event.tokens:
         return f"exposure: all {event.tokens:,} tokens of the data are traced"
     return (
         f"exposure: {event.traced:,} of {event.tokens:,} tokens are traced, picked at random; a mean over steps is "
-        "off by less than 0.04 as a rule"
+        "usually off by less than 0.04"
     )
 
 
 def boundary_reached(boundary: BoundaryStep, naming: Naming) -> str:
-    """What happens at a boundary, when it is reached."""
+    """What happens when the run reaches a boundary."""
     of_dataset = _of_dataset(boundary, naming)
     if naming.trainer or boundary.position is None:
         return f"Step {boundary.step} begins {_kind(naming)} {boundary.to_epoch}{of_dataset}."
     before = "data epoch 1" if boundary.from_epoch == 1 else f"data epochs 1 to {boundary.from_epoch}"
     return (
         f"Step {boundary.step} draws the first samples, from position {boundary.position} on, of data epoch "
-        f"{boundary.to_epoch}{of_dataset}, which is drawn apart from {before}. From here on the model meets again, "
-        "all at once, what it has seen: a fall of the training loss here is no progress by itself."
+        f"{boundary.to_epoch}{of_dataset}, which is shuffled separately from {before}. From here on, the model sees "
+        "only data that it has seen before: a fall of the training loss here is no progress by itself."
     )
 
 
 def reorder_begins(reorder: Reorder, step: int) -> str:
-    """What begins where a unified order begins."""
+    """What happens when a unified order begins."""
     return (
         f"Unified from step {step} (position {reorder.start}) on: the samples up to position {reorder.stop} are drawn "
-        f"in one order, {_MIXES[reorder.mix]} (seed {reorder.key[0]}), so that the last data epoch does not start all "
-        "at once."
+        f"in one order, {_MIXES[reorder.mix]} (seed {reorder.key[0]}), so that the last data epoch does not start "
+        "abruptly."
     )
 
 
 def verdict(report: ChangeReport, naming: Naming) -> str:
-    """What the loss did at a change point, and what that means."""
+    """The verdict at a change point, and the numbers behind it."""
     where, boundary = f"step {report.change.step}", report.change.boundary
     if boundary is not None:
         where = f"the start of {_kind(naming)} {boundary.to_epoch}{_of_dataset(boundary, naming)} ({where})"
@@ -203,7 +203,7 @@ def verdict(report: ChangeReport, naming: Naming) -> str:
 def summary(
     totals: Sequence[EpochLoss], fresh: Weighted, repeat: Weighted, verdicts: Iterable[ChangeReport], naming: Naming
 ) -> str:
-    """A line for each epoch: what was drawn, when, at which loss; then what happened at each change point."""
+    """A line for each epoch with its samples, steps and loss; then the verdict at each change point."""
     lines = []
     for total in totals:
         name = f"{naming.datasets[total.dataset]}, " if len(naming.datasets) > 1 else ""
@@ -232,6 +232,6 @@ def _jump(jump: Jump) -> str:
 
 
 def _about(exposure: Estimate) -> str:
-    """A mean exposure, with its standard error where that shows."""
+    """A mean exposure, with its standard error unless that rounds to zero."""
     error = f" \u00b1 {exposure.error:.2f}" if exposure.error >= 0.005 else ""
     return f"{exposure.mean:.2f}{error}"

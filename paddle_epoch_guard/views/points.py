@@ -12,7 +12,7 @@ from paddle_epoch_guard.record.naming import LOSS_TAG
 
 @dataclass(frozen=True)
 class Point:
-    """A value of the line that a tag and a directory name."""
+    """A value of the line of a tag and a directory."""
 
     tag: str
     value: float
@@ -47,12 +47,12 @@ class Points:
         self._changed[directory] = step
 
     def take(self) -> list[Point]:
-        """Returns what was added since the last call, with both ends of each line that was lengthened."""
+        """Returns the points since the last call, with both ends of each lengthened line."""
         points, self._points = self._points, []
         for directory, step in self._changed.items():
             low, high = self._lines[directory]
-            # The low end first: TensorBoard's smoothing (0.6) takes 38 % off the second point. That high, losses were
-            # at the start of the run only.
+            # The low end first: TensorBoard's smoothing (0.6) takes 38 % off the second point. That is the high end,
+            # which only the losses at the start of the run have reached.
             points += [Point(LOSS_TAG, low, step - 1, directory), Point(LOSS_TAG, high, step, directory)]
         self._changed = {}
         return points

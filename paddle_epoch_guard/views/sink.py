@@ -1,4 +1,4 @@
-"""What a logger beside VisualDL is made of."""
+"""The interface of a logger beside VisualDL."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from paddle_epoch_guard.record.naming import Naming
 
 @dataclass(frozen=True)
 class SinkContext:
-    """What a sink is opened with, when the trainer starts."""
+    """The arguments with which a sink is opened when the trainer starts."""
 
     logging_dir: Path
     """The trainer's log folder."""
     naming: Naming
-    """Names of the epochs that are followed."""
+    """Names of the run's epochs."""
     step: int = 0
     """The last step done; 0 at a fresh start."""
     drawn: tuple[float, float] | None = None
@@ -30,12 +30,12 @@ class SinkContext:
 class Sink(ABC):
     """A logger that gets the points and texts of the guard's VisualDL log.
 
-    A sink implements `scalar`, `text` and `flush`. It may raise anything: it is then switched off with a warning.
+    A sink implements `scalar`, `text` and `flush`. If it raises an exception, it is switched off with a warning.
     """
 
     @abstractmethod
     def scalar(self, tag: str, value: float, step: int, directory: str = ".") -> None:
-        """Adds a point; ``directory`` tells lines of one tag apart."""
+        """Adds a point; ``directory`` distinguishes lines of one tag."""
 
     @abstractmethod
     def text(self, tag: str, text: str, step: int, directory: str = ".") -> None:
@@ -43,7 +43,7 @@ class Sink(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Writes what was added, so that a reader sees it."""
+        """Writes everything, so that a reader sees it."""
 
     def set_aside(self, directory: str = ".") -> None:  # noqa: B027 (a default, which many sinks keep)
         """Hides what earlier runs wrote in ``directory`` and below; by default there is nothing to hide."""

@@ -1,4 +1,4 @@
-"""The sinks of a run: loggers that get the points and texts of the VisualDL log under the same names."""
+"""The sinks of a run: loggers that get the points and texts of the VisualDL log, under the same names."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -13,7 +13,7 @@ SINKS: dict[str, Callable[[SinkContext], Sink]] = {
     "tensorboard": lambda context: TensorBoardLog(context.logging_dir, context.axes, context.step, context.drawn),
     "wandb": lambda context: WandbLog(context.axes, context.drawn),
 }
-"""How to open each sink. To add one, put it in before training."""
+"""A function that opens each sink. Add further sinks before training."""
 
 _IF_REPORTED_TO = frozenset(SINKS)
 
@@ -26,15 +26,15 @@ def open_sinks(
     step: int = 0,
     drawn: tuple[float, float] | None = None,
 ) -> "Sinks":
-    """Opens TensorBoard and W&B where ``report_to`` names them, and every sink that was added to `SINKS`.
+    """Opens TensorBoard and W&B if ``report_to`` names them, and every sink that was added to `SINKS`.
 
     ``report_to`` cannot name an added sink: the trainer refuses names that it does not know
     (``get_reporting_integration_callbacks``, PaddleNLP 3.0.0b4). Libraries of other sinks are not imported.
 
     Args:
-        report_to: the trainer's argument. A name without a sink, other than VisualDL's, is warned of.
+        report_to: the trainer's argument. A name without a sink, other than VisualDL's, leads to a warning.
         logging_dir: the trainer's log folder.
-        naming: names of the epochs that are followed.
+        naming: names of the run's epochs.
         warn: takes a sentence for the trainer's log.
         step: the last step done.
         drawn: as in `SinkContext`.
@@ -46,12 +46,12 @@ def open_sinks(
         if name in SINKS:
             sinks.add(name, partial(SINKS[name], context))
         elif name != "visualdl":
-            warn(f"epoch guard: report_to names {name}, where the guard does not write; its VisualDL log has it all")
+            warn(f"epoch guard: the guard does not write to {name}, named in report_to; its VisualDL log is complete")
     return sinks
 
 
 class Sinks(Sink):
-    """Several sinks as one. One that raises is switched off with a warning; the others go on.
+    """Several sinks as one. A sink that raises an exception is switched off with a warning; the others continue.
 
     Args:
         warn: takes a sentence for the trainer's log.
@@ -103,6 +103,6 @@ class Sinks(Sink):
     def _switch_off(self, name: str, cause: Exception) -> None:
         self._sinks.pop(name, None)
         self._warn(
-            f"epoch guard: writing to {name} switched off; training and the other logs go on: "
+            f"epoch guard: writing to {name} is switched off; training and the other logs continue: "
             f"{type(cause).__name__}: {cause}"
         )

@@ -22,9 +22,9 @@ class TensorBoardLog(Sink):
     """Event files under ``<logging_dir>/epoch_guard/``, in the directories of the VisualDL log.
 
     TensorBoard shows each directory as a run, and draws the same tag of several runs in one chart. tensorboardX's
-    ``SummaryWriter`` (2.6.5) is not used: it keeps a thread and an open file for each directory; after the thread has
-    failed, ``add_scalar`` blocks forever a dozen points later; and a second file begun in the same second overwrites
-    the first.
+    ``SummaryWriter`` (2.6.5) is not used, for three reasons: it keeps a thread and an open file for each directory; if
+    the thread fails, ``add_scalar`` blocks forever a dozen points later; and a second file that is opened in the same
+    second overwrites the first.
 
     Args:
         logging_dir: the trainer's log folder.
@@ -33,7 +33,7 @@ class TensorBoardLog(Sink):
         drawn: as in `Points`.
 
     Raises:
-        ImportError: tensorboardX is not installed, or lacks what is used of it.
+        ImportError: tensorboardX is not installed, or lacks a function that this class uses.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class TensorBoardLog(Sink):
         self._points.add(tag, value, step, directory)
 
     def text(self, tag: str, text: str, step: int, directory: str = ".") -> None:
-        """Adds a text at the current step, below one that is already there: TensorBoard keeps one text a step."""
+        """Adds a text at the current step, below an existing one: TensorBoard keeps one text per step."""
         key, now = (directory, tag), max(self._step, step)
         last, before = self._texts.get(key, (now, ""))
         self._texts[key] = now, f"{before}\n\n{_markdown(text)}" if before and last == now else _markdown(text)
         self._new_texts[key] = None
 
     def set_aside(self, directory: str = ".") -> None:
-        """Renames what earlier runs wrote in ``directory`` and below, so that TensorBoard does not read it."""
+        """Renames the files of earlier runs in ``directory`` and below, so that TensorBoard does not read them."""
         self.flush()
         self._files = {}
         keep_aside(self.root / directory, _EVENT_FILES, "epoch_guard.events")
@@ -95,7 +95,7 @@ class TensorBoardLog(Sink):
                 file.write(b"".join(content))
 
     def _begin(self, directory: str) -> None:
-        """Names a new file, behind those that are there: TensorBoard reads them in the order of their names."""
+        """Names a new file, which sorts after the existing ones: TensorBoard reads files in alphabetical order."""
         folder = self.root / directory
         folder.mkdir(parents=True, exist_ok=True)
         matches = [re.search(r"tfevents\.(\d+)", path.name) for path in folder.glob(_EVENT_FILES)]
@@ -117,7 +117,7 @@ class TensorBoardLog(Sink):
 
 
 def _tensorboardx() -> tuple[Any, Any, Any, Any]:
-    """Everything that is used of tensorboardX, most of it undocumented: ``Event``, ``Summary``, texts, checksums."""
+    """``Event``, ``Summary``, texts and checksums of tensorboardX, most of them undocumented."""
     import tensorboardX
 
     try:
@@ -127,13 +127,13 @@ def _tensorboardx() -> tuple[Any, Any, Any, Any]:
         from tensorboardX.summary import text
     except ImportError as cause:
         raise ImportError(
-            f"tensorboardX {tensorboardX.__version__} lacks what event files are written with ({cause}). "
+            f"tensorboardX {tensorboardX.__version__} lacks a function that writes event files ({cause}). "
             "Install tensorboardX 2.6.5"
         ) from cause
     return Event, Summary, text, masked_crc32c
 
 
 def _markdown(text: str) -> str:
-    """TensorBoard shows texts as Markdown: a code block keeps the lines of a table apart."""
+    """TensorBoard shows texts as Markdown: a code block preserves the lines of a table."""
     text = text.strip("\n")
     return "    " + text.replace("\n", "\n    ") if "\n" in text else text

@@ -5,8 +5,8 @@ the guard never writes into the trainer's directory, gives each line its own dir
 to which a resumed run appends.
 
 The records are VisualDL's, but its ``LogWriter`` is not used. It writes each file from a thread: on a full disk or in
-a missing folder, that thread loses the record and only prints so. It also appends to a truncated record, which makes
-everything after it unreadable.
+a missing folder, that thread loses the record and only prints a message. It also appends to a truncated record, which
+makes everything after it unreadable.
 """
 
 import math
@@ -42,7 +42,7 @@ class EpochGuardLog:
         self.root = Path(logging_dir) / "epoch_guard"
         self._also = also
         self._waiting: dict[str, list[bytes]] = {}
-        """Records that are not written yet, by directory."""
+        """Records to write, by directory."""
         self._checked: set[str] = set()
         """Directories whose file is known to end with a whole record."""
         self._flushed = -math.inf
@@ -52,9 +52,9 @@ class EpochGuardLog:
         return directory in self._waiting or (self.root / directory / FILE_NAME).is_file()
 
     def set_aside(self, directory: str = ".") -> None:
-        """Hides what earlier runs wrote in ``directory`` and below.
+        """Hides the files of earlier runs in ``directory`` and below.
 
-        The files are renamed, so that VisualDL does not read them.
+        They are renamed, so that VisualDL does not read them.
         """
         self._write()
         self._checked = set()
@@ -78,7 +78,7 @@ class EpochGuardLog:
             self._also.scalar(tag, float(value), int(step), directory)
 
     def text(self, tag: str, text: str, step: int, directory: str = ".") -> None:
-        """Adds a text, which VisualDL shows plain. Points must not use its tag."""
+        """Adds a text, which VisualDL shows unformatted. Points must not use its tag."""
         self._add(directory, components.text(_tag(tag), text, int(step), _now()))
         if self._also is not None:
             self._also.text(tag, text, int(step), directory)
@@ -89,7 +89,7 @@ class EpochGuardLog:
         Args:
             tag: points and texts must not use it.
             figure: rendered by VisualDL at the figure's own dpi, without a window.
-            step: when it was made.
+            step: the step at which it was drawn.
             directory: below ``epoch_guard/``.
         """
         self._add(directory, components.image(_tag(tag), figure_to_image(figure), int(step), _now()))

@@ -12,11 +12,11 @@ GLOBAL_STEP = "train/global_step"
 
 
 class WandbLog(Sink):
-    """Rows and summary texts of the active W&B run, which PaddleNLP's WandbCallback has begun.
+    """Rows and summary texts of the active W&B run, which PaddleNLP's WandbCallback has started.
 
-    W&B has no directories: a line's directory ends its name, as in ``epoch_guard/loss_by_epoch/epoch_1``. A line whose
-    x axis is not the global step has its own step metric. W&B's own ``step`` is never set: it counts rows, including
-    the trainer's, and must not go backwards.
+    W&B has no directories: a line's name ends with its directory, as in ``epoch_guard/loss_by_epoch/epoch_1``. A line
+    whose x axis is not the global step has its own step metric. W&B's own ``step`` is never set: it counts rows,
+    including the trainer's, and must not go backwards.
 
     Args:
         axes: tag -> step metric, if it is not the global step.
@@ -45,16 +45,16 @@ class WandbLog(Sink):
         self._texts.append((wandb_name(tag, directory), text.strip("\n")))
 
     def flush(self) -> None:
-        """Writes everything to the run. Before one has begun, texts wait.
+        """Writes everything to the run. Texts wait until a run has started.
 
         Raises:
-            RuntimeError: no run has begun, though the trainer has logged.
+            RuntimeError: no run has started, although the trainer has logged.
         """
         if self._run is None:
             self._run = self._wandb.run
         if self._run is None:
             if self._points:
-                raise RuntimeError("no W&B run is active; PaddleNLP's WandbCallback begins one")
+                raise RuntimeError("no W&B run is active; PaddleNLP's WandbCallback starts one")
             return
         rows: dict[tuple[str, int], dict[str, float]] = {}
         for point in self._points.take():

@@ -251,7 +251,7 @@ def test_a_resume_without_a_sidecar_goes_on_where_nothing_is_in_doubt(tmp_path, 
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_unified_is_refused_with_the_reason(tmp_path, dataset, shuffle):
-    why = "shuffles the whole index by itself" if shuffle else "begins at position 0 in each trainer epoch"
+    why = "shuffles the whole index itself" if shuffle else "begins at position 0 in each trainer epoch"
     args = arguments(tmp_path, max_steps=3, epoch_guard="unified", dataloader_shuffle=shuffle)
     with pytest.raises(EpochGuardError, match=f"--epoch_guard unified cannot be: .*{why}"):
         train(args, dataset, trainer=Trainer)
@@ -277,9 +277,7 @@ class OfOtherRanks(Trainer):
 def test_a_sampler_for_other_ranks_is_not_followed_which_is_said_once(tmp_path, dataset, host_log):
     run = train(arguments(tmp_path, max_steps=4), dataset, trainer=OfOtherRanks)
     (told,) = host_log.warnings
-    assert (
-        "is not one whose positions are followed (it takes this process for rank 1 of 2, and it is rank 0 of 1" in told
-    )
+    assert "is not supported (it takes this process for rank 1 of 2, but the process is rank 0 of 1" in told
     assert run.scalars("epoch_guard/trainer_epoch") == [(step, 1.0) for step in range(1, 5)]
 
 
@@ -296,7 +294,7 @@ class OrderOfItsOwn(Trainer):
 def test_an_order_of_its_own_is_not_taken_for_the_known_one(tmp_path, dataset, host_log):
     train(arguments(tmp_path, max_steps=4), dataset, trainer=OrderOfItsOwn)
     (told,) = host_log.warnings
-    assert "Backwards is not one whose positions are followed:" in told
+    assert "Backwards is not supported:" in told
 
 
 @pytest.mark.parametrize("resume", [None, 3])
@@ -318,7 +316,7 @@ def test_two_ranks_are_dealt_one_order_with_an_uneven_tail_and_resume_in_it(tmp_
     assert whole[0]["losses"] == whole[1]["losses"]
     assert rest[0]["losses"] == [loss for loss in whole[0]["losses"] if loss[0] > 8]
     assert "by share" not in output
-    assert output.count("shuffled already, once more") == 2  # the first rank, in both runs
+    assert output.count("which is shuffled already") == 2  # the first rank, in both runs
 
 
 def test_where_the_trainer_counts_a_step_that_there_is_none_for_a_later_resume_is_refused(tmp_path, prefix):

@@ -140,7 +140,7 @@ def test_the_base_trainers_own_sampler_is_not_followed_which_is_said_once(tmp_pa
     _, dataset = corpus
     run = train(arguments(tmp_path, max_steps=8), dataset, trainer=Trainer)
     (told,) = host_log.warnings
-    assert "is not one whose positions are followed" in told
+    assert "is not supported" in told
     assert len(run.first_tokens) == 8
     assert run.directories() != []
 

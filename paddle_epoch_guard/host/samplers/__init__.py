@@ -1,4 +1,4 @@
-"""The samplers that are followed, a file each.
+"""The supported samplers, one file each.
 
 To add one: a file with a ``KIND``, and its entry in ``SAMPLERS``; see docs/extending.md.
 """

@@ -1,7 +1,7 @@
 """The samplers of PaddleFormers' base Trainer (1.2.0): ``MappingBatchSampler``, ``MappingDistributedBatchSampler``.
 
-Each trainer epoch is a sampler epoch. The trainer tells the sampler the epoch, and lets it begin a resumed one behind
-what is done: none of that is read again (trainer/trainer.py, ``_inner_training_loop``, 1.2.0).
+Each trainer epoch is a sampler epoch. The trainer passes the epoch to the sampler, and on a resume the number of
+samples to skip: none of them is read again (trainer/trainer.py, ``_inner_training_loop``, 1.2.0).
 """
 
 from typing import Any
@@ -17,18 +17,18 @@ from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.reading import EpochReading, UnknownReading
 
 _SAMPLERS = library.import_host("utils.batch_sampler")
-# PaddleNLP has none of them.
+# PaddleNLP has no such samplers.
 _DISTRIBUTED: Any = getattr(_SAMPLERS, "MappingDistributedBatchSampler", ())
 _ON_ONE_RANK: Any = getattr(_SAMPLERS, "MappingBatchSampler", ())
 _SEEDED: Any = getattr(_SAMPLERS, "RandomSamplerWithSeed", ())
 
 
-def order_of(sampler: Any, samples: int) -> SamplerOrder | None:  # of the host, in two classes
-    """The order of such a sampler; None where a subclass, or another sampler within it, has an order of its own.
+def order_of(sampler: Any, samples: int) -> SamplerOrder | None:
+    """The order of a sampler; None if it is a subclass, or contains another sampler, with an order of its own.
 
     Args:
         sampler: one of the two.
-        samples: ``len(dataset)``, as many as there are ranks or more.
+        samples: ``len(dataset)``, at least the number of ranks.
     """
     is_distributed, kind = isinstance(sampler, _DISTRIBUTED), type(sampler)
     own = _DISTRIBUTED if is_distributed else _ON_ONE_RANK
@@ -46,10 +46,10 @@ def order_of(sampler: Any, samples: int) -> SamplerOrder | None:  # of the host,
 
 
 def _permutation(seed: int, length: int) -> npt.NDArray[Any]:
-    """``paddle.randperm`` under a seed, on the device that the sampler uses; the run's random state stays as it is.
+    """``paddle.randperm`` under a seed, on the device that the sampler uses; restores the run's random state.
 
-    A loader shuffles in a thread of its own, but is done when the first batch of a trainer epoch is there: this is
-    called before it starts, and afterwards.
+    A loader shuffles in a thread of its own, until the first batch of a trainer epoch arrives. This function is called
+    before that thread starts, or afterwards.
     """
     device_state = paddle.get_rng_state()
     cpu = paddle.framework.core.default_cpu_generator()
@@ -75,7 +75,7 @@ def _reading(setup: LoaderSetup) -> EpochReading | UnknownReading:
     reading = epoch_reading(setup, order, int(setup.sampler.batch_size), passed_over, strided=True)
     if not isinstance(reading, EpochReading) or setup.args.ignore_data_skip:
         return reading
-    # The sampler's length counts the samples that it leaves out: then the trainer counts a step too many.
+    # If the sampler's length counts samples that it leaves out, the trainer counts a step too many.
     ahead, counted = reading.ahead, setup.steps_per_epoch
     whole = Segment(1, 0, ahead.micro_batch, ahead.accumulation, ranks, order.rule.length, ahead.drop_last, True)
     if whole.steps < counted and setup.state.global_step >= max(whole.steps, 1):

@@ -6,7 +6,7 @@ from paddle_epoch_guard.host.samplers.setup import LoaderSetup, SamplerKind, epo
 from paddle_epoch_guard.index import EpochSampling, SamplerOrder
 from paddle_epoch_guard.reading import EpochReading, UnknownReading
 
-NOT_REPRODUCIBLE = "its order comes from numpy's global random state, and cannot be told from the arguments"
+NOT_REPRODUCIBLE = "its order comes from numpy's global random state, not from the arguments"
 
 
 def _reading(setup: LoaderSetup) -> EpochReading | UnknownReading:

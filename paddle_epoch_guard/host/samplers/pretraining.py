@@ -1,6 +1,6 @@
 """The sampler of ``run_pretrain.py``: PaddleNLP's own ``DistributedBatchSampler``.
 
-In paddleformers 1.2.0 it is that of ``deepseek_v3_pretrain`` and ``ernie_pretrain``. Its true start is its own
+In paddleformers 1.2.0, ``deepseek_v3_pretrain`` and ``ernie_pretrain`` use it. Its true start is its own
 ``consumed_samples``: the trainer's state is reset before ``on_train_begin`` (trainer/trainer.py,
 `_inner_training_loop`).
 """
@@ -17,7 +17,7 @@ DistributedBatchSampler = library.import_host("utils.batch_sampler").Distributed
 
 
 def _is_pretraining(sampler: object) -> bool:
-    """Whether it is the sampler of ``run_pretrain.py``, and no subclass with a reading order of its own."""
+    """Whether this is the sampler of ``run_pretrain.py``, not a subclass with an order of its own."""
     own = DistributedBatchSampler
     return isinstance(sampler, own) and type(sampler).__iter__ is own.__iter__
 
@@ -41,7 +41,7 @@ def _reading(setup: LoaderSetup) -> PretrainingReading | UnknownReading:
 
 
 def start_sampler(dataloader: Dataloader, position: int, stop: int) -> None:
-    """Lets the pretraining sampler read the positions from ``position`` to before ``stop``.
+    """Makes the pretraining sampler read the positions ``[position, stop)``.
 
     Args:
         dataloader: the training dataloader; its sampler is the pretraining sampler.
@@ -55,13 +55,13 @@ def start_sampler(dataloader: Dataloader, position: int, stop: int) -> None:
 
 
 def rewind_sampler(dataloader: Dataloader | None) -> int:
-    """Lets the pretraining sampler read from its beginning, where it would begin a trainer epoch further on.
+    """Makes the pretraining sampler read from position 0.
 
-    Where a run resumes, the trainer sets the sampler to where it stopped, and never sets it back: each later trainer
-    epoch would read the rest of that one again (paddlenlp/trainer/trainer.py, `_inner_training_loop`, 3.0.0b4).
+    On a resume, the trainer sets the sampler to the position where the run stopped, and never resets it: each later
+    trainer epoch would only read from there (paddlenlp/trainer/trainer.py, `_inner_training_loop`, 3.0.0b4).
 
     Returns:
-        Where it would have begun; 0 where there was nothing to do.
+        The position at which it would have begun; 0 if there was nothing to do.
     """
     sampler: Any = getattr(dataloader, "batch_sampler", None)
     if not _is_pretraining(sampler) or not sampler.consumed_samples:

@@ -1,4 +1,4 @@
-"""What a sampler is recognised from, and what those have in common that know trainer epochs."""
+"""The data from which samplers are recognised, and the code that samplers with trainer epochs share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from paddle_epoch_guard.reading import EpochReading, PositionedReading, UnknownR
 
 @dataclass(frozen=True)
 class LoaderSetup:
-    """A training dataloader, and what the trainer makes of it."""
+    """A training dataloader, with the trainer's arguments and state."""
 
     args: TrainingArguments
     state: TrainerState
@@ -24,7 +24,7 @@ class LoaderSetup:
     steps_per_epoch: int
     """Steps in a trainer epoch, as the trainer counts them when it resumes; 0 if unknown."""
     reads_once: bool
-    """Whether nothing is left for a second trainer epoch: DistDataLoader (paddlenlp 3.0.0b4) keeps one iterator."""
+    """Whether a second trainer epoch gets no data: DistDataLoader (paddlenlp 3.0.0b4) keeps one iterator."""
 
     @property
     def is_auto(self) -> bool:
@@ -38,7 +38,7 @@ class LoaderSetup:
 
     @property
     def micro_batch(self) -> int:
-        """Samples of a rank in a batch of the loader, by the arguments."""
+        """Samples of a rank in a batch of the loader, according to the arguments."""
         size = int(self.args.train_batch_size)
         return size * int(self.args.gradient_accumulation_steps) if self.is_auto else size
 
@@ -49,35 +49,35 @@ class LoaderSetup:
 
     @property
     def global_batch(self) -> int:
-        """Samples of a step, by the arguments."""
+        """Samples of a step, according to the arguments."""
         return self.micro_batch * self.accumulation * self.world_size
 
     @property
     def batches_done(self) -> int:
-        """Batches of the present trainer epoch that a resumed run has behind it."""
+        """Batches of the current trainer epoch that a resumed run has already drawn."""
         if self.args.ignore_data_skip:
             return 0
         return self.state.global_step % (self.steps_per_epoch or self.state.max_steps) * self.accumulation
 
     def unknown(self, reason: str = "") -> UnknownReading:
-        """The reading of a sampler whose positions are not known."""
+        """The reading of a sampler whose positions are unknown."""
         return UnknownReading(self.global_batch, reason)
 
 
 @dataclass(frozen=True)
 class SamplerKind:
-    """A sampler, or a family of them, that is followed."""
+    """A supported sampler, or a family of them."""
 
     owns: Callable[[LoaderSetup], bool]
     reading: Callable[[LoaderSetup], PositionedReading | UnknownReading]
-    """How a sampler reads that this kind owns; unknown if a subclass has an order of its own."""
+    """How a sampler of this kind reads; unknown if a subclass has an order of its own."""
     resumes_by_itself: bool
-    """Whether it begins a resumed trainer epoch behind what is done. With others the trainer reads that and throws it
-    away (`_inner_training_loop` in trainer/trainer.py)."""
+    """Whether it skips the samples already drawn when a trainer epoch is resumed. With other samplers, the trainer
+    reads and discards them (`_inner_training_loop` in trainer/trainer.py)."""
 
 
 def of_other_ranks(setup: LoaderSetup) -> str:
-    """Why the sampler is one for other ranks than the run has; empty where it is not."""
+    """Why the sampler was made for other ranks than the run has; empty if it was not."""
     args, sampler = setup.args, setup.sampler
     if not isinstance(sampler, paddle.io.DistributedBatchSampler):
         ranks = args.dataset_world_size
@@ -86,7 +86,7 @@ def of_other_ranks(setup: LoaderSetup) -> str:
     if (ranks, rank) == (args.dataset_world_size, args.dataset_rank):
         return ""
     return (
-        f"it takes this process for rank {rank} of {ranks}, and it is rank {args.dataset_rank} of "
+        f"it takes this process for rank {rank} of {ranks}, but the process is rank {args.dataset_rank} of "
         f"{args.dataset_world_size}"
     )
 
@@ -94,15 +94,15 @@ def of_other_ranks(setup: LoaderSetup) -> str:
 def epoch_reading(
     setup: LoaderSetup, order: SamplerOrder, micro_batch: int, passed_over: int, *, strided: bool = False
 ) -> EpochReading | UnknownReading:
-    """Where the trainer begins: a resume passes over the epochs that are done, and reads on in the present one.
+    """The reading of a sampler with sampler epochs. A resume skips finished epochs, and continues the current one.
 
-    What it passes over there is read and thrown away (`_inner_training_loop`), so that the rest is the same.
+    The trainer reads and discards the skipped samples (`_inner_training_loop`), so the rest of the order is unchanged.
 
     Args:
-        setup: of the loader; its sampler has ``drop_last``.
-        order: of the positions in each sampler epoch.
+        setup: the loader; its sampler has ``drop_last``.
+        order: the positions in each sampler epoch.
         micro_batch: samples of a rank in a batch of the loader.
-        passed_over: positions of the present sampler epoch that are behind a resumed run.
+        passed_over: positions of the current sampler epoch that a resumed run skips.
         strided: as in :class:`Segment`.
     """
     if not setup.steps_per_epoch:
@@ -110,7 +110,7 @@ def epoch_reading(
     done = setup.state.global_step // setup.steps_per_epoch
     epochs = done + 1 if setup.reads_once else int(setup.state.num_train_epochs)
     if epochs > MAX_SAMPLER_EPOCHS:
-        return setup.unknown(f"more than {MAX_SAMPLER_EPOCHS} trainer epochs over a sample index are not followed")
+        return setup.unknown(f"the guard tracks at most {MAX_SAMPLER_EPOCHS} trainer epochs over a sample index")
     start = done * order.rule.length
     ahead = Segment(
         first_step=setup.state.global_step + 1,

@@ -1,9 +1,9 @@
-"""AutoTrainer's loader: after ``on_train_begin`` it is divided among the ranks by ``dist.shard_dataloader``.
+"""AutoTrainer's loader: after ``on_train_begin``, ``dist.shard_dataloader`` divides it among the ranks.
 
-That puts a ``paddle.io.DistributedBatchSampler`` in the sampler's place, whatever that was, with its batch size,
-``shuffle`` and ``drop_last`` (``ShardDataloader`` in paddle/distributed/auto_parallel/api.py, paddlepaddle 3.3.1). One
-of its batches is a whole step (paddlenlp/trainer/auto_trainer.py, 3.0.0b4), and nothing tells it the trainer's epoch:
-its shuffles count from 0 in each part of the run.
+This replaces any sampler by a ``paddle.io.DistributedBatchSampler`` with the same batch size, ``shuffle`` and
+``drop_last`` (``ShardDataloader`` in paddle/distributed/auto_parallel/api.py, paddlepaddle 3.3.1). One of its batches
+is a whole step (paddlenlp/trainer/auto_trainer.py, 3.0.0b4). The new sampler never learns the trainer's epoch: its
+shuffles count from 0 in each part of the run.
 """
 
 from dataclasses import replace
@@ -18,10 +18,10 @@ from paddle_epoch_guard.reading import EpochReading, UnknownReading
 def _reading(setup: LoaderSetup) -> EpochReading | UnknownReading:
     sampler, ranks = setup.sampler, setup.world_size
     if isinstance(sampler, paddle.io.DistributedBatchSampler) or not isinstance(sampler, paddle.io.BatchSampler):
-        return setup.unknown("AutoTrainer is followed with a sampler that it divides among the ranks itself")
+        return setup.unknown("with AutoTrainer, only samplers that it divides among the ranks are supported")
     of_a_rank = int(sampler.batch_size / ranks) * getattr(sampler, "_acc_steps", 1)
     if of_a_rank != setup.micro_batch:
-        return setup.unknown(f"its batches, {of_a_rank} samples for each rank, are not a step of AutoTrainer")
+        return setup.unknown(f"its batches, {of_a_rank} samples for each rank, are not whole steps of AutoTrainer")
     shuffled = bool(getattr(sampler, "shuffle", False))
     if shuffled and setup.state.global_step >= setup.steps_per_epoch:
         return setup.unknown("after a resume AutoTrainer shuffles each epoch as it shuffled an earlier one")

@@ -1,0 +1,165 @@
+"""The settings that determine the order of a run's data, and the flags that reproduce it."""
+
+import shlex
+from typing import Any, NamedTuple
+
+from paddle_epoch_guard.order import Reorder, Segment
+from paddle_epoch_guard.report.run_data import Part, RunData
+from paddle_epoch_guard.report.texts import count_text, moment_text, ranks_text
+from paddle_epoch_guard.resume import Sidecar
+from paddle_epoch_guard.resume.sidecar import DatasetRecord
+
+_GUARD_DEFAULTS = {"epoch_guard_mix": "auto", "epoch_guard_pool": "planned", "epoch_guard_on_mismatch": "error"}
+_ALWAYS_SHOWN = ("seed", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "epoch_guard")
+
+Rows = list[tuple[str, str]]
+"""Names and values."""
+
+
+class SettingsGroup(NamedTuple):
+    """A table of settings."""
+
+    title: str
+    rows: Rows
+
+
+class Stage(NamedTuple):
+    """One call of the training."""
+
+    title: str
+    flags: str
+
+
+def settings(run: RunData) -> list[SettingsGroup]:
+    """The settings of the data order, from the run's sidecar; empty without one."""
+    state = run.sidecar
+    if state is None:
+        return []
+    segments = state.schedule.segments
+    groups = [SettingsGroup(f"Run, at step {count_text(state.step)}", _run_rows(state))]
+    for number, reorder in enumerate(state.reorders, start=1):
+        groups.append(SettingsGroup(f"Reorder {number}", _reorder_rows(reorder, state)))
+    for number, segment in enumerate(segments, start=1):
+        title = f"Schedule, segment {number}" if len(segments) > 1 else "Schedule"
+        groups.append(SettingsGroup(title, _segment_rows(segment)))
+    for at, dataset in enumerate(state.datasets):
+        name = f": {run.folders[at]}" if at < len(run.folders) and run.folders[at] else ""
+        title = f"Dataset {at + 1}{name}" if len(state.datasets) > 1 else "Dataset"
+        groups.append(SettingsGroup(title, _dataset_rows(dataset)))
+    if state.blend is not None:
+        rows = [("weights", state.blend.weights), ("positions", count_text(state.blend.positions))]
+        groups.append(SettingsGroup("Blend", [*rows, ("order, digest", state.blend.digest)]))
+    return groups
+
+
+def _run_rows(state: Sidecar) -> Rows:
+    rows = [
+        ("order", "unified" if state.reorders else "the host's own"),
+        ("next position", count_text(state.position)),
+        ("planned positions", count_text(state.planned)),
+        ("max_steps", count_text(state.max_steps)),
+        ("run", state.run),
+    ]
+    skipped = ", ".join(f"{first} to {last}" for first, last in state.schedule.skipped)
+    rows += [("skipped steps", skipped)] if skipped else []
+    return rows + [("despite", mismatch) for mismatch in state.mismatches]
+
+
+def _reorder_rows(reorder: Reorder, state: Sidecar) -> Rows:
+    steps = [step for step, _ in state.schedule.crossings(reorder.start)]
+    rows = [
+        ("positions", f"{count_text(reorder.start)} to {count_text(reorder.stop)}"),
+        ("from step", count_text(steps[-1]) if steps else "not reached"),
+        ("mix", reorder.mix),
+        ("key", f"{', '.join(str(word) for word in reorder.key)} (seed, purpose, ordinal)"),
+    ]
+    if reorder.boundary is not None:
+        rows.append(("share rises of samples from position", count_text(reorder.boundary)))
+    return rows
+
+
+def _segment_rows(segment: Segment) -> Rows:
+    batch = f"{segment.micro_batch} per device \u00d7 {segment.accumulation} accumulated \u00d7 {ranks_text(segment)}"
+    return [
+        ("from step", count_text(segment.first_step)),
+        ("from position", count_text(segment.start)),
+        ("global batch", f"{count_text(segment.global_batch)} samples ({batch})"),
+        ("sampler ends at position", count_text(segment.stop)),
+        ("incomplete last batch", "left out" if segment.drop_last else "drawn"),
+    ]
+
+
+def _dataset_rows(dataset: DatasetRecord) -> Rows:
+    rows = [
+        ("split", f"{dataset.name} of {dataset.split}"),
+        ("sequence length", f"{count_text(dataset.seq_length)} tokens"),
+        ("tokens per data epoch", count_text(dataset.tokens_per_epoch)),
+        ("document sizes, digest", dataset.corpus_digest),
+    ]
+    for number, index in enumerate(dataset.indices, start=1):
+        name = f"index {number}" if len(dataset.indices) > 1 else "index"
+        rows.append((name, f"built for {count_text(index.samples_requested)} samples, seed {index.seed}"))
+        rows.append((f"{name}, digest", index.order_digest or "unknown"))
+    return rows
+
+
+def stages(run: RunData) -> list[Stage]:
+    """The calls of the training that draw the same data in the same order."""
+    known = [part for part in run.parts if part.arguments]
+    if known:
+        return [Stage(_part_title(at, part, run.sidecar), flags_of(part.arguments)) for at, part in enumerate(known)]
+    return [] if run.sidecar is None else _stages_of_schedule(run.sidecar)
+
+
+def _stages_of_schedule(state: Sidecar) -> list[Stage]:
+    """The stages if the trainer's arguments are unknown: one for each change of batch or ranks."""
+    seeds = [index.seed for dataset in state.datasets for index in dataset.indices[:1]]
+    calls: list[Stage] = []
+    before: Segment | None = None
+    for segment in state.schedule.segments:
+        is_same_call = before is not None and segment.is_sampler_epoch and _sizes(segment) == _sizes(before)
+        before = segment
+        if is_same_call:  # its next trainer epoch
+            continue
+        reorders = [reorder for reorder in state.reorders if reorder.start <= segment.start]
+        reorders = reorders or list(state.reorders[:1])
+        arguments = {
+            "seed": seeds[0] if seeds else None,
+            "max_steps": state.max_steps,
+            "per_device_train_batch_size": segment.micro_batch,
+            "gradient_accumulation_steps": segment.accumulation,
+            "epoch_guard": "unified" if reorders else "track",
+            "epoch_guard_mix": reorders[-1].mix if reorders else "auto",
+            "epoch_guard_seed": reorders[-1].key[0] if reorders else None,
+        }
+        title = f"Resumed; from step {segment.first_step} on" if calls else "From the start"
+        calls.append(Stage(f"{title}, on {ranks_text(segment)}", flags_of(arguments)))
+    return calls
+
+
+def _sizes(segment: Segment) -> tuple[int, int, int]:
+    return segment.micro_batch, segment.accumulation, segment.world_size
+
+
+def _part_title(at: int, part: Part, state: Sidecar | None) -> str:
+    first = part.first_logged or 1
+    title = "From the start" if at == 0 and first <= 1 else f"Resumed; first loss logged at step {first}"
+    began = f", started {moment_text(part.began)}" if part.began else ""
+    segments = [] if state is None or state.step < first else state.schedule.segments
+    ranks = [f", on {ranks_text(segment)}" for segment in segments if segment.first_step <= first][-1:]
+    return "".join([title, began, *ranks])
+
+
+def flags_of(arguments: dict[str, Any]) -> str:
+    """Arguments as flags for a shell: those that decide the order, and those that are not at their defaults."""
+    flags = []
+    for name, value in arguments.items():
+        if name.endswith("_degree"):
+            is_set = isinstance(value, int) and value > 1
+        else:
+            is_off = value is None or value is False or value in (-1, [], "")
+            is_set = not is_off and _GUARD_DEFAULTS.get(name) != value
+        if name in _ALWAYS_SHOWN or (is_set and name != "resume_from_checkpoint"):
+            values = value if isinstance(value, (list, tuple)) else [value]
+            flags.append(" ".join([f"--{name}", *(shlex.quote(str(each)) for each in values)]))
+    return " \\\n  ".join(flags)

@@ -1,0 +1,171 @@
+"""Numbers and sentences about a run, for the report page and the command line."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from paddle_epoch_guard.order import Segment
+from paddle_epoch_guard.report.figures import trend_of
+from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
+from paddle_epoch_guard.statistics.discontinuity import Jump
+
+_VERDICT_COUNTS = {
+    "artefact": "at {} the training loss jumps because of the data that is drawn (artefact; {})",
+    "improvement": "at {} the training loss falls, and the evaluation loss with it (improvement; {})",
+    "unexplained": "at {} the training loss jumps, and the data does not explain it (unexplained; {})",
+    "none": "at {} it does not jump",
+    "unknown": "at {} too little is known ({})",
+}
+"""For several change points: a text for each verdict, with the number of change points and their steps."""
+_STEPS_LISTED = 5
+_UNKNOWN = "\u2013"
+
+
+class EpochRow(NamedTuple):
+    """A row of the table of epochs."""
+
+    title: str
+    samples: str
+    steps: str
+    loss: str
+
+
+def epoch_row(epoch: EpochSummary) -> EpochRow:
+    """The row of an epoch, with dashes for unknown values."""
+    total, loss = epoch.total, epoch.mean_loss
+    return EpochRow(
+        epoch.title,
+        _UNKNOWN if total is None else count_text(total.samples),
+        _UNKNOWN if total is None else f"{count_text(total.first_step)} to {count_text(total.last_step)}",
+        _UNKNOWN if loss is None or math.isnan(loss) else f"{loss:.4f}",
+    )
+
+
+def summary(run: RunData) -> list[str]:
+    """Three sentences: the verdicts, the progress of the run, and its order."""
+    return [_verdicts_sentence(run), _progress_sentence(run), _order_sentence(run)]
+
+
+def planned_steps(run: RunData) -> int | None:
+    """``max_steps`` of the run; None if unknown."""
+    if run.sidecar is not None and run.sidecar.step == run.last_step:
+        return run.sidecar.max_steps
+    logged = [part.arguments.get("max_steps") for part in run.parts]
+    return next((steps for steps in reversed(logged) if isinstance(steps, int) and steps > 0), None)
+
+
+def _verdicts_sentence(run: RunData) -> str:
+    cuts = [cut for cut in run.cuts if cut.step > 1]
+    if not cuts and run.cuts:
+        return "All planned samples are drawn in one order from the start: no boundary makes the loss jump."
+    if not cuts and (unknown := _unknown_steps_text(run)):
+        return f"The run has reached no boundary between data epochs in the known steps; {unknown} is not known."
+    if not cuts:
+        return "The run has reached no boundary between data epochs, so none makes the loss jump."
+    if len(cuts) == 1:
+        return _verdict_sentence(cuts[0])
+    counts = []
+    for verdict, text in _VERDICT_COUNTS.items():
+        matching = [cut for cut in cuts if (cut.verdict or "unknown") == verdict]
+        if matching:
+            counts.append(text.format(len(matching), _steps_text(matching)))
+    return f"The order of the data changes at {len(cuts)} places: {', '.join(counts)}."
+
+
+def _unknown_steps_text(run: RunData) -> str:
+    """The steps that are in no record, as the subject of a sentence; empty without any."""
+    ranges = [
+        f"what came after step {first - 1}" if last is None else f"what happened from step {first} to {last}"
+        for first, last in run.unknown_steps
+    ]
+    return " and ".join(ranges)
+
+
+def _verdict_sentence(cut: ChangeSummary) -> str:
+    where = f"step {cut.step} ({cut.title})"
+    move = "rise" if cut.training is not None and cut.training.value > 0 else "fall"
+    clause = f": {cut.clause}" if cut.clause else ""
+    if cut.verdict == "artefact":
+        return f"The {move} of the training loss at {where} is an artefact of the data, not progress{clause}."
+    if cut.verdict == "improvement":
+        return f"The {move} of the training loss at {where} is an improvement{clause}."
+    if cut.verdict == "unexplained":
+        return f"The {move} of the training loss at {where} is not explained by the data{clause}."
+    if cut.verdict == "none":
+        return f"At {where} the training loss does not jump."
+    return f"Whether the training loss jumps at {where} is not known{clause}."
+
+
+def _steps_text(cuts: Sequence[ChangeSummary]) -> str:
+    steps = list(dict.fromkeys(cut.step for cut in cuts))
+    listed = ", ".join(str(step) for step in steps[:_STEPS_LISTED])
+    more = f" and {len(steps) - _STEPS_LISTED} more" if len(steps) > _STEPS_LISTED else ""
+    return f"step{'s' if len(steps) > 1 else ''} {listed}{more}"
+
+
+def _progress_sentence(run: RunData) -> str:
+    planned = planned_steps(run)
+    step = count_text(run.last_step)
+    step += f" of {count_text(planned)}" if planned is not None and planned >= run.last_step else ""
+    sentence = f"The run has reached step {step}"
+    if run.unknown_steps and run.unknown_steps[-1][1] is None:
+        sentence = f"The guard tracked the run up to step {step}, where tracking was switched off"
+    if len(run.loss):
+        sentence += f"; there the trend of the training loss is {trend_of(run.loss, run.sides)[-1]:.3f}"
+        if len(run.evaluation):
+            at = f" (step {run.evaluation.steps[-1]})" if run.evaluation.steps[-1] != run.last_step else ""
+            sentence += f" and the evaluation loss {run.evaluation.values[-1]:.3f}{at}"
+        sentence += " nats per token"
+    if len(run.exposure):
+        sentence += f", on tokens that had been drawn {run.exposure.values[-20:].mean():.2f} times before"
+    return f"{sentence}."
+
+
+def _order_sentence(run: RunData) -> str:
+    unified = [cut.step for cut in run.cuts if cut.epochs is None]
+    if unified:
+        order = f"The order is unified from step {unified[0]} on"
+    elif not run.data_epoch or any(epoch.trainer for epoch in run.epochs):
+        order = "The guard does not know the order of the data"
+    else:
+        order = "The order is the host's own"
+    resumed = [part for part in run.parts[1:] if part.first_logged is not None]
+    if len(resumed) > 1:
+        return f"{order}; the run was resumed {len(resumed)} times."
+    if resumed:
+        return f"{order}; the run was resumed once, and its first logged step since is {resumed[0].first_logged}."
+    if not run.parts or not len(run.loss):
+        return f"{order}."
+    first = int(run.loss.steps[0])
+    if len(run.loss) > 1 and first > 2 * (int(run.loss.steps[1]) - first) + 1:
+        return f"{order}; no log in this folder covers the steps before {first}."
+    return f"{order}; the run was not interrupted."
+
+
+def jump_text(jump: Jump | None) -> str:
+    """A jump and its standard error; empty if unknown."""
+    return "" if jump is None else f"{jump.value:+.3f} \u00b1 {jump.error:.3f}"
+
+
+def pair_text(pair: tuple[float, float] | None, digits: int = 3) -> str:
+    """The values before and after; empty if unknown."""
+    return "" if pair is None else f"{pair[0]:.{digits}f} \u2192 {pair[1]:.{digits}f}"
+
+
+def count_text(count: int) -> str:
+    """A count with thousands separators."""
+    return f"{count:,}"
+
+
+def ranks_text(segment: Segment) -> str:
+    """The number of data-parallel ranks of a segment."""
+    return f"{segment.world_size} data-parallel rank{'s' if segment.world_size > 1 else ''}"
+
+
+def moment_text(milliseconds: int) -> str:
+    """A time, given in milliseconds since 1970."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, ValueError, OSError):
+        return "at an unknown time"
