@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from paddle_epoch_guard.cli.output import JsonFlag, print_json, print_table, print_text, say
-from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.errors import ArgumentsError, ReportError
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
@@ -33,6 +33,7 @@ def report(
     figures: Annotated[
         Path | None, typer.Option(help="Also write the figures to this folder, as PNG and SVG.")
     ] = None,
+    no_page: Annotated[bool, typer.Option("--no-page", help="Write no page: tables, or JSON, only.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what happened in a run, finished or running, and write a page about it.
@@ -50,13 +51,16 @@ def report(
     from paddle_epoch_guard.report.reading import find_logging_dir, read_run
 
     logs = find_logging_dir(output_dir) if logging_dir is None else logging_dir
-    page = output_dir / PAGE_NAME if output is None else output
+    if no_page and output is not None:
+        raise ArgumentsError("--no-page writes no page, and --output names one. Leave one of them out")
+    page = None if no_page else output_dir / PAGE_NAME if output is None else output
     run = read_run(logs, output_dir)
     _refuse_unwritable(page, figures)
     drawn: list[Path] = []
     at = page
     try:
-        write_page(page, run)
+        if page is not None:
+            write_page(page, run)
         if figures is not None:
             at = figures
             drawn = write_figures(figures, run)
@@ -68,13 +72,13 @@ def report(
         show(run, page, drawn)
 
 
-def _refuse_unwritable(page: Path, figures: Path | None) -> None:
+def _refuse_unwritable(page: Path | None, figures: Path | None) -> None:
     """Creates the folder of the figures, and checks that of the page, before anything is drawn.
 
     Raises:
         ReportError: a folder is missing, or something else is in its place.
     """
-    if page.is_dir() or not page.parent.is_dir():
+    if page is not None and (page.is_dir() or not page.parent.is_dir()):
         raise ReportError(f"{page}: cannot be written. Name a file in a folder that exists: --output")
     try:
         if figures is not None:
@@ -83,7 +87,7 @@ def _refuse_unwritable(page: Path, figures: Path | None) -> None:
         raise ReportError(f"--figures {figures}: cannot be created ({cause.strerror}). Name another folder") from cause
 
 
-def facts_of_report(run: "RunData", page: Path, drawn: list[Path]) -> dict[str, Any]:
+def facts_of_report(run: "RunData", page: Path | None, drawn: list[Path]) -> dict[str, Any]:
     """The JSON object of ``report``.
 
     Args:
@@ -109,7 +113,7 @@ def facts_of_report(run: "RunData", page: Path, drawn: list[Path]) -> dict[str, 
         ],
         "settings": _settings_facts(run),
         "faults": list(run.faults),
-        "page": str(page),
+        "page": None if page is None else str(page),
         "figures": [str(path) for path in drawn],
     }
 
@@ -169,7 +173,7 @@ def _settings_facts(run: "RunData") -> dict[str, Any] | None:
     return {"order": "unified" if run.sidecar.reorders else "the host's own", **settings}
 
 
-def show(run: "RunData", page: Path, drawn: list[Path]) -> None:
+def show(run: "RunData", page: Path | None, drawn: list[Path]) -> None:
     """Prints the summary and the tables of a run."""
     from paddle_epoch_guard.report.texts import summary
 
@@ -184,7 +188,8 @@ def show(run: "RunData", page: Path, drawn: list[Path]) -> None:
         say(f"left out: {fault}")
     if len(run.faults) > _FAULTS_LISTED:
         say(f"left out: {len(run.faults) - _FAULTS_LISTED} more; see --json")
-    say(f"page: {page}")
+    if page is not None:
+        say(f"page: {page}")
     for path in drawn:
         say(f"figure: {path}")
 
