@@ -15,6 +15,7 @@ from faults.fuzz import coverage_fuzz, fuzz
 from faults.injection import injected_faults, report_faults
 from faults.kills import SETTINGS, TWO_RANKS, kill_runs
 from faults.launched import launched_kill
+from faults.misuse import misuses
 from faults.races import races
 from faults.soak import soaked
 from faults.table import Outcome, table
@@ -54,6 +55,7 @@ KINDS = {
     "races": races,
     "injection": injection,
     "users": user_faults,
+    "misuse": misuses,
     "soak": lambda folder: soaked(folder, 20_000, 4_000),
 }
 

@@ -10,6 +10,7 @@ from faults.disk import DISKS, disk_faults
 from faults.fuzz import fuzz
 from faults.injection import injected_faults
 from faults.kills import Setting, kill_runs
+from faults.misuse import misuses
 from faults.races import races
 from faults.soak import soaked
 from faults.table import Outcome, table
@@ -62,6 +63,12 @@ def test_random_inputs_are_refused_or_taken(tmp_path):
 
 def test_races_end(tmp_path):
     kept(races(tmp_path, times=1))
+
+
+def test_hostile_and_careless_use_costs_nothing(tmp_path):
+    outcomes = kept(misuses(tmp_path))
+    assert [outcome.fault for outcome in outcomes] == ["unreadable", "two writers", "no regular file", "terminal"]
+    assert all(outcome.tried for outcome in outcomes)
 
 
 def test_what_users_do_within_a_run_takes_nothing_from_it(tmp_path):

@@ -63,7 +63,7 @@ def test_where_what_was_drawn_is_not_known_exposure_is_not_logged_and_it_is_said
     assert exposure(resumed, after=SAVED) == {}
     assert losses(resumed, SAVED)[-1][1].weight == 0
     assert len([step for step, _ in resumed.scalars("epoch_guard/data_epoch")]) == STEPS + STEPS - SAVED
-    assert len([text for text in host_log.warnings if "drew is not known" in text]) == 1
+    assert len([text for text in host_log.warnings if "drew are unknown" in text]) == 1
 
 
 def test_what_was_skipped_stays_skipped_and_is_in_the_audit(tmp_path, prefix, host_log):

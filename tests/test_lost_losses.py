@@ -135,11 +135,12 @@ def test_where_tracking_was_switched_off_the_report_denies_nothing_that_came_aft
     run = train(arguments(tmp_path, max_steps=STEPS), dataset, model=KnownLosses)
     verdict, progress, _ = summary(read_run(run.args.logging_dir))
     assert progress.startswith(
-        f"The guard followed the run to step {at - 1} of {STEPS}, then tracking was switched off"
+        f"The guard tracked the run up to step {at - 1} of {STEPS}, where tracking was switched off"
     )
     if at < BOUNDARY_STEP:
         assert verdict == (
-            "No boundary of data epochs was met in the steps that are known; what came after step 10 is not known."
+            "The run has reached no boundary between data epochs in the known steps; "
+            "what came after step 10 is not known."
         )
     else:
         assert "data epoch 1 to 2" in verdict

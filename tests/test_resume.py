@@ -290,7 +290,7 @@ def test_a_start_from_the_first_step_with_an_old_checkpoint_is_warned_of(tmp_pat
     checkpoint = str(tmp_path / "run" / "checkpoint-10")
     after = run(tmp_path, prefix, resume=10, ignore_load_lr_and_optim=True, resume_from_checkpoint=checkpoint)
     assert drawn(after) == drawn(before)
-    assert any("ignore_load_lr_and_optim" in text and "drawn again" in text for text in host_log.warnings)
+    assert any("ignore_load_lr_and_optim" in text and "draws the data again" in text for text in host_log.warnings)
     exposure = dict(after.scalars("epoch_guard/exposure"))
     # Ten steps were drawn before by those weights; the second data epoch begins at step 26.
     assert [exposure[step] for step in (1, 10, 11, 25)] == [1.0, 1.0, 0.0, 0.0]

@@ -225,7 +225,7 @@ def test_a_dataset_without_an_index_cannot_be_unified(tmp_path):
 
 
 def test_a_sampler_whose_positions_are_not_known_cannot_be_unified(tmp_path, dataset):
-    with pytest.raises(EpochGuardError, match=r"unified cannot be: the sampler .*BatchSampler is not one"):
+    with pytest.raises(EpochGuardError, match=r"unified cannot be: the sampler .*BatchSampler is not supported"):
         train(unified(tmp_path), dataset, trainer=Trainer)
 
 

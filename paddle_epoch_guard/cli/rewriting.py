@@ -70,7 +70,7 @@ def refuse_inside(output: Path, sources: Sequence[IndexFiles]) -> None:
     Raises:
         ArgumentsError: the output is such a folder, inside one, or a file.
     """
-    resolved = output.resolve()
+    resolved = Path(os.path.realpath(output))
     existing = [path for path in (resolved, *resolved.parents) if path.exists()]
     for folder in {files.folder for files in sources}:
         if any(path.samefile(folder) for path in existing):
