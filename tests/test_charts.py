@@ -87,6 +87,12 @@ def test_no_corpus_name_leads_out_of_the_log_folder(tmp_path, name):
 def test_names_that_look_alike_stay_apart():
     words = Naming(("a b", "a_b", "c"))
     assert [words.dataset_directory(at) for at in range(3)] == ["a_b-0", "a_b-1", "c"]
+    names = ("a b", "a_b", "a_b-1", "a_b-0", "epoch_1", "boundary_1_to_2", "unified_from_step_3", "corpus_epoch_1", "")
+    words = Naming(names)
+    folders = [words.dataset_directory(at) for at in range(len(names))]
+    assert len(set(folders)) == len(names)
+    own = {words.epoch_directory(EpochKey(0, 1)).rpartition("/")[2], "boundary_1_to_2", words.reorder_name(3)}
+    assert not own & set(folders)
 
 
 @pytest.mark.slow

@@ -450,6 +450,14 @@ def test_too_many_open_files_are_not_damage(cache, monkeypatch):
     assert "Too many open files" in out
 
 
+def test_a_prefix_whose_index_is_broken_is_not_called_unknown(tmp_path, prefix):
+    corpora.build_train([prefix], 100, corpora.LENGTH, cache=tmp_path / "cache")
+    damage(next((tmp_path / "cache").glob("*_shuffle_idx.npy")), "cut")
+    result = diagnosis(tmp_path / "cache", "--prefix", prefix)
+    assert [kind for kind, _ in kinds(result)] == ["unreadable"]
+    assert result["unchecked"] == [f"--prefix {prefix}: whether a broken index here was built from it"]
+
+
 def test_a_hidden_file_of_the_users_is_no_leftover(cache):
     for name in (".project.metadata", ".gitattributes.original", ".notes.abcdefgh"):
         (cache / name).write_text("mine")

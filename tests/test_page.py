@@ -3,18 +3,21 @@
 import base64
 import json
 import re
+import shlex
 import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.report.page import PAGE_NAME, render, report_run, write_page
 from paddle_epoch_guard.report.reading import read_run
-from paddle_epoch_guard.report.run_data import Note, RunData
+from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, Note, RunData, Series
 from paddle_epoch_guard.report.settings import flags_of, stages
 from paddle_epoch_guard.report.texts import summary
 from paddle_epoch_guard.resume import SIDECAR_NAME
@@ -353,3 +356,31 @@ def test_a_run_of_100_000_steps_has_a_page_below_2_mb(tmp_path):
     run = long_run()
     write_page(tmp_path / "page.html", run)
     assert (tmp_path / "page.html").stat().st_size < 2_000_000
+
+
+def test_the_flags_are_quoted_for_a_shell():
+    shown = flags_of({"seed": "42; touch here", "output": "a b$(c)", "report_to": ["visualdl", "x'y"]})
+    words = shlex.split(shown.replace("\\\n", " "))
+    assert words == ["--seed", "42; touch here", "--output", "a b$(c)", "--report_to", "visualdl", "x'y"]
+
+
+def test_a_page_of_a_thousand_boundaries_is_bounded_and_says_what_it_leaves_out(tmp_path):
+    def change(number):
+        step = 10 * number
+        point = ChangePoint.at(BoundaryStep(step, number), f"boundary_{number}_to_{number + 1}")
+        return ChangeSummary(point, "", (number, number + 1))
+
+    steps = np.arange(1, 10_001)
+    epochs = tuple(
+        EpochSummary("", number, False, Series(np.arange(10), np.ones(10)), 1.0, None) for number in range(1, 1001)
+    )
+    run = RunData(
+        tmp_path, None, loss=Series(steps, 1.0 + 1.0 / steps), epochs=epochs,
+        cuts=tuple(change(number) for number in range(1, 1000)), faults=tuple(f"fault {at}" for at in range(500)),
+    )  # fmt: skip
+    page = render(run)
+    assert len(page) < 2_000_000
+    assert "799 more are left out here" in page  # of 999 places, 200 are shown
+    assert "800 more are left out here" in page  # of 1,000 epochs
+    assert "450 more are left out here" in page  # of 500 faults
+    assert "fault 49<" in page

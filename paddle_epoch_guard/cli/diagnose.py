@@ -108,7 +108,8 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
             problems.append(result)
         else:
             unchecked.append(f"{files.stem}: {result}")
-    moved.refuse_unused()
+    is_sure = not unreadable and len(sound) + len(unchecked) == len(contents.indices)
+    unchecked += moved.unused(is_sure)
     for stem in contents.guard_blends:
         try:
             problems += _examine_guard_blend(cache, stem)
@@ -131,12 +132,19 @@ class _MovedCorpora:
         self._unused.discard(name)
         return self._prefixes.get(name)
 
-    def refuse_unused(self) -> None:
-        """Raises ArgumentsError if no index belongs to the corpus of a prefix."""
-        if self._unused:
-            raise ArgumentsError(
-                f"--prefix {self._prefixes[min(self._unused)]}: no index here was built from a corpus of that name"
-            )
+    def unused(self, is_sure: bool) -> list[str]:
+        """Sentences about the prefixes to whose corpora no index belongs.
+
+        Args:
+            is_sure: whether the corpora of all indices are known: those of a broken one may not be.
+
+        Raises:
+            ArgumentsError: it is sure that there is no index of such a corpus.
+        """
+        unused = [self._prefixes[name] for name in sorted(self._unused)]
+        if unused and is_sure:
+            raise ArgumentsError(f"--prefix {unused[0]}: no index here was built from a corpus of that name")
+        return [f"--prefix {prefix}: whether a broken index here was built from it" for prefix in unused]
 
 
 def _examine_index(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[IndexFiles]) -> Problem | str | None:
