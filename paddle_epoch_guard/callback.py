@@ -108,7 +108,11 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if plan is None:
             leave_order_behind(state)
             return
-        plan.install(dataloader)
+        try:
+            plan.install(dataloader)
+        except BaseException:
+            host.release(plan.loader.dataset)
+            raise
         if plan.schedule is not None:
             host.write_stamp(state, plan.stamp)
         self.session = Session(plan, args, state, flags.epoch_guard_report)
@@ -157,8 +161,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Closes the log window before a boundary and before a checkpoint, on every rank alike."""
         session.stamp_step(state)
-        if control.should_save:
-            session.check_draws(state)
+        session.check_draws(state)  # at each step: a later callback may ask for a checkpoint
         if control.should_save or state.global_step in session.plan.closing:
             control.should_log = True
 
@@ -166,6 +169,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     def on_epoch_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Closes the log window at the end of a trainer epoch, where that is what is followed."""
         session.stamp_step(state)  # the last steps may have been skipped
+        session.check_draws(state, is_within_epoch=False)
         session.end_epoch(state, control)
 
     @_follows

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -108,13 +108,14 @@ def write_cache(opened: Opened, reorder: Reorder, output: Path, started: Callabl
     targets = [*(output / file.name for file in expected), note]
     with interruptible(), _folder_for(output, targets, size):
         advance = started(size)
-        written: list[Path] = []
+        ours: dict[Path, os.stat_result] = {}
         try:
             with contextlib.ExitStack() as stack:
 
                 def stream_to(target: Path) -> BinaryIO:
-                    stack.push(lambda kind, *_: written.append(target) if kind is None else None)  # once it is named
-                    return stack.enter_context(atomic_write(target, replaces=False))
+                    stream = stack.enter_context(atomic_write(target, replaces=False))
+                    ours[target] = os.fstat(stream.fileno())
+                    return stream
 
                 # Files get their names in the reverse order of opening.
                 for file in sorted(copied, key=lambda file: file.suffix == ".npy"):
@@ -123,22 +124,23 @@ def write_cache(opened: Opened, reorder: Reorder, output: Path, started: Callabl
                 for file, array in reordered.items():
                     write_order(stream_to(output / file.name), Order(array, (reorder,)), advance)
         except FileExistsError as cause:
-            _remove(written)
+            _remove(ours)
             raise IndexFileError(
                 f"--output {output}: {Path(cause.filename2 or cause.filename).name} has appeared there meanwhile, and "
                 "is left as it is. Name an empty folder"
             ) from cause
         except BaseException:
-            _remove(written)
+            _remove(ours)
             raise
     return [target.name for target in targets]
 
 
-def _remove(files: Sequence[Path]) -> None:
-    """Removes what this process has written, and nothing else."""
-    for file in files:
+def _remove(ours: Mapping[Path, os.stat_result]) -> None:
+    """Removes the files that this process has written, and nothing else: a name may be another's by now."""
+    for path, own in ours.items():
         with contextlib.suppress(OSError):
-            file.unlink(missing_ok=True)
+            if os.path.samestat(path.lstat(), own):
+                path.unlink()
 
 
 def _reordered(opened: Opened) -> dict[Path, Any]:

@@ -24,12 +24,15 @@ from paddle_epoch_guard.host.protocols import Dataloader, TrainerControl, Traine
 from paddle_epoch_guard.host.ranks import all_gather_ints, all_reduce_sum, broadcast_from, process
 from paddle_epoch_guard.host.samplers import rewind_sampler, start_sampler
 from paddle_epoch_guard.host.state import (
+    IN_DOUBT,
+    UNGUARDED,
     Stamp,
     checkpoint_folder,
     find_checkpoint,
     late_checkpoint_folders,
     newest_checkpoint,
     read_stamp,
+    stamp_in,
     stamp_step,
     trainer_record,
     write_stamp,
@@ -40,6 +43,8 @@ TrainerCallback = library.import_host("trainer").TrainerCallback
 logger = library.import_host("utils.log").logger
 
 __all__ = [
+    "IN_DOUBT",
+    "UNGUARDED",
     "Dataloader",
     "Loader",
     "Stamp",
@@ -76,6 +81,7 @@ __all__ = [
     "restore_dataset",
     "rewind_sampler",
     "skipped_steps",
+    "stamp_in",
     "stamp_step",
     "start_sampler",
     "take_over",

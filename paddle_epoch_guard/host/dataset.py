@@ -101,12 +101,16 @@ def _stored_order(dataset: Any, name: str, kind: Kind) -> tuple[str, Callable[[A
 
 def _host_array(dataset: Any, name: str) -> Any:
     """The array that the host gave the dataset, even if it is replaced."""
-    return getattr(dataset, "_epoch_guard_own", {}).get(name, getattr(dataset, name))
+    return getattr(dataset, OWN_ARRAYS, {}).get(name, getattr(dataset, name))
+
+
+OWN_ARRAYS = "_epoch_guard_own"
+"""The attribute in which a dataset keeps the host's arrays while others are in their place."""
 
 
 def _replace_arrays(dataset: Any, arrays: dict[str, Any]) -> None:
     """Replaces attributes of the dataset, and keeps the host's for :func:`restore_dataset`."""
-    host_arrays = vars(dataset).setdefault("_epoch_guard_own", {})
+    host_arrays = vars(dataset).setdefault(OWN_ARRAYS, {})
     for name, array in arrays.items():
         host_arrays.setdefault(name, getattr(dataset, name))
         setattr(dataset, name, array)
@@ -261,7 +265,7 @@ def list_datasets(dataset: Any, listing: Sequence[int]) -> None:
 def restore_dataset(dataset: Any) -> None:
     """Gives a dataset, and the datasets of a blend, the host's arrays back if they are replaced."""
     for owner in (dataset, *(dataset.datasets if isinstance(dataset, BlendableDataset) else ())):
-        for name, array in getattr(owner, "__dict__", {}).pop("_epoch_guard_own", {}).items():
+        for name, array in getattr(owner, "__dict__", {}).pop(OWN_ARRAYS, {}).items():
             setattr(owner, name, array)
 
 

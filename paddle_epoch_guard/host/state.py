@@ -21,6 +21,10 @@ _MEMOIZE = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
 _PUSH_INTEGER = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4")
 
 
+UNGUARDED, IN_DOUBT = "without the guard", "in doubt"
+"""What a stamp has in the place of a part, after steps without the guard, or if what they drew is in doubt."""
+
+
 @dataclass(frozen=True)
 class Stamp:
     """The guard's mark in the trainer's state, which is saved and loaded with each checkpoint.
@@ -45,7 +49,12 @@ class Stamp:
 
 def read_stamp(state: Any) -> Stamp | None:
     """The stamp of the checkpoint that the trainer loaded; None at a fresh start, or if it has no stamp."""
-    fields = (state.trial_params or {}).get("epoch_guard")
+    return stamp_in({"trial_params": state.trial_params})
+
+
+def stamp_in(record: dict[str, Any]) -> Stamp | None:
+    """The stamp in the trainer's own record of a checkpoint; None if it has none."""
+    fields = (record.get("trial_params") or {}).get("epoch_guard")
     if not isinstance(fields, dict) or not isinstance(fields.get("run"), str):
         return None
     step, unified_from = fields.get("step"), fields.get("unified_from")

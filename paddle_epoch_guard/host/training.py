@@ -17,10 +17,13 @@ from typing import Any
 
 from paddle_epoch_guard.errors import TrainerError
 from paddle_epoch_guard.host import library
-from paddle_epoch_guard.host.dataset import ORDER_ARRAYS, BlendableDataset, restore_dataset
+from paddle_epoch_guard.host.dataset import ORDER_ARRAYS, OWN_ARRAYS, BlendableDataset, restore_dataset
 
 _WATCHED = "_epoch_guard_watches"
 _OWNER = "_epoch_guard_owner"
+_INNER = ("datasets", "dataset")
+"""Where a blend, a subset or another wrapper holds datasets."""
+_DEPTH = 4
 
 
 @dataclass(eq=False)
@@ -46,7 +49,7 @@ class Training:
                 training does: a loader's thread may still be fetching positions that its own arrays lack.
         """
         for part in _with_constituents(dataset):
-            vars(part)[_OWNER] = self
+            vars(part)[_OWNER] = id(part), self
             self._arrays += [(part, name, getattr(part, name)) for name in ORDER_ARRAYS if hasattr(part, name)]
         if restores_at_end:
             self.at_end.append(functools.partial(release, dataset))
@@ -73,9 +76,9 @@ def current_training() -> Training | None:
 
 
 def owner_of(dataset: Any) -> Training | None:
-    """The training in whose order a dataset draws; None if it draws in its own."""
-    owner: Training | None = getattr(dataset, "__dict__", {}).get(_OWNER)
-    return owner
+    """The training in whose order a dataset draws, or one that it wraps; None if it draws in its own."""
+    owners = [owner for part in _parts_of(dataset) if (owner := _mark_of(part)) is not None]
+    return next((owner for owner in owners if owner.is_running), owners[0] if owners else None)
 
 
 def watch_trainings() -> None:
@@ -131,27 +134,52 @@ def take_over(dataset: Any, training: Training | None) -> None:
     if owner is not None and owner.is_running and owner is not training:
         raise TrainerError(
             "the training dataset draws in the order of another run that is not over, and this one would change it "
-            "for both. Give this Trainer a dataset of its own (copy.copy of the other will do)"
+            "for both. Build a dataset of its own for this Trainer"
         )
     release(dataset)
 
 
 def release(dataset: Any) -> None:
     """Restores a dataset's own arrays, if they are replaced."""
-    restore_dataset(dataset)
-    for part in _with_constituents(dataset):
+    for part in list(_parts_of(dataset)):
+        restore_dataset(part)
         vars(part).pop(_OWNER, None)
 
 
 def in_own_order(dataset: Any) -> Any:
-    """A shallow copy of a dataset that draws in the host's own order."""
+    """A shallow copy of a dataset, or of what wraps it, that draws in the host's own order."""
     copied = copy.copy(dataset)
-    if isinstance(copied, BlendableDataset):
-        copied.datasets = [in_own_order(part) for part in copied.datasets]
-    vars(copied)["_epoch_guard_own"] = dict(vars(dataset).get("_epoch_guard_own", {}))
-    restore_dataset(copied)
+    for name, array in vars(copied).pop(OWN_ARRAYS, {}).items():
+        setattr(copied, name, array)
     vars(copied).pop(_OWNER, None)
+    for name in _INNER:
+        inner = getattr(copied, name, None)
+        if isinstance(inner, (list, tuple)):
+            setattr(copied, name, type(inner)(in_own_order(part) if _is_owned(part) else part for part in inner))
+        elif _is_owned(inner):
+            setattr(copied, name, in_own_order(inner))
     return copied
+
+
+def _is_owned(dataset: Any) -> bool:
+    return any(_mark_of(part) is not None or OWN_ARRAYS in vars(part) for part in _parts_of(dataset))
+
+
+def _parts_of(dataset: Any, depth: int = _DEPTH) -> Iterator[Any]:
+    """A dataset, and those that it holds: those of a blend, or one that it wraps."""
+    if not hasattr(dataset, "__dict__"):
+        return
+    yield dataset
+    for name in _INNER if depth else ():
+        inner = vars(dataset).get(name)
+        for part in inner if isinstance(inner, (list, tuple)) else (inner,):
+            yield from _parts_of(part, depth - 1)
+
+
+def _mark_of(dataset: Any) -> Training | None:
+    """The owner of an object; a copy of it carries the mark too, and is nobody's."""
+    owner: tuple[int, Training] | None = vars(dataset).get(_OWNER)
+    return owner[1] if owner is not None and owner[0] == id(dataset) else None
 
 
 def _with_constituents(dataset: Any) -> list[Any]:

@@ -247,6 +247,11 @@ class Schedule:
             return segment.stop
         return min(segment.start + (step - segment.first_step + 1) * segment.global_batch, segment.stop)
 
+    def reached_before(self, step: int) -> int:
+        """The highest position that was drawn by a trained step before ``step``, and one; 0 if none was."""
+        drawn = [draw for segment, first, last in self.runs(step - 1) for draw in segment.draws(first, last)]
+        return max((draw.stop for draw in drawn), default=0)
+
     def positions(self, step: int, rank: int) -> npt.NDArray[np.int64]:
         """The positions that one rank draws in one step, in order, whether it trains or not.
 

@@ -119,6 +119,8 @@ class Sidecar:
     """How the sampler lists the index in each sampler epoch; None with the pretraining sampler."""
     names: tuple[str, ...] = ()
     """Of the datasets, as the charts have them from the run's start on; none in earlier releases."""
+    reorder_steps: tuple[int, ...] = ()
+    """The first step of each reorder; none in earlier releases."""
     epoch_losses: tuple[EpochLoss, ...] = ()
     windows: tuple[LossWindow, ...] = ()
     """The latest, for a boundary whose two sides lie on both sides of an interruption."""

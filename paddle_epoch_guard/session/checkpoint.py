@@ -35,6 +35,11 @@ class Recalled:
     """What the trainer itself wrote of it; None if it was not found."""
 
     @property
+    def was_unguarded(self) -> bool:
+        """Whether a guarded run has gone on without the guard: what it drew since does not follow from anything."""
+        return self.stamp is not None and self.sidecar is None
+
+    @property
     def is_reordered(self) -> bool:
         """Whether the run has begun an order of its own."""
         return self.sidecar is not None and bool(self.sidecar.reorders)
@@ -167,6 +172,14 @@ def check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, ca
     if sidecar is None:
         if stamp is not None and stamp.repaired:
             what = "has drawn otherwise than the host would by itself"
+            if stamp.part in (host.UNGUARDED, host.IN_DOUBT):
+                why = {
+                    host.UNGUARDED: "the checkpoint was saved by a part of the run in which the guard was off",
+                    host.IN_DOUBT: "what the run had drawn was in doubt when the checkpoint was saved",
+                }[stamp.part]
+                raise SidecarError(
+                    f"the run {what}, and {why}: its order is not kept in it. Resume from an earlier checkpoint"
+                )
             if stamp.unified_from is not None:
                 what = f"began a unified order at position {stamp.unified_from}"
             raise SidecarError(
@@ -188,17 +201,24 @@ def check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, ca
         )
 
 
-def earlier_run(plan: RunPlan, recalled: Recalled) -> Sidecar | None:
-    """The record of the run whose weights are taken; None if it is unknown, or drew from another index."""
+def earlier_run(plan: RunPlan, recalled: Recalled) -> tuple[Sidecar | None, bool]:
+    """The record of the run whose weights are taken.
+
+    Returns:
+        The record; None if there is none, or if it drew in an order or from an index that is not traced here. And
+        whether all that the weights have seen is known.
+    """
     checkpoint = host.find_checkpoint(recalled.candidates)
     if checkpoint is None or plan.schedule is None:
-        return None
+        return None, True
     record = host.trainer_record(checkpoint) or {}
     try:
-        sidecar = read_sidecar(checkpoint, int(record.get("global_step", -1)))
+        step = int(record.get("global_step", -1))
+        sidecar = read_sidecar(checkpoint, step) or _order_in(host.stamp_in(record), step)
     except EpochGuardError:
-        return None  # nothing but the exposure rests on it
+        return None, False  # only the exposure depends on it
     if sidecar is None or sidecar.reorders:
-        return None
+        return None, False
     is_same = (sidecar.datasets, sidecar.epoch_sampling) == (plan.drawn.datasets, plan.sampling)
-    return sidecar if is_same else None
+    digests = [{dataset.corpus_digest for dataset in each} for each in (sidecar.datasets, plan.drawn.datasets)]
+    return (sidecar, True) if is_same else (None, not digests[0] & digests[1])

@@ -63,11 +63,14 @@ def _prepared(
     at_stake = flags.epoch_guard == "unified" or recalled.is_reordered
     request = Request.of(flags, args, state)
     observed = run_on_all_ranks(lambda: observe(args, state, dataloader).listed_as(recalled.sidecar), at_stake)
-    resolution = run_on_all_ranks(lambda: reconcile(request, observed, recalled.sidecar, recalled.record), at_stake)
+    resolution = run_on_all_ranks(
+        lambda: reconcile(request, observed, recalled.sidecar, recalled.record, recalled.was_unguarded), at_stake
+    )
     drawn = open_indices(observed, resolution, at_stake)
     plan = run_on_all_ranks(lambda: plan_of(request, observed, resolution, drawn), at_stake)
     if request.step == 0 and args.ignore_load_lr_and_optim:
-        plan = replace(plan, past=replace(plan.past, earlier=earlier_run(plan, recalled)))
+        earlier, knows_weights = earlier_run(plan, recalled)
+        plan = replace(plan, past=replace(plan.past, earlier=earlier, knows_weights=knows_weights))
     return _agree(plan, recalled)
 
 
@@ -75,10 +78,11 @@ def _agree(plan: RunPlan, recalled: Recalled) -> RunPlan:
     """The plan that all ranks follow, with the names of the run and this part of it. Collective."""
     plan = plan.adopt(require_same_plan(plan.agreed))
     # The sidecar of an earlier run may lie on the first rank's disk alone.
-    part, earlier = host.broadcast_from(0, (uuid.uuid4().hex, plan.past.earlier))
+    past = plan.past
+    part, earlier, knows_weights = host.broadcast_from(0, (uuid.uuid4().hex, past.earlier, past.knows_weights))
     stamp = recalled.stamp
     run = part if stamp is None else stamp.run
     repaired = plan.repaired or (stamp is not None and stamp.repaired)
     identity = replace(plan.identity, run=run, part=part)
-    past = replace(plan.past, earlier=earlier, is_of_state=recalled.is_of_state)
+    past = replace(past, earlier=earlier, knows_weights=knows_weights, is_of_state=recalled.is_of_state)
     return replace(plan, identity=identity, repaired=repaired, past=past)

@@ -51,7 +51,11 @@ class Resolution:
 
 
 def reconcile(
-    request: Request, observed: Observed, sidecar: Sidecar | None, record: Mapping[str, Any] | None
+    request: Request,
+    observed: Observed,
+    sidecar: Sidecar | None,
+    record: Mapping[str, Any] | None,
+    was_unguarded: bool = False,
 ) -> Resolution | None:
     """Audits a resume and decides where the run goes on.
 
@@ -60,6 +64,7 @@ def reconcile(
         observed: the data as the host has set it up.
         sidecar: of the checkpoint that the run resumes from; None if there is none.
         record: what the trainer itself wrote of that checkpoint; None if it was not found.
+        was_unguarded: whether the guard was on before, and then off.
 
     Returns:
         None if positions are unknown, or this process reads no data.
@@ -86,7 +91,7 @@ def reconcile(
         return None
     if sidecar is not None:
         return _continued(request, observed, reading, observed.index, sidecar)
-    return _begun(request, observed, reading, record)
+    return _begun(request, observed, reading, record, was_unguarded)
 
 
 def _continued(
@@ -146,7 +151,11 @@ def _listing_findings(observed: Observed, index: SampleIndex, sidecar: Sidecar) 
 
 
 def _begun(
-    request: Request, observed: Observed, reading: PositionedReading, record: Mapping[str, Any] | None
+    request: Request,
+    observed: Observed,
+    reading: PositionedReading,
+    record: Mapping[str, Any] | None,
+    was_unguarded: bool,
 ) -> Resolution:
     """A run that begins, or that was interrupted without the guard."""
     ahead, *later = reading.segments(request.max_steps)
@@ -168,7 +177,8 @@ def _begun(
                 f"and goes on at {ahead.start}. State that, or resume with the values of the interrupted run"
             )
         ahead = replace(ahead, start=start)
-        before = _before(reading, ahead, request.step)
+        if not was_unguarded:  # else the arguments of its earlier parts are not known
+            before = _before(reading, ahead, request.step)
     _check_start(ahead)
     planned = _planned(request, ahead, later)
     return Resolution(

@@ -52,6 +52,8 @@ class Past:
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
     """Differences that the run accepts, because the user asked for it."""
+    knows_weights: bool = True
+    """Whether all that the weights have seen is known, where the run starts from those of a checkpoint."""
     is_of_state: bool = False
     """Whether the sidecar holds the order alone, from the trainer's own state: no fitting file was found."""
 
@@ -117,8 +119,27 @@ class RunPlan:
 
     @property
     def knows_all_draws(self) -> bool:
-        """Whether all that the run has drawn is known: not where it began without the guard, in another order."""
-        return self.schedule is not None and self.schedule.segments[0].first_step == 1
+        """Whether all that the weights have seen is known: not if the run began without the guard in another order.
+
+        A reorder counts for what is drawn from its first step on: what was drawn before must lie before its start.
+        """
+        schedule = self.schedule
+        if schedule is None or schedule.segments[0].first_step != 1 or not self.past.knows_weights:
+            return False
+        starts = zip(self.reorder_steps, self.decision.reorders, strict=True)
+        return all(schedule.reached_before(step) <= reorder.start for step, reorder in starts)
+
+    @property
+    def reorder_steps(self) -> tuple[int, ...]:
+        """The first step of each reorder."""
+        sidecar, reorders = self.past.sidecar, self.decision.reorders
+        known = () if sidecar is None else sidecar.reorder_steps[: len(reorders)]
+        return (*known, *(self._first_step_of(reorder) for reorder in reorders[len(known) :]))
+
+    def _first_step_of(self, reorder: Reorder) -> int:
+        if reorder is self.decision.begun or self.schedule is None:
+            return self.identity.step + 1
+        return next((step for step, _ in self.schedule.crossings(reorder.start)), 1)  # of an earlier release
 
     @property
     def sampling(self) -> EpochSampling | None:
@@ -130,8 +151,9 @@ class RunPlan:
     def stamp(self) -> host.Stamp:
         """The mark that the trainer's own state is to carry."""
         reorders, identity = self.decision.reorders, self.identity
+        order = "" if self.schedule is None else self.encoded_order
         begun = reorders[-1].start if reorders else None
-        return host.Stamp(identity.run, identity.part, identity.step, begun, self.repaired, self.encoded_order)
+        return host.Stamp(identity.run, identity.part, identity.step, begun, self.repaired, order)
 
     @property
     def order(self) -> Sidecar:
@@ -151,6 +173,7 @@ class RunPlan:
             blend=self.drawn.blend,
             epoch_sampling=self.sampling,
             names=self.naming.datasets,
+            reorder_steps=self.reorder_steps,
             mismatches=self.past.mismatches,
         )
         return order.at_step(self.identity.step)

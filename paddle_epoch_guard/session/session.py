@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.ledger import (
@@ -70,6 +70,7 @@ class Session:
         self._args = args
         self._training = host.current_training()
         self._is_in_doubt = False
+        self._stamp = plan.stamp
         self._writes_report = writes_report
         self._last_logged: int = state.global_step
         steps = plan.loader.steps_per_epoch
@@ -130,19 +131,27 @@ class Session:
     @shield
     def stamp_step(self, state: host.TrainerState) -> None:
         """Notes in the trainer's state that the guard has seen the step that ends."""
-        if self.plan.schedule is not None:
-            host.stamp_step(state)
+        if self.plan.schedule is None:
+            return
+        if host.read_stamp(state) is None:  # other code has replaced the trainer's field
+            self._write_stamp(state)
+        host.stamp_step(state)
+
+    def _write_stamp(self, state: host.TrainerState, **changes: Any) -> None:
+        """Changes the stamp in the trainer's state."""
+        self._stamp = replace(host.read_stamp(state) or self._stamp, **changes)
+        host.write_stamp(state, self._stamp)
 
     @shield
-    def check_draws(self, state: host.TrainerState) -> None:
+    def check_draws(self, state: host.TrainerState, is_within_epoch: bool = True) -> None:
         """Before a checkpoint: if other data was drawn than planned, no order is kept as if it had been drawn.
 
         Compares two independent counts, batches that the loader delivered and steps, and the arrays of the dataset
-        with those that were installed.
+        with those that were installed. At the end of a trainer epoch, batches may be left over.
         """
         if self.plan.schedule is None or self._is_in_doubt:
             return
-        surplus = self.epochs.surplus(state.global_step)
+        surplus = self.epochs.surplus(state.global_step) if is_within_epoch else 0
         if surplus:
             self._doubt_draws(Message("draws_miscounted", {"batches": surplus, "step": state.global_step}), state)
         elif self._training is not None and not self._training.has_its_order:
@@ -150,9 +159,7 @@ class Session:
 
     def _doubt_draws(self, why: Message, state: host.TrainerState) -> None:
         self._is_in_doubt = True
-        stamp = host.read_stamp(state)
-        if stamp is not None:
-            host.write_stamp(state, replace(stamp, part="in doubt", order="", repaired=True))
+        self._write_stamp(state, part=host.IN_DOUBT, order="", repaired=True)
         if state.is_world_process_zero:
             self._note(why, state, is_warning=True)
 
@@ -183,6 +190,7 @@ class Session:
         if self.plan.schedule is None or not state.is_world_process_zero:
             return
         self._flush()
+        self.check_draws(state, is_within_epoch=False)
         if self._is_in_doubt:
             (host.checkpoint_folder(self._args, state.global_step) / SIDECAR_NAME).unlink(missing_ok=True)
             return
@@ -372,9 +380,8 @@ class Session:
         position = host.rewind_sampler(dataloader)
         if not position:
             return
-        stamp = host.read_stamp(state)
-        if stamp is not None:
-            host.write_stamp(state, replace(stamp, repaired=True))
+        if self.plan.schedule is not None:
+            self._write_stamp(state, repaired=True)
         if self.epochs.begun == 2 and state.is_world_process_zero:
             message = Message("rewound", {"position": position, "epoch": self.epochs.epoch})
             self._note(message, state, is_warning=True)
@@ -384,9 +391,7 @@ class Session:
         self.plan = begun = plan.begin_epoch(self.epochs.epoch - 1, state.global_step, left_over, state.max_steps)
         if begun is plan:
             return
-        stamp = host.read_stamp(state)
-        if stamp is not None:
-            host.write_stamp(state, replace(stamp, order=begun.encoded_order))
+        self._write_stamp(state, order=begun.encoded_order)
         self._follow(begun.source)
         if begun.index is plan.index:
             self._expose(state)
@@ -469,7 +474,7 @@ def leave_order_behind(state: host.TrainerState) -> None:
     if stamp is None:
         return
     # No sidecar of an earlier part fits the checkpoints of this one.
-    host.write_stamp(state, replace(stamp, part="without the guard", order=""))
+    host.write_stamp(state, replace(stamp, part=host.UNGUARDED, order=""))
     if stamp.repaired and state.is_world_process_zero:
         begun = "draws otherwise than the host would by itself"
         if stamp.unified_from is not None:
