@@ -221,3 +221,21 @@ def test_another_listing_whose_order_cannot_be_built_again_is_refused_with_the_o
     blend.listing = (2, 0, 1)
     with pytest.raises(EpochGuardError, match=f"List them as then: {', '.join(SIZES)}"):
         blend.run(30, resume=10)
+
+
+def test_corpora_of_equal_sizes_that_are_listed_otherwise_are_told_apart_by_their_names(tmp_path, host_log):
+    sizes = next(iter(SIZES.values()))
+    first, second = (
+        write_corpus(tmp_path / "corpus" / name, sizes, first=at) for name, at in (("a", 0), ("b", 10**4))
+    )
+
+    def part(blend, resume=None):
+        dataset = build_train(blend, 120, 8, cache=tmp_path / "cache")
+        args = arguments(tmp_path, max_steps=30, save_strategy="steps", save_steps=10)
+        checkpoint = None if resume is None else str(tmp_path / "run" / f"checkpoint-{resume}")
+        return [token for batch in train(args, dataset, resume=checkpoint).first_tokens for token in batch]
+
+    before = part([0.5, first, 0.5, second])
+    assert before[:40] + part([0.5, second, 0.5, first], resume=10) == before
+    (table,) = [text for text in host_log.of_guard() if "what differs" in text]
+    assert "file names of the corpora" not in table

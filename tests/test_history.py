@@ -1,5 +1,6 @@
 """What was drawn is history: a resume takes it from the checkpoint, whatever the present arguments say."""
 
+import shutil
 from collections import Counter
 
 import pytest
@@ -144,6 +145,63 @@ def test_exposure_in_a_blend_that_is_repaired_or_extended_is_what_counting_gives
     _, before = part()
     resumed, after = part(resume=str(tmp_path / "run" / f"checkpoint-{SAVED}"), **change)
     assert exposure(resumed) == pytest.approx(counted([*before[:SAVED], *after]))
+
+
+def by_step(run, many=1):
+    """The tokens of each step."""
+    micro = run.model.tokens
+    return [sum(micro[at : at + many], []) for at in range(0, len(micro), many)]
+
+
+@pytest.fixture
+def part(tmp_path, prefix):
+    def train_part(resume=None, callbacks=None, **changes):
+        args = arguments(tmp_path, **{"save_strategy": "steps", "save_steps": 10, "max_steps": STEPS, **changes})
+        many = args.gradient_accumulation_steps
+        dataset = build_train([prefix], args.max_steps * BATCH * many, LENGTH, cache=tmp_path / "cache")
+        checkpoint = resume if resume is None else str(tmp_path / "run" / f"checkpoint-{resume}")
+        run = train(args, dataset, model=EachToken, callbacks=callbacks, resume=checkpoint)
+        return run, by_step(run, many)
+
+    return train_part
+
+
+@pytest.mark.parametrize("kept", ["sidecar", "order in the state", "nothing"])
+def test_a_start_from_a_checkpoints_weights_counts_what_they_have_seen_or_logs_none(tmp_path, part, host_log, kept):
+    _, before = part(callbacks=[] if kept == "nothing" else None)
+    checkpoint = tmp_path / "run" / "checkpoint-20"
+    if kept == "order in the state":
+        (checkpoint / "epoch_guard.json").unlink()
+    shutil.rmtree(tmp_path / "logs", ignore_errors=True)
+    anew, after = part(resume=20, ignore_load_lr_and_optim=True)
+    assert len(after) == STEPS
+    drawn = counted([*before[:20], *after])
+    known = {step - 20: mean for step, mean in drawn.items() if step > 20}
+    assert exposure(anew) == ({} if kept == "nothing" else pytest.approx(known))
+    assert len([text for text in host_log.warnings if "unknown:" in text]) == (kept == "nothing")
+
+
+@pytest.mark.parametrize("many", [1, 2])
+def test_what_a_part_without_the_guard_drew_is_known_or_not_logged(tmp_path, part, host_log, many):
+    _, first = part()
+    shutil.rmtree(tmp_path / "run" / "checkpoint-20")
+    _, unguarded = part(resume=10, epoch_guard="off", gradient_accumulation_steps=many)
+    resumed, after = part(resume=20, gradient_accumulation_steps=many)
+    assert after == unguarded[10:]
+    points = exposure(resumed, after=20)
+    truth = counted([*first[:10], *unguarded[:10], *after])
+    assert all(points[step] == pytest.approx(truth[step]) for step in points)
+    assert points == {}
+    assert len([text for text in host_log.warnings if "unknown:" in text]) == 1
+
+
+def test_an_order_begun_over_what_was_drawn_before_logs_no_exposure_that_is_not_so(part, host_log):
+    _, before = part()
+    resumed, after = part(resume=20, epoch_guard="unified", ignore_data_skip=True)
+    points = exposure(resumed, after=20)
+    truth = counted([*before[:20], *after])
+    assert all(points[step] == pytest.approx(truth[step]) for step in points)
+    assert [text for text in host_log.warnings if "unknown:" in text] or points
 
 
 def test_a_corpus_that_was_renamed_keeps_its_name_in_the_charts_and_its_verdicts(tmp_path, host_log):

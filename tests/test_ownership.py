@@ -8,6 +8,7 @@ import pickle
 import shutil
 
 import pytest
+from paddle.io import Dataset
 
 from corpora import build_train, write_corpus
 from hosts import Trainer, TrainerCallback
@@ -75,6 +76,31 @@ def test_a_run_within_a_run_takes_nothing_from_it(tmp_path, dataset, host_log, g
     assert order_of(dataset) == host_order
     assert owner_of(dataset) is None
     assert host_log.warnings == []
+
+
+class Head(Dataset):
+    """The first samples of a dataset."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return 10 * BATCH
+
+    def __getitem__(self, position):
+        return self.dataset[position]
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_run_within_a_run_through_a_wrapper_takes_nothing_from_it(tmp_path, dataset, host_log, guarded):
+    host_order = order_of(dataset)
+    whole = train(unified(tmp_path / "whole"), dataset)
+    nested = Nested(tmp_path / "inner", Head(dataset), guarded, "track")
+    run = train(unified(tmp_path), dataset, callbacks=[EpochGuardCallback(), nested])
+    assert drawn(run) == drawn(whole)
+    assert drawn(nested.run) == host_order[: 10 * BATCH]
+    assert order_of(dataset) == host_order
+    assert owner_of(dataset) is None
 
 
 @pytest.mark.parametrize("ending", [RuntimeError, KeyboardInterrupt])
@@ -251,6 +277,17 @@ def test_where_batches_and_steps_do_not_agree_no_checkpoint_keeps_the_order(tmp_
     (warning,) = host_log.warnings
     assert "the loader has delivered +1 batches against the schedule at step 13" in warning
     assert not (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").exists()
+
+
+def test_a_checkpoint_that_a_later_callback_asks_for_does_not_keep_an_order_in_doubt(tmp_path, dataset, host_log):
+    class Ask(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_save = state.global_step == 14
+
+    train(unified(tmp_path), dataset, callbacks=[EpochGuardCallback(), Disturb(replace_order), Ask()])
+    assert not (tmp_path / "run" / "checkpoint-14" / "epoch_guard.json").exists()
+    with pytest.raises(EpochGuardError, match="in doubt"):
+        train(unified(tmp_path), dataset, resume=str(tmp_path / "run" / "checkpoint-14"))
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])

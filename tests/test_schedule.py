@@ -132,3 +132,14 @@ def test_positions_are_int64_even_far_out():
     positions = Schedule((segment(start=2**40, stop=2**41),)).positions(1, rank=1)
     assert positions.dtype == np.int64
     assert positions[0] == 2**40 + 2
+
+
+@pytest.mark.parametrize("skipped", [(), ((3, 4),)])
+def test_the_highest_position_that_was_drawn(skipped):
+    first = Segment(1, 0, 2, 1, 2, 40)
+    again = Segment(5, 8, 2, 2, 2, 40)
+    schedule = Schedule((first, again), skipped)
+    for step in range(1, 9):
+        trained = [done for done in range(1, step) if schedule.trains(done)]
+        drawn = [p for done in trained for rank in range(2) for p in schedule.positions(done, rank)]
+        assert schedule.reached_before(step) == max(drawn, default=-1) + 1

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from paddle_epoch_guard.resume.sidecar import DatasetRecord, Sidecar
 
 
-def listing_of(recorded: Sidecar, live: Sequence[DatasetRecord], live_weights: str) -> tuple[int, ...]:
+def listing_of(
+    recorded: Sidecar, live: Sequence[DatasetRecord], live_weights: str, live_names: Sequence[str]
+) -> tuple[int, ...]:
     """Where each recorded dataset is listed now.
 
     Args:
         recorded: the sidecar of the checkpoint.
         live: fingerprints of the live datasets.
         live_weights: of the live blend, as its description gives them.
+        live_names: what the charts call the live datasets. Equal fingerprints are told apart by these, where the run
+            began with the same names.
 
     Returns:
         For each recorded dataset the number of the live one; empty if the order is the same, if the datasets are not
@@ -23,8 +27,12 @@ def listing_of(recorded: Sidecar, live: Sequence[DatasetRecord], live_weights: s
     """
     if recorded.blend is None or len(live) != len(recorded.datasets):
         return ()
-    keys_then = _keys(recorded.datasets, recorded.blend.weights)
-    keys_now = _keys(live, live_weights)
+    has_same_names = sorted(recorded.names) == sorted(live_names)
+    keys_then = _keys(recorded.datasets, recorded.blend.weights, recorded.names if has_same_names else ())
+    keys_now = _keys(live, live_weights, live_names if has_same_names else ())
+    if has_same_names and sorted(keys_then) != sorted(keys_now):  # files have taken each other's names
+        keys_then = _keys(recorded.datasets, recorded.blend.weights, ())
+        keys_now = _keys(live, live_weights, ())
     if keys_then == keys_now or sorted(keys_then) != sorted(keys_now):
         return ()
     left = list(range(len(live)))
@@ -35,12 +43,12 @@ def listing_of(recorded: Sidecar, live: Sequence[DatasetRecord], live_weights: s
     return tuple(listing)
 
 
-def _keys(datasets: Sequence[DatasetRecord], weights: str) -> list[tuple[str, ...]]:
-    """What tells the datasets apart, whatever their order: fingerprint and weight."""
+def _keys(datasets: Sequence[DatasetRecord], weights: str, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """What tells the datasets apart, whatever their order: fingerprint, weight and, where it says something, name."""
     words = weights.strip("[]").split()
     if len(words) != len(datasets):  # above 1,000 datasets numpy leaves some out of the text
         words = [""] * len(datasets)
     return [
-        (data.name, str(data.seq_length), data.split, str(data.tokens_per_epoch), data.corpus_digest, weight)
-        for data, weight in zip(datasets, words, strict=True)
+        (data.name, str(data.seq_length), data.split, str(data.tokens_per_epoch), data.corpus_digest, weight, name)
+        for data, weight, name in zip(datasets, words, names or [""] * len(datasets), strict=True)
     ]

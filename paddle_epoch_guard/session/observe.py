@@ -78,7 +78,7 @@ class Observed:
         index = self.index
         if recorded is None or recorded.blend is None or not isinstance(index, BlendIndex) or self.written:
             return self
-        listing = listing_of(recorded, self.live, index.weights)
+        listing = listing_of(recorded, self.live, index.weights, index.names)
         if not listing:
             return self
         datasets = tuple(index.datasets[number] for number in listing)

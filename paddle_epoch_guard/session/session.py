@@ -207,8 +207,7 @@ class Session:
     def save_late(self, is_last: bool = False) -> None:
         """Writes sidecars into checkpoints that another process has completed since they were saved."""
         for folder, sidecar in tuple(self._late_sidecars):
-            record = host.trainer_record(folder)
-            if (record is not None and record.get("global_step") == sidecar.step) or (is_last and folder.is_dir()):
+            if _is_saved(folder, sidecar) or (is_last and folder.is_dir()):
                 self._late_sidecars.remove((folder, sidecar))
                 self._save_sidecar(folder, sidecar)
 
@@ -341,9 +340,16 @@ class Session:
     @shield
     def _say_exposure_unknown(self, state: host.TrainerState) -> None:
         assert self.plan.schedule is not None
-        if self.recorder is not None:
-            first = self.plan.schedule.segments[0].first_step
-            self._note(Message("exposure_unknown", {"first_step": first}), state, is_warning=True)
+        if self.recorder is None:
+            return
+        first = self.plan.schedule.segments[0].first_step
+        if not self.plan.past.knows_weights:
+            why = Message("weights_unknown")
+        elif first > 1:
+            why = Message("exposure_unknown", {"first_step": first})
+        else:
+            why = Message("reorder_overlaps")
+        self._note(why, state, is_warning=True)
 
     @shield
     def _expose(self, state: host.TrainerState) -> None:
@@ -466,6 +472,15 @@ class Session:
             self.recorder.note(message, state.global_step, is_warning)
         else:
             (host.logger.warning if is_warning else host.logger.info)(f"epoch guard: {sentence_of(message)}")
+
+
+def _is_saved(folder: Path, sidecar: Sidecar) -> bool:
+    """Whether the trainer's own files of a checkpoint are there: not those that an earlier part has left."""
+    record = host.trainer_record(folder)
+    stamp = None if record is None else host.stamp_in(record)
+    if record is None or record.get("global_step") != sidecar.step:
+        return False
+    return stamp is None or stamp.part == sidecar.part
 
 
 def leave_order_behind(state: host.TrainerState) -> None:

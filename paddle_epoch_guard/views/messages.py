@@ -71,6 +71,14 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "the samples that the steps before {first_step} drew are unknown: these steps ran without the guard, or in "
         "another order. This run logs no exposure, and no losses of fresh and repeated samples"
     ),
+    "weights_unknown": (
+        "what the weights that this run starts from were trained on is unknown: their checkpoint holds no order that "
+        "fits this data. This run logs no exposure, and no losses of fresh and repeated samples"
+    ),
+    "reorder_overlaps": (
+        "the unified order covers positions that were drawn before in another order, which are not traced twice. This "
+        "run logs no exposure, and no losses of fresh and repeated samples"
+    ),
     "draws_miscounted": (
         "the loader has delivered {batches:+d} batches against the schedule at step {step}: which data the steps "
         "drew is in doubt. Checkpoints from here on keep no order, and cannot be resumed with the guard"
