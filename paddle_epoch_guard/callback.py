@@ -177,7 +177,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """Takes the training loss of the window that ends at this step."""
         logs = kwargs.get("logs") or {}
         if "loss" in logs:
-            session.log(logs["loss"], state, control.should_save)
+            session.log(logs["loss"], logs.get("learning_rate"), state, control.should_save)
 
     @_follows
     def on_evaluate(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

@@ -7,14 +7,13 @@ from hypothesis import strategies as st
 
 from paddle_epoch_guard.statistics.discontinuity import (
     MIN_POINTS,
+    MOST_POINTS,
     NARROW,
-    WIDE,
-    Fit,
     Jump,
     estimate_jump,
     find_jumps,
-    judge,
 )
+from paddle_epoch_guard.statistics.students_t import t_quantile, two_sided_p
 
 
 def steps_around(points: int) -> np.ndarray:
@@ -34,7 +33,7 @@ def share_that_jumps(
 ) -> float:
     """The share of 400 curves in which a significant jump is estimated."""
     curves = mean + sigma * ar(np.random.default_rng(12), (400, len(x)), phi)
-    return float(find_jumps(x - 0.5, curves, np.ones_like(x))[1].mean())
+    return float(find_jumps(x - 0.5, curves, np.ones_like(x)).significant.mean())
 
 
 def jump_at_zero(losses: np.ndarray, **options) -> Jump:
@@ -126,8 +125,8 @@ class TestAJump:
     def test_error_is_that_of_the_estimates(self):
         x = steps_around(60)
         curves = 10 + ar(np.random.default_rng(5), (2000, 120), 0.5)
-        fit, _ = find_jumps(x - 0.5, curves, np.ones(120))
-        assert float(np.median(fit.error)) == pytest.approx(fit.value.std(), rel=0.15)
+        jumps = find_jumps(x - 0.5, curves, np.ones(120))
+        assert float(np.median(jumps.error)) == pytest.approx(jumps.value.std(), rel=0.15)
 
     def test_too_small_to_matter(self):
         x = steps_around(60)
@@ -147,9 +146,18 @@ class TestPoints:
         assert jump.bandwidth == 2.5
 
     def test_wide_and_narrow(self):
-        jump = jump_at_zero(noisy(200))
-        assert jump == jump_at_zero(noisy(200)[200 - WIDE : 200 + WIDE])
+        jump = jump_at_zero(noisy(110))
         assert (jump.before, jump.after, jump.bandwidth) == (NARROW, NARROW, NARROW - 0.5)
+
+    def test_a_long_side_is_merged(self):
+        losses = noisy(2 * MOST_POINTS)
+        nearest = losses[MOST_POINTS : 3 * MOST_POINTS]
+        jump = jump_at_zero(losses)
+        assert jump == jump_at_zero(nearest)
+        means = nearest.reshape(-1, 5).mean(axis=1)
+        steps = (np.arange(-60, 60) + 0.5) * 5 + 0.5
+        merged = estimate_jump(steps, means, 0, 1)
+        assert (jump.value, jump.error) == pytest.approx((merged.value, merged.error), rel=0.05)
 
     def test_the_shorter_side_counts(self):
         losses = noisy(60)
@@ -186,12 +194,13 @@ class TestPoints:
     def test_curves_at_once_are_as_one_by_one(self):
         curves = np.array([noisy(20, fall=3, seed=seed) for seed in range(20)])
         curves[::3, 20] += 30
-        fit, significant = find_jumps(steps_around(20) - 0.5, curves, np.ones(40))
+        together = find_jumps(steps_around(20) - 0.5, curves, np.ones(40))
         jumps = [jump_at_zero(curve) for curve in curves]
-        assert [jump.significant for jump in jumps] == significant.tolist()
-        assert [jump.value for jump in jumps] == pytest.approx(fit.value)
-        assert [jump.error for jump in jumps] == pytest.approx(fit.error)
-        assert [jump.after for jump in jumps] == fit.after.tolist()
+        assert [jump.significant for jump in jumps] == together.significant.tolist()
+        assert [jump.value for jump in jumps] == pytest.approx(together.value)
+        assert [jump.error for jump in jumps] == pytest.approx(together.error)
+        assert [jump.low for jump in jumps] == pytest.approx(together.low)
+        assert [jump.after for jump in jumps] == together.after.tolist()
 
     @pytest.mark.parametrize(
         ("steps", "losses", "change", "weights"),
@@ -229,7 +238,7 @@ class TestWeights:
     def test_short_windows_beside_long_ones(self):
         weights = np.where(np.abs(WINDOWS) < 30, 1.0, 10.0)
         curves = 10 + ar(np.random.default_rng(3), (400, 24)) / np.sqrt(weights)
-        assert find_jumps(WINDOWS - 0.5, curves, weights)[1].mean() < 0.07
+        assert find_jumps(WINDOWS - 0.5, curves, weights).significant.mean() < 0.07
 
 
 @st.composite
@@ -275,43 +284,35 @@ class TestInvariance:
         assert back.value == pytest.approx(-jump.value, rel=1e-6, abs=1e-6)
 
 
-@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (10, 2.228), (120, 1.980)])
+class TestInterval:
+    @pytest.mark.parametrize("points", [6, 12, 30, 60, 300])
+    @pytest.mark.parametrize("phi", [0.0, 0.5])
+    def test_covers_the_jump(self, points, phi):
+        x = steps_around(points)
+        curves = 20 - 3.0 * (x > 0) + ar(np.random.default_rng(7), (1000, 2 * points), phi)
+        jumps = find_jumps(x - 0.5, curves, np.ones_like(x))
+        assert 0.90 < ((jumps.low < -3) & (jumps.high > -3)).mean() <= 0.995
+
+    def test_holds_where_curves_bend(self):
+        early = 3 + 5 * np.exp(-(X + 100) / 80)
+        jumps = find_jumps(X - 0.5, early + 0.05 * ar(np.random.default_rng(7), (1000, 120)), np.ones_like(X))
+        assert ((jumps.low < 0) & (jumps.high > 0)).mean() > 0.90
+
+    def test_what_is_detectable_is_found(self):
+        x = steps_around(24)
+        noise = ar(np.random.default_rng(8), (1000, 48))
+        size = float(np.median(find_jumps(x - 0.5, 10 + noise, np.ones_like(x)).detectable))
+        assert 0.7 < share_that_jumps(x, 10 + size * (x > 0)) < 0.95
+
+    def test_excludes_what_lies_beyond_it(self):
+        jump = jump_at_zero(10 + 0.01 * (noisy(60) - 10))
+        assert jump.excludes(0.1)
+        assert not jump.excludes(0.001)
+        assert not Jump(0.0, 0.1, False).excludes(1e9)  # of an earlier release
+
+
+@pytest.mark.parametrize(("freedom", "t"), [(1, 12.7062), (2, 4.3027), (10, 2.2281), (120, 1.9799)])
 def test_students_t(freedom, t):
-    value, count = np.array([0.99 * t, 1.01 * t]), np.array([9, 9])
-    fit = Fit(value, np.ones(2), np.full(2, float(freedom)), count, count)
-    assert fit.refutes_zero(0.05).tolist() == [False, True]
-
-
-def a_jump(value: float, significant: bool = True, error: float = 0.01) -> Jump:
-    return Jump(value, error, significant, 24.0, 24, 24)
-
-
-FALL, RISE, NO_JUMP = a_jump(-0.6), a_jump(0.6), a_jump(-0.01, significant=False)
-
-
-@pytest.mark.parametrize(
-    ("training", "evaluation", "exposure", "verdict", "reason"),
-    [
-        (None, FALL, (0.0, 1.0), "unknown", "too_few_steps"),
-        (NO_JUMP, FALL, (0.0, 1.0), "none", "no_jump"),
-        (FALL, a_jump(-0.2), (0.0, 1.0), "improvement", "evaluation_confirms"),
-        (FALL, a_jump(-0.2), (None, None), "improvement", "evaluation_confirms"),
-        (RISE, a_jump(0.2), (0.0, 1.0), "unexplained", "evaluation_rises"),
-        (FALL, a_jump(-0.19), (0.0, 1.0), "artefact", "evaluation_flat"),
-        (FALL, RISE, (0.0, 1.0), "artefact", "evaluation_flat"),
-        (FALL, NO_JUMP, (0.0, 1.0), "artefact", "evaluation_flat"),
-        (FALL, a_jump(-0.2, significant=False, error=0.11), (0.0, 1.0), "artefact", "evaluation_uncertain"),
-        (FALL, None, (0.0, 1.0), "artefact", "no_evaluation"),
-        (FALL, None, (0.0, 0.1), "artefact", "no_evaluation"),
-        (FALL, None, (1.0, 0.95), "unexplained", "exposure_flat"),
-        (FALL, NO_JUMP, (0.5, 0.55), "unexplained", "exposure_flat"),
-        (RISE, None, (1.0, 0.0), "artefact", "no_evaluation"),
-        (RISE, None, (0.0, 1.0), "unexplained", "exposure_opposes"),
-        (FALL, NO_JUMP, (1.0, 0.0), "unexplained", "exposure_opposes"),
-        (FALL, None, (None, 1.0), "unexplained", "exposure_unknown"),
-        (FALL, None, (0.0, None), "unexplained", "exposure_unknown"),
-        (FALL, NO_JUMP, (None, None), "unexplained", "exposure_unknown"),
-    ],
-)
-def test_verdict(training, evaluation, exposure, verdict, reason):
-    assert judge(training, evaluation, *exposure) == (verdict, reason)
+    assert two_sided_p(t, freedom) == pytest.approx(0.05, rel=0.01)
+    assert t_quantile(0.95, freedom) == pytest.approx(t, rel=1e-3)
+    assert two_sided_p([-t, 0, math.inf], freedom) == pytest.approx([0.05, 1, 0], rel=0.01)

@@ -13,6 +13,7 @@ from paddle_epoch_guard.errors import ArgumentsError, ReportError
 if TYPE_CHECKING:
     from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
     from paddle_epoch_guard.statistics.discontinuity import Jump
+    from paddle_epoch_guard.statistics.judging import Part
 
 _FAULTS_LISTED = 5
 _UNKNOWN = "\u2013"
@@ -132,6 +133,7 @@ def _epoch_facts(epoch: "EpochSummary") -> dict[str, Any]:
 
 
 def _change_facts(change: "ChangeSummary") -> dict[str, Any]:
+    report = change.report
     return {
         "name": change.name,
         "step": change.step,
@@ -140,8 +142,17 @@ def _change_facts(change: "ChangeSummary") -> dict[str, Any]:
         "epochs": None if change.epochs is None else list(change.epochs),
         "verdict": change.verdict or None,
         "clause": change.clause or None,
+        "final": None if report is None else report.final,
+        "found_by": [] if report is None else list(report.found_by),
         "training": _jump_facts(change.training),
+        "training_is_of_dataset": report is not None and report.is_own,
+        "all_samples": None if report is None else _jump_facts(report.whole),
         "evaluation": _jump_facts(change.evaluation),
+        "training_against_evaluation": _jump_facts(change.gap),
+        "shared": None if report is None else _part_facts(report.shared),
+        "alone": None if report is None else _part_facts(report.alone),
+        "also_changes": [] if report is None else [_builtins(each) for each in report.host_changes],
+        "without_repetition": None if report is None else _builtins(report.counterfactual),
         "mean_loss": _pair_facts(change.means),
         "exposure": _pair_facts(change.exposures),
     }
@@ -150,7 +161,27 @@ def _change_facts(change: "ChangeSummary") -> dict[str, Any]:
 def _jump_facts(jump: "Jump | None") -> dict[str, Any] | None:
     if jump is None:
         return None
-    return {"jump": _finite(jump.value), "standard_error": _finite(jump.error), "significant": jump.significant}
+    return {
+        "jump": _finite(jump.value),
+        "standard_error": _finite(jump.error),
+        "low": _finite(jump.low),
+        "high": _finite(jump.high),
+        "significant": jump.significant,
+        "detectable": _finite(jump.detectable),
+    }
+
+
+def _part_facts(part: "Part | None") -> dict[str, Any] | None:
+    if part is None:
+        return None
+    return {"value": part.value, "standard_error": part.error, "low": part.low, "high": part.high}
+
+
+def _builtins(value: object) -> object:
+    """A record as JSON's own types."""
+    import msgspec
+
+    return msgspec.to_builtins(value)
 
 
 def _pair_facts(pair: tuple[float, float] | None) -> dict[str, float | None]:
@@ -165,11 +196,9 @@ def _finite(value: float | None) -> float | None:
 
 def _settings_facts(run: "RunData") -> dict[str, Any] | None:
     """The settings of the order, according to the newest checkpoint."""
-    import msgspec
-
     if run.sidecar is None:
         return None
-    settings = {name: msgspec.to_builtins(getattr(run.sidecar, name)) for name in _SETTINGS}
+    settings = {name: _builtins(getattr(run.sidecar, name)) for name in _SETTINGS}
     return {"order": "unified" if run.sidecar.reorders else "the host's own", **settings}
 
 
@@ -197,7 +226,8 @@ def show(run: "RunData", page: Path | None, drawn: list[Path]) -> None:
 def _tables(run: "RunData") -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
     """Title, head and rows of each table."""
     from paddle_epoch_guard.report.settings import settings
-    from paddle_epoch_guard.report.texts import epoch_row, jump_text, moment_text, pair_text
+    from paddle_epoch_guard.report.texts import epoch_row, moment_text, pair_text
+    from paddle_epoch_guard.views.verdict_texts import jump_text
 
     epochs = [epoch_row(epoch) for epoch in run.epochs]
     changes = [

@@ -17,6 +17,20 @@ class LossWindow:
     """Mean over the trained steps, in the trainer's unit (nats per token for cross-entropy)."""
     samples: int
     """Samples drawn, over all ranks."""
+    learning_rate: float | None = None
+    """Of its last step; None if unknown."""
+    of_datasets: tuple[Weighted, ...] = ()
+    """The loss of the samples of each dataset of a blend; empty if unknown, and without a blend."""
+
+    @property
+    def middle(self) -> float:
+        """The middle of its steps."""
+        return (self.first_step + self.last_step) / 2
+
+    @property
+    def steps(self) -> int:
+        """The number of its steps."""
+        return self.last_step - self.first_step + 1
 
 
 @dataclass(frozen=True)

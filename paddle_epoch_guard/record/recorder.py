@@ -11,6 +11,8 @@ from typing import Protocol
 from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, ClosedWindow, EpochKey, EpochLedger, WindowLosses
 from paddle_epoch_guard.ledger.change_points import Point
 from paddle_epoch_guard.ledger.epochs import LossWindow
+from paddle_epoch_guard.ledger.intervals import Interval, OpenInterval
+from paddle_epoch_guard.ledger.losses import Weighted, total
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.record.change_watch import ChangeWatch
 from paddle_epoch_guard.record.events import (
@@ -27,6 +29,9 @@ from paddle_epoch_guard.record.events import (
 )
 from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.statistics.verdicts import ChangeReport, ExposureOfSteps
+
+_MOST_DATASETS = 16
+"""Datasets of a blend whose own losses are kept for verdicts: a checkpoint holds them for hundreds of windows."""
 
 
 class View(Protocol):
@@ -52,6 +57,10 @@ class Remembered:
     """Its latest windows."""
     evaluations: tuple[Point, ...] = ()
     """Its latest evaluations."""
+    intervals: tuple[Interval, ...] = ()
+    """Its latest evaluation intervals."""
+    open_interval: OpenInterval | None = None
+    """The steps since its latest evaluation."""
     verdicts: tuple[ChangeReport, ...] = ()
     loss_range: tuple[float, float] | None = None
     """Its lowest and highest loss."""
@@ -105,6 +114,8 @@ class Recorder:
         """Continues from an earlier part of the run."""
         self.watch.windows.extend(remembered.windows)
         self.watch.evaluations.extend(remembered.evaluations)
+        self.watch.intervals.extend(remembered.intervals)
+        self.watch.open_interval = remembered.open_interval
         self.watch.verdicts |= {report.change.name: report for report in remembered.verdicts}
         self.watch.loss_range = remembered.loss_range
         for boundary in remembered.behind:
@@ -133,13 +144,16 @@ class Recorder:
         """Replaces the boundary steps still ahead."""
         self._ahead = deque(boundaries)
 
-    def record(self, step: int, loss: float, losses: WindowLosses | None = None) -> None:
+    def record(
+        self, step: int, loss: float, losses: WindowLosses | None = None, learning_rate: float | None = None
+    ) -> None:
         """Takes the loss that the trainer logged at ``step``.
 
         Args:
             step: the last step of the window.
             loss: the trainer's own, a mean over the window.
             losses: of the window's samples, if they are known.
+            learning_rate: as the trainer logged it; None if it did not.
 
         Raises:
             OSError: the log cannot be written.
@@ -158,7 +172,9 @@ class Recorder:
         while self._ahead and self._ahead[0].step <= step:
             self._cross(self._ahead.popleft())
         if closed.loss is not None:
-            self.watch.take(LossWindow(closed.first_step, step, closed.loss, closed.samples))
+            of_datasets = _of_datasets(closed, len(self._naming.datasets))
+            rate = learning_rate if learning_rate is not None and math.isfinite(learning_rate) else None
+            self.watch.take(LossWindow(closed.first_step, step, closed.loss, closed.samples, rate, of_datasets))
         self.flush(at_once=False)
 
     def evaluate(self, step: int, loss: float) -> None:
@@ -249,6 +265,15 @@ class Recorder:
         most = max((share.epoch for share in closed.epochs), default=0)
         datasets = {share.dataset for share in closed.epochs} | set(ahead)
         return {EpochKey(dataset, epoch) for dataset in datasets for epoch in range(1, ahead.get(dataset, most) + 1)}
+
+
+def _of_datasets(closed: ClosedWindow, datasets: int) -> tuple[Weighted, ...]:
+    """The loss of each dataset of a blend; empty without a blend, of many datasets, and if unknown by sample."""
+    if closed.losses is None or not 1 < datasets <= _MOST_DATASETS:
+        return ()
+    return tuple(
+        total(share.loss for share in closed.epochs if share.dataset == dataset) for dataset in range(datasets)
+    )
 
 
 def _ends_at(key: EpochKey, boundary: BoundaryStep) -> bool:

@@ -32,6 +32,7 @@ from paddle_epoch_guard.views import messages
 from paddle_epoch_guard.views.audit_table import table_of
 from paddle_epoch_guard.views.charts import PendingLoss
 from paddle_epoch_guard.views.console import reached_sentence
+from paddle_epoch_guard.views.verdict_texts import verdict
 
 
 def parts_that_count(own: RecordFile, others: Sequence[RecordFile]) -> list[tuple[PartBegan, float]]:
@@ -252,7 +253,7 @@ class _Assembly:
                 self._naming.trainer,
                 (reached_sentence(event, self._naming),),
                 report,
-                "" if report is None else messages.verdict(report, self._naming),
+                "" if report is None else verdict(report, self._naming),
             )
 
 

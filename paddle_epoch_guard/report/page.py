@@ -18,17 +18,20 @@ from paddle_epoch_guard.report.figures import NARROW, WIDE, add_figures, as_svg,
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.report.run_data import RunData
 from paddle_epoch_guard.report.settings import settings, stages
-from paddle_epoch_guard.report.texts import count_text, epoch_row, jump_text, moment_text, pair_text, summary
+from paddle_epoch_guard.report.texts import count_text, epoch_row, moment_text, pair_text, summary
 from paddle_epoch_guard.resume import Sidecar, write_sidecar
+from paddle_epoch_guard.views.verdict_texts import jump_text
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _T = TypeVar("_T")
 PAGE_NAME = "epoch_guard_report.html"
 VERDICTS = {
     "artefact": "the training loss jumps with the data that is drawn, not because the model has changed",
+    "mixed": "a part of the jump is an artefact, and the evaluation loss shares the rest",
     "improvement": "the training loss falls, and the evaluation loss with it",
     "unexplained": "the training loss jumps, and the data does not explain it: look at the learning rate",
-    "none": "the training loss does not jump",
+    "undecided": "the losses do not tell whether the training loss jumps, or why",
+    "none": "the training loss does not jump by 1 % or more",
     "unknown": "too few steps on one side",
 }
 """The meaning of each verdict, in the order of the page."""

@@ -27,7 +27,7 @@ from paddle_epoch_guard.report.log_folders import (
 )
 from paddle_epoch_guard.report.run_data import EpochSummary, RunData, Series
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar
-from paddle_epoch_guard.views.messages import verdict
+from paddle_epoch_guard.views.verdict_texts import verdict
 from paddle_epoch_guard.views.visualdl import FILE_NAME
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{1,15})")

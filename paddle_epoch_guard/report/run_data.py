@@ -12,8 +12,8 @@ import numpy.typing as npt
 from paddle_epoch_guard.ledger import ChangePoint, EpochLoss
 from paddle_epoch_guard.resume import Sidecar
 from paddle_epoch_guard.statistics.discontinuity import Jump
-from paddle_epoch_guard.statistics.verdicts import ChangeReport
-from paddle_epoch_guard.views.messages import REASONS
+from paddle_epoch_guard.statistics.verdicts import ChangeReport, Counterfactual
+from paddle_epoch_guard.views.verdict_texts import REASONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +120,16 @@ class ChangeSummary:
         return None if self.report is None else self.report.evaluation
 
     @property
+    def gap(self) -> Jump | None:
+        """What training gains and evaluation does not."""
+        return None if self.report is None else self.report.gap
+
+    @property
+    def counterfactual(self) -> Counterfactual | None:
+        """The loss without the repetition."""
+        return None if self.report is None else self.report.counterfactual
+
+    @property
     def means(self) -> tuple[float, float] | None:
         """Mean training loss on both sides."""
         return None if self.report is None else self.report.means
@@ -216,6 +226,11 @@ class RunData:
             {epoch.dataset for epoch in self.epochs} | {change.dataset for change in self.cuts if change.epochs}
         )
         return tuple(names) or ("",)
+
+    @property
+    def tested(self) -> int:
+        """The number of change points at which a jump was tested."""
+        return sum(change.report is not None and change.report.p is not None for change in self.cuts)
 
     @property
     def sides(self) -> tuple[int, ...]:

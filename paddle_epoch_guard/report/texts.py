@@ -8,12 +8,13 @@ from typing import NamedTuple
 from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.report.figures import trend_of
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
-from paddle_epoch_guard.statistics.discontinuity import Jump
 
 _VERDICT_COUNTS = {
     "artefact": "at {} the training loss jumps because of the data that is drawn (artefact; {})",
+    "mixed": "at {} a part of the jump is an artefact, and the evaluation loss shares the rest (mixed; {})",
     "improvement": "at {} the training loss falls, and the evaluation loss with it (improvement; {})",
     "unexplained": "at {} the training loss jumps, and the data does not explain it (unexplained; {})",
+    "undecided": "at {} the losses cannot tell (undecided; {})",
     "none": "at {} it does not jump",
     "unknown": "at {} too little is known ({})",
 }
@@ -88,6 +89,10 @@ def _verdict_sentence(cut: ChangeSummary) -> str:
     clause = f": {cut.clause}" if cut.clause else ""
     if cut.verdict == "artefact":
         return f"The {move} of the training loss at {where} is an artefact of the data, not progress{clause}."
+    if cut.verdict == "mixed":
+        return f"The {move} of the training loss at {where} is an artefact in part{clause}."
+    if cut.verdict == "undecided":
+        return f"What the training loss does at {where} is undecided{clause}."
     if cut.verdict == "improvement":
         return f"The {move} of the training loss at {where} is an improvement{clause}."
     if cut.verdict == "unexplained":
@@ -141,11 +146,6 @@ def _order_sentence(run: RunData) -> str:
     if len(run.loss) > 1 and first > 2 * (int(run.loss.steps[1]) - first) + 1:
         return f"{order}; no log in this folder covers the steps before {first}."
     return f"{order}; the run was not interrupted."
-
-
-def jump_text(jump: Jump | None) -> str:
-    """A jump and its standard error; empty if unknown."""
-    return "" if jump is None else f"{jump.value:+.3f} \u00b1 {jump.error:.3f}"
 
 
 def pair_text(pair: tuple[float, float] | None, digits: int = 3) -> str:

@@ -8,7 +8,8 @@ import msgspec
 
 from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint
 from paddle_epoch_guard.ledger.exposure import Estimate
-from paddle_epoch_guard.statistics.discontinuity import Jump, Reason, VerdictKind
+from paddle_epoch_guard.statistics.discontinuity import Jump
+from paddle_epoch_guard.statistics.judging import Reason, VerdictKind
 from paddle_epoch_guard.statistics.verdicts import ChangeReport
 
 CHANGE_NAME = re.compile(r"(?:(trainer_)?boundary_(\d{1,9})_to_(\d{1,9})|unified_from_step_(\d{1,15}))")
@@ -33,7 +34,7 @@ _REASONS: dict[str, Reason] = {
     "exposure does not jump: learning-rate schedule, or another change": "exposure_flat",
     "what was seen more often is not known better: another change": "exposure_opposes",
     "not confirmed by evaluation": "no_evaluation",
-    "not confirmed by evaluation, which is too uncertain to tell": "evaluation_uncertain",
+    "not confirmed by evaluation, which is too uncertain to tell": "no_evaluation",
     "evaluation does not jump with it": "evaluation_flat",
 }
 

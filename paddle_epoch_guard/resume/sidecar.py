@@ -18,6 +18,7 @@ from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSamplin
 from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.index.mapped import open_regular
 from paddle_epoch_guard.ledger import EpochLoss, LossWindow, Weighted
+from paddle_epoch_guard.ledger.intervals import Interval, OpenInterval
 from paddle_epoch_guard.order import Reorder, Schedule
 from paddle_epoch_guard.resume.legacy_verdicts import upgraded_verdict
 from paddle_epoch_guard.statistics.verdicts import ChangeReport
@@ -130,6 +131,10 @@ class Sidecar:
     """The loss of samples that were."""
     evaluations: tuple[tuple[int, float], ...] = ()
     """The latest: step and loss."""
+    intervals: tuple[Interval, ...] = ()
+    """The latest evaluation intervals."""
+    open_interval: OpenInterval | None = None
+    """The steps since the latest evaluation; None without one."""
     verdicts: tuple[ChangeReport, ...] = ()
     loss_range: tuple[float, float] | None = None
     """The lowest and the highest logged loss."""

@@ -164,16 +164,17 @@ class Session:
             self._note(why, state, is_warning=True)
 
     @shield
-    def log(self, loss: float, state: host.TrainerState, is_saving: bool) -> None:
+    def log(self, loss: float, learning_rate: float | None, state: host.TrainerState, is_saving: bool) -> None:
         """Takes the training loss of the window that ends at this step. Collective.
 
         Args:
             loss: as the trainer logged it.
+            learning_rate: as the trainer logged it; None if it did not.
             state: the trainer's.
             is_saving: whether a checkpoint is saved next: a resume from it must find what was recorded.
         """
         first_step, self._last_logged = self._last_logged + 1, state.global_step
-        self._record(first_step, loss, state)
+        self._record(first_step, loss, learning_rate, state)
         if is_saving:
             self._flush()
         self.save_late()
@@ -417,11 +418,12 @@ class Session:
             self.collector.source = source
 
     @shield
-    def _record(self, first_step: int, loss: float, state: host.TrainerState) -> None:
+    def _record(self, first_step: int, loss: float, learning_rate: float | None, state: host.TrainerState) -> None:
         losses = self._losses_since(first_step, loss, state)
         if self.recorder is not None:
             surplus = self.plan.source.surplus(first_step, state.global_step)
-            self.recorder.record(state.global_step, float(loss) / surplus, losses)
+            rate = None if learning_rate is None else float(learning_rate)
+            self.recorder.record(state.global_step, float(loss) / surplus, losses, rate)
 
     def _losses_since(self, first_step: int, loss: float, state: host.TrainerState) -> WindowLosses | None:
         """The losses of the window's samples, added up over all ranks; None on all ranks if they are unknown."""

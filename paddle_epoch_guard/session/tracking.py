@@ -80,7 +80,15 @@ def _remembered(plan: RunPlan, step: int) -> Remembered | None:
     if sidecar is None or not isinstance(plan.source, IndexEpochs):
         return None
     behind = tuple(boundary for boundary in boundary_steps_of(plan.source) if boundary.step <= step)
-    return Remembered(behind, sidecar.windows, sidecar.evaluations, sidecar.verdicts, sidecar.loss_range)
+    return Remembered(
+        behind,
+        sidecar.windows,
+        sidecar.evaluations,
+        sidecar.intervals,
+        sidecar.open_interval,
+        sidecar.verdicts,
+        sidecar.loss_range,
+    )
 
 
 def _views(plan: RunPlan, logging_dir: str, names: list[str], step: int, remembered: Remembered | None) -> list[View]:
@@ -165,6 +173,8 @@ def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: host.TrainerStat
         repeat=ledger.repeat,
         windows=tuple(watch.windows),
         evaluations=tuple(watch.evaluations),
+        intervals=tuple(watch.intervals),
+        open_interval=watch.open_interval,
         verdicts=tuple(watch.verdicts.values()),
         loss_range=watch.loss_range,
         boundaries=tuple(recorder.reached),

@@ -1,22 +1,58 @@
-"""What happened at a change point: the jump of the training loss, of the evaluation loss, and of exposure."""
+"""What happened at a change point: jumps of training and evaluation loss, exposure, and the verdict on them."""
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import numpy as np
 
-from paddle_epoch_guard.ledger import ChangePoint, ChangePointBuffer
+from paddle_epoch_guard.ledger import ChangePoint, ChangePointBuffer, LossWindow
 from paddle_epoch_guard.ledger.change_points import SIDE
 from paddle_epoch_guard.ledger.exposure import Estimate
-from paddle_epoch_guard.statistics.discontinuity import Jump, Reason, VerdictKind, estimate_jump, judge
+from paddle_epoch_guard.ledger.losses import Weighted, total
+from paddle_epoch_guard.statistics.discontinuity import SIGNIFICANT, Jump, estimate_jump
+from paddle_epoch_guard.statistics.families import holm
+from paddle_epoch_guard.statistics.gap import estimate_gap, gap_before
+from paddle_epoch_guard.statistics.host_changes import HostChange, host_changes
+from paddle_epoch_guard.statistics.judging import Evidence, Part, Reason, Test, VerdictKind, judge
+
+MIN_WINDOWS = 6
+"""Log windows that each side needs."""
+REACH_SHARE, REACH_STEPS = 0.1, 1500
+"""How far behind a change point its jump is taken off the training loss: this share of the steps before, at most so
+many steps. Further on, what was learnt from fresh data instead is not known."""
+
+_LATEST = 20  # windows whose mean is the training loss now
 
 
 class ExposureOfSteps(Protocol):
     """Gives the exposure of steps."""
 
-    def of_steps(self, first_step: int, last_step: int) -> Estimate | None:
-        """The mean exposure of the tokens drawn in these steps; None if unknown."""
+    def of_steps(self, first_step: int, last_step: int, dataset: int | None = None) -> Estimate | None:
+        """The mean exposure of the tokens that these steps draw, of one dataset or of all; None if unknown."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known of a run beside its losses."""
+
+    exposure: ExposureOfSteps | None = None
+    """Of its steps; None if unknown."""
+    evaluation_is_apart: bool | None = None
+    """Whether the evaluation data is no training data; None if unknown."""
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """The training loss that the run would have without the repetition."""
+
+    step: int
+    loss: float
+    error: float
+    """Its standard error."""
+    by: Literal["evaluation", "jump"]
+    """Whether it is the evaluation loss and the gap before the change point, or the training loss without the jump."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +63,31 @@ class ChangeReport:
     verdict: VerdictKind
     reason: Reason
     training: Jump | None = None
+    """Of the training loss; of its dataset's own loss where ``is_own``."""
     evaluation: Jump | None = None
     exposure_before: Estimate | None = None
+    """Of its dataset at a boundary of a blend."""
     exposure_after: Estimate | None = None
     mean_before: float | None = None
     """Mean training loss over up to :data:`SIDE` steps before it, nats per token."""
     mean_after: float | None = None
     final: bool = False
     """Whether later steps cannot change it."""
+    gap: Jump | None = None
+    """What training gains and evaluation does not."""
+    is_own: bool = False
+    """Whether ``training`` is the jump of the loss of the boundary's dataset alone."""
+    whole: Jump | None = None
+    """The jump of the loss of all samples, where ``is_own``."""
+    found_by: tuple[Test, ...] = ()
+    """The tests that found a jump."""
+    shared: Part | None = None
+    """The part of the jump that evaluation shares."""
+    alone: Part | None = None
+    """The part that training makes alone."""
+    host_changes: tuple[HostChange, ...] = ()
+    """Changes of learning rate or batch within the fitted range."""
+    counterfactual: Counterfactual | None = None
 
     @property
     def exposures(self) -> tuple[float, float] | None:
@@ -50,38 +103,131 @@ class ChangeReport:
             return None
         return self.mean_before, self.mean_after
 
+    @property
+    def p(self) -> float | None:
+        """The smaller p-value of its tests; None if they are unknown."""
+        known = [jump.p for jump in (self.training, self.gap) if jump is not None and jump.p is not None]
+        return min(known, default=None)
 
-def report_on(buffer: ChangePointBuffer, exposure: ExposureOfSteps | None, final: bool = False) -> ChangeReport:
+
+def report_on(buffer: ChangePointBuffer, surroundings: Surroundings, final: bool = False) -> ChangeReport:
     """Judges a change point by the losses that its buffer holds.
 
     Args:
         buffer: losses on both sides.
-        exposure: of the run's steps; None if unknown.
+        surroundings: what else is known.
         final: whether later steps cannot change the verdict.
     """
-    change, windows = buffer.change, buffer.windows
-    training = estimate_jump(
-        np.array([(window.first_step + window.last_step) / 2 for window in windows]),
+    change = buffer.change
+    dataset = None if change.boundary is None else change.boundary.dataset
+    whole = _jump_of(buffer.windows, change)
+    own = None if dataset is None else _jump_of(_of_dataset(buffer.windows, dataset), change)
+    training = whole if own is None else own
+    evaluation = _evaluation_jump(buffer)
+    changes = host_changes(_fitted(buffer, training))
+    level = whole.level if whole is not None and whole.level is not None else buffer.mean_before or 0.0
+    gap = estimate_gap(buffer.intervals, change.last_before, change.first_after, level)
+    before, after = _exposures(change, surroundings.exposure, dataset)
+    judgement = judge(Evidence(training, gap, evaluation, before, after, surroundings.evaluation_is_apart, changes))
+    report = ChangeReport(
+        change, judgement.verdict, judgement.reason, _storable(training), _storable(evaluation), before, after,
+        buffer.mean_before, buffer.mean_after, final, _storable(gap), own is not None,
+        None if own is None else _storable(whole), judgement.found_by, judgement.shared, judgement.alone, changes,
+    )  # fmt: skip
+    return replace(report, counterfactual=_counterfactual(buffer, report))
+
+
+def among_all(reports: Iterable[ChangeReport]) -> list[ChangeReport]:
+    """The reports of a run, in which jumps that so many tests may show by chance are undecided.
+
+    The tests of all change points are one family: by :func:`~paddle_epoch_guard.statistics.families.holm`, a run
+    without any jump has a verdict of one with a probability below 5 %.
+    """
+    all_reports = list(reports)
+    tested = [(at, report.p) for at, report in enumerate(all_reports) if report.p is not None]
+    counts = holm([p for _, p in tested], SIGNIFICANT)
+    for (at, _), is_rejected in zip(tested, counts.tolist(), strict=True):
+        report = all_reports[at]
+        if report.found_by and not is_rejected:
+            all_reports[at] = replace(report, verdict="undecided", reason="among_many", counterfactual=None)
+    return all_reports
+
+
+def _jump_of(windows: Sequence[LossWindow], change: ChangePoint) -> Jump | None:
+    """The jump of the windows' loss; None if a side has fewer than :data:`MIN_WINDOWS`."""
+    before = sum(window.last_step <= change.last_before for window in windows)
+    if min(before, len(windows) - before) < MIN_WINDOWS:
+        return None
+    return estimate_jump(
+        np.array([window.middle for window in windows]),
         np.array([window.loss for window in windows]),
         change.last_before,
         change.first_after,
-        weights=np.array([window.last_step - window.first_step + 1.0 for window in windows]),
+        weights=np.array([float(window.steps) for window in windows]),
     )
-    evaluation = None
-    if buffer.is_evaluated:
-        steps, losses = (np.array(column, dtype=np.float64) for column in zip(*buffer.evaluations, strict=True))
-        evaluation = estimate_jump(steps, losses, change.last_before, change.first_after)
-    before = after = None
-    if exposure is not None:
-        before = exposure.of_steps(max(change.last_before - SIDE + 1, 1), change.last_before)
-        after = exposure.of_steps(change.first_after, change.first_after + SIDE - 1)
-    verdict, reason = judge(
-        training, evaluation, None if before is None else before.mean, None if after is None else after.mean
+
+
+def _of_dataset(windows: Sequence[LossWindow], dataset: int) -> list[LossWindow]:
+    """The windows with the loss of one dataset of a blend, as far as they know it."""
+    losses = [(window, window.of_datasets[dataset]) for window in windows if dataset < len(window.of_datasets)]
+    return [replace(window, loss=loss.mean) for window, loss in losses if loss.weight > 0]
+
+
+def _fitted(buffer: ChangePointBuffer, training: Jump | None) -> list[LossWindow]:
+    """The windows within reach of the fit."""
+    if training is None or training.bandwidth is None:
+        return buffer.windows
+    middle = (buffer.change.last_before + buffer.change.first_after) / 2
+    return [window for window in buffer.windows if abs(window.middle - middle) <= training.bandwidth + window.steps]
+
+
+def _evaluation_jump(buffer: ChangePointBuffer) -> Jump | None:
+    if not buffer.is_evaluated:
+        return None
+    steps, losses = (np.array(column, dtype=np.float64) for column in zip(*buffer.evaluations, strict=True))
+    return estimate_jump(steps, losses, buffer.change.last_before, buffer.change.first_after)
+
+
+def _exposures(
+    change: ChangePoint, exposure: ExposureOfSteps | None, dataset: int | None
+) -> tuple[Estimate | None, Estimate | None]:
+    """The exposure on both sides, of the boundary's dataset if there is one."""
+    if exposure is None:
+        return None, None
+    return (
+        exposure.of_steps(max(change.last_before - SIDE + 1, 1), change.last_before, dataset),
+        exposure.of_steps(change.first_after, change.first_after + SIDE - 1, dataset),
     )
-    return ChangeReport(
-        change, verdict, reason, _storable(training), _storable(evaluation), before, after,
-        buffer.mean_before, buffer.mean_after, final,
-    )  # fmt: skip
+
+
+def _counterfactual(buffer: ChangePointBuffer, report: ChangeReport) -> Counterfactual | None:
+    """The loss without the repetition, at the latest step where it can be told; None without an artefact."""
+    if report.verdict not in ("artefact", "mixed") or report.is_own:
+        return None
+    change = report.change
+    step, evaluation = buffer.evaluations[-1] if buffer.evaluations else (0, math.nan)
+    usual = gap_before(buffer.intervals, change.last_before, change.first_after)
+    by_evaluation = None
+    if usual is not None and step > change.last_before:
+        by_evaluation = Counterfactual(step, evaluation + usual.value, usual.error, "evaluation")
+    by_jump = _without_jump(buffer, report)
+    known = [each for each in (by_evaluation, by_jump) if each is not None]
+    return min(known, key=lambda each: each.error, default=None)
+
+
+def _without_jump(buffer: ChangePointBuffer, report: ChangeReport) -> Counterfactual | None:
+    """The latest training loss within reach, less what training made alone at the change point."""
+    alone = report.alone
+    if alone is None and report.training is not None and report.training.significant:
+        alone = Part(report.training.value, report.training.error)
+    reach = min(REACH_SHARE * report.change.step, REACH_STEPS)
+    windows = [window for window in buffer.after if window.last_step <= report.change.last_before + reach]
+    if alone is None or not windows:
+        return None
+    latest = windows[-_LATEST:]
+    mean = total(Weighted(window.steps, window.steps * window.loss) for window in latest).mean
+    scatter = np.std([window.loss for window in latest], ddof=1) / math.sqrt(len(latest)) if len(latest) > 1 else 0.0
+    return Counterfactual(latest[-1].last_step, mean - alone.value, math.hypot(alone.error, float(scatter)), "jump")
 
 
 def _storable(jump: Jump | None) -> Jump | None:

@@ -27,6 +27,7 @@ from paddle_epoch_guard.views import messages
 from paddle_epoch_guard.views.audit_table import table_of
 from paddle_epoch_guard.views.console import reached_sentence
 from paddle_epoch_guard.views.markers import BoundaryLine
+from paddle_epoch_guard.views.verdict_texts import verdict
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _FEWEST = 4.0  # samples for a point of fresh or repeated loss
@@ -94,7 +95,7 @@ class ChartView:
             case ChangeReached():
                 self._mark(event)
             case ChangeJudged(report=report) if report.means is not None:
-                self._describe(report.change, messages.verdict(report, self._naming))
+                self._describe(report.change, verdict(report, self._naming))
             case Noted():
                 self._log.text(NOTES_TAG, messages.sentence_of(event.message), event.step)
             case PartBegan(findings=findings) if findings:

@@ -16,6 +16,7 @@ from paddle_epoch_guard.statistics.verdicts import ChangeReport
 from paddle_epoch_guard.terminal import plain
 from paddle_epoch_guard.views import messages
 from paddle_epoch_guard.views.audit_table import table_of
+from paddle_epoch_guard.views.verdict_texts import verdict
 
 _LINE_END = "\n"
 
@@ -62,7 +63,7 @@ class ConsoleView:
             case ChangeJudged():
                 self._verdicts[event.report.change.name] = event.report
                 if event.report.means is not None:
-                    self._line(messages.verdict(event.report, self._naming))
+                    self._line(verdict(event.report, self._naming))
             case PartEnded(epochs=epochs) if epochs:
                 summary = messages.summary(epochs, event.fresh, event.repeat, self._verdicts.values(), self._naming)
                 self._line(f"{event.step} steps\n{summary}")

@@ -3,30 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from paddle_epoch_guard.ledger import BoundaryStep, EpochLoss, Weighted
-from paddle_epoch_guard.ledger.change_points import SIDE
-from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.record.events import Message, PartBegan, TokensTraced
 from paddle_epoch_guard.record.naming import Naming
-from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.statistics.verdicts import ChangeReport
+from paddle_epoch_guard.views.verdict_texts import verdict
 
 _USE = "Use the pretraining sampler, utils.batch_sampler.DistributedBatchSampler of the library that trains"
 _BUILD_MORE = "Build the dataset for at least max_steps x global batch samples"
-
-REASONS = {
-    "too_few_steps": "too few steps",
-    "no_jump": "no jump beyond trend and noise",
-    "evaluation_confirms": "confirmed by evaluation",
-    "evaluation_rises": "evaluation rises too: the model got worse",
-    "exposure_unknown": "exposure is not known",
-    "exposure_flat": "exposure does not jump: learning-rate schedule, or another change",
-    "exposure_opposes": "what was seen more often is not known better: another change",
-    "no_evaluation": "not confirmed by evaluation",
-    "evaluation_uncertain": "not confirmed by evaluation, which is too uncertain to tell",
-    "evaluation_flat": "evaluation does not jump with it",
-}
-"""The reason of a verdict, by :data:`~paddle_epoch_guard.statistics.discontinuity.Reason`."""
 
 _MIXES = {"uniform": "mixed evenly", "ramp": "the share of the last data epoch rising from zero"}
 
@@ -187,27 +171,6 @@ def reorder_begins(reorder: Reorder, step: int) -> str:
     )
 
 
-def verdict(report: ChangeReport, naming: Naming) -> str:
-    """The verdict at a change point, and the numbers behind it."""
-    where, boundary = f"step {report.change.step}", report.change.boundary
-    if boundary is not None:
-        where = f"the start of {_kind(naming)} {boundary.to_epoch}{_of_dataset(boundary, naming)} ({where})"
-    numbers = []
-    if report.training is not None:
-        numbers.append(f"training loss {_jump(report.training)}")
-    if report.means is not None:
-        before, after = report.means
-        numbers.append(
-            f"means over up to {SIDE} steps: {before:.4f} before, {after:.4f} after, ordinary learning included"
-        )
-    if report.exposure_before is not None and report.exposure_after is not None:
-        numbers.append(f"exposure {_about(report.exposure_before)} before and {_about(report.exposure_after)} after")
-    if report.evaluation is not None:
-        numbers.append(f"evaluation loss {_jump(report.evaluation)}")
-    known = "; ".join(numbers) or "nothing is known"
-    return f"Verdict at {where}: {report.verdict} ({REASONS[report.reason]}). {known[0].upper()}{known[1:]}."
-
-
 def summary(
     totals: Sequence[EpochLoss], fresh: Weighted, repeat: Weighted, verdicts: Iterable[ChangeReport], naming: Naming
 ) -> str:
@@ -232,14 +195,3 @@ def _kind(naming: Naming) -> str:
 
 def _of_dataset(boundary: BoundaryStep, naming: Naming) -> str:
     return "" if len(naming.datasets) < 2 else f" of {naming.datasets[boundary.dataset]}"
-
-
-def _jump(jump: Jump) -> str:
-    bound = f"{jump.value:+.4f}, standard error {jump.error:.4f}"
-    return f"jumps by {bound}" if jump.significant else f"does not jump ({bound})"
-
-
-def _about(exposure: Estimate) -> str:
-    """A mean exposure, with its standard error unless that rounds to zero."""
-    error = f" \u00b1 {exposure.error:.2f}" if exposure.error >= 0.005 else ""
-    return f"{exposure.mean:.2f}{error}"

@@ -1,0 +1,94 @@
+"""The gap test: does training gain something at a change point that evaluation does not?
+
+This is a difference in differences (Card and Krueger, American Economic Review 84, 1994), with evaluation as the
+control. An evaluation interval has a gap: its mean training loss less the mean of the evaluations at its two ends. The
+test compares the mean gap of a few intervals on each side. A change of the learning rate moves training and evaluation
+alike, so it does not show; a fall that builds up over many steps does.
+
+The gaps of neighbouring intervals are correlated, because they share an evaluation and the data has its own slow
+moods; a few intervals cannot show how much. So the standard error is inflated as for AR(1) noise with at least
+:data:`LEAST_AUTOCORRELATION`. ``benchmarks/discontinuity.py`` measures the test's size and power.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.ledger.intervals import Interval, sides_of
+from paddle_epoch_guard.statistics.discontinuity import Floats, Jump, Jumps
+from paddle_epoch_guard.statistics.judging import Part
+from paddle_epoch_guard.statistics.students_t import two_sided_p
+
+FEWEST_INTERVALS = 3
+"""Intervals that each side needs."""
+LEAST_AUTOCORRELATION = 0.25
+
+_TINY = 1e-300
+
+
+def find_gaps(series: npt.ArrayLike, level: npt.ArrayLike = 0.0) -> Jumps:
+    """Tests the level shift of gaps, for any number of runs at once.
+
+    Args:
+        series: gaps in nats per token, [..., 2 n]; half of them before the change point.
+        level: the loss, of which shares are meant, [...].
+    """
+    gaps = np.asarray(series, np.float64)
+    half = gaps.shape[-1] // 2
+    sides = gaps.reshape(*gaps.shape[:-1], 2, half)
+    means = sides.mean(axis=-1)
+    residual = sides - means[..., None]
+    # Pooled: a few intervals cannot tell whether the noise changes.
+    freedom = 2 * half - 2
+    variance = np.square(residual).sum(axis=(-1, -2)) / freedom
+    power = np.square(residual).sum(axis=(-1, -2))
+    products = (residual[..., 1:] * residual[..., :-1]).sum(axis=(-1, -2))
+    raw = products / np.maximum(power, _TINY)
+    phi = np.clip((raw * half + 1) / max(half - 3, half / 4), LEAST_AUTOCORRELATION, 0.9)
+    error = np.sqrt(2 * variance / half * _inflation(phi, half))
+    value = means[..., 1] - means[..., 0]
+    free = np.full(value.shape, float(freedom))
+    count = np.full(value.shape, half)
+    p = two_sided_p(value / np.maximum(error, _TINY), free)
+    return Jumps(value, error, free, p, np.broadcast_to(np.asarray(level, np.float64), value.shape), count, count)
+
+
+def _inflation(phi: Floats, count: int) -> Floats:
+    """The variance of the mean of ``count`` AR(1) values, divided by that of independent ones, [...].
+
+    Relative to what the residuals show, which is less than the variance of the values.
+    """
+    lags = np.arange(1, count)
+    shared = ((1 - lags / count) * phi[..., None] ** lags).sum(axis=-1)
+    of_mean = 1 + 2 * shared
+    inflation: Floats = of_mean * (count - 1) / np.maximum(count - of_mean, 0.1)
+    return inflation
+
+
+def estimate_gap(intervals: Sequence[Interval], last_before: int, first_after: int, level: float) -> Jump | None:
+    """Estimates what training gains at a change point and evaluation does not.
+
+    Args:
+        intervals: on both sides, oldest first; none reaches across the change point.
+        last_before: the last step wholly before it.
+        first_after: the first step wholly after it.
+        level: the training loss, of which shares are meant.
+
+    Returns:
+        The shift of the gap, negative if training gains; None if a side has fewer than :data:`FEWEST_INTERVALS`.
+    """
+    before, after = sides_of(intervals, last_before, first_after)
+    if len(before) < FEWEST_INTERVALS:
+        return None
+    reach = max(last_before - before[0].first_step + 1, after[-1].last_step - first_after + 1)
+    return find_gaps([interval.gap for interval in [*before, *after]], level).only(float(reach))
+
+
+def gap_before(intervals: Sequence[Interval], last_before: int, first_after: int) -> Part | None:
+    """The mean gap before a change point, and the standard error of one later gap; None without enough intervals."""
+    before, _ = sides_of(intervals, last_before, first_after)
+    if len(before) < FEWEST_INTERVALS:
+        return None
+    gaps = np.array([interval.gap for interval in before])
+    return Part(float(gaps.mean()), float(gaps.std(ddof=1) * np.sqrt(1 + 1 / len(gaps))))

@@ -1,0 +1,143 @@
+"""Verdicts as sentences, in English. Another language would be another module like this."""
+
+from collections.abc import Iterable
+
+from paddle_epoch_guard.ledger import BoundaryStep
+from paddle_epoch_guard.ledger.change_points import SIDE
+from paddle_epoch_guard.ledger.exposure import Estimate
+from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.statistics.discontinuity import Jump
+from paddle_epoch_guard.statistics.host_changes import HostChange
+from paddle_epoch_guard.statistics.judging import Part
+from paddle_epoch_guard.statistics.verdicts import ChangeReport, Counterfactual
+
+REASONS = {
+    "too_few_steps": "too few steps",
+    "no_jump": "no jump beyond trend and noise",
+    "jump_possible": "no jump found, and none excluded",
+    "among_many": "among so many change points, noise alone shows such a jump",
+    "host_changes": "learning rate or batch changes here too",
+    "evaluation_confirms": "confirmed by evaluation",
+    "evaluation_rises": "evaluation rises too: the model got worse",
+    "evaluation_shares_most": "evaluation shares the larger part",
+    "evaluation_shares_part": "evaluation shares a part of it",
+    "evaluation_shares_little": "evaluation shares the smaller part",
+    "evaluation_flat": "evaluation does not jump with it",
+    "no_evaluation": "not confirmed by evaluation",
+    "evaluation_uncertain": "evaluation is too uncertain to tell",
+    "evaluation_overlaps": "evaluation jumps too, but on data that is trained on",
+    "evaluation_unchecked": "evaluation jumps too, but whether its data is trained on is unknown",
+    "exposure_unknown": "exposure is not known",
+    "exposure_flat": "exposure does not jump: learning-rate schedule, or another change",
+    "exposure_opposes": "what was seen more often is not known better: another change",
+}
+"""The reason of a verdict, by :data:`~paddle_epoch_guard.statistics.judging.Reason`."""
+
+
+def verdict(report: ChangeReport, naming: Naming) -> str:
+    """The verdict at a change point, and the numbers behind it."""
+    so_far = "" if report.final else " so far"
+    numbers = "; ".join(_numbers(report, naming)) or "nothing is known"
+    return (
+        f"Verdict{so_far} at {_place(report, naming)}: {report.verdict} ({REASONS[report.reason]}). "
+        f"{numbers[0].upper()}{numbers[1:]}."
+    )
+
+
+def jump_text(jump: Jump | None) -> str:
+    """A jump and its 95 % interval; its standard error where only that is known; empty if unknown."""
+    if jump is None:
+        return ""
+    if jump.low is None or jump.high is None:
+        return f"{jump.value:+.3f} \u00b1 {jump.error:.3f}"
+    return f"{jump.value:+.3f} ({jump.low:+.3f} to {jump.high:+.3f})"
+
+
+def counterfactual_text(counterfactual: Counterfactual) -> str:
+    """The loss without the repetition."""
+    by = "evaluation and the gap before" if counterfactual.by == "evaluation" else "the loss less its jump"
+    return (
+        f"without the repetition the loss at step {counterfactual.step} would be "
+        f"{counterfactual.loss:.3f} \u00b1 {counterfactual.error:.3f} (by {by})"
+    )
+
+
+def _place(report: ChangeReport, naming: Naming) -> str:
+    where, boundary = f"step {report.change.step}", report.change.boundary
+    if boundary is None:
+        return where
+    kind = "trainer epoch" if naming.trainer else "data epoch"
+    return f"the start of {kind} {boundary.to_epoch}{_of_dataset(boundary, naming)} ({where})"
+
+
+def _of_dataset(boundary: BoundaryStep, naming: Naming) -> str:
+    return "" if len(naming.datasets) < 2 else f" of {naming.datasets[boundary.dataset]}"
+
+
+def _numbers(report: ChangeReport, naming: Naming) -> Iterable[str]:
+    boundary = report.change.boundary
+    own = f"the loss of {naming.datasets[boundary.dataset]}" if report.is_own and boundary is not None else ""
+    if report.training is not None:
+        yield _jump(report.training, own or "training loss", report)
+    if report.whole is not None:
+        yield f"the loss of all samples {_estimate(report.whole)}"
+    if report.means is not None:
+        before, after = report.means
+        yield f"means over up to {SIDE} steps: {before:.4f} before, {after:.4f} after, ordinary learning included"
+    if report.exposure_before is not None and report.exposure_after is not None:
+        yield f"exposure {_about(report.exposure_before)} before and {_about(report.exposure_after)} after"
+    if report.evaluation is not None:
+        yield f"evaluation loss {_estimate(report.evaluation)}"
+    if report.gap is not None:
+        yield (
+            f"against evaluation, training gains {_interval(report.gap)} over {report.gap.before} intervals on each "
+            f"side{'' if report.gap.significant else ', which noise may explain'}"
+        )
+    if report.verdict in ("artefact", "improvement", "mixed") and report.shared is not None:
+        assert report.alone is not None
+        yield f"{_part(report.shared)} shared by evaluation, {_part(report.alone)} by training alone"
+    for change in report.host_changes:
+        yield _host_change(change)
+    if report.counterfactual is not None:
+        yield counterfactual_text(report.counterfactual)
+
+
+def _jump(jump: Jump, of: str, report: ChangeReport) -> str:
+    if report.reason == "jump_possible" and jump.low is not None and jump.high is not None:
+        return (
+            f"a jump of {of} between {jump.low:+.4f} and {jump.high:+.4f} is possible; "
+            f"the least that would have been found is {jump.detectable:.4f}"
+        )
+    is_small = jump.significant and jump.detectable is not None and abs(jump.value) < jump.detectable
+    warning = ", likely too large: noise helps to find so small a jump" if is_small else ""
+    return f"{of} {_estimate(jump)}{warning}"
+
+
+def _estimate(jump: Jump) -> str:
+    """What a loss does."""
+    bound = _interval(jump)
+    return f"jumps by {bound}" if jump.significant else f"does not jump: {bound}"
+
+
+def _interval(jump: Jump) -> str:
+    """A jump, its interval, and its share of the loss."""
+    if jump.low is None or jump.high is None:
+        return f"{jump.value:+.4f}, standard error {jump.error:.4f}"
+    share = f"; {jump.value / jump.level:+.1%} of the loss" if jump.level else ""
+    return f"{jump.value:+.4f} nats (95 %: {jump.low:+.4f} to {jump.high:+.4f}{share})"
+
+
+def _part(part: Part) -> str:
+    return f"{part.value:+.4f} (95 %: {part.low:+.4f} to {part.high:+.4f})"
+
+
+def _host_change(change: HostChange) -> str:
+    if change.setting == "batch":
+        return f"the batch changes at step {change.step}, from {change.before:g} to {change.after:g} samples a step"
+    return f"the learning rate changes at step {change.step}, from {change.before:.3g} to {change.after:.3g}"
+
+
+def _about(exposure: Estimate) -> str:
+    """A mean exposure, with its standard error unless that rounds to zero."""
+    error = f" \u00b1 {exposure.error:.2f}" if exposure.error >= 0.005 else ""
+    return f"{exposure.mean:.2f}{error}"
