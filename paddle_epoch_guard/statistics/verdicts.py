@@ -15,8 +15,8 @@ from paddle_epoch_guard.statistics.discontinuity import Jump, Reason, VerdictKin
 class ExposureOfSteps(Protocol):
     """Gives the exposure of steps."""
 
-    def of_steps(self, first_step: int, last_step: int) -> Estimate | None:
-        """The mean exposure of the tokens drawn in these steps; None if unknown."""
+    def of_steps(self, first_step: int, last_step: int, dataset: int | None = None) -> Estimate | None:
+        """The mean exposure of the tokens drawn in these steps, all or those of one dataset; None if unknown."""
 
 
 @dataclass(frozen=True)
