@@ -95,7 +95,8 @@ def said_by_ranks(ranks: int, datasets: int) -> list[Line]:
     window = window_of(sums, slots)
     small = EpochSlots([2])
     of_one = (len(RULES) * (3 * small.count + 4) + 1) * 8
-    trace = Trace(np.zeros(60_000, np.int32), np.zeros(60_000, np.int64), (20_000,), (10**12,), np.zeros(2, np.int64))
+    draws, jumps = np.zeros(60_000, np.int32), np.zeros(2, np.int64)
+    trace = Trace(draws, draws.astype(np.int64), (20_000,), (10**12,), jumps, draws, (jumps,))
     return [
         (f"the plan of {datasets:,} datasets, as an object", size_of(len(pickle.dumps(plan)))),
         (f"gathered from {ranks:,} ranks by each, as objects", size_of(ranks * len(pickle.dumps(plan)))),
@@ -169,9 +170,10 @@ def segments(count: int) -> list[Line]:
         found.append(segment)
         step, start = step + 100, start + 100 * segment.global_batch
     schedule = Schedule(tuple(found))
+    jumps = np.array([0, start // 2, start])
     trace = Trace(
         np.repeat(np.arange(20_000, dtype=np.int32), 2), np.sort(np.arange(40_000, dtype=np.int64) * start // 40_000),
-        (20_000,), (10**9,), np.array([0, start // 2, start]),
+        (20_000,), (10**9,), jumps, np.zeros(40_000, np.int32), (jumps,),
     )  # fmt: skip
     exposure = Exposure(trace, schedule, step - 1)
     asked = schedule.positions(step - 50, 3)

@@ -52,40 +52,46 @@ def read(schedule, last_step):
 class Counted:
     """The exposure of every draw, counted one by one."""
 
-    def __init__(self, drawn, positions, schedule, last_step):
-        """``drawn``: the tokens that each position of the base order draws."""
+    def __init__(self, drawn, positions, schedule, last_step, datasets):
+        """``drawn``, ``datasets``: the tokens that each position of the base order draws, and from which dataset."""
         seen = Counter()
         self.of_step = {}
         self.fresh = {}
         for step, at in read(schedule, last_step).items():
-            priors = []
+            self.of_step[step] = []
             for position, base in zip(at, positions.base(at).tolist(), strict=True):
                 mine = []
                 for token in drawn[base]:
                     mine.append(seen[token])
                     seen[token] += 1
                 self.fresh[step, position] = sum(prior == 0 for prior in mine) / len(mine)
-                priors += mine
-            self.of_step[step] = priors
+                self.of_step[step] += [(datasets[base], prior) for prior in mine]
 
-    def mean(self, first_step, last_step):
-        priors = sum((self.of_step.get(step, []) for step in range(first_step, last_step + 1)), [])
+    def mean(self, first_step, last_step, dataset=None):
+        drawn = sum((self.of_step.get(step, []) for step in range(first_step, last_step + 1)), [])
+        priors = [prior for of, prior in drawn if dataset is None or of == dataset]
         return sum(priors) / len(priors) if priors else None
 
 
 def agrees(index, drawn, positions, schedule, last_step):
-    """Asserts that every step, every range of steps and every sample has the exposure that counting gives."""
+    """Asserts that every step, every range of steps and every sample has the exposure that counting gives.
+
+    As a whole, and each dataset of a blend alone.
+    """
     assert len(drawn) == len(index)
-    counted = Counted(drawn, positions, schedule, last_step)
+    datasets = index.dataset_index.tolist() if isinstance(index, BlendIndex) else [0] * len(index)
+    counted = Counted(drawn, positions, schedule, last_step, datasets)
     followed = trace(index, positions)
     assert followed.complete
     exposure = Exposure(followed, schedule, last_step)
     ranges = [(step, step) for step in range(1, last_step + 1)]
     ranges += [(first, min(first + 6, last_step)) for first in range(1, last_step + 1, 5)] + [(1, last_step)]
-    for first, last in ranges:
-        found, expected = exposure.of_steps(first, last), counted.mean(first, last)
-        assert (None if found is None else found.mean) == expected, (first, last)
-        assert found is None or found.error == 0.0
+    for of in (None, *range(len(index.names))):
+        for first, last in ranges:
+            found, expected = exposure.of_steps(first, last, of), counted.mean(first, last, of)
+            assert (None if found is None else found.mean) == expected, (first, last, of)
+            assert found is None or found.error == 0.0
+    assert exposure.of_steps(1, last_step, len(index.names)) is None
     for step in range(1, last_step + 1):
         at = [position for one, position in counted.fresh if one == step]
         shares, known = exposure.of_positions(step, np.array([*at[::-1], len(index) + 5], dtype=np.int64))
@@ -420,6 +426,95 @@ def test_a_sample_of_the_tokens_of_a_blend_is_weighted(tmp_path):
     assert abs(np.mean(of_all)) < 0.002
 
 
+def hosts_blend(weights, epochs, samples):
+    """A blend by the host's rule, each of whose datasets is drawn for a number of data epochs."""
+    shares = np.array(weights) / sum(weights)
+    which = np.empty(samples, dtype=np.int16)
+    drawn = np.zeros(len(weights), dtype=np.int64)
+    inner = np.empty(samples, dtype=np.int64)
+    for position in range(samples):
+        one = int(np.argmax(shares * max(position, 1) - drawn))
+        which[position], inner[position] = one, drawn[one]
+        drawn[one] += 1
+    datasets = []
+    for number, (count, times) in enumerate(zip(drawn.tolist(), epochs, strict=True)):
+        sizes = np.random.default_rng(number).integers(1, 400, max(int(count * 16 / times / 200), 2))
+        datasets.append(made(sizes, 16, (count + 21) * 16 / sizes.sum(), seed=number))
+    return BlendIndex(tuple(datasets), which, inner)
+
+
+BLENDS = {
+    "half, two data epochs": ([0.5, 0.5], [1.3, 1.9], ()),
+    "a tenth, two data epochs": ([0.9, 0.1], [1.2, 1.9], ()),
+    "a twentieth, four data epochs": ([0.95, 0.05], [0.8, 3.4], ()),
+    "a twentieth of many": ([0.05] * 20, [1.9] * 20, ()),
+    "a hundredth, two data epochs": ([0.99, 0.01], [1.0, 1.9], ()),
+    "a hundredth, separated": ([0.99, 0.01], [1.0, 1.5], ()),
+    "a tenth, unified": ([0.9, 0.1], [1.0, 1.9], (Reorder(5000, 19_000, "uniform", (1,)),)),
+}
+
+
+@pytest.mark.parametrize(("weights", "epochs", "reorders"), BLENDS.values(), ids=BLENDS)
+@pytest.mark.parametrize("width", [1, 30])
+def test_a_sample_of_tokens_tells_the_exposure_of_one_dataset_within_its_error(weights, epochs, reorders, width):
+    index = hosts_blend(weights, epochs, 20_000)
+    schedule, last_step = plain(index, batch=32)
+    positions = PositionMap(reorders)
+    exact = Exposure(trace(index, positions, 10**7), schedule, last_step)
+    sigmas = []
+    for seed in range(25):
+        sampled = trace(index, positions, 4000, seed)
+        exposure = Exposure(sampled, schedule, last_step)
+        for step in range(1 + seed % 7, last_step - width, 23):
+            true = exact.of_steps(step, step + width - 1, 1)
+            if true is not None:
+                found = exposure.of_steps(step, step + width - 1, 1)
+                sigmas.append((found.mean - true.mean) / found.error)
+    sigmas = np.abs(sigmas)
+    assert np.mean(sigmas < 1) > 0.66
+    assert np.mean(sigmas < 2) > 0.94
+    assert sigmas.max() < 6  # what is rare scatters lopsidedly
+
+
+def test_a_rare_dataset_that_begins_to_repeat_shows_in_its_own_exposure():
+    index = hosts_blend([0.95, 0.05], [0.6, 1.5], 40_000)
+    schedule, last_step = plain(index, batch=32)
+    (boundary,) = index.boundaries
+    step = boundary.position // 32
+    exposure = Exposure(trace(index, PositionMap(), 4000), schedule, last_step)
+    before, after = ((step - 29, step), (step + 2, step + 31))
+    assert exposure.of_steps(*after).mean - exposure.of_steps(*before).mean < 0.07
+    assert exposure.of_steps(*before, dataset=1).mean == 0.0
+    assert exposure.of_steps(*after, dataset=1).mean == 1.0
+    assert exposure.of_steps(*after, dataset=1).error < 0.1
+    # The boundary of the one is none of the other.
+    assert exposure.of_steps(step - 5, step + 5, 0).mean == 0.0
+
+
+def test_steps_far_from_a_datasets_draws_have_no_exposure_of_it(large):
+    """As where a dataset is drawn only in the first half."""
+    other = made(LARGE[:100], 16, 1.0, seed=2)
+    count = min(len(large), 3000)
+    which = np.concatenate([np.arange(2000) % 2, np.zeros(count - 1000)]).astype(np.int16)
+    inner = np.concatenate([np.repeat(np.arange(1000), 2), np.arange(1000, count)])
+    index = BlendIndex((large, other), which, inner)
+    schedule, last_step = plain(index, batch=8)
+    exposure = Exposure(trace(index, PositionMap(), 2000), schedule, last_step)
+    assert exposure.of_steps(200, 210, 1) is not None
+    assert exposure.of_steps(251, 253, 1) is not None  # it could be
+    assert exposure.of_steps(300, 310, 1) is None
+    assert exposure.of_steps(300, 310, 0) is not None
+    assert exposure.of_steps(300, 310, 2) is None
+    assert exposure.of_steps(200, 210, -1) is None
+
+
+def test_without_a_blend_the_only_dataset_is_the_whole(large):
+    schedule, last_step = plain(large, batch=8)
+    exposure = Exposure(trace(large, PositionMap(), 1000), schedule, last_step)
+    assert all(exposure.of_steps(step, step + 2) == exposure.of_steps(step, step + 2, 0) for step in range(1, 400, 7))
+    assert exposure.of_steps(1, 2, 1) is None
+
+
 def test_means_are_never_taken_from_beyond_a_cut(large):
     boundary = large.boundaries[0].position
     run = Schedule((Segment(1, 0, 1, 1, 1, len(large)), Segment(3001, 0, 1, 1, 1, len(large))))
@@ -433,7 +528,7 @@ def test_means_are_never_taken_from_beyond_a_cut(large):
     assert exposure.of_steps(2998, 3001).mean == pytest.approx(0.25)
     # A segment that only goes on does not hide what lies before it.
     split = Schedule((Segment(1, 0, 1, 1, 1, len(large)), Segment(2001, 2000, 2, 1, 1, len(large))))
-    assert Exposure(trace(large, PositionMap(), 1000), split, 2500)._jumps.tolist() == [0, 3000]
+    assert Exposure(trace(large, PositionMap(), 1000), split, 2500)._all.jumps.tolist() == [0, 3000]
 
 
 def test_a_boundary_among_passed_over_positions_is_a_cut(large):

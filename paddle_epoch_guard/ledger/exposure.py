@@ -17,6 +17,8 @@ from paddle_epoch_guard.order import Schedule
 
 ENOUGH = 200
 """The fewest traced draws to average: the standard error of a share is then at most 0.035."""
+_FAR = 12
+_LINE = 20  # samples through which a line is laid
 _UNIFORM = 0.005  # tolerance for the one sample that crosses a boundary, and is new there
 
 
@@ -46,6 +48,20 @@ class _Read:
     """Leftover samples of the previous segment, which ``first_step`` draws before these."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """Traced draws of a run: all, or those of one dataset of a blend."""
+
+    time: Int64Array
+    """``[n]``, ascending."""
+    token: Int64Array
+    """``[n]``"""
+    prior: Int64Array
+    """``[n]``: the exposure of each draw."""
+    jumps: Int64Array
+    """``[m]``: the times at which exposure may jump, with the first and the last time; ascending."""
+
+
 class Exposure:
     """The exposure of the tokens that a run draws, in past and in planned steps.
 
@@ -66,35 +82,52 @@ class Exposure:
             first, last = np.searchsorted(trace.position, [read.start, read.stop])
             draws.append(np.arange(first, last))
             time.append(trace.position[first:last] - read.start + read.time)
-        self._time: Int64Array = np.concatenate(time)
-        self._token: Int64Array = trace.token[np.concatenate(draws)].astype(np.int64)
-        self._prior: Int64Array = _ranks(self._token)
-        self._fresh_before: Int64Array = np.concatenate(([0], np.cumsum(self._prior == 0)))
-        self._ends: Int64Array = np.cumsum(trace.traced)
-        self._jumps = _jump_times(self._reads, trace.discontinuities)
-        at_jumps = np.searchsorted(self._time, self._jumps)
+        at = np.concatenate(draws)
+        token = trace.token[at].astype(np.int64)
+        jumps = _jump_times(self._reads, trace.discontinuities)
+        self._all = _Draws(np.concatenate(time), token, _ranks(token), jumps)
+        self._drawn_by: npt.NDArray[np.int32] = trace.dataset[at]
+        self._of_dataset: dict[int, _Draws] = {}
+        self._fresh_before: Int64Array = np.concatenate(([0], np.cumsum(self._all.prior == 0)))
+        sizes, traced_tokens = np.array(trace.tokens), np.array(trace.traced)
+        self._ends: Int64Array = np.cumsum(traced_tokens)
+        # The tokens that each draw stands for, summed up.
+        weight = (sizes / np.maximum(traced_tokens, 1))[np.searchsorted(self._ends, token, side="right")]
+        self._weight_before: npt.NDArray[np.float64] = np.concatenate(([0.0], np.cumsum(weight)))
+        at_jumps = np.searchsorted(self._all.time, self._all.jumps)
         traced, fresh = np.diff(at_jumps), np.diff(self._fresh_before[at_jumps])
         # The share of new tokens from one jump to the next; -1 if the traced draws are few, or some new and some not.
         share = fresh / np.maximum(traced, 1)
         is_uniform = (traced >= ENOUGH) & ((share <= _UNIFORM) | (share >= 1 - _UNIFORM))
         self._share: npt.NDArray[np.float64] = np.where(is_uniform, share, -1.0)
 
-    def of_steps(self, first_step: int, last_step: int) -> Estimate | None:
+    def of_steps(self, first_step: int, last_step: int, dataset: int | None = None) -> Estimate | None:
         """The mean exposure of the tokens that the steps from ``first_step`` to ``last_step`` draw.
 
         If the steps hold few traced draws, the nearest :data:`ENOUGH` are averaged, but none from beyond a jump: a
         boundary, an end of a reorder, or a segment that does not start where the one before it ended. If the steps
         contain a jump, both sides are estimated separately and weighted by their samples.
 
+        Args:
+            first_step: the first step.
+            last_step: the last step.
+            dataset: count only the tokens drawn from this dataset of a blend, from 0; those drawn from all datasets
+                if None. Boundaries of other datasets are no jumps then, and as a rare dataset's draws lie far apart, a line
+                is laid through the nearest. Without a blend, dataset 0 is all.
+
         Returns:
-            The mean; None if the steps draw no sample, or no traced token is near.
+            The mean; None if the steps draw no sample, or no traced token is near. Unless every token is traced, it is
+            not known whether a few steps draw a rare dataset: they then have the exposure of the draws near them.
         """
+        draws = self._draws_of(dataset)
+        if draws is None:
+            return None
         start, stop = self._time_at(first_step), self._time_at(last_step + 1)
         if self._trace.complete:
-            first, last = np.searchsorted(self._time, [start, stop]).tolist()
-            return Estimate(float(self._prior[first:last].mean()), 0.0, last - first) if last > first else None
-        jumps = self._jumps[(self._jumps > start) & (self._jumps < stop)].tolist()
-        sides = [(high - low, self._between(low, high)) for low, high in pairwise([start, *jumps, stop])]
+            first, last = np.searchsorted(draws.time, [start, stop]).tolist()
+            return Estimate(float(draws.prior[first:last].mean()), 0.0, last - first) if last > first else None
+        jumps = draws.jumps[(draws.jumps > start) & (draws.jumps < stop)].tolist()
+        sides = [(high - low, self._between(draws, low, high)) for low, high in pairwise([start, *jumps, stop])]
         known = [(samples, side) for samples, side in sides if side is not None]
         samples = sum(count for count, _ in known)
         if not samples:
@@ -127,10 +160,10 @@ class Exposure:
         starts, stops, times = np.array([(read.start, read.stop, read.time) for read in reads], dtype=np.int64).T
         which = np.maximum(np.searchsorted(starts, asked, side="right") - 1, 0)
         time = times[which] + asked - starts[which]
-        first, last = (np.searchsorted(self._time, time, side=side) for side in ("left", "right"))
+        first, last = (np.searchsorted(self._all.time, time, side=side) for side in ("left", "right"))
         traced = last - first
         fresh = (self._fresh_before[last] - self._fresh_before[first]) / np.maximum(traced, 1)
-        interval = np.clip(np.searchsorted(self._jumps, time, side="right") - 1, 0, len(self._share) - 1)
+        interval = np.clip(np.searchsorted(self._all.jumps, time, side="right") - 1, 0, len(self._share) - 1)
         share = np.where(traced > 0, fresh, self._share[interval])
         known = (starts[which] <= asked) & (asked < stops[which]) & (share >= 0)
         return np.where(known, share, 0.0), known
@@ -145,29 +178,77 @@ class Exposure:
             return read.time - read.lead
         return read.time + min((step - read.first_step) * read.batch, read.stop - read.start)
 
-    def _between(self, start: int, stop: int) -> Estimate | None:
+    def _draws_of(self, dataset: int | None) -> _Draws | None:
+        """The traced draws of one dataset, or of all; None if there is no such dataset."""
+        datasets = len(self._trace.discontinuities_of)
+        if dataset is None or (dataset == 0 and datasets == 1):
+            return self._all
+        if not 0 <= dataset < datasets:
+            return None
+        if dataset not in self._of_dataset:
+            own = np.flatnonzero(self._drawn_by == dataset)
+            jumps = _jump_times(self._reads, self._trace.discontinuities_of[dataset])
+            self._of_dataset[dataset] = _Draws(self._all.time[own], self._all.token[own], self._all.prior[own], jumps)
+        return self._of_dataset[dataset]
+
+    def _between(self, draws: _Draws, start: int, stop: int) -> Estimate | None:
         """The mean over the times ``[start, stop)``, which contain no jump, from the draws in or near them."""
-        first, last = np.searchsorted(self._time, [start, stop]).tolist()
-        spread = 0.0
-        if last - first < ENOUGH:
-            low = self._jumps[np.searchsorted(self._jumps, start, side="right") - 1]
-            high = self._jumps[np.searchsorted(self._jumps, stop)]
-            first, last = _widened(self._time, first, last, (start + stop - 1) / 2, low, high)
-            if first == last:
+        first, last = np.searchsorted(draws.time, [start, stop]).tolist()
+        is_widened, is_all = last - first < ENOUGH and stop > start, draws is self._all
+        if is_widened:
+            low = int(draws.jumps[np.searchsorted(draws.jumps, start, side="right") - 1])
+            high = int(draws.jumps[np.searchsorted(draws.jumps, stop)])
+            if not is_all and first == last and _is_far(draws.time, (start, stop), (low, high)):
                 return None
-            # These samples are a few of those averaged, so their own mean scatters: as if all tokens of a sample had
-            # been drawn together before, as they mostly were.
-            spread = max(1 / (stop - start) - 1 / (self._time[last - 1] - self._time[first] + 1), 0.0)
-        token, prior = self._token[first:last], self._prior[first:last]
+            first, last = _widened(draws.time, first, last, (start + stop - 1) / 2, low, high)
+        if first == last:
+            return None
+        token, prior = draws.token[first:last], draws.prior[first:last]
         sizes, traced = np.array(self._trace.tokens), np.array(self._trace.traced)
         dataset = np.searchsorted(self._ends, token, side="right")
         weight = (sizes / traced)[dataset]
         mean = float(np.average(prior, weights=weight))
-        variance = _variance(token, weight * (prior - mean), dataset, sizes, traced)
+        influence, residual = weight / weight.sum(), prior - mean
+        if is_widened and not is_all:
+            # The draws of one dataset may lie far apart, and mostly on one side: its trend must not shift the mean.
+            mean, influence, residual = _at(draws.time[first:last] - (start + stop - 1) / 2, prior, weight)
+        variance = _variance(token, influence * residual, dataset, sizes, traced)
         # Equal draws do not prove that all others are equal: assume one more, whose exposure differs by one.
-        variance += float(np.max(weight**2 * (1 - traced / sizes)[dataset]))
-        variance = variance / weight.sum() ** 2 + spread * np.average((prior - mean) ** 2, weights=weight)
+        variance += float(np.max(influence**2 * (1 - traced / sizes)[dataset]))
+        if is_widened:
+            variance += self._spread(draws, weight, (first, last), (start, stop), residual)
         return Estimate(mean, float(np.sqrt(variance)), last - first)
+
+    def _spread(
+        self,
+        draws: _Draws,
+        weight: npt.NDArray[np.float64],
+        averaged: tuple[int, int],
+        asked: tuple[int, int],
+        residual: npt.NDArray[np.float64],
+    ) -> float:
+        """The variance of the asked samples' own mean, as they are a few of those averaged.
+
+        It is that of a few of many samples, all of whose tokens had been drawn together before, as they mostly were.
+
+        Args:
+            draws: all draws, or those of a dataset.
+            weight: ``[n]``: how many tokens each draw averaged stands for.
+            averaged: the numbers of the first and behind the last draw averaged.
+            asked: the first and behind the last time asked for.
+            residual: ``[n]``: exposure less the mean or the trend.
+        """
+        since, until = draws.time[averaged[0]], draws.time[averaged[1] - 1] + 1
+        scatter, share = float(np.average(residual**2, weights=weight)), 1.0
+        if draws is not self._all:
+            first, last = np.searchsorted(self._all.time, [min(asked[0], since), max(asked[1], until)])
+            share = float(weight.sum() / (self._weight_before[last] - self._weight_before[first]))
+        few, many = (max(share * samples, 1.0) for samples in (asked[1] - asked[0], until - since))
+        if draws is not self._all:
+            # One more sample, whose exposure differs by one: that which crosses a boundary may. Among the few of one
+            # dataset it counts.
+            scatter += 1 / many
+        return max(1 / few - 1 / many, 0.0) * scatter
 
 
 def _reads_of(schedule: Schedule, last_step: int) -> tuple[_Read, ...]:
@@ -217,6 +298,37 @@ def _jump_times(reads: tuple[_Read, ...], discontinuities: Int64Array) -> Int64A
         segment, reached = read.segment, read.stop
     times.add(max((read.time + read.stop - read.start for read in reads), default=0))
     return np.array(sorted(times), dtype=np.int64)
+
+
+def _is_far(time: Int64Array, asked: tuple[int, int], between: tuple[int, int]) -> bool:
+    """Whether the ``asked`` times, which hold no draw, are far from all draws ``between`` two jumps.
+
+    :data:`_FAR` times the mean distance between two samples that are drawn is far: even in a random order, a gap is so
+    wide with a probability of only e to the minus that.
+    """
+    low, high = between
+    near = time[np.searchsorted(time, low) : np.searchsorted(time, high)]
+    gap = np.where(near < asked[0], asked[0] - near, near - asked[1]).min(initial=high)
+    return bool(len(near) and gap * len(np.unique(near)) > _FAR * (high - low))
+
+
+def _at(
+    time: npt.NDArray[np.float64], prior: Int64Array, weight: npt.NDArray[np.float64]
+) -> tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The exposure at time 0 by a weighted least-squares line through draws ``[n]``, or their mean if they are few.
+
+    Returns:
+        The exposure, within the range of the draws. ``[n]``: the coefficient of each draw in it. ``[n]``: the
+        residual of each draw.
+    """
+    mean, center = float(np.average(prior, weights=weight)), float(np.average(time, weights=weight))
+    influence, residual, apart = weight / weight.sum(), prior - mean, time - center
+    squares = float(weight @ apart**2)
+    if len(np.unique(time)) < _LINE:
+        return mean, influence, residual
+    slope = float(weight @ (apart * residual)) / squares
+    value = float(np.clip(mean - slope * center, prior.min(), prior.max()))
+    return value, influence - weight * apart * (center / squares), residual - slope * apart
 
 
 def _widened(time: Int64Array, first: int, last: int, middle: float, low: int, high: int) -> tuple[int, int]:

@@ -48,6 +48,10 @@ class Trace:
     """The number of tokens of one data epoch of each dataset."""
     discontinuities: Int64Array
     """``[m]``: positions where exposure may jump: boundaries that no reorder dissolves, and both ends of reorders."""
+    dataset: npt.NDArray[np.int32]
+    """``[n]``: the dataset that draws it."""
+    discontinuities_of: tuple[Int64Array, ...]
+    """For each dataset: those positions at which the exposure of its own tokens may jump."""
 
     @property
     def complete(self) -> bool:
@@ -86,18 +90,30 @@ def trace(
     for number, (dataset, size, count) in enumerate(zip(datasets, sizes, traced, strict=True)):
         token, position = _draws_of(reader, dataset, _picked(count, size, (seed, TRACE, number)))
         draws.append((token + sum(traced[:number]), position + sum(map(len, datasets[:number]))))
+    drawn_by = np.repeat(np.arange(len(draws), dtype=np.int32), [len(token) for token, _ in draws])
     token, position = _joined(draws)
     if isinstance(index, BlendIndex):
-        token, position = _blended(reader, index, datasets, token, position)
+        which, position = _blended(reader, index, datasets, position)
+        token, drawn_by = token[which], drawn_by[which]
     if isinstance(run, EpochSampledIndex):
         which, position = run.drawn_at(position)
-        token = token[which]
+        token, drawn_by = token[which], drawn_by[which]
     position = positions.drawn(position)
     in_order = np.lexsort((token, position))
-    jumps = [boundary.position for boundary in run.boundaries if not positions.dissolves(boundary.position)]
-    jumps += [end for reorder in positions.reorders for end in (reorder.start, reorder.stop)]
-    discontinuities = np.unique(np.array(jumps, dtype=np.int64))
-    return Trace(token[in_order].astype(np.int32), position[in_order], traced, sizes, discontinuities)
+    token, position, drawn_by = token[in_order].astype(np.int32), position[in_order], drawn_by[in_order]
+    discontinuities_of = _discontinuities_of(run, positions, len(datasets))
+    discontinuities = np.unique(np.concatenate(discontinuities_of))
+    return Trace(token, position, traced, sizes, discontinuities, drawn_by, discontinuities_of)
+
+
+def _discontinuities_of(run: SampleIndex, positions: PositionMap, datasets: int) -> tuple[Int64Array, ...]:
+    """For each dataset, the positions at which the exposure of its tokens may jump, ascending."""
+    ends = [end for reorder in positions.reorders for end in (reorder.start, reorder.stop)]
+    jumps = [list(ends) for _ in range(datasets)]
+    for boundary in run.boundaries:
+        if not positions.dissolves(boundary.position):
+            jumps[boundary.dataset].append(boundary.position)
+    return tuple(np.unique(np.array(own, dtype=np.int64)) for own in jumps)
 
 
 def _joined(pairs: Sequence[tuple[Int64Array, Int64Array]]) -> tuple[Int64Array, Int64Array]:
@@ -229,9 +245,9 @@ def _stream_offsets(
 
 
 def _blended(
-    reader: _Reader, index: BlendIndex, datasets: tuple[ConcatenatedIndex, ...], token: Int64Array, inner: Int64Array
+    reader: _Reader, index: BlendIndex, datasets: tuple[ConcatenatedIndex, ...], inner: Int64Array
 ) -> tuple[Int64Array, Int64Array]:
-    """Maps positions of the datasets, numbered through all of them, to those of the blend; drops unreached ones.
+    """Which of the datasets' positions, numbered through all of them, the blend reaches, and its positions there.
 
     A blend may be longer than the run, and name samples that its datasets do not have: the run does not draw them.
     """
@@ -244,7 +260,7 @@ def _blended(
     )
     wanted, which = np.unique(inner, return_inverse=True)
     position = _find(blocks, wanted, int(starts[-1]))[which]
-    return token[position >= 0], position[position >= 0]
+    return np.flatnonzero(position >= 0), position[position >= 0]
 
 
 def _find(blocks: Iterable[tuple[int, IntArray]], wanted: Int64Array, size: int) -> Int64Array:

@@ -20,11 +20,11 @@ class ShieldedExposure:
         self._exposure: Exposure | None = exposure
         self._on_fault = on_fault
 
-    def of_steps(self, first_step: int, last_step: int) -> Estimate | None:
+    def of_steps(self, first_step: int, last_step: int, dataset: int | None = None) -> Estimate | None:
         """As of an exposure; None after a fault."""
         if self._exposure is not None:
             try:
-                return self._exposure.of_steps(first_step, last_step)
+                return self._exposure.of_steps(first_step, last_step, dataset)
             except Exception as cause:
                 self._fail(cause)
         return None
