@@ -22,6 +22,9 @@ class ChangeWatch:
 
     def __init__(self, judged: Callable[[ChangeReport], None]) -> None:
         self.exposure: ExposureOfSteps | None = None
+        self.evaluation_is_apart: bool | None = None
+        """Whether the evaluation set shares no documents with the training data; None if that is unknown. Where it
+        overlaps, an evaluation loss that falls with the training loss confirms nothing."""
         self.verdicts: dict[str, ChangeReport] = {}
         """Verdicts by the name of the change point."""
         self.windows: deque[LossWindow] = deque(maxlen=_HISTORY)
