@@ -18,6 +18,7 @@ from paddle_epoch_guard.host.dataset import (
     read_dataset,
     restore_dataset,
 )
+from paddle_epoch_guard.host.evaluation import documents_of, evaluates, evaluation_set
 from paddle_epoch_guard.host.loader import Loader, describe_loader, skipped_steps
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.protocols import Dataloader, TrainerControl, TrainerState, TrainingArguments
@@ -62,6 +63,9 @@ __all__ = [
     "constituents",
     "current_training",
     "describe_loader",
+    "documents_of",
+    "evaluates",
+    "evaluation_set",
     "find_checkpoint",
     "folder_to_build_in",
     "index_folders",

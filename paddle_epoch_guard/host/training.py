@@ -32,6 +32,8 @@ class Training:
 
     resume_from_checkpoint: Any = None
     """The argument of the call."""
+    trainer: Any = None
+    """Whose call it is; None once it has ended: a dataset remembers its training."""
     is_running: bool = True
     guard: Any = None
     """The callback that tracks it: the first one whose ``on_train_begin`` was called."""
@@ -104,7 +106,7 @@ def watch_trainings() -> None:
 
 @contextlib.contextmanager
 def _training(trainer: Any, resume_from_checkpoint: Any) -> Iterator[None]:
-    training = Training(resume_from_checkpoint)
+    training = Training(resume_from_checkpoint, trainer)
     given = getattr(trainer, "train_dataset", None)
     owner = owner_of(given)
     if owner is not None:
@@ -120,6 +122,7 @@ def _training(trainer: Any, resume_from_checkpoint: Any) -> Iterator[None]:
         training.is_running = False
         for call in training.at_end:
             call()
+        training.trainer = None
         if owner is not None:
             trainer.train_dataset = given
 

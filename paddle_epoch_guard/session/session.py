@@ -23,6 +23,7 @@ from paddle_epoch_guard.progress import progress_bar
 from paddle_epoch_guard.record.events import Message, TokensTraced
 from paddle_epoch_guard.record.recorder import Recorder
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
+from paddle_epoch_guard.session.evaluation import evaluation_is_apart
 from paddle_epoch_guard.session.exposure import ShieldedExposure
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
@@ -82,20 +83,26 @@ class Session:
         self._stopped_dry = False
         self._trace: Trace | None = None
         self._switched_off: set[str] = set()
+        self._of_evaluation: Message | None = None
+        """What is to be said of the evaluation set, if it is used."""
         self._late_sidecars: list[tuple[Path, Sidecar]] = []
         """Of checkpoints that another process writes, and has not completed."""
 
-    def begin(self, state: host.TrainerState, model: object, checkpoint: str | Path | None) -> None:
+    def begin(
+        self, state: host.TrainerState, model: object, checkpoint: str | Path | None, evaluation: object = None
+    ) -> None:
         """Opens records, hooks and trace. Collective.
 
         Args:
             state: the trainer's.
             model: the trainer's.
             checkpoint: the folder whose weights the trainer loads, where one is named.
+            evaluation: the dataset that the trainer evaluates on; None if it has none.
         """
         self._warn_of_a_new_beginning(state, checkpoint)
         if state.is_world_process_zero:
             self._open_records(state)
+            self._examine_evaluation(evaluation, state)
         self._collect_losses(state, model)
         self._trace_tokens(state)
 
@@ -182,6 +189,7 @@ class Session:
     @shield
     def evaluate(self, loss: float, state: host.TrainerState) -> None:
         """Takes the evaluation loss after a step."""
+        self._say_of_evaluation(state)
         if self.recorder is not None:
             self.recorder.evaluate(state.global_step, float(loss))
 
@@ -281,6 +289,22 @@ class Session:
             self._note(Message(decision.code, dict(decision.parameters)), state, decision.is_warning)
         if decision.begun is not None:
             recorder.begin_reorder(decision.begun, state.global_step + 1, plan.dissolved)
+
+    @shield
+    def _examine_evaluation(self, evaluation: object, state: host.TrainerState) -> None:
+        """Compares the evaluation set with the training data. The first rank does it, in a few seconds."""
+        if self.recorder is None or (evaluation is None and not host.evaluates(self._args)):
+            return
+        apart, self._of_evaluation = evaluation_is_apart(self.plan.loader.dataset, evaluation)
+        self.recorder.watch.evaluation_is_apart = apart
+        if host.evaluates(self._args):
+            self._say_of_evaluation(state)
+
+    def _say_of_evaluation(self, state: host.TrainerState) -> None:
+        """Says once that evaluations confirm nothing: where they are planned at the start, else at the first one."""
+        message, self._of_evaluation = self._of_evaluation, None
+        if message is not None and self.recorder is not None:
+            self._note(message, state, is_warning=message.code == "evaluation_overlaps")
 
     @shield
     def _collect_losses(self, state: host.TrainerState, model: object) -> None:

@@ -16,6 +16,15 @@ _MIXES = {"uniform": "mixed evenly", "ramp": "the share of the last data epoch r
 
 _BY_SHARE = "each log window's loss is divided among its data epochs by share of samples: "
 
+_CONFIRMS_NOTHING = (
+    "an evaluation loss that falls with the training loss may only show that the model has seen this data before"
+)
+_EVALUATION_UNKNOWN = {
+    "no_documents": "the two are not both sample indices of PaddleNLP, so their documents cannot be compared",
+    "too_short": "no document of the evaluation set is long enough to be looked up",
+    "out_of_time": "there was no time to look enough documents up in the training data",
+}
+
 MESSAGES: dict[str, str | Callable[..., str]] = {
     "text": "{text}",
     "shuffled_again": (
@@ -50,6 +59,20 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "The guard still tracks data epochs, exposure and boundaries. "
         + ("From here on, losses are those of the samples" if is_known else "These steps have no loss")
         + "; means leave out windows whose samples have no loss either"
+    ),
+    "evaluation_overlaps": lambda ground, looked_up, matching: (
+        "the evaluation set overlaps the training data: "
+        + (
+            "both draw from the same documents"
+            if ground == "same_documents"
+            else f"of {looked_up:,} of its documents that were looked up, {matching:,} are in the training data"
+        )
+        + f". So {_CONFIRMS_NOTHING}. Evaluate on held-out documents: give the validation split a share of its own "
+        "(split 949,50,1), and remove copies from the corpus"
+    ),
+    "evaluation_unknown": lambda ground, fault: (
+        "whether the evaluation set overlaps the training data is unknown: "
+        f"{_EVALUATION_UNKNOWN.get(ground, fault)}. If it does, {_CONFIRMS_NOTHING}. Make sure that it is held out"
     ),
     "exposure_unknown": (
         "the samples that the steps before {first_step} drew are unknown: these steps ran without the guard, or in "
