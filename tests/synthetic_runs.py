@@ -40,7 +40,7 @@ class Plan:
                 found[key] = found.get(key, 0) + BATCH
         return found
 
-    def of_steps(self, first_step, last_step):
+    def of_steps(self, first_step, last_step, dataset=None):
         return Estimate(float(np.mean([(first_step - 1) // length for length in self.steps_in_epoch])), 0.0, 100)
 
     def crossings(self, after, upto):

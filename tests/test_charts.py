@@ -112,7 +112,7 @@ def test_a_log_of_100_000_steps_shows_every_boundary_through_the_servers_own_sam
             values = [value for _, value in line]
             assert max(values) == pytest.approx(curve[9], rel=0.01)
             assert min(values) < curve[crossing.step - 1] * 1.01
-            told, verdict = server.texts(marker, f"epoch_guard/{marker.rsplit('/', 1)[1]}")
+            told, *_, verdict = server.texts(marker, f"epoch_guard/{marker.rsplit('/', 1)[1]}")
             assert told.startswith(f"Step {crossing.step} draws the first samples")
             assert "before" in verdict
         assert len(run.crossings) == 11

@@ -55,8 +55,8 @@ def test_a_finished_run_is_told(resumed, tmp_path):
     }  # fmt: skip
     assert [(one["name"], one["step"], one["epochs"], one["verdict"]) for one in found["cuts"]] == [
         ("boundary_1_to_2", 101, [1, 2], "artefact"),
-        ("boundary_2_to_3", 201, [2, 3], "none"),
-        ("boundary_3_to_4", 301, [3, 4], "none"),
+        ("boundary_2_to_3", 201, [2, 3], "undecided"),
+        ("boundary_3_to_4", 301, [3, 4], "undecided"),
     ]
     first = found["cuts"][0]
     assert first["exposure"] == {"before": 0.0, "after": 1.0}

@@ -30,7 +30,7 @@ def test_a_log_of_before_there_was_a_record_says_what_it_said(run):
             segment[new] = segment.pop(old)
     for dataset in expected["settings"]["datasets"]:
         dataset["indices"] = dataset.pop("parts")
-    assert facts == expected
+    assert known_then(facts, expected) == expected
 
 
 @pytest.mark.parametrize("folder", sorted(GOLDEN.glob("record-v*/*")), ids=lambda folder: folder.name)
@@ -42,7 +42,16 @@ def test_a_record_of_an_earlier_release_says_what_it_said(folder):
         del facts[told]
     expected = json.loads((folder / "report.json").read_text())
     del expected["summary"]
-    assert facts == expected
+    assert known_then(facts, expected) == expected
+
+
+def known_then(facts, expected):
+    """The facts without keys that the earlier release did not have."""
+    if isinstance(expected, dict) and isinstance(facts, dict):
+        return {key: known_then(value, expected[key]) for key, value in facts.items() if key in expected}
+    if isinstance(expected, list) and isinstance(facts, list) and len(facts) == len(expected):
+        return [known_then(*pair) for pair in zip(facts, expected, strict=True)]
+    return facts
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("sidecar-v*.json")), ids=lambda path: path.stem)

@@ -144,7 +144,7 @@ def test_it_begins_with_the_verdicts_in_three_sentences(page, finished):
     first, *others = [line for line in page.sections["summary"].split("\n") if line.strip()]
     assert first == (
         "The order of the data changes at 2 places: at 1 the training loss jumps because of the data that is drawn "
-        "(artefact; step 41), at 1 it does not jump."
+        "(artefact; step 41), at 1 the losses cannot tell (undecided; step 81)."
     )
     assert len(others) == 2
     assert re.fullmatch(
@@ -159,10 +159,10 @@ def test_it_begins_with_the_verdicts_in_three_sentences(page, finished):
 
 def test_cuts_are_told_with_verdict_and_numbers(page):
     head, boundary, unified = page.rows["cuts"]
-    assert len(head) == len(boundary) == len(unified) == 7
+    assert len(head) == len(boundary) == len(unified) == 8
     assert boundary[:2] == ["1. data epoch 1 to 2", "41"]
     assert boundary[2].startswith("artefact")
-    assert re.fullmatch(r"-[01]\.\d{3} ± 0\.\d{3}", boundary[3])
+    assert re.fullmatch(r"-[01]\.\d{3} \(-[01]\.\d{3} to -[01]\.\d{3}\)", boundary[3])
     assert boundary[5] == "0.00 → 1.00"
     assert unified[0] == "2. a unified order begins"
     assert "Verdict at the start of data epoch 2 (step 41): artefact" in page.sections["cuts"]

@@ -112,8 +112,8 @@ class Exposure:
             first_step: the first step.
             last_step: the last step.
             dataset: count only the tokens drawn from this dataset of a blend, from 0; those drawn from all datasets
-                if None. Boundaries of other datasets are no jumps then, and as a rare dataset's draws lie far apart, a line
-                is laid through the nearest. Without a blend, dataset 0 is all.
+                if None. Boundaries of other datasets are no jumps then. As a rare dataset's draws lie far apart, a
+                line is laid through the nearest. Without a blend, dataset 0 is all.
 
         Returns:
             The mean; None if the steps draw no sample, or no traced token is near. Unless every token is traced, it is

@@ -57,13 +57,13 @@ class Remembered:
     """Its latest windows."""
     evaluations: tuple[Point, ...] = ()
     """Its latest evaluations."""
+    verdicts: tuple[ChangeReport, ...] = ()
+    loss_range: tuple[float, float] | None = None
+    """Its lowest and highest loss."""
     intervals: tuple[Interval, ...] = ()
     """Its latest evaluation intervals."""
     open_interval: OpenInterval | None = None
     """The steps since its latest evaluation."""
-    verdicts: tuple[ChangeReport, ...] = ()
-    loss_range: tuple[float, float] | None = None
-    """Its lowest and highest loss."""
 
 
 class Recorder:

@@ -1,4 +1,7 @@
-"""Verdicts as sentences, as logs and sidecars held them before there were numbers. May be dropped at 1.0."""
+"""Verdicts as sentences: as logs and sidecars held them before there were numbers, and as VisualDL logs still do.
+
+Logs without a record are read through them. May be dropped at 1.0.
+"""
 
 import re
 from dataclasses import dataclass
@@ -17,8 +20,8 @@ CHANGE_NAME = re.compile(r"(?:(trainer_)?boundary_(\d{1,9})_to_(\d{1,9})|unified
 
 _NUMBER = r"([+-]?(?:\d+(?:\.\d+)?|inf|nan))"
 _VERDICT = re.compile(
-    r"Verdict at (?:step \d+|the start of .* \(step \d+\)): "
-    r"(artefact|improvement|unexplained|none|unknown)(?: \((.*?)\))?\.(?: |$)",
+    r"Verdict(?: so far)? at (?:step \d+|the start of .* \(step \d+\)): "
+    r"(artefact|improvement|mixed|unexplained|undecided|none|unknown)(?: \((.*?)\))?\.(?: |$)",
     re.DOTALL,
 )
 # Whichever part comes first begins with a capital; an exposure has its standard error where that shows.
@@ -34,8 +37,17 @@ _REASONS: dict[str, Reason] = {
     "exposure does not jump: learning-rate schedule, or another change": "exposure_flat",
     "what was seen more often is not known better: another change": "exposure_opposes",
     "not confirmed by evaluation": "no_evaluation",
-    "not confirmed by evaluation, which is too uncertain to tell": "no_evaluation",
+    "not confirmed by evaluation, which is too uncertain to tell": "evaluation_uncertain",
     "evaluation does not jump with it": "evaluation_flat",
+    "no jump found, and none excluded": "jump_possible",
+    "among so many change points, noise alone shows such a jump": "among_many",
+    "learning rate or batch changes here too": "host_changes",
+    "evaluation shares the larger part": "evaluation_shares_most",
+    "evaluation shares a part of it": "evaluation_shares_part",
+    "evaluation shares the smaller part": "evaluation_shares_little",
+    "evaluation is too uncertain to tell": "evaluation_uncertain",
+    "evaluation jumps too, but on data that is trained on": "evaluation_overlaps",
+    "evaluation jumps too, but whether its data is trained on is unknown": "evaluation_unchecked",
 }
 
 
@@ -105,6 +117,15 @@ def upgraded_verdict(fields: object) -> dict[str, Any]:
 
 
 def _jump(sentence: str, of: str) -> Jump | None:
+    now = re.search(
+        f"{of} loss (jumps by|does not jump:) {_NUMBER} nats \\(95 %: {_NUMBER} to {_NUMBER}"
+        f"(?:; {_NUMBER}% of the loss)?\\)",
+        sentence,
+    )
+    if now is not None:
+        value, low, high = (float(number) for number in now.groups()[1:4])
+        level = value / (float(now[5]) / 100) if now[5] and float(now[5]) else None
+        return Jump(value, (high - low) / (2 * 1.96), now[1] == "jumps by", low=low, high=high, level=level)
     match = re.search(
         f"{of} loss (?:jumps by {_NUMBER}, standard error {_NUMBER}"
         f"|does not jump \\({_NUMBER}, standard error {_NUMBER}\\))",

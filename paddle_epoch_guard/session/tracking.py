@@ -84,10 +84,10 @@ def _remembered(plan: RunPlan, step: int) -> Remembered | None:
         behind,
         sidecar.windows,
         sidecar.evaluations,
-        sidecar.intervals,
-        sidecar.open_interval,
         sidecar.verdicts,
         sidecar.loss_range,
+        sidecar.intervals,
+        sidecar.open_interval,
     )
 
 

@@ -39,8 +39,11 @@ def find_gaps(series: npt.ArrayLike, level: npt.ArrayLike = 0.0) -> Jumps:
     sides = gaps.reshape(*gaps.shape[:-1], 2, half)
     means = sides.mean(axis=-1)
     residual = sides - means[..., None]
+    # A fall that builds up after the change point is no noise.
+    line = np.arange(half) - (half - 1) / 2
+    residual[..., 1, :] -= (residual[..., 1, :] @ line)[..., None] * line / (line @ line)
     # Pooled: a few intervals cannot tell whether the noise changes.
-    freedom = 2 * half - 2
+    freedom = 2 * half - 3
     variance = np.square(residual).sum(axis=(-1, -2)) / freedom
     power = np.square(residual).sum(axis=(-1, -2))
     products = (residual[..., 1:] * residual[..., :-1]).sum(axis=(-1, -2))

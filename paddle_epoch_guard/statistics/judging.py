@@ -13,7 +13,8 @@ VerdictKind = Literal["artefact", "improvement", "mixed", "unexplained", "undeci
 Reason = Literal[
     "too_few_steps", "no_jump", "jump_possible", "among_many", "host_changes",
     "evaluation_confirms", "evaluation_rises", "evaluation_shares_most", "evaluation_shares_part",
-    "evaluation_shares_little", "evaluation_flat", "no_evaluation", "evaluation_uncertain", "evaluation_overlaps", "evaluation_unchecked",
+    "evaluation_shares_little", "evaluation_flat", "no_evaluation", "evaluation_uncertain",
+    "evaluation_overlaps", "evaluation_unchecked",
     "exposure_unknown", "exposure_flat", "exposure_opposes",
 ]  # fmt: skip
 """The reason for a verdict, or how certain it is."""
