@@ -1,4 +1,6 @@
 import json
+import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -432,3 +434,37 @@ def test_one_callback_serves_two_runs_in_turn(tmp_path, dataset):
     first = train(arguments(tmp_path / "a", max_steps=STEPS), dataset, callbacks=[guard])
     second = train(arguments(tmp_path / "b", max_steps=STEPS), dataset, callbacks=[guard])
     assert first.scalars("epoch_guard/data_epoch") == second.scalars("epoch_guard/data_epoch")
+
+
+def test_a_corpus_that_a_blend_lists_twice_is_told_and_counted_once(tmp_path, host_log):
+    text = write_corpus(tmp_path / "corpus" / "text", SIZES)
+    other = write_corpus(tmp_path / "corpus" / "other", SIZES, first=1000)  # the same sizes, another text
+    parts = [0.4, text, 0.3, other, 0.3, text]
+    blend = build_train(parts, STEPS * 4, SEQ_LENGTH, cache=tmp_path / "cache")
+    seen, exposures = Counter(), []
+    for step in range(STEPS):
+        priors = []
+        for position in range(4 * step, 4 * step + 4):
+            for token in blend[position]["text"][:-1].tolist():  # tokens count up: each names its place
+                priors.append(seen[token])
+                seen[token] += 1
+        exposures.append(np.mean(priors))
+    changes = {"max_steps": STEPS, "save_strategy": "steps", "save_steps": 10}
+    run = train(arguments(tmp_path, **changes), blend)
+    assert [value for _, value in run.scalars("epoch_guard/exposure")] == pytest.approx(exposures)
+    assert exposures[20] > 0.1
+    (said,) = [warning for warning in host_log.warnings if "same corpus" in warning]
+    assert "text-0 and text-2 are the same corpus" in said
+    resumed = train(arguments(tmp_path, **changes), blend, resume=str(tmp_path / "run" / "checkpoint-20"))
+    assert [value for _, value in resumed.scalars("epoch_guard/exposure")][-12:] == pytest.approx(exposures[20:])
+
+
+def test_datasets_that_may_be_one_corpus_are_told(tmp_path, host_log):
+    prefixes = [write_corpus(tmp_path / "corpus" / name, SIZES) for name in ("text", "copy")]
+    blend = build_train([0.5, prefixes[0], 0.5, prefixes[1]], 40, SEQ_LENGTH, cache=tmp_path / "cache")
+    for one in blend.datasets:
+        one[0]  # the host holds its files open
+    os.rename(f"{prefixes[1]}.bin", tmp_path / "moved.bin")
+    train(arguments(tmp_path, max_steps=10), blend)
+    (said,) = [warning for warning in host_log.warnings if "document sizes" in warning]
+    assert "text and copy have the same document sizes" in said

@@ -15,7 +15,7 @@ from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 import corpora
 from caches import cli, contents, refused, told
 from paddle_epoch_guard.cli.plan_picture import exposures
-from paddle_epoch_guard.cli.planning import Dataset, Run, facts_of_run
+from paddle_epoch_guard.cli.planning import Dataset, Run, facts_of_run, run_of
 from paddle_epoch_guard.order import PositionMap, Reorder
 
 DIALOGUE = tuple(2 + 11 * document % 17 for document in range(60))
@@ -277,6 +277,99 @@ def test_a_plan_of_a_blend_draws_the_mean_of_its_datasets():
     assert unified[0] == 0
     assert exposure[0] == 0
     assert exposure[1] < exposure[3]
+
+
+REPEATED = {
+    "equal weights": (["text", "text"], [1, 1], 2.3),
+    "one epoch": (["text", "text"], [1, 1], 1.6),
+    "unequal weights, the same order": (["text", "text"], [5, 4], 2.8),
+    "unequal weights, other orders": (["text", "text"], [3, 1], 2.3),
+    "a copy, and another between": (["text", "code", "copy"], [2, 1, 3], 3.4),
+    "three times": (["text", "copy", "text"], [1, 1, 1], 4.0),
+    "jointly shuffled": (["text", "text"], [2, 1], 5.6),
+}
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A corpus of 30,000 tokens, a copy of it, and another."""
+    sizes = np.random.default_rng(3).integers(5, 60, 900).tolist()
+    folder = tmp_path_factory.mktemp("several")
+    for name, documents in (("text", sizes), ("copy", sizes), ("code", sizes[:500])):
+        corpora.write_corpus(folder / name, documents)
+    return folder
+
+
+@pytest.mark.parametrize(("names", "weights", "epochs"), REPEATED.values(), ids=REPEATED)
+def test_a_corpus_that_is_listed_several_times_is_counted_as_one(several, tmp_path, names, weights, epochs):
+    data = [word for pair in zip(weights, (several / name for name in names), strict=True) for word in pair]
+    batch = 10
+    steps = int(epochs * 30_000 / 8 / batch)
+    facts = plan(data, steps, batch, 8)
+    planned = steps * batch
+    blend = corpora.build_train(data, planned, 8, seed=42, cache=tmp_path / "cache")
+    own = [drawn_tokens(one, np.asarray(one.shuffle_idx, np.int64)) for one in blend.datasets]
+    # Tokens of another corpus are others.
+    which = np.asarray(blend.dataset_index, int)
+    tokens = np.array(
+        [
+            own[one][inner] + 10**6 * (names[one] == "code")
+            for one, inner in zip(which, blend.dataset_sample_index, strict=True)
+        ]
+    )
+    same = [number for number, name in enumerate(names) if name != "code"]
+    (group,) = facts["same_corpora"]
+    assert group["datasets"] == same
+    assert group["prefixes"] == [str(several / names[number]) for number in same]
+    of_corpus = np.isin(which, same)
+    total = facts["datasets"][0]["tokens_per_epoch"]
+    assert group["data_epochs"] == pytest.approx(of_corpus.sum() * 8 / total, rel=0.001)
+    unseen = 1 - len(np.unique(tokens[of_corpus])) / total
+    for number in same:
+        assert facts["datasets"][number]["unseen_fraction"]["planned"] == pytest.approx(unseen, abs=0.01)
+    priors = priors_of(tokens)
+    mixed = priors_of(tokens[PositionMap([Reorder(0, planned, "uniform", (1,))]).base(range(planned))])
+    run = run_of([str(word) for word in data], "100,0,0", 8, batch, steps)
+    host_curve, unified_curve = exposures(run, facts)
+    ends = np.array(host_curve[0][::2] + host_curve[0][-1:]) * batch
+    for at, (start, stop) in enumerate(itertools.pairwise(ends.astype(int))):
+        for segment in np.array_split(np.arange(start, stop), 5):
+            middle = segment.mean() / batch
+            expected = np.interp(middle, *(axis[2 * at : 2 * at + 2] for axis in host_curve))
+            if len(segment) > 400:
+                assert priors[segment].mean() == pytest.approx(expected, abs=0.08)
+                assert mixed[PositionMap().base(segment)].mean() == pytest.approx(
+                    np.interp(middle, *unified_curve), abs=0.1
+                )
+    for number, told_of in enumerate(facts["datasets"]):
+        boundary = told_of["boundary_position"]
+        if boundary is not None:
+            mine, at = which == number, np.arange(planned)
+            before, after = (
+                mine & (at >= low) & (at < high)
+                for low, high in ((boundary - 300, boundary), (boundary, boundary + 300))
+            )
+            assert told_of["exposure"]["before"] == pytest.approx(priors[before].mean(), abs=0.12)
+            assert told_of["exposure"]["after"] == pytest.approx(priors[after].mean(), abs=0.12)
+
+
+def test_people_are_told_of_a_corpus_that_is_listed_twice(several, monkeypatch):
+    monkeypatch.chdir(several)
+    _, out, _ = cli("plan", 1, "text", 1, "text", *_RUN)
+    (line,) = [line for line in out.splitlines() if "listed" in line]
+    assert line.startswith("text is listed 2 times: its data epochs add up to ")
+    assert "no data is repeated" not in out
+    _, out, _ = cli("plan", 1, "text", 1, "copy", 1, "code", *_RUN)
+    assert "\ntext and copy are the same corpus: their data epochs add up to " in out
+    assert "same" not in cli("plan", 1, "text", 1, "code", *_RUN)[1]
+
+
+def test_corpora_that_may_be_the_same_are_told(several, monkeypatch):
+    monkeypatch.chdir(several)
+    monkeypatch.setattr("paddle_epoch_guard.index.equal_corpora._text_of", lambda path: "")
+    _, out, _ = cli("plan", 1, "text", 1, "copy", *_RUN)
+    assert "\ntext and copy have the same document sizes. The text of one cannot be read" in out
+    assert told("plan", 1, "text", 1, "copy", *_RUN)["same_corpora"] == []
 
 
 @pytest.mark.parametrize(

@@ -178,11 +178,16 @@ def test_a_blend_of_the_hosts(tmp_path, reorders):
     agrees(index, drawn, PositionMap(reorders(index)), schedule, last_step)
 
 
-def blend_of(datasets, weights, samples, seed):
-    """A blend of lists of live datasets, each list drawn one after the other; and what each position draws."""
+def blend_of(datasets, weights, samples, seed, corpora=None):
+    """A blend of lists of live datasets, each list drawn one after the other; and what each position draws.
+
+    ``corpora``: a name for the corpus of each dataset; by default no two have the same.
+    """
+    names = range(len(datasets)) if corpora is None else corpora
     parts = [ConcatenatedIndex(tuple(map(index_of, one))) if len(one) > 1 else index_of(one[0]) for one in datasets]
     tokens = [
-        [[(k, token) for token in row] for row in sum(map(tokens_of, one), [])] for k, one in enumerate(datasets)
+        [[(name, token) for token in row] for row in sum(map(tokens_of, one), [])]
+        for name, one in zip(names, datasets, strict=True)
     ]
     random = np.random.default_rng(seed)
     which, inner, used = [], [], [0] * len(parts)
@@ -287,18 +292,102 @@ def test_any_run_has_the_exposure_that_counting_gives(run, seed, block):
 @given(st.data())
 def test_any_blend_has_the_exposure_that_counting_gives(data):
     with tempfile.TemporaryDirectory() as folder:
-        datasets = []
+        datasets, corpora = [], []
         for name in "abc"[: data.draw(st.integers(1, 3))]:
             sizes = data.draw(
-                st.lists(st.integers(0, 30), min_size=2, max_size=8).filter(lambda sizes: sum(sizes) > 20)
+                st.sampled_from(corpora)  # a copy
+                if corpora and data.draw(st.booleans())
+                else st.lists(st.integers(0, 30), min_size=2, max_size=8).filter(lambda sizes: sum(sizes) > 20)
             )
             text = write_corpus(Path(folder) / name, sizes)
+            corpora.append(tuple(sizes))
             parts = data.draw(st.integers(1, 2))
             datasets.append([build_train([text], 50, 6, seed=data.draw(st.integers(1, 99))) for _ in range(parts)])
-        index, drawn = blend_of(datasets, np.full(len(datasets), 1 / len(datasets)), 50, data.draw(st.integers(0, 99)))
+        weights, seed = np.full(len(datasets), 1 / len(datasets)), data.draw(st.integers(0, 99))
+        index, drawn = blend_of(datasets, weights, 50, seed, corpora)
         start = data.draw(st.integers(0, 40))
         schedule, last_step = plain(index, 3)
         agrees(index, drawn, PositionMap([Reorder(start, 48, "uniform", (1,))]), schedule, last_step)
+
+
+TWICE = {
+    "equal weights": ("aa", [0.5, 0.5], 1),
+    "unequal weights": ("aa", [0.9, 0.1], 1),
+    "three times": ("aaa", [0.2, 0.5, 0.3], 1),
+    "another between": ("aba", [0.4, 0.3, 0.3], 1),
+    "two of each": ("abba", [0.3, 0.3, 0.2, 0.2], 1),
+    "extended": ("aba", [0.4, 0.3, 0.3], 2),
+}
+
+
+@pytest.mark.parametrize("reorders", REORDERS.values(), ids=REORDERS)
+@pytest.mark.parametrize(("corpora", "weights", "parts"), TWICE.values(), ids=TWICE)
+def test_datasets_of_one_corpus_share_its_tokens(tmp_path, corpora, weights, parts, reorders):
+    sizes = {"a": SIZES, "b": SIZES[5:20]}
+    prefixes = {name: write_corpus(tmp_path / name, sizes[name]) for name in corpora}
+    datasets = [
+        [build_train([prefixes[name]], 200 // parts, LENGTH, seed=10 * number + part) for part in range(parts)]
+        for number, name in enumerate(corpora)
+    ]
+    index, drawn = blend_of(datasets, weights, 190, 3, corpora)
+    schedule, last_step = plain(index)
+    positions = PositionMap(reorders(index))
+    agrees(index, drawn, positions, schedule, last_step)
+    followed = trace(index, positions)
+    assert sum(followed.tokens) == sum(sum(sizes[name]) for name in set(corpora))
+    assert {len(set(group)) for group in followed.corpora.groups} <= {2, 3}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_a_copy_of_a_corpus_shares_its_tokens_through_resumes(tmp_path, schedule):
+    prefixes = [write_corpus(tmp_path / name / "text", SIZES) for name in ("a", "copy")]
+    datasets = [[build_train([prefix], 220, LENGTH, seed=5)] for prefix in prefixes]
+    index, drawn = blend_of(datasets, [0.6, 0.4], 223, 3, "aa")
+    reorder = Reorder(40, 170, "ramp", (1,), 90)
+    agrees(index, drawn, PositionMap([reorder]), schedule, 50)
+
+
+def test_only_what_two_splits_of_a_corpus_have_in_common_is_shared(prefix):
+    splits = ["100,0,0", "50,50,0", "70,30,0"]
+    datasets = [[build_train([prefix], 120, LENGTH, split=split, seed=at)] for at, split in enumerate(splits)]
+    index, drawn = blend_of(datasets, [0.4, 0.3, 0.3], 120, 3, "aaa")
+    schedule, last_step = plain(index)
+    agrees(index, drawn, PositionMap(), schedule, last_step)
+    followed = trace(index, PositionMap())
+    assert followed.tokens == (sum(SIZES[:20]), sum(SIZES[20:28]), sum(SIZES[28:]))
+
+
+def test_splits_that_have_nothing_in_common_share_nothing():
+    """As where a blend lists the train split of a corpus beside the valid split of the same one."""
+    train, valid = made(SIZES[:12], LENGTH, 2.0), made(SIZES[12:], LENGTH, 2.0)
+    parts = []
+    for part, name, before in ((train, "train", 0), (valid, "valid", 12)):
+        arrays = dataclasses.replace(
+            part.arrays, doc_idx=part.arrays.doc_idx + before, sizes=np.array(SIZES, dtype=np.int32)
+        )
+        parts.append(GPTIndex.from_arrays(dataclasses.replace(part.description, name=name, split="30,70,0"), arrays))
+    which = np.arange(80, dtype=np.int16) % 2
+    followed = trace(BlendIndex(tuple(parts), which, np.repeat(np.arange(40), 2)), PositionMap())
+    assert followed.corpora.groups == ((0, 1),)
+    assert followed.tokens == (sum(SIZES[:12]), sum(SIZES[12:]))
+    assert not set(followed.token[followed.dataset == 0]) & set(followed.token[followed.dataset == 1])
+
+
+FIXED = (20,) * 30
+
+
+@pytest.mark.parametrize("without", [None, "b.bin", "a.bin"])
+def test_corpora_with_the_same_sizes_but_other_or_unknown_text_share_nothing(tmp_path, without):
+    prefixes = [write_corpus(tmp_path / name, FIXED, first) for name, first in (("a", 0), ("b", 30_000))]
+    datasets = [[build_train([prefix], 120, LENGTH)] for prefix in prefixes]
+    index, drawn = blend_of(datasets, [0.5, 0.5], 120, 3)
+    if without is not None:
+        (tmp_path / without).unlink()
+    schedule, last_step = plain(index)
+    agrees(index, drawn, PositionMap(), schedule, last_step)
+    corpora = trace(index, PositionMap()).corpora
+    assert corpora.groups == ()
+    assert corpora.unsure == (() if without is None else ((0, 1),))
 
 
 def made(sizes, length, epochs, seed=0):
@@ -474,6 +563,54 @@ def test_a_sample_of_tokens_tells_the_exposure_of_one_dataset_within_its_error(w
     assert np.mean(sigmas < 1) > 0.66
     assert np.mean(sigmas < 2) > 0.94
     assert sigmas.max() < 6  # what is rare scatters lopsidedly
+
+
+@pytest.mark.parametrize(
+    ("lists", "epochs"), [((0, 0), (0.9, 0.9)), ((0, 1, 0), (0.9, 0.6, 1.5)), ((0, 0, 0), (1.9, 0.3, 0.1))], ids=str
+)
+@pytest.mark.parametrize("dataset", [None, -1])
+def test_a_sample_of_the_tokens_of_a_corpus_listed_twice_tells_its_exposure(lists, epochs, dataset):
+    documents = [LARGE, LARGE[::-1][:150]]
+    datasets = tuple(
+        made(documents[one], 16, times, seed=number)
+        for number, (one, times) in enumerate(zip(lists, epochs, strict=True))
+    )
+    counts = [one.layout.samples_requested for one in datasets]
+    which = np.random.default_rng(4).permutation(np.repeat(np.arange(len(lists)), counts))
+    inner = np.empty_like(which)
+    for one, count in enumerate(counts):
+        inner[which == one] = np.arange(count)
+    index = BlendIndex(datasets, which.astype(np.int16), inner)
+    schedule, last_step = plain(index, batch=16)
+    exact = Exposure(trace(index, PositionMap(), 10**6), schedule, last_step)
+    dataset = None if dataset is None else len(lists) + dataset
+    sigmas = []
+    for seed in range(30):
+        sampled = trace(index, PositionMap(), 6000, seed)
+        assert not sampled.complete
+        exposure = Exposure(sampled, schedule, last_step)
+        for step in range(1 + seed, last_step - 30, 47):
+            true = exact.of_steps(step, step + 29, dataset)
+            found = exposure.of_steps(step, step + 29, dataset)
+            if true.mean > 0.1:  # what is rare scatters lopsidedly
+                sigmas.append((found.mean - true.mean) / found.error)
+    sigmas = np.abs(sigmas)
+    assert np.mean(sigmas < 1) > 0.6
+    assert np.mean(sigmas < 2) > 0.93
+    assert sigmas.max() < 5
+
+
+def test_a_corpus_listed_twice_repeats_as_soon_as_both_datasets_are_drawn():
+    first, second = made(LARGE, 16, 1.0, seed=1), made(LARGE, 16, 1.0, seed=2)
+    count = min(len(first), len(second))
+    which = np.repeat([0, 1], count).astype(np.int16)
+    index = BlendIndex((first, second), which, np.tile(np.arange(count), 2))
+    schedule, last_step = plain(index, batch=10)
+    for tokens in (10**6, 2000):
+        exposure = Exposure(trace(index, PositionMap(), tokens), schedule, last_step)
+        assert exposure.of_steps(1, count // 10).mean == 0.0
+        assert exposure.of_steps(count // 10 + 2, last_step).mean == pytest.approx(1.0, abs=1e-3)
+        assert exposure.of_steps(count // 10 + 2, last_step, 1).mean == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_rare_dataset_that_begins_to_repeat_shows_in_its_own_exposure():

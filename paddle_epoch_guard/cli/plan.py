@@ -65,6 +65,8 @@ def _show(run: "Run", facts: dict[str, Any]) -> None:
         step = facts["boundary_step"]
         first = "no boundary is reached" if step is None else f"the first boundary is reached at step {step:,}"
         say(f"blend of {len(run.datasets)}: {first} of {facts['max_steps']:,}")
+        for line in _told_of_corpora(run, facts):
+            say(line)
     if facts["separated"]:
         from paddle_epoch_guard.cli.plan_picture import print_plan
 
@@ -75,6 +77,24 @@ def _show(run: "Run", facts: dict[str, Any]) -> None:
             say(f"  --max-steps {advice['max_steps']}: {advice['why']}")
     if facts["separated"]:
         say("or, with these max_steps: --epoch_guard unified")
+
+
+def _told_of_corpora(run: "Run", facts: dict[str, Any]) -> list[str]:
+    """A line for each corpus that is listed several times, and for each pair that may be one corpus."""
+    lines = []
+    for group in facts["same_corpora"]:
+        epochs = f"data epochs add up to {group['data_epochs']:.2f}"
+        names = list(dict.fromkeys(group["prefixes"]))
+        if len(names) == 1:
+            lines.append(f"{names[0]} is listed {len(group['prefixes'])} times: its {epochs}")
+        else:
+            lines.append(f"{', '.join(names[:-1])} and {names[-1]} are the same corpus: their {epochs}")
+    for pair in run.corpora.unsure:
+        first, second = (run.datasets[number].prefix for number in pair)
+        lines.append(
+            f"{first} and {second} have the same document sizes. The text of one cannot be read, to be compared"
+        )
+    return lines
 
 
 def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:

@@ -26,19 +26,23 @@ def exposures(run: "Run", facts: dict[str, Any]) -> tuple[Curve, Curve]:
     """
     steps, batch = facts["max_steps"], run.global_batch
     boundaries = [dataset["boundary_position"] for dataset in facts.get("datasets", [facts])]
-    layouts = run.layouts(steps)
+    layouts, repeated = run.layouts(steps), run.repeated(steps)
+
+    def exposure_of(number: int, position: int, start: int) -> float:
+        boundary, share = boundaries[number], run.shares[number]
+        beyond = boundary is not None and boundary <= start
+        own = exposure_at(layouts[number], position * share, beyond=beyond)
+        return share * (own + repeated.before(number, position, beyond=beyond))
+
     ends = sorted({0, steps * batch, *(boundary for boundary in boundaries if boundary is not None)})
     host: Curve = [], []
     for start, stop in pairwise(ends):
         for position in (start, stop):
-            exposure = sum(
-                share * exposure_at(layout, position * share, beyond=boundary is not None and boundary <= start)
-                for share, layout, boundary in zip(run.shares, layouts, boundaries, strict=True)
-            )
+            exposure = sum(exposure_of(number, position, start) for number in range(len(layouts)))
             host[0].append(position / batch)
             host[1].append(exposure)
     end = sum(
-        share * unified_exposure(layout, run.drawn(number, steps))
+        share * (unified_exposure(layout, run.drawn(number, steps)) + repeated.in_all(number))
         for number, (share, layout) in enumerate(zip(run.shares, layouts, strict=True))
     )
     return host, ([0.0, float(steps)], [0.0, end])

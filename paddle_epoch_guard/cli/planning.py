@@ -4,15 +4,17 @@ import functools
 import math
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of, unified_exposure
+from paddle_epoch_guard.cli.repeated_corpora import RepeatedCorpora
 from paddle_epoch_guard.errors import ArgumentsError, CorpusError
 from paddle_epoch_guard.index import IndexLayout
 from paddle_epoch_guard.index.blend_lookup import BlendPosition, blend_position
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 from paddle_epoch_guard.index.description import shares_of, split_documents
+from paddle_epoch_guard.index.equal_corpora import Corpus, EqualCorpora, equal_corpora
 from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD
 
 _MARGIN, _SPARE = 1.005, 20  # `get_datasets_weights_and_num_samples` in paddlenlp/data/causal_dataset.py (3.0.0b4)
@@ -38,6 +40,8 @@ class Run:
     datasets: tuple[Dataset, ...]
     seq_length: int
     global_batch: int
+    corpora: EqualCorpora = field(default_factory=EqualCorpora)
+    """Which of them have the same corpus."""
 
     @property
     def blended(self) -> bool:
@@ -65,6 +69,11 @@ class Run:
         """Samples that the run draws from a dataset; for a blend a tight upper bound."""
         samples = steps * self.global_batch
         return math.ceil(samples * self.shares[number]) if self.blended else samples
+
+    def repeated(self, steps: int) -> RepeatedCorpora:
+        """How often the datasets of one corpus draw the same tokens."""
+        drawn = tuple(self.drawn(number, steps) for number in range(len(self.datasets)))
+        return RepeatedCorpora(self.corpora, self.shares, tuple(self.layouts(steps)), drawn)
 
     def boundary(self, number: int, steps: int) -> BlendPosition | None:
         """Where the run reaches the separated epoch of a dataset; None if it does not."""
@@ -102,10 +111,16 @@ def run_of(data: Sequence[str], split: str, seq_length: int, global_batch: int, 
         shares_of(split)
     except CorpusError as error:
         raise ArgumentsError(f"--split: {error}") from error
-    return Run(_datasets(data, split), seq_length, global_batch)
+    pairs = _weights_and_prefixes(data)
+    corpora = [Corpus(prefix, read_sizes(prefix)) for _, prefix in pairs]
+    datasets = tuple(
+        Dataset(prefix, weight, _tokens(corpus, split))
+        for (weight, prefix), corpus in zip(pairs, corpora, strict=True)
+    )
+    return Run(datasets, seq_length, global_batch, equal_corpora(corpora))
 
 
-def _datasets(data: Sequence[str], split: str) -> tuple[Dataset, ...]:
+def _weights_and_prefixes(data: Sequence[str]) -> list[tuple[float, str]]:
     prefixes = data[1::2] if len(data) > 1 else data
     try:
         weights = [float(word) for word in data[::2]] if len(data) > 1 else [1.0]
@@ -119,11 +134,11 @@ def _datasets(data: Sequence[str], split: str) -> tuple[Dataset, ...]:
             raise ArgumentsError(
                 f"the weight {weight:g} of {prefix}; expected a positive number. Leave out what the run does not draw"
             )
-    return tuple(Dataset(prefix, weight, _tokens(prefix, split)) for weight, prefix in pairs)
+    return pairs
 
 
-def _tokens(prefix: str, split: str) -> int:
-    sizes = read_sizes(prefix)
+def _tokens(corpus: Corpus, split: str) -> int:
+    prefix, sizes = corpus.prefix, corpus.sizes
     try:
         tokens = count_tokens(sizes, *split_documents(split, "train", len(sizes)))
     except CorpusError as error:
@@ -148,6 +163,7 @@ def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
         return {**datasets[0], **given, "advice": advice(run, max_steps)}
     boundaries = [facts["boundary_position"] for facts in datasets if facts["boundary_position"] is not None]
     first = min(boundaries, default=None)
+    _count_repeated(run, datasets, max_steps)
     return {
         "format": "paddlenlp",
         "samples_requested": max_steps * run.global_batch,
@@ -157,6 +173,7 @@ def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
         "boundary_step": step_of(first, run.global_batch),
         **given,
         "datasets": datasets,
+        "same_corpora": _same_corpora(run, max_steps),
         "advice": advice_of_blend(run, max_steps),
     }
 
@@ -180,6 +197,33 @@ def _facts_of_dataset(run: Run, number: int, steps: int) -> dict[str, Any]:
     if turn is None:
         facts["exposure"] = {"before": None, "after": None}
     return prefix | {"weight": run.shares[number], "samples_drawn": drawn} | facts
+
+
+def _count_repeated(run: Run, datasets: list[dict[str, Any]], steps: int) -> None:
+    """Adds what other datasets of the same corpus draw to the facts of each dataset of a blend."""
+    if not run.corpora.groups:
+        return
+    repeated = run.repeated(steps)
+    unseen = [facts["unseen_fraction"]["planned"] for facts in datasets]
+    for number, facts in enumerate(datasets):
+        left = repeated.never_drawn(number, unseen)
+        facts["unseen_fraction"] = {"planned": left, "all": left}
+        position = facts["boundary_position"]
+        if position is not None:
+            facts["unified_exposure"] += position / (steps * run.global_batch) * repeated.in_all(number)
+            for side in facts["exposure"]:
+                facts["exposure"][side] += repeated.before(number, position, beyond=side == "after")
+
+
+def _same_corpora(run: Run, steps: int) -> list[dict[str, Any]]:
+    """The groups of datasets with the same corpus, and the data epochs that they draw of it together."""
+    groups = []
+    for group in run.corpora.groups:
+        tokens = sum(run.drawn(number, steps) for number in group) * run.seq_length
+        prefixes = [run.datasets[number].prefix for number in group]
+        epochs = tokens / run.datasets[group[0]].tokens
+        groups.append({"datasets": list(group), "prefixes": prefixes, "data_epochs": epochs})
+    return groups
 
 
 def advice(run: Run, max_steps: int) -> list[dict[str, Any]]:
@@ -222,7 +266,11 @@ def advice_of_blend(run: Run, max_steps: int) -> list[dict[str, Any]]:
         return any(_may_reach(run, number, layout, steps) for number, layout in enumerate(run.layouts(steps)))
 
     def repeats(steps: int) -> bool:
-        return has_cliff(steps) or any(layout.epoch_groups[0] > 1 for layout in run.layouts(steps))
+        return (
+            bool(run.corpora.groups)
+            or has_cliff(steps)
+            or any(layout.epoch_groups[0] > 1 for layout in run.layouts(steps))
+        )
 
     samples = (max(dataset.tokens - 1, 0) // run.seq_length for dataset in run.datasets)
     most = int(min(count / share for count, share in zip(samples, run.shares, strict=True))) // run.global_batch

@@ -112,8 +112,8 @@ class Exposure:
             first_step: the first step.
             last_step: the last step.
             dataset: count only the tokens drawn from this dataset of a blend, from 0; those drawn from all datasets
-                if None. Boundaries of other datasets are no jumps then. As a rare dataset's draws lie far apart, a
-                line is laid through the nearest. Without a blend, dataset 0 is all.
+                if None. Boundaries of other datasets are no jumps then. As the draws of a rare dataset lie far apart,
+                a line is laid through the nearest. Without a blend, dataset 0 is all.
 
         Returns:
             The mean; None if the steps draw no sample, or no traced token is near. Unless every token is traced, it is
@@ -205,16 +205,16 @@ class Exposure:
             return None
         token, prior = draws.token[first:last], draws.prior[first:last]
         sizes, traced = np.array(self._trace.tokens), np.array(self._trace.traced)
-        dataset = np.searchsorted(self._ends, token, side="right")
-        weight = (sizes / traced)[dataset]
+        stratum = np.searchsorted(self._ends, token, side="right")
+        weight = (sizes / traced)[stratum]
         mean = float(np.average(prior, weights=weight))
         influence, residual = weight / weight.sum(), prior - mean
         if is_widened and not is_all:
             # The draws of one dataset may lie far apart, and mostly on one side: its trend must not shift the mean.
             mean, influence, residual = _at(draws.time[first:last] - (start + stop - 1) / 2, prior, weight)
-        variance = _variance(token, influence * residual, dataset, sizes, traced)
+        variance = _variance(token, influence * residual, stratum, sizes, traced)
         # Equal draws do not prove that all others are equal: assume one more, whose exposure differs by one.
-        variance += float(np.max(influence**2 * (1 - traced / sizes)[dataset]))
+        variance += float(np.max(influence**2 * (1 - traced / sizes)[stratum]))
         if is_widened:
             variance += self._spread(draws, weight, (first, last), (start, stop), residual)
         return Estimate(mean, float(np.sqrt(variance)), last - first)
@@ -345,19 +345,19 @@ def _widened(time: Int64Array, first: int, last: int, middle: float, low: int, h
 def _variance(
     token: Int64Array,
     residual: npt.NDArray[np.float64],
-    dataset: Int64Array,
+    stratum: Int64Array,
     sizes: Int64Array,
     traced: Int64Array,
 ) -> float:
     """The variance of the sum of ``residual`` over draws ``[n]``: a cluster sample, whose clusters are tokens.
 
-    The formula is that for ``traced`` of ``sizes`` tokens in each dataset, picked without replacement (Cochran,
+    The formula is that for ``traced`` of ``sizes`` tokens in each stratum, picked without replacement (Cochran,
     "Sampling Techniques", 3rd ed., 5.3 and 6.3).
     """
     tokens, which = np.unique(token, return_inverse=True)
     sums = np.bincount(which, residual)
     of_token = np.empty_like(tokens)
-    of_token[which] = dataset
+    of_token[which] = stratum
     total = np.bincount(of_token, sums, len(sizes))
     squares = np.bincount(of_token, sums**2, len(sizes))
     variances = (1 - traced / sizes) * traced / np.maximum(traced - 1, 1) * (squares - total**2 / traced)

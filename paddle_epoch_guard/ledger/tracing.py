@@ -6,12 +6,16 @@ L + 1 tokens is the first of the next sample, and counts there. The tokens after
 sample's position in the base order follows from ``shuffle_idx`` (and a blend's two arrays), its position in the run
 from the reorders. Schedules come later: see :mod:`paddle_epoch_guard.ledger.exposure`.
 
-Each array is read once, front to back, in blocks. Memory per sample is one bit, per document one byte. The datasets of
-a blend are traced separately, even if two have the same corpus.
+Each array is read once, front to back, in blocks. Memory per sample is one bit, per document one byte.
+
+Datasets of a blend that have the same corpus share the tokens of the documents that are in the splits of both: a draw
+by one is an earlier draw for the other. Tokens are picked in *strata*, ranges of documents in which all documents
+belong to the same datasets. A dataset is a stratum, unless its corpus has several.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,13 +23,17 @@ import numpy.typing as npt
 
 from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampledIndex, GPTIndex, SampleIndex
+from paddle_epoch_guard.index.corpus import count_tokens
 from paddle_epoch_guard.index.description import split_documents
+from paddle_epoch_guard.index.equal_corpora import Corpus, EqualCorpora, equal_corpora
 from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.order import PositionMap
 from paddle_epoch_guard.order.seeds import TRACE
 
 Int64Array = npt.NDArray[np.int64]
+Places = tuple[Int64Array, Int64Array, Int64Array]
+"""Numbers of tokens, their documents, and their offsets in these."""
 IntArray = npt.NDArray[np.integer[Any]]
 
 TRACED_TOKENS = 20_000
@@ -39,19 +47,21 @@ class Trace:
     """Where the traced tokens are drawn, independent of the schedule."""
 
     token: npt.NDArray[np.int32]
-    """``[n]``: the number of the token, counted through all datasets of a blend."""
+    """``[n]``: the number of the token, counted through all strata."""
     position: Int64Array
     """``[n]``: the position of the run that draws it, ascending."""
     traced: tuple[int, ...]
-    """The number of tokens traced in each dataset."""
+    """The number of tokens traced in each stratum."""
     tokens: tuple[int, ...]
-    """The number of tokens of one data epoch of each dataset."""
+    """The number of tokens of each stratum, each counted once."""
     discontinuities: Int64Array
     """``[m]``: positions where exposure may jump: boundaries that no reorder dissolves, and both ends of reorders."""
     dataset: npt.NDArray[np.int32]
     """``[n]``: the dataset that draws it."""
     discontinuities_of: tuple[Int64Array, ...]
     """For each dataset: those positions at which the exposure of its own tokens may jump."""
+    corpora: EqualCorpora = field(default_factory=EqualCorpora)
+    """Which datasets have the same corpus, and so share tokens."""
 
     @property
     def complete(self) -> bool:
@@ -68,7 +78,7 @@ def trace(
 ) -> Trace:
     """Picks tokens at random and finds the positions that draw them.
 
-    A blend's datasets share the tokens in proportion to the samples drawn from each.
+    A blend's strata share the tokens in proportion to the samples drawn from each.
 
     Args:
         index: the data. Each dataset must have been built from its arrays.
@@ -83,13 +93,22 @@ def trace(
     """
     run, index = index, index.inner if isinstance(index, EpochSampledIndex) else index
     datasets = _datasets_of(index)
-    sizes = tuple(dataset.indices[0].layout.tokens_per_epoch for dataset in datasets)
-    traced = _allotted(tokens, sizes, index)
-    reader = _Reader(datasets, index, progress)
+    corpora = equal_corpora([Corpus(one.indices[0].description.prefix, one.arrays[0].sizes) for one in datasets])
+    strata = _strata_of(datasets, corpora)
+    sizes = tuple(stratum.tokens for stratum in strata)
+    traced = _allotted(tokens, strata, index)
+    reader = _Reader(datasets, strata, index, progress)
+    places: list[list[Places]] = [[] for _ in datasets]
+    for number, (stratum, count) in enumerate(zip(strata, traced, strict=True)):
+        picked = _picked(count, stratum.tokens, (seed, TRACE, number))
+        documents, offsets = _document_offsets(reader, stratum, picked)
+        for dataset in stratum.datasets:
+            places[dataset].append((sum(traced[:number]) + np.arange(count), documents, offsets))
     draws = []
-    for number, (dataset, size, count) in enumerate(zip(datasets, sizes, traced, strict=True)):
-        token, position = _draws_of(reader, dataset, _picked(count, size, (seed, TRACE, number)))
-        draws.append((token + sum(traced[:number]), position + sum(map(len, datasets[:number]))))
+    for number, own in enumerate(datasets):
+        ids, documents, offsets = (np.concatenate(arrays) for arrays in zip(*places[number], strict=True))
+        token, position = _draws_of(reader, own, documents, offsets)
+        draws.append((ids[token], position + sum(map(len, datasets[:number]))))
     drawn_by = np.repeat(np.arange(len(draws), dtype=np.int32), [len(token) for token, _ in draws])
     token, position = _joined(draws)
     if isinstance(index, BlendIndex):
@@ -103,7 +122,7 @@ def trace(
     token, position, drawn_by = token[in_order].astype(np.int32), position[in_order], drawn_by[in_order]
     discontinuities_of = _discontinuities_of(run, positions, len(datasets))
     discontinuities = np.unique(np.concatenate(discontinuities_of))
-    return Trace(token, position, traced, sizes, discontinuities, drawn_by, discontinuities_of)
+    return Trace(token, position, traced, sizes, discontinuities, drawn_by, discontinuities_of, corpora)
 
 
 def _discontinuities_of(run: SampleIndex, positions: PositionMap, datasets: int) -> tuple[Int64Array, ...]:
@@ -133,14 +152,53 @@ def _datasets_of(index: SampleIndex) -> tuple[ConcatenatedIndex, ...]:
     return tuple(datasets)
 
 
-def _allotted(tokens: int, sizes: tuple[int, ...], index: SampleIndex) -> tuple[int, ...]:
-    """The number of tokens to trace in each dataset, at most its size."""
+@dataclass(frozen=True)
+class _Stratum:
+    """A range of documents of a corpus that all belong to the same datasets."""
+
+    sizes: IntArray
+    """``[all documents]``: tokens of each document of the corpus."""
+    start: int
+    stop: int
+    tokens: int
+    """In the documents ``[start, stop)``, at least 1."""
+    datasets: tuple[int, ...]
+
+
+def _strata_of(datasets: tuple[ConcatenatedIndex, ...], corpora: EqualCorpora) -> list[_Stratum]:
+    """The strata, by the first dataset of each; those of a dataset by their documents."""
+    strata = []
+    ranges = [_documents_of(dataset) for dataset in datasets]
+    of_group = {numbers[0]: numbers for numbers in corpora.groups}
+    later = {number for numbers in corpora.groups for number in numbers[1:]}
+    for number, dataset in enumerate(datasets):
+        if number in later:
+            continue
+        sizes, numbers = dataset.arrays[0].sizes, of_group.get(number, (number,))
+        ends = sorted({end for one in numbers for end in ranges[one]})
+        for start, stop in pairwise(ends):
+            inside = tuple(one for one in numbers if ranges[one][0] <= start and stop <= ranges[one][1])
+            whole = ranges[number] == (start, stop)
+            tokens = dataset.indices[0].layout.tokens_per_epoch if whole else count_tokens(sizes, start, stop)
+            if inside and tokens:
+                strata.append(_Stratum(sizes, start, stop, tokens, inside))
+    return strata
+
+
+def _allotted(tokens: int, strata: Sequence[_Stratum], index: SampleIndex) -> tuple[int, ...]:
+    """The number of tokens to trace in each stratum, at most its size."""
+    sizes = tuple(stratum.tokens for stratum in strata)
     if sum(sizes) <= tokens:
         return sizes
     if not isinstance(index, BlendIndex):
         return (tokens,)
     drawn = index.drawn_of_each(len(index))
-    shares = (1 - _EVENLY) * drawn / max(int(drawn.sum()), 1) + _EVENLY / len(sizes)
+    of_dataset = np.zeros(len(drawn))
+    for stratum in strata:
+        of_dataset[list(stratum.datasets)] += stratum.tokens
+    drawn_of_token = drawn / of_dataset
+    drawn_of_stratum = [stratum.tokens * drawn_of_token[list(stratum.datasets)].sum() for stratum in strata]
+    shares = (1 - _EVENLY) * np.array(drawn_of_stratum) / max(int(drawn.sum()), 1) + _EVENLY / len(sizes)
     return tuple(min(max(int(tokens * share), 1), size) for share, size in zip(shares, sizes, strict=True))
 
 
@@ -156,14 +214,17 @@ class _Reader:
     """Reads arrays in blocks and reports progress over all arrays."""
 
     def __init__(
-        self, datasets: tuple[ConcatenatedIndex, ...], index: SampleIndex, progress: Callable[[float], None] | None
+        self,
+        datasets: tuple[ConcatenatedIndex, ...],
+        strata: Sequence[_Stratum],
+        index: SampleIndex,
+        progress: Callable[[float], None] | None,
     ) -> None:
         self._progress = progress
         self._read = 0
         self._entries = 2 * len(index) if isinstance(index, BlendIndex) else 0
+        self._entries += sum(stratum.stop - stratum.start for stratum in strata)
         for dataset in datasets:
-            start, stop = _documents_of(dataset)
-            self._entries += stop - start
             self._entries += sum(len(arrays.doc_idx) + len(arrays.shuffle_idx) for arrays in dataset.arrays)
 
     def blocks(self, array: IntArray, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, IntArray]]:
@@ -182,18 +243,20 @@ def _documents_of(dataset: ConcatenatedIndex) -> tuple[int, int]:
     return split_documents(description.split, description.name, len(dataset.arrays[0].sizes))
 
 
-def _draws_of(reader: _Reader, dataset: ConcatenatedIndex, picked: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Where a dataset draws the picked tokens.
+def _draws_of(
+    reader: _Reader, dataset: ConcatenatedIndex, documents: Int64Array, offsets: Int64Array
+) -> tuple[Int64Array, Int64Array]:
+    """Where a dataset draws tokens.
 
     Args:
         reader: reads the arrays.
         dataset: the dataset.
-        picked: ``[k]``: offsets of tokens in the documents of the split, joined; ascending.
+        documents: ``[k]``: the document of each token, ascending.
+        offsets: ``[k]``: its offset in it.
 
     Returns:
-        Two int64 arrays ``[n]``: the number of a picked token in ``[0, k)``, and the dataset's position that draws it.
+        Two int64 arrays ``[n]``: the number of a token in ``[0, k)``, and the dataset's position that draws it.
     """
-    documents, offsets = _document_offsets(reader, dataset, picked)
     draws = []
     for start, index, arrays in zip(dataset.starts.tolist(), dataset.indices, dataset.arrays, strict=True):
         token, stream_offset = _stream_offsets(reader, arrays, documents, offsets)
@@ -205,13 +268,17 @@ def _draws_of(reader: _Reader, dataset: ConcatenatedIndex, picked: Int64Array) -
     return _joined(draws)
 
 
-def _document_offsets(
-    reader: _Reader, dataset: ConcatenatedIndex, picked: Int64Array
-) -> tuple[Int64Array, Int64Array]:
-    """``[k]`` each: the document of each picked token, and its offset in it."""
+def _document_offsets(reader: _Reader, stratum: _Stratum, picked: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """``[k]`` each: the document of each picked token, and its offset in it.
+
+    Args:
+        reader: reads the document sizes.
+        stratum: the documents.
+        picked: ``[k]``: offsets of tokens in these documents, joined; ascending.
+    """
     documents, offsets = np.empty_like(picked), np.empty_like(picked)
     before = done = 0
-    for start, sizes in reader.blocks(dataset.arrays[0].sizes, *_documents_of(dataset)):
+    for start, sizes in reader.blocks(stratum.sizes, stratum.start, stratum.stop):
         ends = before + np.cumsum(sizes, dtype=np.int64)
         upto = int(np.searchsorted(picked, ends[-1]))
         # The first document that ends after the token; this skips empty documents.

@@ -28,7 +28,7 @@ from paddle_epoch_guard.session.exposure import ShieldedExposure
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
 from paddle_epoch_guard.session.run_plan import RunPlan
-from paddle_epoch_guard.session.tracking import open_recorder, sidecar_of, start_messages
+from paddle_epoch_guard.session.tracking import corpus_messages, open_recorder, sidecar_of, start_messages
 from paddle_epoch_guard.views.messages import sentence_of
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
@@ -332,7 +332,7 @@ class Session:
             return
         traced = self._traced() if host.process() == 0 else None
         self._trace = host.broadcast_from(0, traced) if collects else traced
-        self._say_traced()
+        self._say_traced(state)
         self._expose(state)
 
     def _traced(self) -> Trace | None:
@@ -358,9 +358,11 @@ class Session:
                 _say(sentence_of(Message("exposure_failed", {"fault": fault})))
 
     @shield
-    def _say_traced(self) -> None:
+    def _say_traced(self, state: host.TrainerState) -> None:
         if self._trace is not None and self.recorder is not None:
             self.recorder.emit(TokensTraced(sum(self._trace.traced), sum(self._trace.tokens)))
+            for message in corpus_messages(self._trace.corpora, self.plan.naming.datasets):
+                self._note(message, state, is_warning=True)
 
     @shield
     def _say_exposure_unknown(self, state: host.TrainerState) -> None:

@@ -1,10 +1,11 @@
 """The first rank's records: opened where an earlier part of the run left them, and left for the next one."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from paddle_epoch_guard import host
+from paddle_epoch_guard.index.equal_corpora import EqualCorpora
 from paddle_epoch_guard.ledger import (
     BoundaryStep,
     ChangePoint,
@@ -152,6 +153,20 @@ def start_messages(plan: RunPlan, max_steps: int) -> list[Message]:
             parameters = {"last": last, "max_steps": max_steps, "start": segment.start, "stop": segment.stop}
             warnings.append(Message("will_run_dry", {**parameters, "global_batch": segment.global_batch}))
     return warnings
+
+
+def corpus_messages(corpora: EqualCorpora, names: Sequence[str]) -> list[Message]:
+    """What a user should know of the corpora that exposure counts as one, and of those that may be one.
+
+    Args:
+        corpora: which datasets have the same corpus.
+        names: of the datasets.
+    """
+    told = [("same_corpus", group) for group in corpora.groups] + [("same_sizes", pair) for pair in corpora.unsure]
+    return [
+        Message(code, {"names": f"{', '.join(names[number] for number in numbers[:-1])} and {names[numbers[-1]]}"})
+        for code, numbers in told
+    ]
 
 
 def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: host.TrainerState) -> Sidecar:

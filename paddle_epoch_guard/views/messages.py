@@ -86,6 +86,16 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "the unified order covers positions that were drawn before in another order, which are not traced twice. This "
         "run logs no exposure, and no losses of fresh and repeated samples"
     ),
+    "same_corpus": (
+        "{names} are the same corpus: a draw from one repeats what was drawn from another. Exposure, and the losses "
+        "of fresh and repeated samples, count them as one. If that is not meant, list the corpus once, with the sum "
+        "of the weights"
+    ),
+    "same_sizes": (
+        "{names} have the same document sizes, but it is unknown whether they are the same corpus: the text of one, "
+        "its .bin file, cannot be read. Exposure counts them as two corpora; if they are copies, it is too low. Put "
+        "the .bin files where the prefixes say"
+    ),
     "draws_miscounted": (
         "the loader has delivered {batches:+d} batches against the schedule at step {step}: which data the steps "
         "drew is in doubt. Checkpoints from here on keep no order, and cannot be resumed with the guard"
