@@ -83,6 +83,14 @@ class EpochGuardArguments:
             "training ends, which takes a few seconds. 'paddle-epoch-guard report' writes them at any time."
         },
     )
+    epoch_guard_evaluate: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether to evaluate just before each change point and a few times on both sides of it, where the "
+            "run has an evaluation set, so that the evaluation loss can tell progress from an artefact. Costs up to "
+            "nine evaluations for each change point."
+        },
+    )
 
     def __post_init__(self) -> None:
         for flag in fields(EpochGuardArguments):

@@ -115,7 +115,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             raise
         if plan.schedule is not None:
             host.write_stamp(state, plan.stamp)
-        self.session = Session(plan, args, state, flags.epoch_guard_report)
+        self.session = Session(plan, args, state, flags)
         if training is not None:
             training.at_end.append(self._let_go)
             training.own(plan.loader.dataset, restores_at_end=plan.drawn.is_live)
@@ -160,15 +160,18 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
 
     @_follows
     def on_step_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Closes the log window before a boundary and before a checkpoint, on every rank alike."""
+        """Closes the log window before a boundary and before a checkpoint, on every rank alike; asks to evaluate."""
+        session.extra.settle()
         session.stamp_step(state)
         session.check_draws(state)  # at each step: a later callback may ask for a checkpoint
         if control.should_save or state.global_step in session.plan.closing:
             control.should_log = True
+        session.ask_to_evaluate(state, control)
 
     @_follows
     def on_epoch_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Closes the log window at the end of a trainer epoch, where that is what is followed."""
+        session.extra.settle()
         session.stamp_step(state)  # the last steps may have been skipped
         session.check_draws(state, is_within_epoch=False)
         session.end_epoch(state, control)
@@ -183,6 +186,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
     @_follows
     def on_evaluate(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Takes the evaluation loss, which says whether a fall of the training loss is progress."""
+        session.extra.end()
         metrics = kwargs.get("metrics") or {}
         if "eval_loss" in metrics:
             session.evaluate(metrics["eval_loss"], state)

@@ -18,7 +18,15 @@ from paddle_epoch_guard.host.dataset import (
     read_dataset,
     restore_dataset,
 )
-from paddle_epoch_guard.host.evaluation import documents_of, evaluates, evaluation_set
+from paddle_epoch_guard.host.evaluation import (
+    ExtraEvaluation,
+    cannot_evaluate,
+    documents_of,
+    evaluates,
+    evaluates_after,
+    evaluation_set,
+    size_of_evaluation,
+)
 from paddle_epoch_guard.host.loader import Loader, describe_loader, skipped_steps
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.protocols import Dataloader, TrainerControl, TrainerState, TrainingArguments
@@ -47,6 +55,7 @@ __all__ = [
     "IN_DOUBT",
     "UNGUARDED",
     "Dataloader",
+    "ExtraEvaluation",
     "Loader",
     "Stamp",
     "TokenLosses",
@@ -59,12 +68,14 @@ __all__ = [
     "all_reduce_sum",
     "broadcast_from",
     "build_index",
+    "cannot_evaluate",
     "checkpoint_folder",
     "constituents",
     "current_training",
     "describe_loader",
     "documents_of",
     "evaluates",
+    "evaluates_after",
     "evaluation_set",
     "find_checkpoint",
     "folder_to_build_in",
@@ -84,6 +95,7 @@ __all__ = [
     "release",
     "restore_dataset",
     "rewind_sampler",
+    "size_of_evaluation",
     "skipped_steps",
     "stamp_in",
     "stamp_step",

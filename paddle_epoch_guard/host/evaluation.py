@@ -1,17 +1,25 @@
 """The evaluation set of the Trainer that is training, and the documents of a dataset."""
 
+import functools
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from paddle.io.dataloader import dataloader_iter
 
 from paddle_epoch_guard.host.dataset import GPTDataset, constituents
 from paddle_epoch_guard.host.protocols import TrainingArguments
 from paddle_epoch_guard.host.training import Training
 from paddle_epoch_guard.index.description import Description, split_documents
 from paddle_epoch_guard.index.overlap import Documents
+
+_LoaderIterator = dataloader_iter._DataLoaderIterBase  # noqa: SLF001 - as in trainer/trainer.py (3.0.0b4)
+_KEPT = "eval_dataloader"
+"""The attribute in which ``PretrainingTrainer`` of llm/run_pretrain.py (3.0.0b4) keeps the iterator."""
+_PATIENCE = "early_stopping_patience_counter"  # of EarlyStoppingCallback in trainer/trainer_callback.py (3.0.0b4)
+_NEVER = -(1 << 60)
 
 
 def evaluation_set(training: Training | None, dataloader: Any = None) -> Any:
@@ -28,8 +36,20 @@ def evaluation_set(training: Training | None, dataloader: Any = None) -> Any:
 
 def evaluates(args: TrainingArguments) -> bool:
     """Whether the trainer's arguments ask for evaluations."""
+    return _strategy(args) != "no"
+
+
+def evaluates_after(args: TrainingArguments, step: int, ends_epoch: bool) -> bool:
+    """Whether the trainer's arguments ask for an evaluation after a step (``DefaultFlowCallback``, 3.0.0b4)."""
+    every: int = getattr(args, "eval_steps", None) or 0
+    if _strategy(args) == "steps":
+        return every > 0 and step % every == 0
+    return _strategy(args) == "epoch" and ends_epoch
+
+
+def _strategy(args: TrainingArguments) -> str:
     strategy = getattr(args, "evaluation_strategy", "no")
-    return str(getattr(strategy, "value", strategy)) != "no"
+    return str(getattr(strategy, "value", strategy))
 
 
 def documents_of(dataset: Any) -> tuple[Documents, ...] | None:
@@ -64,3 +84,92 @@ def _corpus(prefix: str) -> Hashable:
     except OSError:
         return os.path.realpath(prefix)
     return status.st_dev, status.st_ino
+
+
+def cannot_evaluate(args: TrainingArguments, training: Training | None) -> str:
+    """Why an evaluation that is asked for would fail or say nothing, as a code; empty if there is no reason."""
+    dataset = evaluation_set(training)
+    if dataset is None:
+        return "no_evaluation_set"
+    if isinstance(dataset, dict):  # the losses are named after the sets
+        return "several_sets"
+    # run_pretrain.py keeps the iterator of this loader, which cannot be built twice.
+    if getattr(args, "distributed_dataloader", False):
+        return "distributed_dataloader"
+    return ""
+
+
+def size_of_evaluation(args: TrainingArguments, dataset: Any) -> tuple[int | None, int | None]:
+    """The samples of an evaluation set, and the batches of one evaluation; None if unknown."""
+    limits = (getattr(args, name, None) for name in ("eval_iters", "max_evaluate_steps"))  # run_pretrain.py; 3.0.0b4
+    limit = next((limit for limit in limits if limit is not None and limit > 0), None)
+    try:
+        samples = len(dataset)
+        batches = -(-samples // (int(getattr(args, "per_device_eval_batch_size", 1)) * args.dataset_world_size))
+    except (TypeError, ZeroDivisionError):
+        return None, limit
+    return samples, batches if limit is None else min(limit, batches)
+
+
+class ExtraEvaluation:
+    """An evaluation that the trainer would not make by itself, and that leaves its other evaluations as they are.
+
+    - ``run_pretrain.py`` of PaddleNLP keeps the iterator of its evaluation loader. Each evaluation reads on in it, and
+      one too many ends training in an exception. So it is out of sight meanwhile: all extra evaluations read the same
+      batches, the first ones.
+    - Early stopping counts evaluations without progress; extra ones do not count.
+    - The global generator of numpy, by which samplers of ``paddle.io`` shuffle, is put back.
+
+    Args:
+        training: the call of ``Trainer.train`` in progress.
+    """
+
+    def __init__(self, training: Training | None) -> None:
+        self._training = training
+        self._undo_evaluation: list[Callable[[], object]] = []
+        self._undo_counts: list[Callable[[], object]] = []
+
+    def begin(self) -> None:
+        """The trainer is about to evaluate."""
+        self.settle()
+        random_state = np.random.get_state()
+        self._undo_evaluation.append(lambda: np.random.set_state(random_state))
+        trainer = None if self._training is None else self._training.trainer
+        if trainer is None:
+            return
+        self._hide_loader(trainer)
+        for callback in getattr(getattr(trainer, "callback_handler", None), "callbacks", ()):
+            count = getattr(callback, _PATIENCE, None)
+            if isinstance(count, int):
+                self._undo_counts.append(functools.partial(setattr, callback, _PATIENCE, count))
+                setattr(callback, _PATIENCE, _NEVER)
+
+    def end(self) -> None:
+        """The trainer has evaluated."""
+        while self._undo_evaluation:
+            self._undo_evaluation.pop()()
+
+    def settle(self) -> None:
+        """All callbacks have seen the evaluation."""
+        self.end()
+        while self._undo_counts:
+            self._undo_counts.pop()()
+
+    def _hide_loader(self, trainer: Any) -> None:
+        kept = vars(trainer).get(_KEPT)
+        if kept is None:
+            had = _KEPT in vars(trainer)
+            self._undo_evaluation.append(functools.partial(_forget_loader, trainer, had))
+        elif isinstance(kept, _LoaderIterator):
+            setattr(trainer, _KEPT, None)
+            self._undo_evaluation.append(functools.partial(setattr, trainer, _KEPT, kept))
+
+
+def _forget_loader(trainer: Any, had: bool) -> None:
+    """Drops the iterator that an extra evaluation has left."""
+    if not isinstance(vars(trainer).get(_KEPT), _LoaderIterator):
+        return
+    if had:
+        setattr(trainer, _KEPT, None)
+    else:
+        delattr(trainer, _KEPT)

@@ -60,9 +60,10 @@ class TrainerState(Protocol):
 
 
 class TrainerControl(Protocol):
-    """``TrainerControl``. Only ``should_log`` is written."""
+    """``TrainerControl``. Only these two are written."""
 
     should_log: bool
+    should_evaluate: bool
 
     @property
     def should_save(self) -> bool:

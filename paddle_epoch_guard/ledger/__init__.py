@@ -3,6 +3,7 @@
 from paddle_epoch_guard.ledger.boundary_steps import BoundaryStep, boundary_steps_of, closing_steps, ended_epochs
 from paddle_epoch_guard.ledger.change_points import ChangePoint, ChangePointBuffer
 from paddle_epoch_guard.ledger.epochs import ClosedWindow, EpochLedger, EpochLoss, EpochShare, LossWindow
+from paddle_epoch_guard.ledger.evaluation_steps import evaluation_steps
 from paddle_epoch_guard.ledger.exposure import Estimate, Exposure
 from paddle_epoch_guard.ledger.losses import Weighted, WindowLosses
 from paddle_epoch_guard.ledger.sources import EpochKey, EpochSource, IndexEpochs, TrainerEpochs
@@ -30,5 +31,6 @@ __all__ = [
     "boundary_steps_of",
     "closing_steps",
     "ended_epochs",
+    "evaluation_steps",
     "trace",
 ]

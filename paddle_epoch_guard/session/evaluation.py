@@ -1,4 +1,4 @@
-"""Whether the evaluation set may confirm a verdict: it must not overlap the training data."""
+"""Whether the evaluation set may confirm a verdict: it must not overlap the training data. Extra evaluations."""
 
 import time
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from paddle_epoch_guard import host
 from paddle_epoch_guard.index.overlap import Comparison, compare_documents
 from paddle_epoch_guard.record.events import Message
+from paddle_epoch_guard.session.run_plan import RunPlan
 
 SECONDS = 5.0
 """For how long the evaluation set is compared with the training data, at most, before the first step."""
@@ -47,3 +48,28 @@ def _overlaps(compared: Comparison) -> Message:
 
 def _unknown(ground: str, fault: str = "") -> Message:
     return Message("evaluation_unknown", {"ground": ground, "fault": fault})
+
+
+def evaluates_anyway(plan: RunPlan, args: host.TrainingArguments, step: int) -> bool:
+    """Whether the trainer evaluates after a step by its own arguments."""
+    in_epoch = plan.loader.steps_per_epoch
+    ends = step == plan.identity.max_steps or (in_epoch > 0 and step % in_epoch == 0)
+    return host.evaluates_after(args, step, ends)
+
+
+def planned_evaluations(
+    plan: RunPlan, args: host.TrainingArguments, training: host.Training | None, evaluation: object
+) -> Message:
+    """The extra evaluations that are asked for and what they cost, or why there are none."""
+    why = host.cannot_evaluate(args, training)
+    if not why and plan.steps is None:
+        why = "no_positions"
+    if not why and not plan.evaluating:
+        why = "no_changes"
+    steps = sorted(step for step in plan.evaluating if not evaluates_anyway(plan, args, step))
+    if not why and not steps:
+        why = "evaluated_anyway"
+    if why:
+        return Message("evaluates_nothing", {"why": why})
+    samples, batches = host.size_of_evaluation(args, evaluation)
+    return Message("extra_evaluations", {"steps": steps, "samples": samples, "batches": batches})

@@ -28,6 +28,8 @@ class Request:
     ignores_data_skip: bool
     skipped: tuple[tuple[int, int], ...] = ()
     """Ranges of steps that the present arguments skip."""
+    evaluates: bool = False
+    """Whether to ask for evaluations around change points: it is asked for, and the trainer can evaluate."""
 
     @classmethod
     def of(cls, flags: EpochGuardArguments, args: host.TrainingArguments, state: host.TrainerState) -> "Request":
@@ -45,6 +47,7 @@ class Request:
             state.max_steps,
             bool(args.ignore_data_skip),
             host.skipped_steps(args),
+            flags.epoch_guard_evaluate and not host.cannot_evaluate(args, host.current_training()),
         )
 
 

@@ -55,7 +55,7 @@ def plan_of(request: Request, observed: Observed, resolution: Resolution | None,
     steps_source = IndexEpochs(index, schedule, PositionMap(decision.reorders))
     steps = steps_of(steps_source, request.step, request.max_steps)
     starts_elsewhere = ahead.start != reading.ahead.start
-    return RunPlan(
+    plan = RunPlan(
         loader,
         Naming(names_of(sidecar, drawn.index)),
         steps_source,
@@ -69,3 +69,4 @@ def plan_of(request: Request, observed: Observed, resolution: Resolution | None,
         repaired=decision.reorders != written or not drawn.is_live or starts_elsewhere,
         closing=frozenset(steps.closing),
     )
+    return plan.evaluate_at_changes() if request.evaluates else plan

@@ -4,7 +4,14 @@ from dataclasses import dataclass, field, replace
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.index import EpochSampling, SampleIndex
-from paddle_epoch_guard.ledger import BoundaryStep, EpochSource, IndexEpochs, boundary_steps_of, closing_steps
+from paddle_epoch_guard.ledger import (
+    BoundaryStep,
+    EpochSource,
+    IndexEpochs,
+    boundary_steps_of,
+    closing_steps,
+    evaluation_steps,
+)
 from paddle_epoch_guard.order import Reorder, Schedule, Segment
 from paddle_epoch_guard.reading import NoDataReading, PositionedReading
 from paddle_epoch_guard.record.naming import Naming
@@ -39,6 +46,8 @@ class Steps:
     """Those that lie ahead."""
     closing: tuple[int, ...]
     """Steps at whose end the log window is closed, ascending."""
+    evaluating: tuple[int, ...] | None = None
+    """Steps after which an evaluation is asked for, ascending; None if none is wanted."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,8 @@ class RunPlan:
     """On a rank without data: whether those that read know which rank draws what."""
     closing: frozenset[int] = frozenset()
     """Steps at whose end the log window is closed."""
+    evaluating: frozenset[int] = frozenset()
+    """Steps after which an evaluation is asked for."""
 
     @property
     def schedule(self) -> Schedule | None:
@@ -210,6 +221,7 @@ class RunPlan:
             self,
             steps=agreed.steps,
             closing=frozenset(agreed.steps.closing),
+            evaluating=frozenset(agreed.steps.evaluating or ()),
             decision=replace(self.decision, reorders=agreed.reorders),
             drawn=replace(self.drawn, datasets=agreed.datasets, blend=agreed.blend),
             repaired=agreed.repaired,
@@ -258,7 +270,24 @@ class RunPlan:
         index = reading.index_up_to(source.index, segments[-1].stop)
         new_source = replace(source, schedule=schedule, index=index)
         steps = steps_of(new_source, after_step, max_steps)
-        return replace(self, source=new_source, steps=steps, closing=frozenset(steps.closing))
+        begun_plan = replace(self, source=new_source, steps=steps, closing=frozenset(steps.closing))
+        evaluates = self.steps is not None and self.steps.evaluating is not None
+        return begun_plan.evaluate_at_changes() if evaluates else begun_plan
+
+    def evaluate_at_changes(self) -> "RunPlan":
+        """This plan, with evaluations on both sides of each boundary and of each beginning of a unified order."""
+        source, steps = self.source, self.steps
+        assert isinstance(source, IndexEpochs)
+        assert steps is not None
+        changes = [(boundary.last_before, boundary.first_after) for boundary in boundary_steps_of(source)]
+        changes += [(step - 1, step) for step in self.reorder_steps if step > 1]
+        wanted = evaluation_steps(changes, self.identity.step, self.identity.max_steps)
+        # The trainer does not end a step whose data it skips.
+        evaluating = {source.schedule.last_trained(step) for step in wanted}
+        evaluating = {step for step in evaluating if step > self.identity.step}
+        return replace(
+            self, steps=replace(steps, evaluating=tuple(sorted(evaluating))), evaluating=frozenset(evaluating)
+        )
 
     def install(self, dataloader: host.Dataloader) -> None:
         """Lets dataset and sampler draw as planned. Before the loader forks its workers."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from paddle_epoch_guard import host
+from paddle_epoch_guard.arguments import EpochGuardArguments
 from paddle_epoch_guard.ledger import (
     BoundaryStep,
     EpochSource,
@@ -23,7 +24,7 @@ from paddle_epoch_guard.progress import progress_bar
 from paddle_epoch_guard.record.events import Message, TokensTraced
 from paddle_epoch_guard.record.recorder import Recorder
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
-from paddle_epoch_guard.session.evaluation import evaluation_is_apart
+from paddle_epoch_guard.session.evaluation import evaluates_anyway, evaluation_is_apart, planned_evaluations
 from paddle_epoch_guard.session.exposure import ShieldedExposure
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
@@ -58,11 +59,11 @@ class Session:
         plan: what the run will draw; installed already.
         args: the trainer's arguments.
         state: the trainer's state.
-        writes_report: whether a report is written when training ends.
+        flags: the guard's.
     """
 
     def __init__(
-        self, plan: RunPlan, args: host.TrainingArguments, state: host.TrainerState, writes_report: bool
+        self, plan: RunPlan, args: host.TrainingArguments, state: host.TrainerState, flags: EpochGuardArguments
     ) -> None:
         self.plan = plan
         self.collector: LossCollector | None = None
@@ -72,7 +73,8 @@ class Session:
         self._training = host.current_training()
         self._is_in_doubt = False
         self._stamp = plan.stamp
-        self._writes_report = writes_report
+        self._writes_report = flags.epoch_guard_report
+        self._asks_to_evaluate = flags.epoch_guard_evaluate
         self._last_logged: int = state.global_step
         steps = plan.loader.steps_per_epoch
         self.epochs = TrainerEpochCounter(
@@ -83,6 +85,7 @@ class Session:
         self._stopped_dry = False
         self._trace: Trace | None = None
         self._switched_off: set[str] = set()
+        self.extra = host.ExtraEvaluation(self._training)
         self._of_evaluation: Message | None = None
         """What is to be said of the evaluation set, if it is used."""
         self._late_sidecars: list[tuple[Path, Sidecar]] = []
@@ -186,6 +189,20 @@ class Session:
             self._flush()
         self.save_late()
 
+    def ask_to_evaluate(self, state: host.TrainerState, control: host.TrainerControl) -> None:
+        """Asks for an evaluation where one is planned, on every rank alike, and closes the log window before it."""
+        step = state.global_step
+        if step not in self.plan.evaluating:
+            return
+        control.should_log = True
+        if control.should_evaluate or evaluates_anyway(self.plan, self._args, step):
+            return
+        if control.should_save and getattr(self._args, "metric_for_best_model", None):
+            return  # the checkpoint would count as an evaluated one
+        control.should_evaluate = True
+        with contextlib.suppress(Exception):
+            self.extra.begin()
+
     @shield
     def evaluate(self, loss: float, state: host.TrainerState) -> None:
         """Takes the evaluation loss after a step."""
@@ -262,6 +279,8 @@ class Session:
 
     def close(self) -> None:
         """Takes the hooks off the model."""
+        with contextlib.suppress(Exception):
+            self.extra.settle()
         if self.collector is not None:
             self.collector.close()
 
@@ -293,11 +312,16 @@ class Session:
     @shield
     def _examine_evaluation(self, evaluation: object, state: host.TrainerState) -> None:
         """Compares the evaluation set with the training data. The first rank does it, in a few seconds."""
-        if self.recorder is None or (evaluation is None and not host.evaluates(self._args)):
+        if self.recorder is None:
+            return
+        if self._asks_to_evaluate:
+            message = planned_evaluations(self.plan, self._args, self._training, evaluation)
+            self._note(message, state, is_warning=message.code == "evaluates_nothing")
+        if evaluation is None and not host.evaluates(self._args):
             return
         apart, self._of_evaluation = evaluation_is_apart(self.plan.loader.dataset, evaluation)
         self.recorder.watch.evaluation_is_apart = apart
-        if host.evaluates(self._args):
+        if host.evaluates(self._args) or self.plan.evaluating:
             self._say_of_evaluation(state)
 
     def _say_of_evaluation(self, state: host.TrainerState) -> None:

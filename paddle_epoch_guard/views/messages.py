@@ -12,6 +12,8 @@ from paddle_epoch_guard.views.verdict_texts import verdict
 _USE = "Use the pretraining sampler, utils.batch_sampler.DistributedBatchSampler of the library that trains"
 _BUILD_MORE = "Build the dataset for at least max_steps x global batch samples"
 
+_LISTED = 12  # steps, in one message
+
 _MIXES = {"uniform": "mixed evenly", "ramp": "the share of the last data epoch rising from zero"}
 
 _BY_SHARE = "each log window's loss is divided among its data epochs by share of samples: "
@@ -23,6 +25,23 @@ _EVALUATION_UNKNOWN = {
     "no_documents": "the two are not both sample indices of PaddleNLP, so their documents cannot be compared",
     "too_short": "no document of the evaluation set is long enough to be looked up",
     "out_of_time": "there was no time to look enough documents up in the training data",
+}
+_EVALUATES_NOTHING = {
+    "no_evaluation_set": (
+        "the Trainer has no evaluation set. Give it an eval_dataset; run_pretrain.py needs --do_eval, and a share for "
+        "validation in --split"
+    ),
+    "several_sets": "the Trainer has several evaluation sets, and no loss of all of them. Give it one eval_dataset",
+    "distributed_dataloader": (
+        "the evaluation loader of --distributed_dataloader may be built only once. Let the Trainer evaluate by "
+        "--evaluation_strategy steps"
+    ),
+    "no_positions": (
+        f"the guard does not know at which steps the order of the data changes. {_USE}, and a dataset with a sample "
+        "index"
+    ),
+    "no_changes": "no change point lies ahead, or close behind",
+    "evaluated_anyway": "the Trainer evaluates at all of these steps by itself",
 }
 
 MESSAGES: dict[str, str | Callable[..., str]] = {
@@ -74,6 +93,14 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "whether the evaluation set overlaps the training data is unknown: "
         f"{_EVALUATION_UNKNOWN.get(ground, fault)}. If it does, {_CONFIRMS_NOTHING}. Make sure that it is held out"
     ),
+    "extra_evaluations": lambda steps, samples, batches: (
+        f"{_count(len(steps), 'extra evaluation')}"
+        + ("" if batches is None else f" of {_count(batches, 'batch', 'es')}{' each' if len(steps) > 1 else ''}")
+        + f": after step{'s' if len(steps) > 1 else ''} {_listed(steps)}"
+        + ("" if samples is None else f"; the evaluation set has {samples:,} samples")
+        + ". --epoch_guard_evaluate False leaves them out"
+    ),
+    "evaluates_nothing": lambda why: f"--epoch_guard_evaluate does nothing: {_EVALUATES_NOTHING[why]}",
     "exposure_unknown": (
         "the samples that the steps before {first_step} drew are unknown: these steps ran without the guard, or in "
         "another order. This run logs no exposure, and no losses of fresh and repeated samples"
@@ -228,3 +255,12 @@ def _kind(naming: Naming) -> str:
 
 def _of_dataset(boundary: BoundaryStep, naming: Naming) -> str:
     return "" if len(naming.datasets) < 2 else f" of {naming.datasets[boundary.dataset]}"
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number:,} {what}{'' if number == 1 else plural}"
+
+
+def _listed(steps: Sequence[int]) -> str:
+    shown = [f"{step}" for step in steps]
+    return ", ".join(shown if len(shown) <= _LISTED else [*shown[: _LISTED - 1], "...", shown[-1]])
