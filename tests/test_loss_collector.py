@@ -1,6 +1,7 @@
 """The loss of each sample, by real runs: of a model whose losses are known in advance, and of PaddleNLP's own."""
 
 import json
+import math
 import re
 from dataclasses import astuple
 
@@ -14,6 +15,7 @@ from paddlenlp.transformers import GPTConfig, GPTForCausalLM, Qwen2Config, Qwen2
 from corpora import build_train, index_of, write_corpus
 from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback, host
+from paddle_epoch_guard.cli.report import facts_of_report
 from paddle_epoch_guard.ledger import IndexEpochs
 from paddle_epoch_guard.order import Schedule, Segment
 from paddle_epoch_guard.record.events import Message, PartEnded
@@ -297,7 +299,7 @@ def test_epoch_losses_survive_an_interruption_exactly(tmp_path, dataset, mode):
         assert recorded(tmp_path / "whole", 30)["contrast"]["strata"] > 10
     assert ended(tmp_path / "parts").contrast == ended(tmp_path / "whole").contrast
     runs = [read_run(tmp_path / which / "logs", tmp_path / which / "run") for which in ("parts", "whole")]
-    assert runs[0].contrast.difference == runs[1].contrast.difference
+    assert astuple(runs[0].contrast) == pytest.approx(astuple(runs[1].contrast), rel=1e-12)  # added in another order
 
 
 def ended(folder):
@@ -337,7 +339,17 @@ def test_repeated_against_fresh_is_what_a_count_of_all_tokens_says(tmp_path, hos
     contrast = ended(tmp_path).contrast
     assert (contrast.difference.value, contrast.difference.error) == pytest.approx(expected, rel=1e-4)
     report = read_run(args.logging_dir, args.output_dir)
-    assert report.contrast.difference == contrast.difference
+    assert report.contrast == contrast
+    facts = facts_of_report(report, None, [])
+    assert facts["repeated_against_fresh"]["difference"] == contrast.difference.value
+    assert any(f"{abs(contrast.difference.value):.4f}" in sentence for sentence in facts["summary"])
+    # The points of samples that are wholly new, or wholly repeated, have the errors of their means.
+    errors = dict(run.scalars("epoch_guard/loss_fresh_error"))
+    fresh = dict(run.scalars("epoch_guard/loss_fresh"))
+    assert errors.keys() <= fresh.keys()
+    first = np.array(losses[: 4 * logging_steps])
+    if not any(shares[: 4 * logging_steps]):
+        assert errors[logging_steps] == pytest.approx(first.std(ddof=1) / math.sqrt(len(first)), rel=1e-3)
     (summary,) = [text for text in host_log.of_guard() if "60 steps" in text]
     value, error = contrast.difference.value, contrast.difference.error
     told = f"{abs(value):.4f}", f"{error:.4f}"

@@ -15,10 +15,10 @@ What is left:
 - A sample that is hard when fresh is hard again when repeated, which cancels in part. The error takes the two for
   independent, and is too large: by up to 1.4 times in a unified order of two data epochs.
 - Of large data only some tokens are traced, mostly one in a sample. Data epochs divide the same documents into other
-  samples, so that a sample may be new in part where its traced token is not. The difference is then too small: by the
-  share of the variance of the traced tokens' novelty that lies between samples. It is 1 where samples repeat as they
-  are, about 0.67 where each overlaps two of an earlier data epoch, and 1/k where it is made of k documents of equal
-  length. Where all tokens are traced, the share is exact.
+  samples, so that a sample may be new in part where its traced token is not. That brings the difference nearer to
+  zero. Measured on PaddleNLP's index, with 20,000 of a million tokens traced, 1.5 and 3 data epochs in one order: 0.74
+  and 0.69 of it are left with documents as long as 100 samples, 0.64 and 0.57 as long as one, 0.51 and 0.42 as long as
+  a third of one, 0.31 and 0.21 as long as a tenth. Where all tokens are traced, all of it is.
 """
 
 import math
