@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from long_run import write_long_run
-from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger
+from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger, Weighted
 from paddle_epoch_guard.record.naming import Naming
+from paddle_epoch_guard.views.charts import PendingLoss
 from paddle_epoch_guard.views.markers import BoundaryLine
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from recording import recorder
@@ -38,6 +39,20 @@ def test_a_line_keeps_its_full_height_under_smoothing_and_follows_the_curve(tmp_
     assert max(drawn) > 9.0 - 0.01 * 8
     assert min(drawn) < 1.0 + 0.06 * 8
     assert len(values) < 1000  # else the server samples
+
+
+def test_a_point_of_few_samples_has_the_standard_error_of_their_mean():
+    pending = PendingLoss()
+    losses = np.array([2.0, 3.5, 1.0, 4.0, 2.5])
+    assert pending.add(Weighted(2, losses[:2].sum()), float((losses[:2] ** 2).sum()), 1) is None
+    point = pending.add(Weighted(3, losses[2:].sum()), float((losses[2:] ** 2).sum()), 2)
+    assert point == (2, pytest.approx(losses.mean()), pytest.approx(losses.std(ddof=1) / np.sqrt(5)))
+    # One sample does not scatter; a window of an earlier release holds no squares. The next point is not hurt.
+    pending.add(Weighted(1, 2.0), 4.0, 3)
+    assert pending.rest() == (3, 2.0, None)
+    assert pending.add(Weighted(4, 8.0), None, 4) == (4, 2.0, None)
+    assert pending.add(Weighted(4, 8.0), 16.0, 5) == (5, 2.0, 0.0)
+    assert pending.rest() is None
 
 
 def test_a_later_run_appends_to_the_same_file(tmp_path, capsys):

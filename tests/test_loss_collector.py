@@ -1,7 +1,9 @@
 """The loss of each sample, by real runs: of a model whose losses are known in advance, and of PaddleNLP's own."""
 
 import json
+import math
 import re
+from dataclasses import astuple
 
 import numpy as np
 import paddle
@@ -13,11 +15,15 @@ from paddlenlp.transformers import GPTConfig, GPTForCausalLM, Qwen2Config, Qwen2
 from corpora import build_train, index_of, write_corpus
 from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback, host
+from paddle_epoch_guard.cli.report import facts_of_report
 from paddle_epoch_guard.ledger import IndexEpochs
 from paddle_epoch_guard.order import Schedule, Segment
-from paddle_epoch_guard.record.events import Message
+from paddle_epoch_guard.record.events import Message, PartEnded
+from paddle_epoch_guard.record.reader import RecordFile
+from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from pretraining import collate
+from test_contrast import fitted
 from test_distributed import launch
 from training import KnownLosses, arguments, read_scalars, train
 
@@ -282,13 +288,74 @@ def test_epoch_losses_survive_an_interruption_exactly(tmp_path, dataset, mode):
 
     def recorded(folder, step):
         found = json.loads((folder / "run" / f"checkpoint-{step}" / "epoch_guard.json").read_text())
-        return {key: found[key] for key in ("epoch_losses", "fresh", "repeat", "verdicts", "windows")}
+        return {key: found[key] for key in ("epoch_losses", "fresh", "repeat", "contrast", "verdicts", "windows")}
 
     train(args(tmp_path / "whole"), dataset, model=KnownLosses)
     train(args(tmp_path / "parts"), dataset, model=KnownLosses)
     train(args(tmp_path / "parts"), dataset, model=KnownLosses, resume=str(tmp_path / "parts/run/checkpoint-10"))
     train(args(tmp_path / "parts"), dataset, model=KnownLosses, resume=str(tmp_path / "parts/run/checkpoint-20"))
     assert recorded(tmp_path / "parts", 30) == recorded(tmp_path / "whole", 30)
+    if mode == "unified":
+        assert recorded(tmp_path / "whole", 30)["contrast"]["strata"] > 10
+    assert ended(tmp_path / "parts").contrast == ended(tmp_path / "whole").contrast
+    runs = [read_run(tmp_path / which / "logs", tmp_path / which / "run") for which in ("parts", "whole")]
+    assert astuple(runs[0].contrast) == pytest.approx(astuple(runs[1].contrast), rel=1e-12)  # added in another order
+
+
+def ended(folder):
+    """How the last part of a run ended, by its record."""
+    *_, last = RecordFile.open(folder / "logs" / "epoch_guard" / "record.jsonl").lines()
+    assert isinstance(last.event, PartEnded)
+    return last.event
+
+
+class AllTokens(KnownLosses):
+    """Keeps the tokens of each microbatch."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def forward(self, input_ids, labels=None):
+        if self.training:
+            self.batches.append(input_ids.numpy())
+        return super().forward(input_ids, labels)
+
+
+@pytest.mark.parametrize("logging_steps", [1, 5])
+def test_repeated_against_fresh_is_what_a_count_of_all_tokens_says(tmp_path, host_log, logging_steps):
+    """No token occurs twice in this corpus, so that a set of tokens tells what was drawn before."""
+    prefix = write_corpus(tmp_path / "corpus" / "text", SIZES)
+    dataset = build_train([prefix], 60 * 4, SEQ_LENGTH)
+    args = arguments(tmp_path, max_steps=60, logging_steps=logging_steps, epoch_guard="unified")
+    run = train(args, dataset, model=AllTokens)
+    seen, shares, losses = set(), [], []
+    for sample in np.concatenate(run.model.batches):
+        shares.append(np.mean([token in seen for token in sample.tolist()]))
+        losses.append(KnownLosses.of(sample).mean())
+        seen |= set(sample.tolist())
+    step = np.arange(60 * 4) // 4
+    expected = fitted(np.array(losses), np.array(shares), step // logging_steps, step % logging_steps)
+    contrast = ended(tmp_path).contrast
+    assert (contrast.difference.value, contrast.difference.error) == pytest.approx(expected, rel=1e-4)
+    report = read_run(args.logging_dir, args.output_dir)
+    assert report.contrast == contrast
+    facts = facts_of_report(report, None, [])
+    assert facts["repeated_against_fresh"]["difference"] == contrast.difference.value
+    assert any(f"{abs(contrast.difference.value):.4f}" in sentence for sentence in facts["summary"])
+    # The points of samples that are wholly new, or wholly repeated, have the errors of their means.
+    errors = dict(run.scalars("epoch_guard/loss_fresh_error"))
+    fresh = dict(run.scalars("epoch_guard/loss_fresh"))
+    assert errors.keys() <= fresh.keys()
+    first = np.array(losses[: 4 * logging_steps])
+    if not any(shares[: 4 * logging_steps]):
+        assert errors[logging_steps] == pytest.approx(first.std(ddof=1) / math.sqrt(len(first)), rel=1e-3)
+    (summary,) = [text for text in host_log.of_guard() if "60 steps" in text]
+    value, error = contrast.difference.value, contrast.difference.error
+    told = f"{abs(value):.4f}", f"{error:.4f}"
+    assert "samples have a loss" in summary or "does not differ clearly" in summary
+    assert all(number in summary for number in told)
+    assert "never drawn before" not in summary
 
 
 class Fail(TrainerCallback):
@@ -328,6 +395,9 @@ def test_two_ranks_add_their_losses_up(tmp_path, dataset):
     status, output = launch(tmp_path, prefix, tmp_path / "cache", model="KnownLosses", logging_steps=10)
     assert status == 0, output[-3000:]
     assert "by share" not in output
+    train(arguments(tmp_path / "one", max_steps=STEPS, logging_steps=10), dataset, model=KnownLosses)
+    assert astuple(ended(tmp_path).contrast) == pytest.approx(astuple(ended(tmp_path / "one").contrast), rel=1e-4)
+    assert ended(tmp_path).contrast.strata > 0
     log = tmp_path / "logs" / "epoch_guard"
     assert dict(read_scalars(log, "epoch_guard/epoch_loss")) == epoch_losses(dataset, ended=1)
 
@@ -344,7 +414,7 @@ def test_two_ranks_fall_back_together(tmp_path, dataset):
 @pytest.mark.parametrize(("process", "adds"), [(0, True), (1, False), (2, True), (3, False)])
 def test_of_the_processes_that_draw_the_same_samples_one_adds_its_losses(monkeypatch, dataset, process, adds):
     """Two data ranks of two processes each, as under tensor parallelism."""
-    rows = np.array([[rank, 1, 1, 2, 0] for rank in (0, 0, 1, 1)])  # each reads data, has one layer, and no fault
+    rows = np.array([[rank, 1, 1, 2, 1, 0] for rank in (0, 0, 1, 1)])  # each reads data, has one layer, and no fault
     sent = []
     monkeypatch.setattr(host, "all_gather_ints", lambda own: rows)
     monkeypatch.setattr(host, "process", lambda: process)
@@ -363,7 +433,7 @@ def test_of_the_processes_that_draw_the_same_samples_one_adds_its_losses(monkeyp
 
 
 def test_where_one_process_has_no_hooks_no_losses_are_collected(monkeypatch, dataset):
-    monkeypatch.setattr(host, "all_gather_ints", lambda own: np.array([own, [0, 1, 0, own[3], 1]]))
+    monkeypatch.setattr(host, "all_gather_ints", lambda own: np.array([own, [0, 1, 0, *own[3:5], 1]]))
     monkeypatch.setattr(host, "broadcast_from", lambda rank, own: f"a fault on rank {rank}")
     source = IndexEpochs(index_of(dataset), Schedule((Segment(1, 0, 2, 1, 1, stop=100),)))
     collector = LossCollector(KnownLosses(), source, rank=0, ranks=1)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddle_epoch_guard.ledger import EpochKey, EpochLedger, Weighted, WindowLosses
-from paddle_epoch_guard.ledger.losses import RULES, EpochSlots, agrees, sample_losses, sums_of, window_of
+from paddle_epoch_guard.ledger.losses import RULES, DrawnSamples, EpochSlots, agrees, sample_losses, sums_of, window_of
 
 LABELLED = RULES.index("tokens with a label")
 ALL = RULES.index("all tokens")
@@ -46,10 +47,13 @@ def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
     sums = sums_of(
         losses=np.array([1.0, 2.0, 4.0, 8.0]),
         weights=np.array([1.0, 1.0, 1.0, 2.0]),
-        slot=slots.of(np.array([0, 0, 1, 1]), np.array([1, 2, 1, 1])),
+        drawn=DrawnSamples(
+            slot=slots.of(np.array([0, 0, 1, 1]), np.array([1, 2, 1, 1])),
+            fresh=np.array([1.0, 0.0, 0.25, 0.0]),
+            known=np.array([True, True, True, False]),
+            step=np.zeros(4, dtype=np.int64),
+        ),
         slots=slots,
-        fresh=np.array([1.0, 0.0, 0.25, 0.0]),
-        known=np.array([True, True, True, False]),
     )
     found = window_of(sums, slots)
     assert found.counts == {EpochKey(0, 1): 1, EpochKey(0, 2): 1, EpochKey(1, 1): 2}
@@ -60,6 +64,9 @@ def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
     }
     assert found.fresh == Weighted(1.25, 2.0)
     assert found.repeat == Weighted(1.75, 5.0)
+    assert (found.fresh_squares, found.repeat_squares) == (1 + 0.25 * 16, 4 + 0.75 * 16)
+    # The second dataset has one sample of which it is known how much of it is new.
+    assert (found.contrast.strata, found.contrast.loss / found.contrast.weight) == (1, 1.0)
     assert found.mean == 23 / 5
 
 
@@ -71,12 +78,12 @@ def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
 )
 def test_several_ranks_add_up_to_what_one_would(samples, ranks):
     datasets, epochs, losses, weights = (np.array(each) for each in zip(*samples, strict=True))
-    fresh, known = np.full(len(samples), 0.5), np.ones(len(samples), dtype=bool)
+    fresh, known = np.arange(len(samples)) % 3 / 2, np.ones(len(samples), dtype=bool)
     slots = EpochSlots([3, 3, 3])
-    values = losses, weights, slots.of(datasets, epochs), fresh, known
+    values = losses, weights, slots.of(datasets, epochs), fresh, known, np.arange(len(samples)) // 4
 
     def sums(*mine):
-        return sums_of(*mine[:3], slots, *mine[3:])
+        return sums_of(*mine[:2], DrawnSamples(*mine[2:]), slots)
 
     whole = window_of(sums(*values), slots)
     together = window_of(sum(sums(*(each[rank::ranks] for each in values)) for rank in range(ranks)), slots)
@@ -86,6 +93,7 @@ def test_several_ranks_add_up_to_what_one_would(samples, ranks):
     for key, one in whole.by_epoch.items():
         assert together.by_epoch[key].weight == pytest.approx(one.weight)
         assert together.by_epoch[key].loss_sum == pytest.approx(one.loss_sum)
+    assert astuple(together.contrast) == pytest.approx(astuple(whole.contrast))
     assert together.mean == pytest.approx(np.average(losses, weights=weights))
 
 

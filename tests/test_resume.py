@@ -12,6 +12,8 @@ import pytest
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardError
 from paddle_epoch_guard.order import PositionMap, Reorder
+from paddle_epoch_guard.record.events import PartBegan
+from paddle_epoch_guard.record.reader import RecordFile
 from training import arguments, forget_order, train
 
 pytestmark = pytest.mark.host
@@ -200,13 +202,71 @@ def test_the_table_names_what_differs_and_what_is_done(tmp_path, prefix, host_lo
     after = run(tmp_path, prefix, resume=10, batch=8, steps=60)
     (table,) = [text for text in host_log.of_guard() if "what differs" in text]
     rows = [" ".join(line.split()) for line in table.splitlines() if "│" in line]
-    assert [row.split(" │ ")[:4] for row in rows] == [
+    assert [row.split(" │ ")[:4] for row in rows if not row.startswith("│ │")] == [
         ["│ samples asked for", "128", "480", "repair"],
         ["│ batch size per device", "4", "8", "repair"],
         ["│ max_steps", "32", "60", "repair"],
         ["│ start of the sampler", "40", "80", "repair"],
+        ["│ boundaries ahead", "18", "18, 31, 43, 56", "warn"],
     ]
     assert any("resuming at step 10" in text for text in after.texts("epoch_guard/notes"))
+
+
+def findings_of(folder):
+    """What the audit of the last part found, by its record."""
+    events = [line.event for line in RecordFile.open(folder / "logs" / "epoch_guard" / "record.jsonl").lines()]
+    return {one.code: one for one in [event for event in events if isinstance(event, PartBegan)][-1].findings}
+
+
+def boundaries_in(one):
+    """The steps of the boundaries that a run has marked."""
+    lines = [name for name in one.directories() if name.startswith("boundary")]
+    return sorted(step for name in lines for step in {step for step, _ in one.scalars("train/loss", name)})
+
+
+def test_boundaries_that_an_extension_adds_are_named_and_a_new_run_has_none_there(tmp_path, prefix):
+    """202 samples are built for 32 steps. A new run of 80 steps shuffles three data epochs of four together."""
+    run(tmp_path, prefix)
+    longer = run(tmp_path, prefix, resume=20, steps=80)
+    (finding,) = [one for one in findings_of(tmp_path).values() if one.code == "boundaries_added"]
+    assert (finding.recorded, finding.current, finding.action) == ("26", "26, 51, 76", "warn")
+    assert finding.parameters == {"added": "51"}
+    assert "--epoch_guard unified" in finding.why
+    assert boundaries_in(longer) == [26, 51, 76]
+    anew = run(tmp_path / "anew", prefix, steps=80)
+    assert boundaries_in(anew) == [76]
+    # What it advises does join them.
+    run(tmp_path / "other", prefix)
+    joined = run(tmp_path / "other", prefix, resume=20, steps=80, mode="unified")
+    assert "boundaries_added" not in findings_of(tmp_path / "other")
+    assert boundaries_in(joined) == []
+
+
+@pytest.mark.parametrize(
+    ("resume", "steps", "why"),
+    [
+        (10, 50, "the index that was built is long enough: its boundary was there before"),
+        (20, 20, "it is not extended"),
+        (20, 60, "a new run of 240 samples has all of two data epochs together, but ends 38 samples into the third"),
+    ],
+)
+def test_an_extension_that_adds_no_boundary_says_nothing_of_it(tmp_path, prefix, resume, steps, why):
+    run(tmp_path, prefix)
+    run(tmp_path, prefix, resume=resume, steps=steps)
+    assert "boundaries_added" not in findings_of(tmp_path), why
+
+
+def test_an_extended_run_that_is_resumed_again_adds_nothing(tmp_path, prefix):
+    run(tmp_path, prefix)
+    run(tmp_path, prefix, resume=20, steps=80)
+    run(tmp_path, prefix, resume=40, steps=80)
+    assert "boundaries_added" not in findings_of(tmp_path)
+    # A new run of 440 samples has a boundary at position 404, too, where the fifth data epoch begins.
+    run(tmp_path, prefix, resume=40, steps=110)
+    assert "boundaries_added" not in findings_of(tmp_path)
+    run(tmp_path, prefix, resume=80, steps=170)
+    finding = findings_of(tmp_path)["boundaries_added"]
+    assert (finding.recorded, finding.current, finding.parameters) == ("102", "102, 127, 152", {"added": "127"})
 
 
 def test_where_nothing_differs_there_is_no_table(tmp_path, prefix, host_log):

@@ -226,6 +226,8 @@ def test_wandb_has_the_lines_of_the_visualdl_log_under_their_names(everywhere):
         "epoch_guard/exposure": (".", "epoch_guard/exposure", GLOBAL_STEP),
         "epoch_guard/loss_fresh": (".", "epoch_guard/loss_fresh", GLOBAL_STEP),
         "epoch_guard/loss_repeat": (".", "epoch_guard/loss_repeat", GLOBAL_STEP),
+        "epoch_guard/loss_fresh_error": (".", "epoch_guard/loss_fresh_error", GLOBAL_STEP),
+        "epoch_guard/loss_repeat_error": (".", "epoch_guard/loss_repeat_error", GLOBAL_STEP),
         "epoch_guard/epoch_loss": (".", "epoch_guard/epoch_loss", "epoch_guard/epoch"),
         "epoch_guard/loss_by_epoch/epoch_1": ("epoch_1", "epoch_guard/loss_by_epoch", "epoch_guard/step_in_epoch"),
         "epoch_guard/loss_by_epoch/epoch_2": ("epoch_2", "epoch_guard/loss_by_epoch", "epoch_guard/step_in_epoch"),

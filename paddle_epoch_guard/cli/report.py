@@ -11,6 +11,7 @@ from paddle_epoch_guard.cli.output import JsonFlag, print_json, print_table, pri
 from paddle_epoch_guard.errors import ArgumentsError, ReportError
 
 if TYPE_CHECKING:
+    from paddle_epoch_guard.ledger import Contrast
     from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
     from paddle_epoch_guard.statistics.discontinuity import Jump
     from paddle_epoch_guard.statistics.judging import Part
@@ -107,6 +108,7 @@ def facts_of_report(run: "RunData", page: Path | None, drawn: list[Path]) -> dic
         "finished": None if planned is None else run.last_step >= planned,
         "summary": summary(run),
         "epochs": [_epoch_facts(epoch) for epoch in run.epochs],
+        "repeated_against_fresh": _contrast_facts(run.contrast),
         "cuts": [_change_facts(change) for change in run.cuts],
         "resumes": [
             {"first_logged_step": part.first_logged, "began_ms": part.began, "arguments": part.arguments}
@@ -129,6 +131,19 @@ def _epoch_facts(epoch: "EpochSummary") -> dict[str, Any]:
         "first_step": total and total.first_step,
         "last_step": total and total.last_step,
         "mean_loss": _finite(epoch.mean_loss),
+    }
+
+
+def _contrast_facts(contrast: "Contrast") -> dict[str, Any] | None:
+    """Loss of repeated samples minus that of fresh ones; None if they cannot be compared."""
+    difference = contrast.difference
+    if difference is None:
+        return None
+    return {
+        "difference": difference.value,
+        "standard_error": difference.error,
+        "interval_95": list(difference.interval),
+        "degrees_of_freedom": difference.degrees,
     }
 
 

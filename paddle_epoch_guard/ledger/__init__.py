@@ -2,6 +2,7 @@
 
 from paddle_epoch_guard.ledger.boundary_steps import BoundaryStep, boundary_steps_of, closing_steps, ended_epochs
 from paddle_epoch_guard.ledger.change_points import ChangePoint, ChangePointBuffer
+from paddle_epoch_guard.ledger.contrast import Contrast, Difference
 from paddle_epoch_guard.ledger.epochs import ClosedWindow, EpochLedger, EpochLoss, EpochShare, LossWindow
 from paddle_epoch_guard.ledger.evaluation_steps import evaluation_steps
 from paddle_epoch_guard.ledger.exposure import Estimate, Exposure
@@ -15,6 +16,8 @@ __all__ = [
     "ChangePoint",
     "ChangePointBuffer",
     "ClosedWindow",
+    "Contrast",
+    "Difference",
     "EpochKey",
     "EpochLedger",
     "EpochLoss",

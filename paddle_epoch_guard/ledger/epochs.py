@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
+from paddle_epoch_guard.ledger.contrast import Contrast
 from paddle_epoch_guard.ledger.losses import Weighted, WindowLosses
 from paddle_epoch_guard.ledger.sources import EpochKey, EpochSource
 
@@ -102,6 +103,8 @@ class EpochLedger:
         """The loss of samples drawn for the first time, over the run."""
         self.repeat = Weighted()
         """The loss of samples drawn before."""
+        self.contrast = Contrast()
+        """Repeated samples against fresh ones of the same windows and datasets."""
         self._ended: dict[int, int] = {}
 
     def close_window(self, last_step: int, loss: float, losses: WindowLosses | None = None) -> ClosedWindow | None:
@@ -145,6 +148,7 @@ class EpochLedger:
         if losses is not None:
             self.fresh.add(losses.fresh)
             self.repeat.add(losses.repeat)
+            self.contrast = self.contrast.plus(losses.contrast)
         known = loss if math.isfinite(loss) else None
         return ClosedWindow(first_step, last_step, sum(counts.values()), known, tuple(shares), losses)
 

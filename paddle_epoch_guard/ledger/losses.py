@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from paddle_epoch_guard.ledger.contrast import MOMENTS, Contrast, moments_of
 from paddle_epoch_guard.ledger.sources import EpochKey
 
 Float64Array = npt.NDArray[np.float64]
@@ -18,6 +19,7 @@ RULES = ("tokens with a loss", "tokens with a label", "all tokens")
 or nothing. The rule that applies is the one whose mean equals the loss that the trainer logs."""
 _AGREES = 2e-3
 """Relative; in float32 the two agree to 1e-6. A loss with other terms differs by more."""
+_KINDS = 6  # sums of fresh and of repeated samples, three each
 
 
 @dataclass
@@ -58,6 +60,11 @@ class WindowLosses:
     repeat: Weighted = field(default_factory=Weighted)
     counts: dict[EpochKey, int] = field(default_factory=dict)
     """The number of samples of each epoch."""
+    fresh_squares: float = 0.0
+    """Squared losses of fresh samples, times weight: for the error of their mean."""
+    repeat_squares: float = 0.0
+    contrast: Contrast = field(default_factory=Contrast)
+    """Repeated samples against fresh ones of the same dataset."""
 
     @property
     def mean(self) -> float:
@@ -98,60 +105,96 @@ class EpochSlots:
 
     Args:
         epochs: the number of data epochs of each dataset.
+        datasets: the number of datasets, where all that is known of their epochs is how many they have together.
     """
 
-    def __init__(self, epochs: Sequence[int]) -> None:
+    def __init__(self, epochs: Sequence[int], datasets: int | None = None) -> None:
         self._starts = np.cumsum([0, *epochs], dtype=np.int64)
         self.count = int(self._starts[-1])
+        self.datasets = len(epochs) if datasets is None else datasets
 
     @property
     def width(self) -> int:
         """The length of the array that :func:`sums_of` returns."""
-        return 3 * self.count + 4
+        return 3 * self.count + _KINDS + self.datasets * MOMENTS
+
+    def split(self, sums: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """The parts of that array.
+
+        Args:
+            sums: ``[width]``.
+
+        Returns:
+            ``[3, count]``: samples, weight, and loss times weight of each data epoch. ``[2, 3]``: weight, loss times
+            weight, and squared loss times weight of fresh and of repeated samples. ``[datasets, MOMENTS]``: see
+            :func:`~paddle_epoch_guard.ledger.contrast.moments_of`.
+        """
+        epochs, kinds, moments = np.split(sums, [3 * self.count, 3 * self.count + _KINDS])
+        return epochs.reshape(3, self.count), kinds.reshape(2, 3), moments.reshape(self.datasets, MOMENTS)
 
     def of(self, datasets: Int64Array, epochs: Int64Array) -> Int64Array:
         """The slot of each sample, ``[n]``, from its dataset (from 0) and its data epoch (from 1)."""
         return self._starts[datasets] + epochs - 1
 
+    def dataset_of(self, slot: Int64Array) -> Int64Array:
+        """The dataset of each slot, ``[n]``."""
+        return np.searchsorted(self._starts, slot, side="right") - 1
+
     def key(self, slot: int) -> EpochKey:
         """The data epoch of a slot."""
-        dataset = int(np.searchsorted(self._starts, slot, side="right")) - 1
+        dataset = int(self.dataset_of(np.asarray(slot)))
         return EpochKey(dataset, slot - int(self._starts[dataset]) + 1)
 
 
-def sums_of(
-    losses: Float64Array,
-    weights: Float64Array,
-    slot: Int64Array,
-    slots: EpochSlots,
-    fresh: Float64Array,
-    known: npt.NDArray[np.bool_],
-) -> Float64Array:
+@dataclass(frozen=True, eq=False)
+class DrawnSamples:
+    """What is known of the samples of a window, whatever their losses."""
+
+    slot: Int64Array
+    """``[n]``: the slot of each one's data epoch."""
+    fresh: Float64Array
+    """``[n]``: the share of each that is drawn for the first time."""
+    known: npt.NDArray[np.bool_]
+    """``[n]``: whether that share is known."""
+    step: Int64Array
+    """``[n]``: the step that draws it, counted from the window's first."""
+
+
+def sums_of(losses: Float64Array, weights: Float64Array, drawn: DrawnSamples, slots: EpochSlots) -> Float64Array:
     """Sums over the samples of a window, as an array whose length does not depend on the samples.
 
     Args:
         losses: ``[n]``, nats per token.
         weights: ``[n]``.
-        slot: ``[n]``, that of the sample's data epoch.
+        drawn: the samples.
         slots: of all data epochs.
-        fresh: ``[n]``, the share of each sample that is drawn for the first time.
-        known: ``[n]``, whether that share is known.
 
     Returns:
-        float64 ``[slots.width]``: samples, weight and loss times weight of each data epoch; then the latter two of
-        fresh and of repeated samples. The sums over several ranks are the element-wise sums of theirs.
+        float64 ``[slots.width]``, see :meth:`EpochSlots.split`. The sums over several ranks are the element-wise sums
+        of theirs.
     """
+    slot, fresh, known = drawn.slot, drawn.fresh, drawn.known
     weighted = weights * losses
     by_epoch = [np.bincount(slot, values, slots.count) for values in (None, weights, weighted)]
     fresh_share, repeat_share = np.where(known, fresh, 0.0), np.where(known, 1.0 - fresh, 0.0)
-    kinds = [float(share @ values) for share in (fresh_share, repeat_share) for values in (weights, weighted)]
-    return np.concatenate((*by_epoch, kinds), dtype=np.float64)
+    powers = weights, weighted, weighted * losses
+    kinds = [float(share @ values) for share in (fresh_share, repeat_share) for values in powers]
+    compared = np.where(known, weights, 0.0)
+    moments = moments_of(slots.dataset_of(slot), slots.datasets, losses, compared, 1.0 - fresh, drawn.step)
+    return np.concatenate((*by_epoch, kinds, moments.ravel()), dtype=np.float64)
 
 
 def window_of(sums: Float64Array, slots: EpochSlots) -> WindowLosses:
     """The losses of a window, from the result of :func:`sums_of`."""
-    counts, weights, losses = sums[:-4].reshape(3, slots.count)
-    window = WindowLosses(fresh=Weighted(*sums[-4:-2].tolist()), repeat=Weighted(*sums[-2:].tolist()))
+    (counts, weights, losses), kinds, moments = slots.split(sums)
+    (*fresh, fresh_squares), (*repeat, repeat_squares) = kinds.tolist()
+    window = WindowLosses(
+        fresh=Weighted(*fresh),
+        repeat=Weighted(*repeat),
+        fresh_squares=fresh_squares,
+        repeat_squares=repeat_squares,
+        contrast=Contrast.of(moments),
+    )
     for slot in np.flatnonzero(counts).tolist():
         key = slots.key(slot)
         window.by_epoch[key] = Weighted(float(weights[slot]), float(losses[slot]))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, EpochLoss, EpochShare, Weighted
+from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, Contrast, EpochLoss, EpochShare, Weighted
 from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.resume.audit import Finding
@@ -94,6 +94,11 @@ class WindowLogged(_Event, frozen=True, tag="window"):
     """The loss of its samples that are drawn for the first time; None if losses by sample are unknown."""
     repeat: Weighted | None = None
     """The loss of its other samples."""
+    fresh_squares: float | None = None
+    """Squared losses of the fresh samples, times weight; None if unknown, as in earlier releases."""
+    repeat_squares: float | None = None
+    contrast: Contrast | None = None
+    """The two compared within datasets; None if no dataset has both in this window."""
 
 
 class Evaluated(_Event, frozen=True, tag="evaluation"):
@@ -145,6 +150,8 @@ class PartEnded(_Event, frozen=True, tag="part_ended"):
     """The totals of each epoch, over all parts."""
     fresh: Weighted = msgspec.field(default_factory=Weighted)
     repeat: Weighted = msgspec.field(default_factory=Weighted)
+    contrast: Contrast = msgspec.field(default_factory=Contrast)
+    """The two compared within log windows and datasets, over all parts."""
 
 
 Event = (

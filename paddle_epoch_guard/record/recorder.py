@@ -208,7 +208,8 @@ class Recorder:
             self._end_epoch(key, step)
         outcome: Outcome = "complete" if complete else "ran_dry" if ran_dry else "stopped"
         epochs = tuple(total for _, total in sorted(self.ledger.totals.items()))
-        self.emit(PartEnded(step, time.time(), outcome, epochs, self.ledger.fresh, self.ledger.repeat))
+        ledger = self.ledger
+        self.emit(PartEnded(step, time.time(), outcome, epochs, ledger.fresh, ledger.repeat, ledger.contrast))
         for view in self._views:
             view.close()
 
@@ -232,6 +233,9 @@ class Recorder:
             None if exposure is None else exposure.of_steps(closed.first_step, closed.last_step),
             None if losses is None else losses.fresh,
             None if losses is None else losses.repeat,
+            None if losses is None else losses.fresh_squares,
+            None if losses is None else losses.repeat_squares,
+            losses.contrast if losses is not None and losses.contrast.strata else None,
         )
 
     def _change_at(self, boundary: BoundaryStep) -> ChangePoint:

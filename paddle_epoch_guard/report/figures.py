@@ -119,7 +119,8 @@ def pictures(run: RunData, width: float = WIDE) -> list[Picture]:
     if len(run.loss_fresh) or len(run.loss_repeat):
         text = (
             "Training loss of samples drawn for the first time (solid), and of repeated samples (dash-dotted). "
-            "The model has seen the repeated samples before; the solid line shows its progress."
+            "The model has seen the repeated samples before; the solid line shows its progress. Means over the run do "
+            "not compare them, because fresh samples come early, when the loss is high."
         )
         drawn.append(Picture("fresh_and_repeat", "Fresh against repeated samples", text, fresh_figure(run, width)))
     return drawn

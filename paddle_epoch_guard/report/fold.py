@@ -4,13 +4,14 @@ Parts are ordered by the checkpoints that they resume from, and in a file by the
 When a part begins, the events of earlier parts about later steps are dropped: those steps were trained again.
 """
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paddle_epoch_guard.ledger import EpochKey, EpochLoss, Weighted
+from paddle_epoch_guard.ledger import Contrast, EpochKey, EpochLoss, Weighted
 from paddle_epoch_guard.record.events import (
     ChangeJudged,
     ChangeReached,
@@ -108,6 +109,7 @@ class _Folded:
     exposure: list[tuple[int, float]] = field(default_factory=list)
     fresh: list[tuple[int, Weighted]] = field(default_factory=list)
     repeat: list[tuple[int, Weighted]] = field(default_factory=list)
+    contrast: Contrast = field(default_factory=Contrast)
     curves: dict[EpochKey, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
     totals: dict[EpochKey, EpochLoss] = field(default_factory=dict)
     means: dict[EpochKey, float] = field(default_factory=dict)
@@ -161,6 +163,8 @@ class _Folded:
         for losses, loss in ((self.fresh, event.fresh), (self.repeat, event.repeat)):
             if loss is not None:
                 losses.append((step, loss))
+        if event.contrast is not None:
+            self.contrast = self.contrast.plus(event.contrast)
         for share in event.epochs:
             key = EpochKey(share.dataset, share.epoch)
             if share.step_in_epoch is not None:
@@ -194,6 +198,7 @@ class _Assembly:
             exposure=Series.of(point for part in parts for point in part.exposure),
             loss_fresh=_gathered(part.fresh for part in parts),
             loss_repeat=_gathered(part.repeat for part in parts),
+            contrast=functools.reduce(Contrast.plus, (part.contrast for part in parts), Contrast()),
             epochs=tuple(self._epochs()),
             cuts=tuple(sorted(self._changes(), key=lambda change: (change.step, change.name))),
             notes=tuple(sorted(dict.fromkeys(notes), key=lambda note: note.step)),
@@ -262,6 +267,6 @@ def _gathered(parts: Iterable[list[tuple[int, Weighted]]]) -> Series:
     points: list[tuple[int, float]] = []
     for losses in parts:
         pending = PendingLoss()
-        gathered = [pending.add(loss, step) for step, loss in losses]
-        points += [point for point in (*gathered, pending.rest()) if point is not None]
+        gathered = [pending.add(loss, None, step) for step, loss in losses]
+        points += [(point.step, point.mean) for point in (*gathered, pending.rest()) if point is not None]
     return Series.of(points)

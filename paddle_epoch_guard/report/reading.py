@@ -130,7 +130,10 @@ def _with_state(run: RunData, state: Sidecar, path: Path | None = None) -> RunDa
     )
     loss = run.loss if len(run.loss) else Series.of((window.last_step, window.loss) for window in state.windows)
     evaluation = run.evaluation if len(run.evaluation) else Series.of(state.evaluations)
-    return replace(run, cuts=cuts, loss=loss, evaluation=evaluation, sidecar=state, sidecar_path=path)
+    contrast = run.contrast if run.contrast.strata else state.contrast
+    return replace(
+        run, cuts=cuts, loss=loss, evaluation=evaluation, contrast=contrast, sidecar=state, sidecar_path=path
+    )
 
 
 def _with_sidecar(run: RunData) -> RunData:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.ledger import ChangePoint, EpochLoss
+from paddle_epoch_guard.ledger import ChangePoint, Contrast, EpochLoss
 from paddle_epoch_guard.resume import Sidecar
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.statistics.verdicts import ChangeReport, Counterfactual
@@ -196,6 +196,8 @@ class RunData:
     exposure: Series = field(default_factory=Series)
     loss_fresh: Series = field(default_factory=Series)
     loss_repeat: Series = field(default_factory=Series)
+    contrast: Contrast = field(default_factory=Contrast)
+    """Repeated samples against fresh ones of the same log windows and datasets."""
     epochs: tuple[EpochSummary, ...] = ()
     cuts: tuple[ChangeSummary, ...] = ()
     notes: tuple[Note, ...] = ()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.report.figures import trend_of
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
+from paddle_epoch_guard.views.messages import repeated_against_fresh
 
 _VERDICT_COUNTS = {
     "artefact": "at {} the training loss jumps because of the data that is drawn (artefact; {})",
@@ -44,8 +45,8 @@ def epoch_row(epoch: EpochSummary) -> EpochRow:
 
 
 def summary(run: RunData) -> list[str]:
-    """Three sentences: the verdicts, the progress of the run, and its order."""
-    return [_verdicts_sentence(run), _progress_sentence(run), _order_sentence(run)]
+    """The verdicts, the progress of the run, repeated against fresh samples where they can be compared, the order."""
+    return [_verdicts_sentence(run), _progress_sentence(run), *_contrast_sentence(run), _order_sentence(run)]
 
 
 def planned_steps(run: RunData) -> int | None:
@@ -125,6 +126,14 @@ def _progress_sentence(run: RunData) -> str:
     if len(run.exposure):
         sentence += f", on tokens that had been drawn {run.exposure.values[-20:].mean():.2f} times before"
     return f"{sentence}."
+
+
+def _contrast_sentence(run: RunData) -> list[str]:
+    difference = run.contrast.difference
+    if difference is None:
+        return []
+    sentence = repeated_against_fresh(difference, len(run.datasets) > 1)
+    return [f"{sentence[0].upper()}{sentence[1:]}, in nats per token."]
 
 
 def _order_sentence(run: RunData) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.index import EpochSampling
+from paddle_epoch_guard.ledger import BoundaryStep
 from paddle_epoch_guard.order import Reorder, Segment
 from paddle_epoch_guard.reading import traits_of
 from paddle_epoch_guard.resume.extension import same_indices
@@ -13,6 +14,7 @@ from paddle_epoch_guard.resume.finding_texts import FINDINGS
 from paddle_epoch_guard.resume.sidecar import BlendRecord, DatasetRecord, Sidecar
 
 Action = Literal["repair", "warn", "refuse"]
+_STEPS_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,43 @@ def audit(recorded: Sidecar, current: CurrentSetup) -> tuple[Finding, ...]:
     if not current.starts_anew and current.sampling is None and recorded.position % segment.world_size:
         findings.append(_cannot_start(recorded.position, segment))
     return tuple(findings)
+
+
+def boundary_findings(
+    ahead: Sequence[BoundaryStep], anew: Sequence[BoundaryStep], planned: int, global_batch: int
+) -> tuple[Finding, ...]:
+    """The boundaries that an extension adds, and that a new run of the same length would not have.
+
+    Args:
+        ahead: the boundaries that the resumed run has ahead.
+        anew: those of a new run of its present length.
+        planned: where the plan of the checkpoint ended, a position.
+        global_batch: two boundaries are the same if they are of one dataset, and at most so many positions apart: an
+            index that was appended may begin a sample earlier than the same data epoch of a larger index.
+    """
+    added = [
+        boundary
+        for boundary in ahead
+        if _position(boundary) >= planned
+        and not any(
+            other.dataset == boundary.dataset and abs(_position(other) - _position(boundary)) <= global_batch
+            for other in anew
+        )
+    ]
+    if not added:
+        return ()
+    before = [boundary for boundary in ahead if _position(boundary) < planned]
+    return (Finding("boundaries_added", _steps(before), _steps(ahead), "warn", {"added": _steps(added)}),)
+
+
+def _position(boundary: BoundaryStep) -> int:
+    return -1 if boundary.position is None else boundary.position
+
+
+def _steps(boundaries: Sequence[BoundaryStep]) -> str:
+    steps = sorted({boundary.step for boundary in boundaries})
+    more = f", \u2026 ({len(steps)})" if len(steps) > _STEPS_LISTED else ""
+    return ", ".join(map(str, steps[:_STEPS_LISTED])) + more or "none"
 
 
 def skipped_so_far(skipped: Sequence[tuple[int, int]], step: int) -> tuple[tuple[int, int], ...]:

@@ -60,6 +60,12 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "the same order, cut short: the plan ends at position {current} instead of {recorded}",
     ),
     "max_steps_same": ("max_steps", "the plan ends at the same position, {current}"),
+    "boundaries_added": (
+        "boundaries ahead",
+        "extending adds those at step {added}, which a new run of this length would not have: the training loss may "
+        "jump there because of the data. Resume with --epoch_guard unified instead: it joins the rest of the plan and "
+        "what is appended in one order",
+    ),
     "skipped_steps": (
         "skipped steps so far",
         "what was skipped then stays skipped; the present flag counts from here on",

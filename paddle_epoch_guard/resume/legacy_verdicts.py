@@ -123,9 +123,9 @@ def _jump(sentence: str, of: str) -> Jump | None:
         sentence,
     )
     if now is not None:
-        value, low, high = (float(number) for number in now.groups()[1:4])
-        level = value / (float(now[5]) / 100) if now[5] and float(now[5]) else None
-        return Jump(value, (high - low) / (2 * 1.96), now[1] == "jumps by", low=low, high=high, level=level)
+        size, low, high = (float(number) for number in now.groups()[1:4])
+        level = size / (float(now[5]) / 100) if now[5] and float(now[5]) else None
+        return Jump(size, (high - low) / (2 * 1.96), now[1] == "jumps by", low=low, high=high, level=level)
     match = re.search(
         f"{of} loss (?:jumps by {_NUMBER}, standard error {_NUMBER}"
         f"|does not jump \\({_NUMBER}, standard error {_NUMBER}\\))",

@@ -17,7 +17,7 @@ from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampling, GPTIndex
 from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.index.mapped import open_regular
-from paddle_epoch_guard.ledger import EpochLoss, LossWindow, Weighted
+from paddle_epoch_guard.ledger import Contrast, EpochLoss, LossWindow, Weighted
 from paddle_epoch_guard.ledger.intervals import Interval, OpenInterval
 from paddle_epoch_guard.order import Reorder, Schedule
 from paddle_epoch_guard.resume.legacy_verdicts import upgraded_verdict
@@ -129,6 +129,8 @@ class Sidecar:
     """The loss of samples that were never drawn before."""
     repeat: Weighted = field(default_factory=Weighted)
     """The loss of samples that were."""
+    contrast: Contrast = field(default_factory=Contrast)
+    """The two compared within log windows; nothing in earlier releases."""
     evaluations: tuple[tuple[int, float], ...] = ()
     """The latest: step and loss."""
     intervals: tuple[Interval, ...] = ()

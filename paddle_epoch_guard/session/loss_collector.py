@@ -10,6 +10,7 @@ from paddle_epoch_guard import host
 from paddle_epoch_guard.ledger import IndexEpochs
 from paddle_epoch_guard.ledger.losses import (
     RULES,
+    DrawnSamples,
     EpochSlots,
     Float64Array,
     Int64Array,
@@ -48,6 +49,7 @@ class LossCollector:
         self._has_agreed = self._is_disturbed = self._was_disturbed = self._has_come_back = False
         self._epochs_elsewhere = 0
         """Data epochs that the ranks with data have, where this one has none."""
+        self._datasets_elsewhere = 0
         self._speaks = self._leads = False
         self._fault = ""
         """What failed on this rank; the others are told with the next window, and all give up together."""
@@ -60,7 +62,9 @@ class LossCollector:
     @property
     def _slots(self) -> EpochSlots:
         """Of all data epochs; a run may begin more passes than were planned."""
-        return EpochSlots((self._epochs_elsewhere,) if self.source is None else self.source.index.epochs)
+        if self.source is None:
+            return EpochSlots((self._epochs_elsewhere,), self._datasets_elsewhere)
+        return EpochSlots(self.source.index.epochs)
 
     def agree(self) -> Message | None:
         """Whether the losses of all samples are available. Collective; otherwise it closes the collector.
@@ -69,10 +73,11 @@ class LossCollector:
             None; or why not.
         """
         reads, layers = self.source is not None, 0 if self._hook is None else self._hook.layers
-        gathered = host.all_gather_ints([self._rank, reads, layers, self._slots.count, bool(self._fault)])
-        ranks, readers, with_layer, counts, faulty = gathered.T
+        slots = self._slots
+        own = [self._rank, reads, layers, slots.count, slots.datasets, bool(self._fault)]
+        ranks, readers, with_layer, counts, datasets, faulty = host.all_gather_ints(own).T
         can = (readers > 0) & (with_layer > 0)
-        self._epochs_elsewhere = int(counts.max())
+        self._epochs_elsewhere, self._datasets_elsewhere = int(counts.max()), int(datasets.max())
         # Processes of one data rank (under tensor parallelism) draw the same samples: the first of them adds them in.
         self._speaks = _first(can & (ranks == self._rank)) == host.process()
         self._leads = _first(readers > 0) == host.process()
@@ -177,7 +182,8 @@ class LossCollector:
         runs = [] if self.source is None else _runs(self.source.schedule, first_step, last_step)
         if not self._hook.layers or self.source is None or not runs:
             return WindowSums.nothing(slots).rows
-        positions = [self._drawn_in(first, last) for first, last in runs]
+        by_step = [self._drawn_in(first, last) for first, last in runs]
+        positions = [np.concatenate(of_run) for of_run in by_step]
         drawn = np.concatenate(positions)
         if len(rows) != len(drawn):
             raise _DisturbedError(
@@ -192,6 +198,10 @@ class LossCollector:
                 for (first, _), run_positions in zip(runs, positions, strict=True)
             ]
             fresh, known = (np.concatenate(column) for column in zip(*shares, strict=True))
+        numbers = [step for first, last in runs for step in range(first, last + 1)]
+        sizes_of_steps = [len(of_step) for of_run in by_step for of_step in of_run]
+        step = np.repeat(np.array(numbers) - first_step, sizes_of_steps)
+        samples = DrawnSamples(slot, fresh, known, step)
         micro_batch = self.source.schedule.segments[-1].micro_batch
         sums: list[Float64Array] = []
         for rule in range(len(RULES)):
@@ -199,14 +209,14 @@ class LossCollector:
                 sums.append(sums[-1])
                 continue
             losses, weights = sample_losses(rows, sizes, micro_batch, rule)
-            sums.append(sums_of(losses, weights, slot, slots, fresh, known))
+            sums.append(sums_of(losses, weights, samples, slots))
         return np.array(sums)
 
-    def _drawn_in(self, first_step: int, last_step: int) -> Int64Array:
-        """The positions that this rank draws in a range of steps, in order."""
+    def _drawn_in(self, first_step: int, last_step: int) -> list[Int64Array]:
+        """The positions that this rank draws in each of a range of steps, in order."""
         assert self.source is not None
         steps = range(first_step, last_step + 1)
-        return np.concatenate([self.source.schedule.positions(step, self._rank) for step in steps])
+        return [self.source.schedule.positions(step, self._rank) for step in steps]
 
     def _chosen(
         self, rows: Float64Array, logged: float, slots: EpochSlots, last_step: int

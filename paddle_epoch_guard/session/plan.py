@@ -3,15 +3,15 @@
 from dataclasses import replace
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.ledger import IndexEpochs, TrainerEpochs
-from paddle_epoch_guard.order import PositionMap
+from paddle_epoch_guard.ledger import IndexEpochs, TrainerEpochs, boundary_steps_of
+from paddle_epoch_guard.order import PositionMap, Schedule
 from paddle_epoch_guard.reading import PositionedReading
 from paddle_epoch_guard.record.naming import Naming
-from paddle_epoch_guard.resume import Decision, decide_order
+from paddle_epoch_guard.resume import Decision, Finding, boundary_findings, decide_order
 from paddle_epoch_guard.session.observe import Observed, Request, written_orders
 from paddle_epoch_guard.session.open_indices import DrawnData
 from paddle_epoch_guard.session.reconcile import Resolution, names_of
-from paddle_epoch_guard.session.run_plan import Identity, Past, RunPlan, steps_of
+from paddle_epoch_guard.session.run_plan import Identity, Past, RunPlan, Steps, steps_of
 
 
 def plan_of(request: Request, observed: Observed, resolution: Resolution | None, drawn: DrawnData) -> RunPlan:
@@ -54,6 +54,7 @@ def plan_of(request: Request, observed: Observed, resolution: Resolution | None,
     )
     steps_source = IndexEpochs(index, schedule, PositionMap(decision.reorders))
     steps = steps_of(steps_source, request.step, request.max_steps)
+    added = _boundaries_added(request, observed, resolution, drawn, steps)
     starts_elsewhere = ahead.start != reading.ahead.start
     plan = RunPlan(
         loader,
@@ -64,9 +65,25 @@ def plan_of(request: Request, observed: Observed, resolution: Resolution | None,
         steps,
         ahead,
         planned,
-        Past(sidecar, None, (*resolution.findings, *drawn.findings), resolution.mismatches),
+        Past(sidecar, None, (*resolution.findings, *drawn.findings, *added), resolution.mismatches),
         Identity(step=request.step, max_steps=request.max_steps),
         repaired=decision.reorders != written or not drawn.is_live or starts_elsewhere,
         closing=frozenset(steps.closing),
     )
     return plan.evaluate_at_changes() if request.evaluates else plan
+
+
+def _boundaries_added(
+    request: Request, observed: Observed, resolution: Resolution, drawn: DrawnData, steps: Steps
+) -> tuple[Finding, ...]:
+    """What an extension without --epoch_guard unified adds; nothing where the live index is drawn from as it is."""
+    sidecar, ahead = resolution.sidecar, resolution.ahead
+    if sidecar is None or request.unify.unified or drawn.is_live or observed.listing or observed.index is None:
+        return ()
+    # The host has built the live index for the present number of steps: a new run would draw from it.
+    begun = replace(ahead, first_step=1, start=0, stop=len(observed.index))
+    anew = boundary_steps_of(IndexEpochs(observed.index, Schedule((begun,)), PositionMap(observed.written)))
+    length = request.max_steps * ahead.global_batch
+    within = [boundary for boundary in anew if boundary.position is not None and boundary.position < length]
+    reached = [boundary for boundary in steps.boundaries if boundary.step <= request.max_steps]
+    return boundary_findings(reached, within, sidecar.planned, ahead.global_batch)

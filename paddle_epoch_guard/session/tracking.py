@@ -69,6 +69,7 @@ def _ledger_of(plan: RunPlan, step: int) -> EpochLedger:
             ledger.totals[EpochKey(total.dataset, total.epoch)] = replace(total, loss=replace(total.loss))
         ledger.fresh.add(sidecar.fresh)
         ledger.repeat.add(sidecar.repeat)
+        ledger.contrast = sidecar.contrast
     if isinstance(plan.source, IndexEpochs) and plan.segment is not None:
         for dataset, epoch in ended_epochs(plan.source, plan.segment.start).items():
             ledger.end_epochs(dataset, epoch)
@@ -186,6 +187,7 @@ def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: host.TrainerStat
         epoch_losses=tuple(total for _, total in sorted(ledger.totals.items())),
         fresh=ledger.fresh,
         repeat=ledger.repeat,
+        contrast=ledger.contrast,
         windows=tuple(watch.windows),
         evaluations=tuple(watch.evaluations),
         intervals=tuple(watch.intervals),

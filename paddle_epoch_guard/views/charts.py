@@ -1,6 +1,8 @@
 """Events as points, lines and texts of charts, for VisualDL and the other loggers."""
 
+import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from paddle_epoch_guard.ledger import ChangePoint, EpochKey, Weighted
 from paddle_epoch_guard.record.events import (
@@ -17,9 +19,11 @@ from paddle_epoch_guard.record.events import (
 from paddle_epoch_guard.record.naming import (
     EVALUATION_TAG,
     EXPOSURE_TAG,
+    FRESH_ERROR_TAG,
     FRESH_TAG,
     LOSS_TAG,
     NOTES_TAG,
+    REPEAT_ERROR_TAG,
     REPEAT_TAG,
     Naming,
 )
@@ -31,6 +35,17 @@ from paddle_epoch_guard.views.verdict_texts import verdict
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _FEWEST = 4.0  # samples for a point of fresh or repeated loss
+_ERROR_TAGS = {FRESH_TAG: FRESH_ERROR_TAG, REPEAT_TAG: REPEAT_ERROR_TAG}
+
+
+class LossPoint(NamedTuple):
+    """A point of the curve of fresh or of repeated samples."""
+
+    step: int
+    mean: float
+    """Nats per token."""
+    error: float | None
+    """Standard error of the mean; None if the scatter of the samples is unknown."""
 
 
 class PendingLoss:
@@ -38,21 +53,36 @@ class PendingLoss:
 
     def __init__(self) -> None:
         self._pending = Weighted()
+        self._squares: float | None = 0.0
         self._last_step = 0
 
-    def add(self, loss: Weighted, step: int) -> tuple[int, float] | None:
-        """Adds the loss of a window; returns a point if there are enough samples for one."""
+    def add(self, loss: Weighted, squares: float | None, step: int) -> LossPoint | None:
+        """Adds the loss of a window; returns a point if there are enough samples for one.
+
+        Args:
+            loss: of its samples.
+            squares: their squared losses, times weight; None if unknown.
+            step: the window's last.
+        """
         self._last_step = step
         self._pending.add(loss)
+        self._squares = None if squares is None or self._squares is None else self._squares + squares
         return self.rest() if self._pending.weight >= _FEWEST else None
 
-    def rest(self) -> tuple[int, float] | None:
+    def rest(self) -> LossPoint | None:
         """A point for the remaining samples; None without any."""
         if not self._pending.weight > 0:
             return None
-        point = self._last_step, self._pending.mean
-        self._pending = Weighted()
+        point = LossPoint(self._last_step, self._pending.mean, self._error())
+        self._pending, self._squares = Weighted(), 0.0
         return point
+
+    def _error(self) -> float | None:
+        """Shares of samples count as so many whole ones, which makes the error a little too large."""
+        count, mean = self._pending.weight, self._pending.mean
+        if self._squares is None or not count > 1:
+            return None
+        return math.sqrt(max(self._squares / count - mean**2, 0.0) / (count - 1))
 
 
 class ChartView:
@@ -114,7 +144,12 @@ class ChartView:
     def _draw_pending(self, step: int) -> None:
         for tag, pending in self._pending.items():
             if (point := pending.rest()) is not None:
-                self._log.scalar(tag, point[1], step)
+                self._draw_loss(tag, point._replace(step=step))
+
+    def _draw_loss(self, tag: str, point: LossPoint) -> None:
+        self._log.scalar(tag, point.mean, point.step)
+        if point.error is not None:
+            self._log.scalar(_ERROR_TAGS[tag], point.error, point.step)
 
     def _draw_window(self, event: WindowLogged) -> None:
         step = event.last_step
@@ -128,9 +163,12 @@ class ChartView:
                 self._log.scalar(self._naming.loss_by_epoch_tag, share.loss.mean, share.step_in_epoch, directory)
         if event.exposure is not None:
             self._log.scalar(EXPOSURE_TAG, event.exposure.mean, step)
-        for tag, loss in ((FRESH_TAG, event.fresh), (REPEAT_TAG, event.repeat)):
-            if loss is not None and (point := self._pending[tag].add(loss, step)) is not None:
-                self._log.scalar(tag, point[1], step)
+        for tag, loss, squares in (
+            (FRESH_TAG, event.fresh, event.fresh_squares),
+            (REPEAT_TAG, event.repeat, event.repeat_squares),
+        ):
+            if loss is not None and (point := self._pending[tag].add(loss, squares, step)) is not None:
+                self._draw_loss(tag, point)
         if event.loss is not None:
             self._keep(LOSS_TAG, event.loss, step)
             low, high = self._loss_range or (event.loss, event.loss)

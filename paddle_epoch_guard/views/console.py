@@ -65,7 +65,7 @@ class ConsoleView:
                 if event.report.means is not None:
                     self._line(verdict(event.report, self._naming))
             case PartEnded(epochs=epochs) if epochs:
-                summary = messages.summary(epochs, event.fresh, event.repeat, self._verdicts.values(), self._naming)
+                summary = messages.summary(epochs, event.contrast, self._verdicts.values(), self._naming)
                 self._line(f"{event.step} steps\n{summary}")
 
     def flush(self, at_once: bool = True) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from paddle_epoch_guard.ledger import BoundaryStep, EpochLoss, Weighted
+from paddle_epoch_guard.ledger import BoundaryStep, Contrast, Difference, EpochLoss
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.record.events import Message, PartBegan, TokensTraced
 from paddle_epoch_guard.record.naming import Naming
@@ -231,10 +231,8 @@ def reorder_begins(reorder: Reorder, step: int) -> str:
     )
 
 
-def summary(
-    totals: Sequence[EpochLoss], fresh: Weighted, repeat: Weighted, verdicts: Iterable[ChangeReport], naming: Naming
-) -> str:
-    """A line for each epoch with its samples, steps and loss; then the verdict at each change point."""
+def summary(totals: Sequence[EpochLoss], contrast: Contrast, verdicts: Iterable[ChangeReport], naming: Naming) -> str:
+    """A line for each epoch; one for repeated against fresh samples; then the verdict at each change point."""
     lines = []
     for total in totals:
         name = f"{naming.datasets[total.dataset]}, " if len(naming.datasets) > 1 else ""
@@ -242,11 +240,22 @@ def summary(
             f"  {name}{_kind(naming)} {total.epoch}: {total.samples:,} samples, "
             f"steps {total.first_step} to {total.last_step}, mean loss {total.mean_loss:.4f}"
         )
-    for kind, what, loss in (("fresh", "never drawn before", fresh), ("repeat", "drawn before", repeat)):
-        if loss.weight > 0:
-            lines.append(f"  {kind} ({what}): mean loss {loss.mean:.4f}")
+    if (difference := contrast.difference) is not None:
+        lines.append(f"  {repeated_against_fresh(difference, len(naming.datasets) > 1)}")
     reports = sorted(verdicts, key=lambda report: report.change.step)
     return "\n".join([*lines, *(f"  {verdict(report, naming)}" for report in reports)])
+
+
+def repeated_against_fresh(difference: Difference, is_blend: bool) -> str:
+    """By how much the loss of repeated samples differs from that of fresh ones; not a whole sentence."""
+    fresh = f"fresh ones of the same steps{' and dataset' if is_blend else ''}"
+    if not difference.significant:
+        sizes = f"{difference.value:+.4f} \u00b1 {difference.error:.4f}"
+        return f"the loss of repeated samples does not differ clearly from that of {fresh} ({sizes})"
+    way = "lower" if difference.value < 0 else "higher"
+    return (
+        f"repeated samples have a loss {way} by {abs(difference.value):.4f} \u00b1 {difference.error:.4f} than {fresh}"
+    )
 
 
 def _kind(naming: Naming) -> str:
