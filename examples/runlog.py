@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from visualdl import LogReader
 
+from paddle_epoch_guard.ledger import ChangePoint, Estimate, LossWindow
 from paddle_epoch_guard.ledger.change_points import SIDE
-from paddle_epoch_guard.statistics.discontinuity import estimate_jump, judge
-from paddle_epoch_guard.views.messages import REASONS
+from paddle_epoch_guard.record.change_watch import ChangeWatch
+from paddle_epoch_guard.views.verdict_texts import REASONS
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,44 @@ def read_scalar(folder: Path, tag: str) -> Series:
     return Series(np.array(steps), np.array([points[step] for step in steps]))
 
 
+class _Exposure:
+    """The exposure of a run's steps, as its log has it."""
+
+    def __init__(self, series: Series) -> None:
+        self._series = series
+
+    def of_steps(self, first_step: int, last_step: int, dataset: int | None = None) -> Estimate | None:
+        mean = self._series.mean(first_step, last_step)
+        return None if mean is None else Estimate(mean, 0.0)
+
+
 def verdict_at(
     loss: Series, evaluation: Series, exposure: Series, last_before: int, first_after: int
 ) -> dict[str, object]:
-    """What the guard would say of a place: by the losses around it, whether it has marked it or not."""
-    training = estimate_jump(loss.steps, loss.values, last_before, first_after)
-    confirmed = estimate_jump(evaluation.steps, evaluation.values, last_before, first_after)
+    """What the guard would say of a place: by the losses around it, whether it has marked it or not.
+
+    The evaluation data must be held out.
+    """
+    watch = ChangeWatch(lambda report: None)
+    watch.exposure, watch.evaluation_is_apart = _Exposure(exposure), True
+    evaluations = dict(zip(evaluation.steps.tolist(), evaluation.values.tolist(), strict=True))
+    for step, value in zip(loss.steps.tolist(), loss.values.tolist(), strict=True):
+        if step == last_before + 1:
+            watch.begin(ChangePoint("place", step, last_before, first_after))
+        watch.take(LossWindow(step, step, value, 1))
+        if step in evaluations:
+            watch.evaluate(step, evaluations[step])
+    watch.end()
+    report = watch.verdicts["place"]
     before, after = exposure.sides(last_before, first_after)
-    verdict, reason = judge(training, confirmed, before, after)
     return {
         "exposure_before": before,
         "exposure_after": after,
-        "verdict": verdict,
-        "why": REASONS[reason],
-        "fitted_jump": None if training is None else training.value,
-        "evaluation_jump": None if confirmed is None else confirmed.value,
+        "verdict": report.verdict,
+        "why": REASONS[report.reason],
+        "fitted_jump": None if report.training is None else report.training.value,
+        "evaluation_jump": None if report.evaluation is None else report.evaluation.value,
+        "gap": None if report.gap is None else report.gap.value,
     }
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 import struct
 
 import numpy as np
@@ -54,15 +55,17 @@ def test_the_guard_calls_the_cliff_an_artefact_and_nothing_else_a_jump(demo):
     """Confirmed by the held-out split, whose loss does not jump."""
     output = demo[0] / "demo-output"
     summary = json.loads((output / "summary.json").read_text())
-    assert [summary[run]["verdict"] for run in ("separated", "unified", "resumed")] == ["artefact", "none", "none"]
-    assert summary["resumed"]["verdict_at_resume"] == "none"
+    assert summary["separated"]["verdict"] == "artefact"
+    # Where nothing jumps, the noise decides whether a jump of 1 % can be excluded.
+    unjumped = [summary["unified"]["verdict"], summary["resumed"]["verdict"], summary["resumed"]["verdict_at_resume"]]
+    assert set(unjumped) <= {"none", "undecided"}
     log = output / "logs" / "separated" / "epoch_guard" / "boundary_1_to_2"
     told = read_texts(log, "epoch_guard/boundary_1_to_2")[-1]
     assert "artefact (evaluation does not jump with it)" in told
     assert "exposure 0.00 before and 1.00 after" in told
     resumed = output / "logs" / "resumed" / "epoch_guard"
     (name,) = [path.name for path in resumed.iterdir() if path.name.startswith("unified_from_step_")]
-    assert ": none (no jump" in read_texts(resumed / name, f"epoch_guard/{name}")[-1]
+    assert re.search(r": (none|undecided) \(no jump", read_texts(resumed / name, f"epoch_guard/{name}")[-1])
 
 
 def test_exposure_and_the_loss_of_fresh_and_repeated_samples_are_told(demo):
