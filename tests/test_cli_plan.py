@@ -366,7 +366,7 @@ def test_people_are_told_of_a_corpus_that_is_listed_twice(several, monkeypatch):
 
 def test_corpora_that_may_be_the_same_are_told(several, monkeypatch):
     monkeypatch.chdir(several)
-    monkeypatch.setattr("paddle_epoch_guard.index.equal_corpora._text_of", lambda path: "")
+    monkeypatch.setattr("paddle_epoch_guard.index.equal_corpora._text_of", lambda path, blocks: "")
     _, out, _ = cli("plan", 1, "text", 1, "copy", *_RUN)
     assert "\ntext and copy have the same document sizes. The text of one cannot be read" in out
     assert told("plan", 1, "text", 1, "copy", *_RUN)["same_corpora"] == []

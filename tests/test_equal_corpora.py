@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from corpora import SIZES, write_corpus
+from paddle_epoch_guard.index import equal_corpora as equal_corpora_module
 from paddle_epoch_guard.index.corpus import read_sizes
 from paddle_epoch_guard.index.equal_corpora import Corpus, EqualCorpora, equal_corpora
 
 FIXED = (50,) * 40
+text_of = equal_corpora_module._text_of
 
 
 def corpora_at(*prefixes):
@@ -82,3 +84,18 @@ def test_files_are_read_only_where_sizes_agree(tmp_path, text, monkeypatch):
     other = write_corpus(tmp_path / "other", SIZES)
     monkeypatch.setattr("paddle_epoch_guard.index.equal_corpora.open_regular", None)
     assert equal_corpora(corpora_at(text, other)) == EqualCorpora()
+
+
+def test_of_shards_with_the_same_sizes_only_the_ends_are_read(tmp_path, monkeypatch):
+    sizes = np.full(100, 8000, np.int32)
+    for number in range(5):
+        np.full(800_000, number % 4, np.uint16).tofile(tmp_path / f"{number}.bin")
+    read = []
+    monkeypatch.setattr(
+        equal_corpora_module, "_text_of", lambda path, blocks: read.append((path, blocks)) or text_of(path, blocks)
+    )
+    listed = [Corpus(str(tmp_path / str(number)), sizes) for number in range(5)]
+    assert equal_corpora(listed) == EqualCorpora(((0, 4),))
+    assert sorted(path for path, blocks in read if blocks > 2) == [
+        str(tmp_path / f"{number}.bin") for number in (0, 4)
+    ]

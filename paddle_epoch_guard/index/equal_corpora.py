@@ -2,7 +2,8 @@
 
 Equal document sizes alone prove nothing: all corpora of fixed-length documents with as many documents have them. So
 two corpora are the same only if their document sizes and a sample of their text agree: 64 evenly spaced blocks of
-64 KiB of the ``.bin`` file, 4 MiB in all, or all of a smaller file. If the text of one cannot be read, they count as
+64 KiB of the ``.bin`` file, 4 MiB in all, or all of a smaller file. More than the two ends is read only where these
+agree: a blend may have a thousand shards with the same sizes. If the text of one cannot be read, they count as
 different, since exposure that is too low misleads less than repeats that never happened; they are told as a pair with
 the same document sizes. Equal paths are the same corpus, whether it can be read or not.
 
@@ -12,6 +13,7 @@ recognised are a corpus that is part of another, one in another order, and one w
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +59,7 @@ def equal_corpora(corpora: Sequence[Corpus]) -> EqualCorpora:
     unsure: list[tuple[int, int]] = []
     for alike in _alike(corpora):
         paths = [os.path.abspath(f"{corpora[number].prefix}.bin") for number in alike]
-        texts = {path: _text_of(path) for path in set(paths)}
+        texts = _texts_of(set(paths))
         same: dict[str, list[int]] = {}
         for number, path in zip(alike, paths, strict=True):
             same.setdefault(texts[path] or path, []).append(number)
@@ -82,14 +84,21 @@ def _alike(corpora: Sequence[Corpus]) -> list[list[int]]:
     return [numbers for numbers in by_sizes.values() if len(numbers) > 1]
 
 
-def _text_of(path: str) -> str:
-    """The size of a file and a digest of its sample; empty if it cannot be read."""
+def _texts_of(paths: set[str]) -> dict[str, str]:
+    """What tells the texts of some files apart: both ends of each; of those that agree in these, a sample."""
+    ends = {path: _text_of(path, 2) for path in paths}
+    count = Counter(ends.values())
+    return {path: _text_of(path, _BLOCKS) if text and count[text] > 1 else text for path, text in ends.items()}
+
+
+def _text_of(path: str, blocks: int) -> str:
+    """The size of a file and a digest of some blocks, both ends included; empty if it cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         with open_regular(Path(path)) as stream:
             size = os.fstat(stream.fileno()).st_size
             count = -(-size // _BLOCK_BYTES)
-            for block in np.unique(np.linspace(0, max(count - 1, 0), min(_BLOCKS, count)).astype(np.int64)).tolist():
+            for block in np.unique(np.linspace(0, max(count - 1, 0), min(blocks, count)).astype(np.int64)).tolist():
                 # The last block ends at the last byte.
                 stream.seek(max(min(block * _BLOCK_BYTES, size - _BLOCK_BYTES), 0))
                 digest.update(stream.read(_BLOCK_BYTES))
