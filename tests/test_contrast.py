@@ -110,6 +110,21 @@ def test_losses_that_are_no_numbers_give_no_difference():
     assert together(windows).difference is None
 
 
+def test_sums_that_were_added_in_float32_make_no_difference_where_there_is_none():
+    """All samples are repeated, and masked labels give them uneven weights."""
+    random = np.random.default_rng(9)
+    windows, size = 300, 640
+    window = np.repeat(np.arange(windows), size)
+    step = np.tile(np.arange(size) // 64, windows)
+    losses, weights = random.gamma(4, 1, len(window)), random.random(len(window)) * 2
+    moments = moments_of(window, windows, losses, weights, np.ones(len(window)), step)
+    assert Contrast.of(moments.astype(np.float32).astype(np.float64)).difference is None
+    share = (random.random(len(window)) < 0.3).astype(float)
+    exact = moments_of(window, windows, losses - 0.2 * share, weights, share, step)
+    found, rounded = (Contrast.of(one).difference for one in (exact, exact.astype(np.float32).astype(np.float64)))
+    assert abs(found.value - rounded.value) < 0.01 * found.error
+
+
 def test_equal_differences_have_no_error():
     found = together([of([3, 2], [0, 1])] * 9).difference
     assert (found.value, found.error) == pytest.approx((-1.0, 0.0), abs=1e-7)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddle_epoch_guard.ledger import EpochKey, EpochLedger, Weighted, WindowLosses
+from paddle_epoch_guard.ledger.contrast import MOMENTS
 from paddle_epoch_guard.ledger.losses import RULES, DrawnSamples, EpochSlots, agrees, sample_losses, sums_of, window_of
 
 LABELLED = RULES.index("tokens with a label")
@@ -95,6 +96,14 @@ def test_several_ranks_add_up_to_what_one_would(samples, ranks):
         assert together.by_epoch[key].loss_sum == pytest.approx(one.loss_sum)
     assert astuple(together.contrast) == pytest.approx(astuple(whole.contrast))
     assert together.mean == pytest.approx(np.average(losses, weights=weights))
+
+
+def test_a_rank_without_data_adds_a_vector_of_the_same_parts():
+    """It knows how many data epochs and datasets there are, and not which has how many."""
+    slots, elsewhere = EpochSlots([3, 1, 2]), EpochSlots([6], 3)
+    assert elsewhere.width == slots.width
+    parts = [[part.shape for part in one.split(np.zeros(one.width))] for one in (slots, elsewhere)]
+    assert parts[0] == parts[1] == [(3, 6), (2, 3), (3, MOMENTS)]
 
 
 def of(mean):

@@ -12,7 +12,6 @@ import pytest
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardError
 from paddle_epoch_guard.order import PositionMap, Reorder
-from paddle_epoch_guard.record.events import PartBegan
 from paddle_epoch_guard.record.reader import RecordFile
 from training import arguments, forget_order, train
 
@@ -212,10 +211,19 @@ def test_the_table_names_what_differs_and_what_is_done(tmp_path, prefix, host_lo
     assert any("resuming at step 10" in text for text in after.texts("epoch_guard/notes"))
 
 
+def last_beginning(folder):
+    """How the last part of a run began, by its record."""
+    return RecordFile.open(folder / "logs" / "epoch_guard" / "record.jsonl").parts[-1]
+
+
 def findings_of(folder):
-    """What the audit of the last part found, by its record."""
-    events = [line.event for line in RecordFile.open(folder / "logs" / "epoch_guard" / "record.jsonl").lines()]
-    return {one.code: one for one in [event for event in events if isinstance(event, PartBegan)][-1].findings}
+    """What the audit of the last part found."""
+    return {one.code: one for one in last_beginning(folder).findings}
+
+
+def boundaries_ahead(folder):
+    """The boundaries that the last part had ahead."""
+    return last_beginning(folder).boundaries
 
 
 def boundaries_in(one):
@@ -522,6 +530,17 @@ def test_a_blend_is_extended_dataset_by_dataset(tmp_path):
     after = train(longer, blend(400), resume=str(tmp_path / "run" / "checkpoint-10"))
     assert drawn(after)[:80] == plan[40:]
     assert len(drawn(after)) == 360
+    # The boundaries that the audit names as added are all that a new run of this length does not have.
+    train(arguments(tmp_path / "new", max_steps=100), blend(400))
+    finding = findings_of(tmp_path)["boundaries_added"]
+    new = {(one.dataset, one.position) for one in boundaries_ahead(tmp_path / "new")}
+    added = [
+        one
+        for one in boundaries_ahead(tmp_path)
+        if one.position >= 120 and not any(one.dataset == of and abs(one.position - at) <= 4 for of, at in new)
+    ]
+    assert finding.parameters["added"] == ", ".join(str(step) for step in sorted({one.step for one in added}))
+    assert len(added) < len([one for one in boundaries_ahead(tmp_path) if one.position >= 120])
     # Each dataset goes on where it was, through the rest of its index and then through whole epochs of its own.
     mixed = blend(400)
     position = Counter()

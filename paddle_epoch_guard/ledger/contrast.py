@@ -35,7 +35,7 @@ MOMENTS = 9
 """The length of a row of :func:`moments_of`."""
 FEWEST_DEGREES = 4.0
 """Degrees of freedom below which a difference is not given: about five windows of equal weight."""
-_ROUNDING = 1e-9  # relative; a smaller rest of a variance is rounding
+_ROUNDING = 1e-6  # relative; a smaller rest of a variance is rounding, where ranks add up in float32
 
 
 def moments_of(

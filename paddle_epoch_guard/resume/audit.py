@@ -87,13 +87,13 @@ def audit(recorded: Sidecar, current: CurrentSetup) -> tuple[Finding, ...]:
 
 
 def boundary_findings(
-    ahead: Sequence[BoundaryStep], anew: Sequence[BoundaryStep], planned: int, global_batch: int
+    ahead: Sequence[BoundaryStep], new_run: Sequence[BoundaryStep], planned: int, global_batch: int
 ) -> tuple[Finding, ...]:
     """The boundaries that an extension adds, and that a new run of the same length would not have.
 
     Args:
         ahead: the boundaries that the resumed run has ahead.
-        anew: those of a new run of its present length.
+        new_run: those of a new run of its present length.
         planned: where the plan of the checkpoint ended, a position.
         global_batch: two boundaries are the same if they are of one dataset, and at most so many positions apart: an
             index that was appended may begin a sample earlier than the same data epoch of a larger index.
@@ -104,7 +104,7 @@ def boundary_findings(
         if _position(boundary) >= planned
         and not any(
             other.dataset == boundary.dataset and abs(_position(other) - _position(boundary)) <= global_batch
-            for other in anew
+            for other in new_run
         )
     ]
     if not added:

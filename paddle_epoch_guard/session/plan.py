@@ -82,8 +82,8 @@ def _boundaries_added(
         return ()
     # The host has built the live index for the present number of steps: a new run would draw from it.
     begun = replace(ahead, first_step=1, start=0, stop=len(observed.index))
-    anew = boundary_steps_of(IndexEpochs(observed.index, Schedule((begun,)), PositionMap(observed.written)))
+    new_run = boundary_steps_of(IndexEpochs(observed.index, Schedule((begun,)), PositionMap(observed.written)))
     length = request.max_steps * ahead.global_batch
-    within = [boundary for boundary in anew if boundary.position is not None and boundary.position < length]
+    within = [boundary for boundary in new_run if boundary.position is not None and boundary.position < length]
     reached = [boundary for boundary in steps.boundaries if boundary.step <= request.max_steps]
     return boundary_findings(reached, within, sidecar.planned, ahead.global_batch)
