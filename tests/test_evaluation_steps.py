@@ -1,5 +1,7 @@
 """The steps after which an evaluation helps to judge a change point."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,6 @@ def test_one_change_point_with_room_has_three_intervals_on_each_side(before, mix
     early = sorted(step for step in steps if step <= before)
     late = sorted(step for step in steps if step > before)
     assert not {step for step in late if step < after}
-    assert len({b - a for a, b in zip(early, early[1:], strict=False)}) == 1
+    assert len({b - a for a, b in pairwise(early)}) == 1
     assert 3 <= len(early) - 1 <= 4
     assert 3 <= len(late) <= 4

@@ -1,5 +1,8 @@
 """``--epoch_guard_evaluate`` in real runs: when the trainer evaluates, what that changes, and what is said."""
 
+import multiprocessing
+import threading
+
 import numpy as np
 import paddle
 import pytest
@@ -21,7 +24,7 @@ STEPS = 100
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Two data epochs, the second one shuffled separately from position 232 on: step 59 draws from its first sample."""
+    """Two data epochs, the second one shuffled separately: about 60 steps draw from the first one."""
     return build_train([write_corpus(tmp_path / "corpus" / "text", SIZES)], STEPS * 4, LENGTH)
 
 
@@ -193,6 +196,25 @@ def test_a_kept_loader_iterator_is_never_exhausted(tmp_path, dataset, held_out):
     few = paddle.io.Subset(held_out, list(range(16)))  # two evaluations
     _, losses = evaluated(tmp_path, dataset, few, trainer=Keeping)
     assert list(losses) == planned(dataset)
+
+
+class Running(TrainerCallback):
+    """Counts the worker processes and threads that are there before the step after each evaluation."""
+
+    def __init__(self):
+        self.counts = []
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.counts.append((len(multiprocessing.active_children()), threading.active_count()))
+
+
+def test_no_process_and_no_thread_is_left_by_an_extra_evaluation(tmp_path, dataset, held_out):
+    running = Running()
+    evaluated(tmp_path, dataset, held_out, trainer=Keeping, callbacks=[running], dataloader_num_workers=1)
+    first = planned(dataset)[0]
+    assert len({processes for processes, _ in running.counts}) == 1
+    # A thread may be about to end.
+    assert max(threads for _, threads in running.counts) <= max(t for _, t in running.counts[:first]) + 2
 
 
 class Draws(TrainerCallback):

@@ -1,12 +1,14 @@
 """The evaluation set of the Trainer that is training, and the documents of a dataset."""
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import paddle
 from paddle.io.dataloader import dataloader_iter
 
 from paddle_epoch_guard.host.dataset import GPTDataset, constituents
@@ -18,6 +20,7 @@ from paddle_epoch_guard.index.overlap import Documents
 _LoaderIterator = dataloader_iter._DataLoaderIterBase  # noqa: SLF001 - as in trainer/trainer.py (3.0.0b4)
 _KEPT = "eval_dataloader"
 """The attribute in which ``PretrainingTrainer`` of llm/run_pretrain.py (3.0.0b4) keeps the iterator."""
+_BUILD = "get_eval_dataloader"
 _PATIENCE = "early_stopping_patience_counter"  # of EarlyStoppingCallback in trainer/trainer_callback.py (3.0.0b4)
 _NEVER = -(1 << 60)
 
@@ -117,6 +120,8 @@ class ExtraEvaluation:
     - ``run_pretrain.py`` of PaddleNLP keeps the iterator of its evaluation loader. Each evaluation reads on in it, and
       one too many ends training in an exception. So it is out of sight meanwhile: all extra evaluations read the same
       batches, the first ones.
+    - An evaluation that ends before its data (``max_evaluate_steps``) leaves a loader's threads and worker processes
+      behind. Extra evaluations have no worker processes, and their threads are told to end.
     - Early stopping counts evaluations without progress; extra ones do not count.
     - The global generator of numpy, by which samplers of ``paddle.io`` shuffle, is put back.
 
@@ -138,6 +143,7 @@ class ExtraEvaluation:
         if trainer is None:
             return
         self._hide_loader(trainer)
+        self._end_loaders(trainer)
         for callback in getattr(getattr(trainer, "callback_handler", None), "callbacks", ()):
             count = getattr(callback, _PATIENCE, None)
             if isinstance(count, int):
@@ -163,6 +169,46 @@ class ExtraEvaluation:
         elif isinstance(kept, _LoaderIterator):
             setattr(trainer, _KEPT, None)
             self._undo_evaluation.append(functools.partial(setattr, trainer, _KEPT, kept))
+
+    def _end_loaders(self, trainer: Any) -> None:
+        """Makes sure that nothing is left running of the loader that the trainer builds meanwhile."""
+        build, own = trainer.get_eval_dataloader, vars(trainer).get(_BUILD)
+        built: list[Any] = []
+
+        def record(*args: Any, **kwargs: Any) -> Any:
+            loader = build(*args, **kwargs)
+            if isinstance(loader, paddle.io.DataLoader):
+                loader.num_workers = 0
+                loader.__class__ = _recorded(type(loader), built)
+            return loader
+
+        def undo() -> None:
+            if own is None:
+                delattr(trainer, _BUILD)
+            else:
+                setattr(trainer, _BUILD, own)
+            _end_all(built)
+
+        setattr(trainer, _BUILD, record)
+        self._undo_evaluation.append(undo)
+
+
+def _recorded(kind: Any, built: list[Any]) -> Any:
+    """A loader that notes the iterators that are made of it."""
+
+    class Recorded(kind):  # type: ignore[misc]
+        def __iter__(self) -> Any:
+            iterator = super().__iter__()
+            built.append(iterator)
+            return iterator
+
+    return Recorded
+
+
+def _end_all(iterators: Iterable[Any]) -> None:
+    for iterator in iterators:
+        with contextlib.suppress(Exception):
+            iterator._exit_thread_expectedly()  # noqa: SLF001 - else its own thread keeps it alive
 
 
 def _forget_loader(trainer: Any, had: bool) -> None:

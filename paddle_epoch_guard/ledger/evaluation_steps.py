@@ -21,7 +21,8 @@ def evaluation_steps(changes: Iterable[tuple[int, int]], last_step: int, max_ste
     less room, three times. The first interval after a change point begins with the last evaluation before it. Change
     points less than five steps apart count as one.
 
-    A change point beyond the run counts for nothing. The steps do not depend on where a run resumes: those that are done are left out.
+    A change point beyond the run counts for nothing. The steps do not depend on where a run resumes; those that are
+    done are left out.
 
     Args:
         changes: for each change point of the run, the last step wholly before it and the first wholly after it.
