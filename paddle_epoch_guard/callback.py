@@ -119,8 +119,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if training is not None:
             training.at_end.append(self._let_go)
             training.own(plan.loader.dataset, restores_at_end=plan.drawn.is_live)
-        evaluation = host.evaluation_set(training, kwargs.get("eval_dataloader"))
-        self.session.begin(state, kwargs.get("model"), checkpoint or args.resume_from_checkpoint, evaluation)
+        weights = checkpoint or args.resume_from_checkpoint
+        self.session.begin(state, kwargs.get("model"), weights, kwargs.get("eval_dataloader"))
 
     def _stands_down(self, training: host.Training | None) -> bool:
         """Whether another guard follows this training, or this one follows another that is not over."""

@@ -92,7 +92,7 @@ class Session:
         """Of checkpoints that another process writes, and has not completed."""
 
     def begin(
-        self, state: host.TrainerState, model: object, checkpoint: str | Path | None, evaluation: object = None
+        self, state: host.TrainerState, model: object, checkpoint: str | Path | None, eval_dataloader: object = None
     ) -> None:
         """Opens records, hooks and trace. Collective.
 
@@ -100,12 +100,12 @@ class Session:
             state: the trainer's.
             model: the trainer's.
             checkpoint: the folder whose weights the trainer loads, where one is named.
-            evaluation: the dataset that the trainer evaluates on; None if it has none.
+            eval_dataloader: the trainer's; None until it has evaluated.
         """
         self._warn_of_a_new_beginning(state, checkpoint)
         if state.is_world_process_zero:
             self._open_records(state)
-            self._examine_evaluation(evaluation, state)
+            self._examine_evaluation(eval_dataloader, state)
         self._collect_losses(state, model)
         self._trace_tokens(state)
 
@@ -310,10 +310,13 @@ class Session:
             recorder.begin_reorder(decision.begun, state.global_step + 1, plan.dissolved)
 
     @shield
-    def _examine_evaluation(self, evaluation: object, state: host.TrainerState) -> None:
+    def _examine_evaluation(self, eval_dataloader: object, state: host.TrainerState) -> None:
         """Compares the evaluation set with the training data. The first rank does it, in a few seconds."""
         if self.recorder is None:
             return
+        evaluation = None
+        with contextlib.suppress(Exception):  # then it is unknown
+            evaluation = host.evaluation_set(self._training, eval_dataloader)
         if self._asks_to_evaluate:
             message = planned_evaluations(self.plan, self._args, self._training, evaluation)
             self._note(message, state, is_warning=message.code == "evaluates_nothing")
