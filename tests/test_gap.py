@@ -30,9 +30,27 @@ def test_interval_covers_the_shift(each):
 
 def test_power():
     after = np.arange(12) >= 6
-    assert find_gaps(series(2000, 6) - 3.0 * after).significant.mean() > 0.9
+    past = np.random.default_rng(9).standard_normal((2000, 12))
+    assert find_gaps(series(2000, 6) - 3.0 * after, earlier=past).significant.mean() > 0.85
     built_up = 3.0 * np.clip((np.arange(12) - 5) / 3, 0, 1)
-    assert find_gaps(series(2000, 6) - built_up).significant.mean() > 0.7
+    assert find_gaps(series(2000, 6) - built_up, earlier=past).significant.mean() > 0.7
+
+
+@pytest.mark.parametrize("each", [3, 4, 6])
+@pytest.mark.parametrize("earlier", [0, 6, 18])
+def test_a_drift_that_goes_on_is_no_shift(each, earlier):
+    noise = series(2000, each + earlier)[:, : 2 * each + earlier]
+    drifting = noise - 1.0 * np.arange(noise.shape[1])
+    gaps = find_gaps(drifting[:, earlier:], earlier=drifting[:, :earlier])
+    assert gaps.significant.mean() < 0.13
+
+
+def test_the_past_shows_the_drift():
+    before = [interval(1 + 100 * at, -0.1 * at + 0.01 * (-1) ** at) for at in range(12)]
+    after = [interval(1201 + 100 * at, -1.2 - 0.1 * at + 0.01 * (-1) ** at) for at in range(6)]
+    assert not estimate_gap([*before, *after], 1200, 1201, 3.0).significant
+    fallen = [interval(1201 + 100 * at, -2.2 - 0.1 * at + 0.01 * (-1) ** at) for at in range(6)]
+    assert estimate_gap([*before, *fallen], 1200, 1201, 3.0).significant
 
 
 def test_too_small_to_matter():

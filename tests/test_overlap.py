@@ -82,7 +82,7 @@ def test_exactly_the_documents_that_are_in_the_training_data_match(leaked, seed)
     np.random.default_rng(seed).shuffle(evaluation)
     answer = compared(Corpus(evaluation, "other"), Corpus(training))
     assert (answer.looked_up, answer.matching) == (60, len(leaked))
-    assert answer.result == ("overlaps" if leaked else "apart")
+    assert answer.result == ("overlaps" if len(leaked) > 3 else "apart")  # 5 % of 60
 
 
 def test_short_documents_are_not_looked_up():
