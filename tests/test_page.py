@@ -162,7 +162,7 @@ def test_cuts_are_told_with_verdict_and_numbers(page):
     assert len(head) == len(boundary) == len(unified) == 8
     assert boundary[:2] == ["1. data epoch 1 to 2", "41"]
     assert boundary[2].startswith("artefact")
-    assert re.fullmatch(r"-[01]\.\d{3} \(-[01]\.\d{3} to -[01]\.\d{3}\)", boundary[3])
+    assert re.fullmatch(r"-[01]\.\d{3} ?\(-[01]\.\d{3} to -[01]\.\d{3}\)", boundary[3])
     assert boundary[5] == "0.00 → 1.00"
     assert unified[0] == "2. a unified order begins"
     assert "Verdict at the start of data epoch 2 (step 41): artefact" in page.sections["cuts"]

@@ -9,6 +9,7 @@ from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.report.figures import trend_of
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
 from paddle_epoch_guard.views.messages import repeated_against_fresh
+from paddle_epoch_guard.views.verdict_texts import counterfactual_text
 
 _VERDICT_COUNTS = {
     "artefact": "at {} the training loss jumps because of the data that is drawn (artefact; {})",
@@ -88,10 +89,11 @@ def _verdict_sentence(cut: ChangeSummary) -> str:
     where = f"step {cut.step} ({cut.title})"
     move = "rise" if cut.training is not None and cut.training.value > 0 else "fall"
     clause = f": {cut.clause}" if cut.clause else ""
+    without = "" if cut.counterfactual is None else f" {_capitalized(counterfactual_text(cut.counterfactual))}."
     if cut.verdict == "artefact":
-        return f"The {move} of the training loss at {where} is an artefact of the data, not progress{clause}."
+        return f"The {move} of the training loss at {where} is an artefact of the data, not progress{clause}.{without}"
     if cut.verdict == "mixed":
-        return f"The {move} of the training loss at {where} is an artefact in part{clause}."
+        return f"The {move} of the training loss at {where} is an artefact in part{clause}.{without}"
     if cut.verdict == "undecided":
         return f"What the training loss does at {where} is undecided{clause}."
     if cut.verdict == "improvement":
@@ -101,6 +103,10 @@ def _verdict_sentence(cut: ChangeSummary) -> str:
     if cut.verdict == "none":
         return f"At {where} the training loss does not jump."
     return f"Whether the training loss jumps at {where} is not known{clause}."
+
+
+def _capitalized(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _steps_text(cuts: Sequence[ChangeSummary]) -> str:

@@ -211,8 +211,9 @@ def _counterfactual(buffer: ChangePointBuffer, report: ChangeReport) -> Counterf
     if usual is not None and step > change.last_before:
         by_evaluation = Counterfactual(step, evaluation + usual.value, usual.error, "evaluation")
     by_jump = _without_jump(buffer, report)
-    known = [each for each in (by_evaluation, by_jump) if each is not None]
-    return min(known, key=lambda each: each.error, default=None)
+    # The later one: what the run would have come to.
+    known = [each for each in (by_jump, by_evaluation) if each is not None]
+    return max(known, key=lambda each: each.step, default=None)
 
 
 def _without_jump(buffer: ChangePointBuffer, report: ChangeReport) -> Counterfactual | None:
