@@ -174,7 +174,7 @@ def test_every_text_of_the_guard_can_be_read(demo, demo_texts, demo_summary):
     for folder in marked:
         tag = f"epoch_guard/{folder.name}"
         assert demo_texts[str(folder.relative_to(demo[0])), tag] == read_texts(folder, tag)
-    told, verdict = demo_texts[f"{LOGS}/separated/epoch_guard/boundary_1_to_2", "epoch_guard/boundary_1_to_2"]
+    told, *_, verdict = demo_texts[f"{LOGS}/separated/epoch_guard/boundary_1_to_2", "epoch_guard/boundary_1_to_2"]
     assert told.startswith(f"Step {demo_summary['separated']['boundary_step']} draws the first samples")
     assert ": artefact (" in verdict
 
@@ -247,7 +247,7 @@ def test_the_texts_of_11_boundaries_can_be_read(long_run, long_page, long_scalar
     assert len(texts) == 11
     for crossing in long_run.crossings:
         name = f"boundary_{crossing.from_epoch}_to_{crossing.to_epoch}"
-        told, verdict = texts[f"long/epoch_guard/{name}", f"epoch_guard/{name}"]
+        told, *_, verdict = texts[f"long/epoch_guard/{name}", f"epoch_guard/{name}"]
         assert told.startswith(f"Step {crossing.step} draws the first samples")
         assert verdict.startswith(f"Verdict at the start of data epoch {crossing.to_epoch} (step {crossing.step})")
 
@@ -270,7 +270,7 @@ def test_the_report_page_fits_a_phone_and_a_desk(browser, demo, run):
         assert needed in desk.text
     verdicts = {
         "separated": "is an artefact of the data",
-        "resumed": "At step",
+        "resumed": "at step",
         "unified": "no boundary makes",
     }
     assert verdicts[run] in desk.text
