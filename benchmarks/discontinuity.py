@@ -19,13 +19,13 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for matrices this small, threads only wait for each other
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from diagnosis import peers, real_rows, rows_of_tests, shapes
+from diagnosis import peers, real_rows, rows_of_tests, shapes, verdict_rows
 from diagnosis.tables import Cells, Group, Setting, columns_of, markdown, text_of
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-SIMULATED = rows_of_tests.GROUPS | shapes.GROUPS
+SIMULATED = rows_of_tests.GROUPS | verdict_rows.GROUPS | shapes.GROUPS
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".venv-bench" / "bin" / "python"
 
