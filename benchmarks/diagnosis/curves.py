@@ -18,7 +18,6 @@ batch, as PaddleNLP's Trainer does: there the slow shifts show. The llm.c run an
 2024-06-06_AdamW. Runs of one folder read the same data, so the 32 runs hold about ten independent noises.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,9 +66,6 @@ SHARDS = Noise("shards", sigma=0.0455, phi=0.0, slow=0.0112, length=280)
 SHUFFLED = Noise("shuffled", sigma=0.0428, phi=0.0, slow=0.005, length=190)
 NOISES = (SHARDS, SHUFFLED, ONE_RANK)
 
-STEPS_BEFORE = 2000
-"""Steps of a run before its cut, at least."""
-
 
 def training_curve(step: Floats) -> Floats:
     """The loss without noise, nats: a power law fitted to the AdamW run, steps 300 to 7,000."""
@@ -81,14 +77,28 @@ def windows_at(points: int, length: int) -> Floats:
     return (np.arange(-points, points) + 0.5) * length
 
 
-def curves(noise: Noise, rng: np.random.Generator, count: int, points: int, length: int) -> Iterator[Floats]:
-    """Losses of windows around a cut where nothing happens, in parts of [at most 250, 2 points]."""
-    x = windows_at(points, length)
-    mean = training_curve(x + max(STEPS_BEFORE, points * length + 300))
-    for start in range(0, count, 250):
-        runs = min(250, count - start)
-        fine = noise.draw(rng, runs, 2 * points * length)
-        yield mean + fine.reshape(runs, 2 * points, length).mean(axis=-1)
+def settled(points: int, length: int) -> int:
+    """The step of a cut in the flatter part of the curve: half of the steps before it are among the points."""
+    return max(2000, 2 * points * length)
+
+
+def early(points: int, length: int) -> int:
+    """The step of a cut for which the points begin 300 steps after the start, where the loss still falls steeply."""
+    return points * length + 300
+
+
+def curve_around(cut: int, points: int, length: int) -> Floats:
+    """The loss of windows around a cut, without noise, [2 points]."""
+    return training_curve(windows_at(points, length) + cut)
+
+
+def noise_around(noise: Noise, rng: np.random.Generator, count: int, points: int, length: int) -> Floats:
+    """The noise of windows around a cut where nothing happens, [count, 2 points]."""
+    parts = []
+    for start in range(0, count, 250):  # small ones stay in memory
+        fine = noise.draw(rng, min(250, count - start), 2 * points * length)
+        parts.append(fine.reshape(len(fine), 2 * points, length).mean(axis=-1))
+    return np.concatenate(parts)
 
 
 def noise_of(losses: Floats, length: int) -> tuple[float, float]:

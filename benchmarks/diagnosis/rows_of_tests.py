@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from diagnosis import peers
-from diagnosis.curves import NOISES, SHARDS, Floats, Noise, curves, windows_at
+from diagnosis.curves import NOISES, SHARDS, Floats, Noise, curve_around, early, noise_around, settled, windows_at
 from diagnosis.tables import Cells, Group, Setting, row
 from paddle_epoch_guard.statistics.discontinuity import Jumps, find_jumps
 from paddle_epoch_guard.statistics.gap import PAST, find_gaps
@@ -43,9 +43,15 @@ def detected(jumps: Jumps) -> Floats:
     return jumps.significant & (jumps.value < 0)
 
 
-def _drawn(setting: Setting, noise: Noise, length: int, points: int) -> Floats:
+Place = Callable[[int, int], int]
+"""Points and length -> the step of the cut."""
+
+
+def _drawn(setting: Setting, noise: Noise, length: int, points: int, place: Place = settled) -> tuple[Floats, float]:
+    """Losses around cuts where nothing happens, [curves, 2 points], and the standard deviation of their noise."""
     rng = generator(setting, noise.name, length, points)
-    return np.concatenate(list(curves(noise, rng, setting.curves, points, length)))
+    drawn = noise_around(noise, rng, setting.curves, points, length)
+    return drawn + curve_around(place(points, length), points, length), float(drawn.std())
 
 
 def jumps_of(losses: Floats, length: int) -> Jumps:
@@ -60,7 +66,7 @@ def jumps_of(losses: Floats, length: int) -> Jumps:
 
 def placebo(setting: Setting, noise: Noise, length: int, points: int) -> Cells:
     """Cuts where nothing happens."""
-    losses = _drawn(setting, noise, length, points)
+    losses, _ = _drawn(setting, noise, length, points)
     jumps = jumps_of(losses, length)
     figures: dict[str, Any] = {
         "noise": noise.name,
@@ -75,23 +81,40 @@ def placebo(setting: Setting, noise: Noise, length: int, points: int) -> Cells:
 
 def power(setting: Setting, noise: Noise, length: int, points: int) -> Cells:
     """Cuts where the loss falls."""
-    losses = _drawn(setting, noise, length, points)
+    losses, sigma = _drawn(setting, noise, length, points)
     after = windows_at(points, length) > 0
-    sigma = float(np.sqrt(np.mean(np.var(np.diff(losses, axis=-1), axis=-1)) / 2))
     figures: dict[str, Any] = {
         "noise": noise.name,
         "L": length,
         "points": points,
-        "-0.1 in sigmas": 0.1 / sigma,
+        "0.1 in sigmas": f"{0.1 / sigma:.1f}",
     }
     for size in SIZES:
         figures[f"-{size:g}"] = percent(detected(jumps_of(losses - size * after, length)))
     return figures | peers.shares(setting, losses - 0.1 * after, length, falls=True)
 
 
+def steep(setting: Setting, noise: Noise, length: int, points: int) -> Cells:
+    """Cuts whose points reach into the steep part of the curve."""
+    losses, _ = _drawn(setting, noise, length, points, early)
+    after = windows_at(points, length) > 0
+    nothing = jumps_of(losses, length)
+    figures: dict[str, Any] = {
+        "noise": noise.name,
+        "L": length,
+        "points": points,
+        "cut at step": early(points, length),
+        "false alarms": percent(nothing.significant),
+        "coverage": percent(covers(nothing, 0.0)),
+    }
+    for size in SIZES:
+        figures[f"-{size:g}"] = percent(detected(jumps_of(losses - size * after, length)))
+    return figures
+
+
 def gradual(setting: Setting, noise: Noise, length: int, size: float, tau: int) -> Cells:
     """Falls that build up over ``tau`` steps, with 60 points a side and evaluations every 100 steps."""
-    losses = _drawn(setting, noise, length, 60)
+    losses, _ = _drawn(setting, noise, length, 60)
     x = windows_at(60, length)
     fallen = losses - size * (x > 0) * -np.expm1(-np.maximum(x, 0) / tau)
     rng = generator(setting, "gradual", noise.name, length, size, tau)
@@ -167,7 +190,15 @@ GROUPS = {
         _each(placebo),
         misses,
     ),
-    "power": Group("A fall at the cut, in nats: detected in %; the peers at -0.1", _each(power)),
+    "power": Group(
+        "Falls at the cut, in nats: detected in %. The peers: a fall of 0.1. Sigmas: of the noise of a point",
+        _each(power),
+    ),
+    "steep": Group(
+        "Cuts whose points begin 300 steps after the start, where the loss falls steeply: in %",
+        [row(steep, noise, length, points) for noise in NOISES for length in (10, 50) for points in (12, 30, 60)],
+        misses,
+    ),
     "gradual": Group(
         "Falls that build up over tau steps: detected in %; 60 points a side, 6 evaluation intervals of 100 steps",
         [row(gradual, SHARDS, 10, size, tau) for size in (0.05, 0.1, 0.2) for tau in TAUS],
