@@ -1,207 +1,92 @@
-"""How often the discontinuity test reports a jump that does not exist, and how often one that does.
+"""The table of the diagnosis: how often it reports a jump that does not exist, and how often one that does.
 
-    .venv/bin/python benchmarks/discontinuity.py [--curves 4000] [--seed 0]
+    .venv/bin/python benchmarks/discontinuity.py [--curves 1000] [--only placebo power ...] [--real FOLDER]
 
-The loss curves are simulated around a change point, in units of the noise's standard deviation (sigma = 1 about a loss
-of 10) unless a row says otherwise. "before" and "after" count steps from the change point. AR(1) is noise whose
-neighbours correlate by phi.
+The curves are simulated with the noise of real runs (diagnosis/curves.py). Peers are measured on the same curves if
+scripts/make-bench-venv has made .venv-bench. Instead, ``--real`` takes a folder of .npz files, one for each run, with
+``loss`` [steps], ``first`` (the number of the first step), ``val_steps`` and ``val``.
 """
 
 import argparse
-import functools
-import math
+import json
 import multiprocessing
 import os
+import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for matrices this small, threads only wait for each other
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from diagnosis import peers, real_rows, rows_of_tests, shapes, verdict_rows
+from diagnosis.tables import Cells, Group, Setting, columns_of, markdown, text_of
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from paddle_epoch_guard.statistics.discontinuity import find_jumps
-
-TARGET = 5.0  # per cent
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A kind of loss curve, with a change point between x <= 0 and x >= 1."""
-
-    name: str
-    x: np.ndarray
-    """Steps of the points, [n]."""
-    mean: np.ndarray | float = 10.0
-    """The curve without noise, [n]."""
-    sigma: np.ndarray | float = 1.0
-    """Standard deviation of the noise, [n]."""
-    phi: float = 0.0
-    draw: Callable[[np.random.Generator, tuple[int, int]], np.ndarray] = np.random.Generator.standard_normal
-
-    def curves(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Simulated losses, [count, n]."""
-        noise = self.draw(rng, (count, len(self.x)))
-        for at in range(1, len(self.x)):
-            noise[:, at] = self.phi * noise[:, at - 1] + math.sqrt(1 - self.phi**2) * noise[:, at]
-        return self.mean + self.sigma * noise
+SIMULATED = rows_of_tests.GROUPS | verdict_rows.GROUPS | shapes.GROUPS
+ROOT = Path(__file__).parent.parent
+PEERS = ROOT / ".venv-bench" / "bin" / "python"
 
 
-def every_step(points: int) -> np.ndarray:
-    """Steps of a curve that is logged at every step."""
-    return np.arange(1.0 - points, points + 1)
+def table_of(group: Group, rows: list[Cells]) -> Table:
+    """A table for the terminal; figures that miss their target are red."""
+    table = Table(title=group.title, title_justify="left")
+    columns = columns_of(rows)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for cells in rows:
+        texts = [(column, escape(text_of(cells.get(column)))) for column in columns]
+        table.add_row(*(f"[red]{text}[/]" if group.missed(name, cells.get(name)) else text for name, text in texts))
+    return table
 
 
-def windows(points: int, length: int) -> np.ndarray:
-    """Middles of windows of ``length`` steps that end and begin at the change point."""
-    return (np.arange(-points, points) + 0.5) * length + 0.5
-
-
-def heavy(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Noise with heavy tails: Student's t with three degrees of freedom."""
-    return rng.standard_t(3, shape)
-
-
-def spiky(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Noise with a spike of eight standard deviations at 3 % of the steps."""
-    return rng.standard_normal(shape) + 8 * (rng.random(shape) < 0.03)
-
-
-def learning_curve(steps: np.ndarray) -> np.ndarray:
-    """The loss early in a run."""
-    return 3 + 5 * np.exp(-steps / 80)
-
-
-def evaluation_curve(steps: np.ndarray) -> np.ndarray:
-    """The evaluation loss, 600 steps into a run."""
-    return 3 + 2 * ((steps + 600) / 100) ** -0.5
-
-
-def without_jump() -> list[Scenario]:
-    """Curves without a jump at the change point."""
-    x, dozen, tens = every_step(60), every_step(12), windows(12, 10)
-    early = "3 + 5 exp(-x/80)"
-    shared = []
-    for phi in (0.0, 0.5, 0.8):
-        noise = f"AR(1), phi {phi}" if phi else "white noise"
-        shared += [Scenario(f"{noise}, {n} points a side", every_step(n), phi=phi) for n in (60, 30, 20, 12, 6)]
-    for step, sigma in ((60, 0.02), (60, 0.1), (100, 0.05), (200, 0.05), (300, 0.05)):
-        shared.append(Scenario(f"{early}, change at {step}, sigma {sigma}", x, learning_curve(x + step), sigma))
-    for step in (120, 200, 300):
-        shared.append(
-            Scenario(f"{early}, change at {step}, 12 windows of 10", tens, learning_curve(tens + step), 0.03)
-        )
-    shared += [
-        Scenario("linear trend, 0.1 a step", x, 20 - 0.1 * x),
-        Scenario("kink at the change, 0.3 a step", x, 20 - 0.3 * np.maximum(x, 0)),
-        Scenario("kink at the change, AR(1), phi 0.8", x, 20 - 0.3 * np.maximum(x, 0), phi=0.8),
-        Scenario("noise triples at the change", x, sigma=np.where(x > 0, 3.0, 1.0)),
-        Scenario("noise triples at the change, 12 points a side", dozen, sigma=np.where(dozen > 0, 3.0, 1.0)),
-        Scenario("noise largest at the change, fourfold", x, sigma=4 - np.abs(x) / 20),
-        Scenario("heavy tails: Student's t, 3 degrees", x, draw=heavy),
-        Scenario("spikes of 8 at 3 % of the steps", x, draw=spiky),
-    ]
-    shared += [Scenario(f"spike of {size} just after the change", x, 10 + size * (x == 1)) for size in (3.5, 10, 30)]
-    shared += [
-        Scenario("spike of 10 just before the change", x, 10 + 10 * (x == 0)),
-        Scenario("spike of 10 just after the change, 12 points a side", dozen, 10 + 10 * (dozen == 1)),
-    ]
-    for at in (-25, 25, -10, 10):
-        where = f"{abs(at)} steps {'before' if at < 0 else 'after'}"
-        shared += [Scenario(f"level falls by {size}, {where}", x, 20 - size * (x > at)) for size in (1, 3)]
-        if abs(at) == 25:
-            falling = 1 - np.exp(-np.maximum(x - at, 0) / 10)
-            shared += [
-                Scenario(f"level falls by 3, {where}, AR(1), phi 0.5", x, 20 - 3 * (x > at), phi=0.5),
-                Scenario(f"slope changes by 0.1, {where}", x, 20 - 0.1 * np.maximum(x - at, 0)),
-                Scenario(f"rate drop: falls by 3 over 10 steps, {where}", x, 20 - 3 * falling),
-            ]
-    for points in (3, 4, 6, 10):
-        at = windows(points, 50)
-        shared.append(Scenario(f"evaluation curve, {points} points a side", at, evaluation_curve(at), 0.005))
-    return shared
-
-
-def beyond_reach() -> list[Scenario]:
-    """Curves without a jump at the change point that look as if they had one."""
-    x = every_step(60)
-    steps = [
-        Scenario(f"level falls by {size}, {at} steps after", x, 20 - size * (x > at))
-        for at in (3, 5, 8)
-        for size in (2, 5)
-    ]
-    decay = np.where(x > 0, np.exp(-(x - 1) / 3), 0)
-    return [
-        *steps,
-        Scenario(
-            "falls by 2 in an S of 30 steps, 10 steps after, sigma 0.05", x, 6 + 2 / (1 + np.exp((x - 10) / 8)), 0.05
-        ),
-        Scenario("spike of 8 at the change that decays over 3 steps", x, 10 + 8 * decay),
-    ]
-
-
-def with_jump() -> list[Scenario]:
-    """Curves that fall at the change point."""
-    x = every_step(60)
-    scenarios = [
-        Scenario(f"falls by {size:g}, {n} points a side, AR(1), phi {phi:g}", side, 20 - size * (side > 0), phi=phi)
-        for size in (2.0, 4.0)
-        for phi in (0.0, 0.5, 0.8)
-        for n, side in ((n, every_step(n)) for n in (60, 30, 20, 12))
-    ]
-    scenarios += [
-        Scenario(f"falls by {size} over 10 steps", x, 20 - size * np.clip(x / 10, 0, 1)) for size in (2, 4, 6)
-    ]
-    scenarios.append(Scenario("falls by 3, and again 25 steps after", x, 20 - 3 * (x > 0) - 3 * (x > 25)))
-    for points in (3, 4, 6):
-        at = windows(points, 50)
-        mean = evaluation_curve(at) - 0.1 * (at > 0)
-        scenarios.append(Scenario(f"evaluation curve, falls by 20 sigma, {points} points a side", at, mean, 0.005))
-    return scenarios
-
-
-GROUPS = {"without": without_jump, "beyond": beyond_reach, "with": with_jump}
-
-
-def rate(task: tuple[str, int], curves: int, seed: int) -> float:
-    """In how many of 100 curves of a scenario a jump is reported."""
-    group, at = task
-    scenario = GROUPS[group]()[at]
-    rng = np.random.default_rng([seed, list(GROUPS).index(group), at])
-    x = scenario.x - 0.5
-    parts = np.array_split(scenario.curves(rng, curves), 10)  # small ones stay in the processor's cache
-    return 100 * float(np.concatenate([find_jumps(x, part, np.ones_like(x))[1] for part in parts]).mean())
+def measure(groups: dict[str, Group], setting: Setting, processes: int) -> dict[str, list[Cells]]:
+    """All rows of all groups."""
+    tasks = [(name, measured) for name, group in groups.items() for measured in group.rows]
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        futures = [(name, pool.submit(measured, setting)) for name, measured in tasks]
+        rows: dict[str, list[Cells]] = {name: [] for name in groups}
+        for name, future in futures:
+            rows[name].append(future.result())
+    return rows
 
 
 def main() -> None:
     """Prints a table for each group."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--curves", type=int, default=4000, help="simulated curves for each row")
+    parser.add_argument("--curves", type=int, default=1000, help="simulated curves for each row")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", metavar="GROUP", help="groups: " + " ".join(SIMULATED))
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE")
+    parser.add_argument("--real", type=Path, metavar="FOLDER", help="real curves instead")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--no-peers", action="store_true", help="do not measure the peers")
     arguments = parser.parse_args()
+    known = real_rows.GROUPS if arguments.real else SIMULATED
+    unknown = set(arguments.only or ()) - set(known)
+    if unknown:
+        parser.error(f"no such group: {' '.join(sorted(unknown))}; there are {' '.join(known)}")
+    groups = {name: group for name, group in known.items() if not arguments.only or name in arguments.only}
+    interpreter = str(PEERS) if PEERS.exists() and peers.are_installed(PEERS) and not arguments.no_peers else None
+    real = None if arguments.real is None else str(arguments.real)
+    setting = Setting(arguments.curves, arguments.seed, interpreter, real)
+
     console, start = Console(), time.perf_counter()
-    tasks = [(group, at) for group, make in GROUPS.items() for at in range(len(make()))]
-    measure = functools.partial(rate, curves=arguments.curves, seed=arguments.seed)
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # for matrices this small, threads only wait for each other
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        rates = dict(zip(tasks, pool.map(measure, tasks), strict=True))
-    titles = {
-        "without": f"No jump: reported in % of curves (target: under {TARGET:g})",
-        "beyond": "No jump at the change, but hard or impossible to tell from one: reported in %",
-        "with": "A jump: reported in %",
-    }
-    for group, make in GROUPS.items():
-        table = Table(title=titles[group], title_justify="left")
-        table.add_column("curve")
-        table.add_column("reported", justify="right")
-        for at, scenario in enumerate(make()):
-            reported = rates[group, at]
-            missed = group == "without" and reported >= TARGET
-            table.add_row(scenario.name, f"{reported:.1f}" + (" [red]missed[/red]" if missed else ""))
-        console.print(table)
+    rows = measure(groups, setting, arguments.processes)
+    for name, group in groups.items():
+        console.print(table_of(group, rows[name]))
+    if interpreter is None and not arguments.no_peers:
+        console.print(peers.HOW_TO)
     taken = time.perf_counter() - start
-    console.print(f"{arguments.curves} curves a row, seed {arguments.seed}, {taken:.0f} s, {os.cpu_count()} processes")
+    what = "real curves" if real else f"{arguments.curves} curves a row"
+    console.print(f"{what}, seed {arguments.seed}, {taken:.0f} s, {arguments.processes} processes")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"command": sys.argv[1:], "tables": rows}, indent=1, ensure_ascii=False))
+    if arguments.markdown:
+        arguments.markdown.write_text("\n".join(markdown(group, rows[name]) for name, group in groups.items()))
 
 
 if __name__ == "__main__":
