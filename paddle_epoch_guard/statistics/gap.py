@@ -67,8 +67,8 @@ def find_gaps(series: npt.ArrayLike, level: npt.ArrayLike = 0.0, earlier: npt.Ar
 def _p_beyond_drift(value: Floats, variance: Floats, past: Floats, half: int) -> Floats:
     """The level of the whole test at which the shift beyond the drift before it would just be rejected, [...].
 
-    A line through the gaps before the change point tells the drift. It may err, so it only has a veto: the shift beyond
-    it must have the same sign, at :data:`_LEVEL_DRIFT`.
+    A line through the gaps before the change point tells the drift. It may err, so it only has a veto: the shift
+    beyond it must have the same sign, at :data:`_LEVEL_DRIFT`.
 
     Args:
         value: the shift.
