@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paddle_epoch_guard.ledger.students_t import t_quantile, two_sided_p
 from paddle_epoch_guard.statistics.discontinuity import (
     MIN_POINTS,
     MOST_POINTS,
@@ -13,7 +14,6 @@ from paddle_epoch_guard.statistics.discontinuity import (
     estimate_jump,
     find_jumps,
 )
-from paddle_epoch_guard.statistics.students_t import t_quantile, two_sided_p
 
 
 def steps_around(points: int) -> np.ndarray:

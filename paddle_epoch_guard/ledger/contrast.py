@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from paddle_epoch_guard.ledger.students_t import t_quantile
+
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
@@ -78,7 +80,7 @@ class Difference:
     @property
     def interval(self) -> tuple[float, float]:
         """Holds the true value with a probability of 95 %."""
-        half = _student(self.degrees) * self.error
+        half = float(t_quantile(0.95, self.degrees)) * self.error
         return self.value - half, self.value + half
 
     @property
@@ -145,18 +147,3 @@ class Contrast:
         if degrees < FEWEST_DEGREES * (1 - _ROUNDING):
             return None
         return Difference(value, math.sqrt(max(spread, 0.0) / (self.weight * expected)), degrees)
-
-
-def _student(degrees: float) -> float:
-    """The 97.5 % quantile of Student's distribution, to 0.2 % from 4 degrees of freedom on.
-
-    Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.5.
-    """
-    x = 1.959964
-    terms = (
-        (x**3 + x) / 4,
-        (5 * x**5 + 16 * x**3 + 3 * x) / 96,
-        (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384,
-        (79 * x**9 + 776 * x**7 + 1482 * x**5 - 1920 * x**3 - 945 * x) / 92_160,
-    )
-    return x + sum(term / degrees**power for power, term in enumerate(terms, start=1))

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.statistics.students_t import t_quantile, two_sided_p
+from paddle_epoch_guard.ledger.students_t import t_quantile, two_sided_p
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

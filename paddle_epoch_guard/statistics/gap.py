@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.ledger.intervals import Interval, sides_of
+from paddle_epoch_guard.ledger.students_t import two_sided_p
 from paddle_epoch_guard.statistics.discontinuity import SIGNIFICANT, Floats, Jump, Jumps
 from paddle_epoch_guard.statistics.judging import Part
-from paddle_epoch_guard.statistics.students_t import two_sided_p
 
 FEWEST_INTERVALS = 3
 """Intervals that each side needs."""
