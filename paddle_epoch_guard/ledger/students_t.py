@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-# Midpoints of (0, 1), for integrals to four digits.
-_NODES = (np.arange(128) + 0.5) / 128
+# Gauss and Legendre's nodes of (0, 1), for integrals to six digits.
+_POINTS, _WEIGHTS_TWICE = np.polynomial.legendre.leggauss(96)  # type: ignore[no-untyped-call]
+_NODES, _WEIGHTS = (_POINTS + 1) / 2, _WEIGHTS_TWICE / 2
 _BISECTIONS = 60
 _GRID = np.linspace(0.0, 1.0, 401)  # of 1 / freedom
 _MOST_FREEDOM = 1000.0  # beyond it the nodes miss the tail, and the quantiles change by 0.1 %
@@ -28,8 +29,8 @@ def two_sided_p(t: npt.ArrayLike, freedom: npt.ArrayLike) -> Floats:
     statistic, free = np.broadcast_arrays(np.abs(np.asarray(t, np.float64)), most)
     angle = np.arctan2(statistic, np.sqrt(free))[..., None]
     rest, power = math.pi / 2 - angle, free[..., None] - 1
-    inner = (angle * np.cos(angle * _NODES) ** power).sum(axis=-1)
-    outer = (rest * np.cos(angle + rest * _NODES) ** power).sum(axis=-1)
+    inner = (angle * np.cos(angle * _NODES) ** power) @ _WEIGHTS
+    outer = (rest * np.cos(angle + rest * _NODES) ** power) @ _WEIGHTS
     p: Floats = outer / (inner + outer)
     return p
 
