@@ -1,6 +1,7 @@
 import logging
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,24 @@ def only_marked_tests_train(request, monkeypatch):
 
     if "hosts" in sys.modules and request.node.get_closest_marker("host") is None:
         monkeypatch.setattr(sys.modules["hosts"].Trainer, "train", refuse)
+
+
+@pytest.fixture(autouse=True)
+def no_loader_runs_on():
+    """Ends what the host leaves of a loader that is not read to its end.
+
+    A thread of it may hold a lock while a later test forks workers, which then wait for that lock forever.
+    """
+    yield
+    for thread in threading.enumerate():
+        iterator = getattr(getattr(thread, "_target", None), "__self__", None)
+        if type(iterator).__module__ != "paddle.io.dataloader.dataloader_iter":
+            continue
+        if hasattr(iterator, "_workers"):
+            iterator._try_shutdown_all(5)
+        else:
+            iterator._exit_thread_expectedly()
+        thread.join(5)
 
 
 class Messages(logging.Handler):
