@@ -20,6 +20,7 @@ from diagnosis.rows_of_tests import (
     percent,
 )
 from diagnosis.tables import Cells, Group, Setting, row
+from paddle_epoch_guard.statistics.discontinuity import SIGNIFICANT
 from paddle_epoch_guard.statistics.gap import PAST, find_gaps
 
 CUTS = 120
@@ -82,7 +83,8 @@ def jumps(setting: Setting, of: str, length: int, points: int) -> Cells:
         return cells
     losses = np.array(parts)
     nothing = jumps_of(losses, length)
-    cells |= {"false alarms": percent(nothing.significant), "coverage": percent(covers(nothing, 0.0))}
+    cells |= {"size": percent(nothing.p < SIGNIFICANT), "false alarms": percent(nothing.significant)}
+    cells["coverage"] = percent(covers(nothing, 0.0))
     cells["detectable"] = f"{np.median(nothing.detectable):.3f}"
     after = windows_at(points, length) > 0
     for size in SIZES:
@@ -105,7 +107,7 @@ def gaps(setting: Setting, of: str, intervals: int) -> Cells:
     values, past = np.array(series), np.array(earlier)
     level, after = np.full(len(values), 3.3), np.arange(2 * intervals) >= intervals
     nothing = find_gaps(values, level, past)
-    cells |= {"size": percent(nothing.p < 0.05), "false alarms": percent(nothing.significant)}
+    cells |= {"size": percent(nothing.p < SIGNIFICANT), "false alarms": percent(nothing.significant)}
     cells["coverage"] = percent(covers(nothing, 0.0))
     for size in SIZES[:3]:
         cells[f"-{size:g}"] = percent(detected(find_gaps(values - size * after, level, past)))

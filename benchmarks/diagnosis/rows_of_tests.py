@@ -9,7 +9,7 @@ import numpy as np
 from diagnosis import peers
 from diagnosis.curves import NOISES, SHARDS, Floats, Noise, curve_around, early, noise_around, settled, windows_at
 from diagnosis.tables import Cells, Group, Setting, row
-from paddle_epoch_guard.statistics.discontinuity import Jumps, find_jumps
+from paddle_epoch_guard.statistics.discontinuity import SIGNIFICANT, Jumps, find_jumps
 from paddle_epoch_guard.statistics.gap import PAST, find_gaps
 
 LENGTHS = (1, 5, 10, 50)
@@ -72,6 +72,7 @@ def placebo(setting: Setting, noise: Noise, length: int, points: int) -> Cells:
         "noise": noise.name,
         "L": length,
         "points": points,
+        "size": percent(jumps.p < SIGNIFICANT),
         "false alarms": percent(jumps.significant),
         "coverage": percent(covers(jumps, 0.0)),
         "detectable": f"{np.median(jumps.detectable):.3f}",
@@ -162,7 +163,7 @@ def gap_size(setting: Setting, noise: Noise, intervals: int, past: int) -> Cells
         "noise": noise.name,
         "intervals": intervals,
         "earlier": past,
-        "size": percent(nothing.p < 0.05),
+        "size": percent(nothing.p < SIGNIFICANT),
         "false alarms": percent(nothing.significant),
         "coverage": percent(covers(nothing, 0.0)),
     }
@@ -185,8 +186,8 @@ def _each(function: Callable[..., Cells]) -> list[Any]:
 
 GROUPS = {
     "placebo": Group(
-        "Cuts where nothing happens: false alarms and peers in %, coverage of the 95 % interval in %, and the least"
-        " fall that would be detected (median, nats)",
+        "Cuts where nothing happens, in %. Size: p < 0.05; false alarms: those of 0.5 % of the loss or more; coverage:"
+        " of the 95 % interval; detectable: the least fall that would be detected, median, nats; peers: p < 0.05",
         _each(placebo),
         misses,
     ),
