@@ -14,9 +14,13 @@ from paddle_epoch_guard.statistics.gap import PAST, find_gaps
 
 LENGTHS = (1, 5, 10, 50)
 POINTS = (3, 6, 12, 30, 60)
+LONGEST = 300
+"""Points a side of a run that is logged at each step: the guard waits for 300 steps."""
 SIZES = (0.02, 0.05, 0.1, 0.2)
 """Falls, nats."""
 TAUS = (30, 100, 300)
+FEW = 50
+"""Detected falls from which a share is taken."""
 EVALUATION_NOISE = 0.005
 """Standard deviation of an evaluation, nats."""
 SPACING = 100
@@ -92,6 +96,10 @@ def power(setting: Setting, noise: Noise, length: int, points: int) -> Cells:
     }
     for size in SIZES:
         figures[f"-{size:g}"] = percent(detected(jumps_of(losses - size * after, length)))
+    jumps = jumps_of(losses - 0.1 * after, length)
+    covered, reported = covers(jumps, -0.1), detected(jumps)
+    figures["coverage"] = percent(covered)
+    figures["where detected"] = percent(covered[reported]) if reported.sum() >= FEW else "-"
     return figures | peers.shares(setting, losses - 0.1 * after, length, falls=True)
 
 
@@ -181,7 +189,8 @@ def misses(column: str, value: Any) -> bool:
 
 
 def _each(function: Callable[..., Cells]) -> list[Any]:
-    return [row(function, noise, length, points) for noise in NOISES for length in LENGTHS for points in POINTS]
+    pairs = [(length, points) for length in LENGTHS for points in (*POINTS, *((LONGEST,) if length == 1 else ()))]
+    return [row(function, noise, length, points) for noise in NOISES for length, points in pairs]
 
 
 GROUPS = {
@@ -192,7 +201,8 @@ GROUPS = {
         misses,
     ),
     "power": Group(
-        "Falls at the cut, in nats: detected in %. The peers: a fall of 0.1. Sigmas: of the noise of a point",
+        "Falls at the cut, in nats: detected in %. Coverage, of all and of the detected ones, and the peers: a fall of"
+        " 0.1. Sigmas: of the noise of a point",
         _each(power),
     ),
     "steep": Group(
