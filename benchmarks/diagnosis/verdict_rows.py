@@ -23,7 +23,7 @@ from paddle_epoch_guard.ledger.losses import Weighted
 from paddle_epoch_guard.statistics.discontinuity import SIGNIFICANT
 from paddle_epoch_guard.statistics.families import holm
 from paddle_epoch_guard.statistics.gap import find_gaps
-from paddle_epoch_guard.statistics.verdicts import Surroundings, report_on
+from paddle_epoch_guard.statistics.verdicts import Surroundings, among_all, report_on
 
 CUT, STEPS, LENGTH = 3000, 4000, 10
 """The last step before the cut, the last step, and the steps of a log window."""
@@ -174,7 +174,7 @@ def verdict(setting: Setting, at: int, evaluated: bool) -> Cells:
     change = ChangePoint("boundary", CUT + 1, CUT, CUT + 1)
     around = Surroundings(Jumping(), True)
     verdicts = [
-        report_on(buffer_of(simulated(rng, case, SHARDS, evaluated), change), around, True).verdict
+        among_all([report_on(buffer_of(simulated(rng, case, SHARDS, evaluated), change), around, True)])[0].verdict
         for _ in range(_number(setting))
     ]
     return {"what happens": case.name, "evaluation": "every 100" if evaluated else "none", **_shares(verdicts)}
@@ -254,7 +254,7 @@ def many(setting: Setting, noise: Noise, evaluated: bool) -> Cells:
             series = np.stack([gaps[at - 6 : at + 6] for at in places])
             past = np.stack([gaps[max(at - 7, 0) : at - 6] for at in places])
             shifts = find_gaps(series, np.full(BOUNDARIES, 3.4), past)
-            flags, p = flags | shifts.significant, np.minimum(p, shifts.p)
+            flags, p = flags | shifts.significant, np.minimum(2 * np.minimum(p, shifts.p), 1)
         alarms.append(int(flags.sum()))
         after_holm.append(bool((flags & holm(p, SIGNIFICANT)).any()))
     return {

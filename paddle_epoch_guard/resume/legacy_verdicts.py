@@ -40,7 +40,7 @@ _REASONS: dict[str, Reason] = {
     "not confirmed by evaluation, which is too uncertain to tell": "evaluation_uncertain",
     "evaluation does not jump with it": "evaluation_flat",
     "no jump found, and none excluded": "jump_possible",
-    "among so many change points, noise alone shows such a jump": "among_many",
+    "among so many tests, noise alone shows such a jump": "among_many",
     "learning rate or batch changes here too": "host_changes",
     "evaluation shares the larger part": "evaluation_shares_most",
     "evaluation shares a part of it": "evaluation_shares_part",

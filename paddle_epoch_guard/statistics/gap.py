@@ -23,7 +23,7 @@ from paddle_epoch_guard.statistics.judging import Part
 
 FEWEST_INTERVALS = 3
 """Intervals that each side needs."""
-LEAST_AUTOCORRELATION = 0.25
+LEAST_AUTOCORRELATION = 0.4
 PAST = 24
 """Intervals before the change point, at most, that tell the drift."""
 

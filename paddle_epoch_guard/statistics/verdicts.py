@@ -105,9 +105,9 @@ class ChangeReport:
 
     @property
     def p(self) -> float | None:
-        """The smaller p-value of its tests; None if they are unknown."""
+        """The p-value of its tests together (Bonferroni); None if they are unknown."""
         known = [jump.p for jump in (self.training, self.gap) if jump is not None and jump.p is not None]
-        return min(known, default=None)
+        return min(min(known) * len(known), 1.0) if known else None
 
 
 def report_on(buffer: ChangePointBuffer, surroundings: Surroundings, final: bool = False) -> ChangeReport:
@@ -141,7 +141,7 @@ def among_all(reports: Iterable[ChangeReport]) -> list[ChangeReport]:
     """The reports of a run, in which jumps that so many tests may show by chance are undecided.
 
     The tests of all change points are one family: by :func:`~paddle_epoch_guard.statistics.families.holm`, a run
-    without any jump has a verdict of one with a probability below 5 %.
+    without any jump has a verdict of one with a probability below 5 %, as far as the p-values are right.
     """
     all_reports = list(reports)
     tested = [(at, report.p) for at, report in enumerate(all_reports) if report.p is not None]

@@ -15,7 +15,7 @@ REASONS = {
     "too_few_steps": "too few steps",
     "no_jump": "no jump beyond trend and noise",
     "jump_possible": "no jump found, and none excluded",
-    "among_many": "among so many change points, noise alone shows such a jump",
+    "among_many": "among so many tests, noise alone shows such a jump",
     "host_changes": "learning rate or batch changes here too",
     "evaluation_confirms": "confirmed by evaluation",
     "evaluation_rises": "evaluation rises too: the model got worse",
