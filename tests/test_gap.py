@@ -111,3 +111,8 @@ def test_sides_are_of_one_length_and_nearest():
     assert [each.first_step for each in before] == [21, 31, 41, 51, 61, 71]
     assert [each.first_step for each in after] == [81, 91, 101, 111, 121, 131]
     assert [len(side) for side in sides_of(intervals, 20, 21)] == [2, 2]
+    # Of two change points at one step, only one of them mixed: an evaluation after the step beyond it.
+    crossing = [*intervals[:2], interval(21, 0.0, 12), interval(33, 0.0, 10)]
+    assert [len(side) for side in sides_of(crossing, 30, 32)] == [1, 1]
+    assert [each.first_step for each in sides_of(crossing, 30, 32)[0]] == [21]
+    assert [each.first_step for each in sides_of(crossing, 30, 31)[0]] == [11]

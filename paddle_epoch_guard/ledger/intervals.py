@@ -72,12 +72,11 @@ def sides_of(
     """The nearest intervals on both sides of a change point, as many on one as on the other; oldest first.
 
     Args:
-        intervals: none of them reaches across the change point, except for its boundary step.
+        intervals: oldest first. One that reaches across the change point, beyond its boundary step, counts on no side.
         last_before: the last step wholly before it.
         first_after: the first step wholly after it.
     """
-    before = [interval for interval in intervals if interval.first_step <= last_before]
-    after = [interval for interval in intervals if interval.first_step > last_before]
-    assert all(interval.last_step <= first_after for interval in before)
+    before = [each for each in intervals if each.first_step <= last_before and each.last_step <= first_after]
+    after = [each for each in intervals if each.first_step > last_before]
     count = min(len(before), len(after), INTERVALS)
     return before[len(before) - count :], after[:count]

@@ -20,7 +20,7 @@ from paddle_epoch_guard.report.run_data import RunData
 from paddle_epoch_guard.report.settings import settings, stages
 from paddle_epoch_guard.report.texts import count_text, epoch_row, moment_text, pair_text, summary
 from paddle_epoch_guard.resume import Sidecar, write_sidecar
-from paddle_epoch_guard.views.verdict_texts import jump_text
+from paddle_epoch_guard.views.verdict_texts import interval_text, jump_text
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _T = TypeVar("_T")
@@ -111,7 +111,13 @@ def render(run: RunData) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"jump": jump_text, "pair": pair_text, "count": count_text, "moment": moment_text}
+    environment.filters |= {
+        "jump": jump_text,
+        "interval": interval_text,
+        "pair": pair_text,
+        "count": count_text,
+        "moment": moment_text,
+    }
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         run=run,

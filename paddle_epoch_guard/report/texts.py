@@ -139,7 +139,7 @@ def _contrast_sentence(run: RunData) -> list[str]:
     if difference is None:
         return []
     sentence = repeated_against_fresh(difference, len(run.datasets) > 1)
-    return [f"{sentence[0].upper()}{sentence[1:]}, in nats per token."]
+    return [f"{_capitalized(sentence)}, in nats per token."]
 
 
 def _order_sentence(run: RunData) -> str:

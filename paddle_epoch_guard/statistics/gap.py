@@ -101,7 +101,7 @@ def estimate_gap(intervals: Sequence[Interval], last_before: int, first_after: i
     """Estimates what training gains at a change point and evaluation does not.
 
     Args:
-        intervals: on both sides, oldest first; none reaches across the change point.
+        intervals: on both sides, oldest first.
         last_before: the last step wholly before it.
         first_after: the first step wholly after it.
         level: the training loss, of which shares are meant.

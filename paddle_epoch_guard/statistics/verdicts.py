@@ -204,19 +204,22 @@ def _counterfactual(buffer: ChangePointBuffer, report: ChangeReport) -> Counterf
     """The loss without the repetition, at the latest step where it can be told; None without an artefact."""
     if report.verdict not in ("artefact", "mixed") or report.is_own:
         return None
-    change = report.change
-    step, evaluation = buffer.evaluations[-1] if buffer.evaluations else (0, math.nan)
-    usual = gap_before(buffer.intervals, change.last_before, change.first_after)
-    by_evaluation = None
-    if usual is not None and step > change.last_before:
-        by_evaluation = Counterfactual(step, evaluation + usual.value, usual.error, "evaluation")
-    by_jump = _without_jump(buffer, report)
+    known = [each for each in (_by_jump(buffer, report), _by_evaluation(buffer)) if each is not None]
     # The later one: what the run would have come to.
-    known = [each for each in (by_jump, by_evaluation) if each is not None]
     return max(known, key=lambda each: each.step, default=None)
 
 
-def _without_jump(buffer: ChangePointBuffer, report: ChangeReport) -> Counterfactual | None:
+def _by_evaluation(buffer: ChangePointBuffer) -> Counterfactual | None:
+    """The latest evaluation loss, plus the gap before the change point."""
+    change = buffer.change
+    usual = gap_before(buffer.intervals, change.last_before, change.first_after)
+    if usual is None or not buffer.evaluations or buffer.evaluations[-1][0] <= change.last_before:
+        return None
+    step, evaluation = buffer.evaluations[-1]
+    return Counterfactual(step, evaluation + usual.value, usual.error, "evaluation")
+
+
+def _by_jump(buffer: ChangePointBuffer, report: ChangeReport) -> Counterfactual | None:
     """The latest training loss within reach, less what training made alone at the change point."""
     alone = report.alone
     if alone is None and report.training is not None and report.training.significant:

@@ -48,9 +48,13 @@ def jump_text(jump: Jump | None) -> str:
     """A jump and its 95 % interval; its standard error where only that is known; empty if unknown."""
     if jump is None:
         return ""
-    if jump.low is None or jump.high is None:
-        return f"{jump.value:+.3f} \u00b1 {jump.error:.3f}"
-    return f"{jump.value:+.3f} ({jump.low:+.3f} to {jump.high:+.3f})"
+    interval = interval_text(jump)
+    return f"{jump.value:+.3f} {interval}" if interval else f"{jump.value:+.3f} \u00b1 {jump.error:.3f}"
+
+
+def interval_text(jump: Jump) -> str:
+    """The 95 % interval of a jump, in brackets; empty if unknown."""
+    return "" if jump.low is None or jump.high is None else f"({jump.low:+.3f} to {jump.high:+.3f})"
 
 
 def counterfactual_text(counterfactual: Counterfactual) -> str:
