@@ -16,12 +16,11 @@ from PIL import Image
 from visualdl import LogReader
 
 from paddle_epoch_guard.order import Reorder
-from paddle_epoch_guard.report import figures
+from paddle_epoch_guard.report.drawing import NARROW, WIDE, as_svg, thinned
 from paddle_epoch_guard.report.figures import (
-    NARROW,
-    WIDE,
+    BOUNDARY,
+    UNIFIED,
     add_figures,
-    as_svg,
     epoch_figure,
     fresh_figure,
     loss_figure,
@@ -146,7 +145,7 @@ def test_a_unified_order_has_a_line_of_another_kind_unless_the_run_begins_with_i
     above = loss_figure(read_run(tmp_path)).axes[0]
     assert vertical_lines(above) == [81]
     assert above.texts[0].get_text().startswith("2  a unified order begins")  # its number in the table
-    assert figures.UNIFIED["linestyle"] != figures.BOUNDARY["linestyle"]
+    assert UNIFIED["linestyle"] != BOUNDARY["linestyle"]
 
 
 def test_each_dataset_of_a_blend_has_a_panel(tmp_path):
@@ -190,7 +189,7 @@ def test_what_is_not_known_is_not_drawn(run):
 
 def test_a_thinned_curve_keeps_its_extremes_and_its_ends():
     values = np.random.default_rng(0).standard_normal(50_000)
-    thin = figures._thinned(Series(np.arange(50_000), values), 300)
+    thin = thinned(Series(np.arange(50_000), values), 300)
     assert len(thin) <= 600
     assert (thin.values.min(), thin.values.max()) == (values.min(), values.max())
     assert (np.diff(thin.steps) > 0).all()

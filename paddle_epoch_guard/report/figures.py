@@ -4,23 +4,28 @@ Lines differ in dash and lightness as well as in colour. Nothing here uses pyplo
 matplotlib; importing this module does not.
 """
 
-import contextlib
-import io
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 
-from paddle_epoch_guard.files import atomic_write
-from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData, Series
-from paddle_epoch_guard.statistics.smoothing import trend
+from paddle_epoch_guard.report.drawing import (
+    LOOK,
+    NARROW,
+    TREND,
+    WIDE,
+    draw_raw,
+    draw_trend,
+    legend,
+    limit,
+    look,
+    new_figure,
+    write_figure,
+)
+from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 if TYPE_CHECKING:
@@ -28,35 +33,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _T = TypeVar("_T")
-WIDE, NARROW = 9.6, 4.2
-"""Widths of a figure for desktop and phone, in inches. The font size is the same."""
 LOSS, EPOCH_LOSS = "training loss\n(nats per token)", "training loss (nats per token)"
 EXPOSURE = "exposure (times\ndrawn before)"
 
-LOOK: dict[str, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib
-    "font.size": 9.0,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "0.35",
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "0.87",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.8,
-    "legend.frameon": False,
-    "legend.handlelength": 3.2,
-    "figure.constrained_layout.use": True,
-    "text.parse_math": False,  # names may contain dollar signs
-    "svg.fonttype": "none",  # text stays text: small files, in any script for which the reader has a font
-    "svg.hashsalt": "paddle_epoch_guard",
-}
-"""The settings of all figures, whatever the user's matplotlibrc says."""
-RAW: dict[str, Any] = {"color": "0.72", "linewidth": 0.7}
-TREND: dict[str, Any] = {"color": "black", "linestyle": "-"}
 HELD_OUT: dict[str, Any] = {"color": "#0969b0", "linestyle": (0, (5, 2)), "linewidth": 1.6}
 FRESH: dict[str, Any] = {"color": "black", "linestyle": "-"}
 REPEAT: dict[str, Any] = {"color": "#d1661a", "linestyle": (0, (5, 1.5, 1.2, 1.5))}
@@ -70,9 +49,6 @@ _PANELS_AT_MOST = 12
 _LINES_AT_MOST = 24  # epochs in a panel
 _CHANGES_AT_MOST = 200  # vertical lines
 _LABELS_IN_WORDS = 4
-_POINTS_PER_INCH = 60  # of a raw curve
-_TREND_POINTS = 400
-_SPIKE = 12.0  # median residuals (8 standard deviations) beyond the trend's extremes; values further off are cut off
 
 
 @dataclass(frozen=True)
@@ -84,20 +60,6 @@ class Picture:
     text: str
     """Describes the figure, also to readers who cannot see it."""
     figure: "Figure"
-
-
-@contextlib.contextmanager
-def look() -> Iterator[None]:
-    """The settings of all figures, in which they must be drawn and saved."""
-    import matplotlib
-
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()
-        parameters: Any = matplotlib.rcParams
-        parameters.update(LOOK)
-        # A corpus name may be in any script. A missing glyph needs no warning in the trainer's log.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
-        yield
 
 
 def pictures(run: RunData, width: float = WIDE) -> list[Picture]:
@@ -142,7 +104,7 @@ def _loss_text(run: RunData) -> str:
 def loss_figure(run: RunData, width: float = WIDE) -> "Figure":
     """Training loss with trend and change points, evaluation loss, and below it the exposure or the data epoch."""
     has_below = len(run.exposure) > 0 or len(run.data_epoch) > 0
-    figure = _figure(width, 4.5 if has_below else 3.0)
+    figure = new_figure(width, 4.5 if has_below else 3.0)
     ratios = (2.8, 1.4) if has_below else (2.8,)
     axes = list(figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0])
     beyond = _draw_losses(axes[0], run, width)
@@ -156,15 +118,15 @@ def loss_figure(run: RunData, width: float = WIDE) -> "Figure":
 
 def _draw_losses(axes: "Axes", run: RunData, width: float) -> str:
     """Draws training and evaluation loss; returns a text about the losses that are cut off."""
-    _draw_raw(axes, run.loss, width, {"label": "each log window"})
-    _draw_trend(axes, run.loss, run.sides, {"label": "trend", **TREND})
+    draw_raw(axes, run.loss, width, {"label": "each log window"})
+    draw_trend(axes, run.loss, run.sides, {"label": "trend", **TREND})
     if len(run.evaluation):
         marker = "o" if len(run.evaluation) <= 40 else None
         style = {"label": "evaluation", "marker": marker, "markersize": 3, **HELD_OUT}
-        _draw_raw(axes, run.evaluation, width, style)
+        draw_raw(axes, run.evaluation, width, style)
     axes.set_ylabel(LOSS)
-    _legend(axes, width)
-    return _limit(axes, [(run.loss, run.sides), (run.evaluation, run.sides)])
+    legend(axes, width)
+    return limit(axes, [(run.loss, run.sides), (run.evaluation, run.sides)])
 
 
 def _draw_exposure(axes: "Axes", run: RunData, width: float) -> None:
@@ -175,8 +137,8 @@ def _draw_exposure(axes: "Axes", run: RunData, width: float) -> None:
         axes.set_ylabel(EXPOSURE)
         highest = max(1.0, float(series.values.max()))
         axes.set_ylim(-0.05 * highest, 1.08 * highest)
-    _draw_raw(axes, series, width)
-    _draw_trend(axes, series, run.sides, TREND)
+    draw_raw(axes, series, width)
+    draw_trend(axes, series, run.sides, TREND)
 
 
 @look()
@@ -189,14 +151,14 @@ def epoch_figure(run: RunData, width: float = WIDE) -> "Figure":
     shown = list(by_dataset.items())[:_PANELS_AT_MOST]
     columns = 1 if width < WIDE or len(shown) == 1 else 2
     rows = math.ceil(len(shown) / columns)
-    figure = _figure(width, 3.2 if rows == 1 else 2.5 * rows)
+    figure = new_figure(width, 3.2 if rows == 1 else 2.5 * rows)
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for panel, ((_, dataset), epochs) in zip(axes, shown, strict=False):
         _draw_epochs(panel, epochs, width / columns)
-        _legend(panel, width / columns, (_shortened(dataset) or "all data") if len(shown) > 1 else None)
+        legend(panel, width / columns, (_shortened(dataset) or "all data") if len(shown) > 1 else None)
     for panel in axes[len(shown) :]:
         panel.set_visible(False)
-    beyond = _limit(axes[0], [(epoch.loss, ()) for _, epochs in shown for epoch in epochs])
+    beyond = limit(axes[0], [(epoch.loss, ()) for _, epochs in shown for epoch in epochs])
     figure.supylabel(EPOCH_LOSS, fontsize=LOOK["font.size"])
     for panel in axes[max(len(shown) - columns, 0) : len(shown)]:
         panel.set_xlabel(f"step within the epoch{beyond}")
@@ -206,29 +168,21 @@ def epoch_figure(run: RunData, width: float = WIDE) -> "Figure":
 @look()
 def fresh_figure(run: RunData, width: float = WIDE) -> "Figure":
     """Loss of samples drawn for the first time, and loss of repeated samples."""
-    figure = _figure(width, 3.1)
+    figure = new_figure(width, 3.1)
     axes = figure.subplots()
     for series, label, style in (
         (run.loss_fresh, "fresh: never drawn before", FRESH),
         (run.loss_repeat, "repeat: drawn before", REPEAT),
     ):
         if len(series):
-            _draw_raw(axes, series, width, {"color": style["color"], "linewidth": 0.6, "alpha": 0.22})
-            _draw_trend(axes, series, run.sides, {"label": label, **style})
-    beyond = _limit(axes, [(run.loss_fresh, run.sides), (run.loss_repeat, run.sides)])
+            draw_raw(axes, series, width, {"color": style["color"], "linewidth": 0.6, "alpha": 0.22})
+            draw_trend(axes, series, run.sides, {"label": label, **style})
+    beyond = limit(axes, [(run.loss_fresh, run.sides), (run.loss_repeat, run.sides)])
     axes.set_ylabel(LOSS)
     axes.set_xlabel(f"step{beyond}")
-    _legend(axes, width)
+    legend(axes, width)
     _mark_changes([axes], run.cuts, width)
     return figure
-
-
-def as_svg(figure: "Figure") -> bytes:
-    """A figure as SVG on a transparent background; the same figure gives the same bytes."""
-    stream = io.BytesIO()
-    with look():
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return stream.getvalue()
 
 
 def write_figures(folder: Path, run: RunData, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
@@ -246,9 +200,7 @@ def write_figures(folder: Path, run: RunData, formats: Sequence[str] = ("png", "
     for picture in pictures(run):
         for kind in formats:
             path = folder / f"epoch_guard_{picture.name}.{kind}"
-            with look(), atomic_write(path) as stream:
-                metadata = {"Date": None} if kind == "svg" else None
-                picture.figure.savefig(stream, format=kind, dpi=144, metadata=metadata)
+            write_figure(path, picture.figure)
             written.append(path)
     return written
 
@@ -271,45 +223,6 @@ def add_figures(log: EpochGuardLog, run: RunData, step: int) -> None:
     log.flush()
 
 
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _draw_raw(axes: "Axes", series: Series, width: float, style: Mapping[str, Any] = RAW) -> None:
-    thin = _thinned(series, int(width * _POINTS_PER_INCH / 2))
-    axes.plot(thin.steps, thin.values, **{**RAW, **style})
-
-
-_trends: "WeakKeyDictionary[Series, dict[tuple[int, ...], npt.NDArray[np.float64]]]" = WeakKeyDictionary()
-
-
-def trend_of(series: Series, sides: Sequence[int]) -> npt.NDArray[np.float64]:
-    """The trend of a series, separately on each side; cached, because figures of all widths draw it."""
-    cached = _trends.setdefault(series, {})
-    key = tuple(sides)
-    if key not in cached:
-        cached[key] = trend(series.steps, series.values, key)
-    return cached[key]
-
-
-def _draw_trend(axes: "Axes", series: Series, sides: Sequence[int], style: Mapping[str, Any]) -> None:
-    """Draws the trend, with a gap at each change point."""
-    smooth = trend_of(series, sides)
-    edges = [0, *np.searchsorted(series.steps, sides).tolist(), len(series)]
-    pieces: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
-    least = max(min(30, 2 * _TREND_POINTS // (len(sides) + 1)), 2)
-    for start, stop in pairwise(edges):
-        if stop > start:
-            share = max(_TREND_POINTS * (stop - start) // len(series), least)
-            at = np.unique(np.linspace(start, stop - 1, min(share, stop - start)).round().astype(np.int64))
-            pieces += [(series.steps[at], smooth[at]), (series.steps[at[-1:]], np.array([np.nan]))]
-    if pieces:
-        x, y = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        axes.plot(x, y, **style)
-
-
 def _draw_epochs(axes: "Axes", epochs: Sequence[EpochSummary], width: float) -> None:
     epochs = evenly(epochs, _LINES_AT_MOST)
     count = len(epochs)
@@ -317,10 +230,10 @@ def _draw_epochs(axes: "Axes", epochs: Sequence[EpochSummary], width: float) -> 
     for at, epoch in enumerate(epochs):
         color = _tint(_LIGHTEST * (1 - (at + 1) / count))
         if count <= 3:
-            _draw_raw(axes, epoch.loss, width, {"color": color, "alpha": 0.2})
+            draw_raw(axes, epoch.loss, width, {"color": color, "alpha": 0.2})
         label = f"epoch {epoch.epoch}" if at in labelled else None
         style = {"color": color, "linestyle": _DASHES[at % len(_DASHES)], "linewidth": 1.6 if count <= 6 else 1.2}
-        _draw_trend(axes, epoch.loss, (), {"label": label, **style})
+        draw_trend(axes, epoch.loss, (), {"label": label, **style})
 
 
 def _tint(lightness: float) -> tuple[float, float, float]:
@@ -328,43 +241,6 @@ def _tint(lightness: float) -> tuple[float, float, float]:
     if lightness == 0:
         return 0.0, 0.0, 0.0
     return 0.85 * lightness, 0.25 + 0.75 * lightness, 0.45 + 0.55 * lightness
-
-
-def _legend(axes: "Axes", width: float, title: str | None = None) -> None:
-    """Puts the legend above the axes, where it hides no curve, in as few rows as fit."""
-    labels = axes.get_legend_handles_labels()[1]
-    if labels:
-        widest = 0.6 + 0.075 * max(len(label) for label in labels)
-        columns = max(min(int((width - 0.6) / widest), len(labels), 6), 1)
-        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-        axes.legend(title=title, alignment="left", ncols=columns, columnspacing=1.4, **place)
-
-
-def _limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
-    """Limits the y axis, so that spikes do not flatten the curves.
-
-    Args:
-        axes: the axes to limit.
-        curves: each with the first steps of its sides.
-
-    Returns:
-        A text about the spikes that are cut off; empty if there are none.
-    """
-    values = np.concatenate([series.values for series, _ in curves])
-    bottom, top = math.inf, -math.inf
-    for series, sides in curves:
-        if len(series):
-            smooth = trend_of(series, sides)
-            room = _SPIKE * float(np.median(np.abs(series.values - smooth)))
-            bottom, top = min(bottom, float(smooth.min()) - room), max(top, float(smooth.max()) + room)
-    bottom, top = max(bottom, float(values.min())), min(top, float(values.max()))
-    margin = 0.04 * (top - bottom) or 0.05 * abs(top) or 1.0
-    axes.set_ylim(bottom - margin, top + margin)
-    beyond = values[(values > top) | (values < bottom)]
-    if not len(beyond):
-        return ""
-    farthest = float(beyond[np.argmax(np.abs(beyond))])
-    return f"\n{len(beyond)} {'losses' if len(beyond) > 1 else 'loss'} off the scale, up to {farthest:.3g}"
 
 
 _Numbered = tuple[int, ChangeSummary]
@@ -429,19 +305,6 @@ def _label(axes: "Axes", change: ChangeSummary, label: str, height: float = 0.98
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
         zorder=4,
     )
-
-
-def _thinned(series: Series, buckets: int) -> Series:
-    """The lowest and the highest point of each bucket, which keeps every spike."""
-    if len(series) <= 2 * buckets:
-        return series
-    edges = np.linspace(0, len(series), buckets + 1).astype(np.int64)[:-1]
-    bucket = np.searchsorted(edges, np.arange(len(series)), side="right")
-    order = np.lexsort((series.values, bucket))  # within a bucket, ascending
-    first = np.searchsorted(bucket[order], np.arange(1, buckets + 1))
-    last = np.append(first[1:], len(series)) - 1
-    at = np.unique(np.concatenate([order[first], order[last]]))
-    return Series(series.steps[at], series.values[at])
 
 
 def _shortened(name: str) -> str:

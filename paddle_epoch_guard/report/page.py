@@ -14,7 +14,8 @@ from typing import TypeVar
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.record.provenance import package_versions
-from paddle_epoch_guard.report.figures import NARROW, WIDE, add_figures, as_svg, pictures
+from paddle_epoch_guard.report.drawing import NARROW, WIDE, as_svg
+from paddle_epoch_guard.report.figures import add_figures, pictures
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.report.run_data import RunData
 from paddle_epoch_guard.report.settings import settings, stages

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from paddle_epoch_guard.order import Segment
-from paddle_epoch_guard.report.figures import trend_of
+from paddle_epoch_guard.report.drawing import trend_of
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
 from paddle_epoch_guard.views.messages import repeated_against_fresh
 from paddle_epoch_guard.views.verdict_texts import counterfactual_text

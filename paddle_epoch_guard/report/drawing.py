@@ -1,0 +1,180 @@
+"""What all figures share: their look, curves with trends, legends, limits.
+
+Nothing here uses pyplot or a screen. Drawing imports matplotlib; importing this module does not.
+"""
+
+import contextlib
+import io
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from paddle_epoch_guard.files import atomic_write
+from paddle_epoch_guard.report.run_data import Series
+from paddle_epoch_guard.statistics.smoothing import trend
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDE, NARROW = 9.6, 4.2
+"""Widths of a figure for desktop and phone, in inches. The font size is the same."""
+
+LOOK: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "0.35",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "0.87",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+    "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # names may contain dollar signs
+    "svg.fonttype": "none",  # text stays text: small files, in any script for which the reader has a font
+    "svg.hashsalt": "paddle_epoch_guard",
+}
+"""The settings of all figures, whatever the user's matplotlibrc says."""
+RAW: dict[str, Any] = {"color": "0.72", "linewidth": 0.7}
+TREND: dict[str, Any] = {"color": "black", "linestyle": "-"}
+_POINTS_PER_INCH = 60  # of a raw curve
+_TREND_POINTS = 400
+_SPIKE = 12.0  # median residuals (8 standard deviations) beyond the trend's extremes; values further off are cut off
+
+
+@contextlib.contextmanager
+def look() -> Iterator[None]:
+    """The settings of all figures, in which they must be drawn and saved."""
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        parameters: Any = matplotlib.rcParams
+        parameters.update(LOOK)
+        # A corpus name may be in any script. A missing glyph needs no warning in the trainer's log.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        yield
+
+
+def as_svg(figure: "Figure") -> bytes:
+    """A figure as SVG on a transparent background; the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    with look():
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
+
+
+def write_figure(path: Path, figure: "Figure") -> None:
+    """Writes a figure on white, atomically, in the format that the file's ending names.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    kind = path.suffix.lstrip(".")
+    with look(), atomic_write(path) as stream:
+        figure.savefig(stream, format=kind, dpi=144, metadata={"Date": None} if kind == "svg" else None)
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of this size, in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def draw_raw(axes: "Axes", series: Series, width: float, style: Mapping[str, Any] = RAW) -> None:
+    """Draws a curve, thinned to the width of the figure in inches."""
+    thin = thinned(series, int(width * _POINTS_PER_INCH / 2))
+    axes.plot(thin.steps, thin.values, **{**RAW, **style})
+
+
+_trends: "WeakKeyDictionary[Series, dict[tuple[int, ...], npt.NDArray[np.float64]]]" = WeakKeyDictionary()
+
+
+def trend_of(series: Series, sides: Sequence[int]) -> npt.NDArray[np.float64]:
+    """The trend of a series, separately on each side; cached, because figures of all widths draw it."""
+    cached = _trends.setdefault(series, {})
+    key = tuple(sides)
+    if key not in cached:
+        cached[key] = trend(series.steps, series.values, key)
+    return cached[key]
+
+
+def draw_trend(axes: "Axes", series: Series, sides: Sequence[int], style: Mapping[str, Any]) -> None:
+    """Draws the trend, with a gap at each change point."""
+    smooth = trend_of(series, sides)
+    edges = [0, *np.searchsorted(series.steps, sides).tolist(), len(series)]
+    pieces: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+    least = max(min(30, 2 * _TREND_POINTS // (len(sides) + 1)), 2)
+    for start, stop in pairwise(edges):
+        if stop > start:
+            share = max(_TREND_POINTS * (stop - start) // len(series), least)
+            at = np.unique(np.linspace(start, stop - 1, min(share, stop - start)).round().astype(np.int64))
+            pieces += [(series.steps[at], smooth[at]), (series.steps[at[-1:]], np.array([np.nan]))]
+    if pieces:
+        x, y = (np.concatenate(column) for column in zip(*pieces, strict=True))
+        axes.plot(x, y, **style)
+
+
+def legend(axes: "Axes", width: float, title: str | None = None) -> None:
+    """Puts the legend above the axes, where it hides no curve, in as few rows as fit."""
+    labels = axes.get_legend_handles_labels()[1]
+    if labels:
+        widest = 0.6 + 0.075 * max(len(label) for label in labels)
+        columns = max(min(int((width - 0.6) / widest), len(labels), 6), 1)
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+        axes.legend(title=title, alignment="left", ncols=columns, columnspacing=1.4, **place)
+
+
+def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
+    """Limits the y axis, so that spikes do not flatten the curves.
+
+    Args:
+        axes: the axes to limit.
+        curves: each with the first steps of its sides.
+
+    Returns:
+        A text about the spikes that are cut off; empty if there are none.
+    """
+    values = np.concatenate([series.values for series, _ in curves])
+    bottom, top = math.inf, -math.inf
+    for series, sides in curves:
+        if len(series):
+            smooth = trend_of(series, sides)
+            room = _SPIKE * float(np.median(np.abs(series.values - smooth)))
+            bottom, top = min(bottom, float(smooth.min()) - room), max(top, float(smooth.max()) + room)
+    bottom, top = max(bottom, float(values.min())), min(top, float(values.max()))
+    margin = 0.04 * (top - bottom) or 0.05 * abs(top) or 1.0
+    axes.set_ylim(bottom - margin, top + margin)
+    beyond = values[(values > top) | (values < bottom)]
+    if not len(beyond):
+        return ""
+    farthest = float(beyond[np.argmax(np.abs(beyond))])
+    return f"\n{len(beyond)} {'losses' if len(beyond) > 1 else 'loss'} off the scale, up to {farthest:.3g}"
+
+
+def thinned(series: Series, buckets: int) -> Series:
+    """The lowest and the highest point of each bucket, which keeps every spike."""
+    if len(series) <= 2 * buckets:
+        return series
+    edges = np.linspace(0, len(series), buckets + 1).astype(np.int64)[:-1]
+    bucket = np.searchsorted(edges, np.arange(len(series)), side="right")
+    order = np.lexsort((series.values, bucket))  # within a bucket, ascending
+    first = np.searchsorted(bucket[order], np.arange(1, buckets + 1))
+    last = np.append(first[1:], len(series)) - 1
+    at = np.unique(np.concatenate([order[first], order[last]]))
+    return Series(series.steps[at], series.values[at])
