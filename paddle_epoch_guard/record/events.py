@@ -29,6 +29,51 @@ class Message(msgspec.Struct, frozen=True):
     parameters: dict[str, Any] = {}
 
 
+class ExposureLoss(msgspec.Struct, frozen=True, array_like=True):
+    """The loss of those samples, or shares of samples, of a window whose tokens had been drawn equally often before.
+
+    Over all levels but those of exposure 0 they sum to ``WindowLogged.repeat``, and those of 0 to ``fresh``.
+    """
+
+    dataset: int | None
+    """From 0; None if all datasets are summed up here, as they are where there are more than 16."""
+    exposure: int | None
+    """The number of earlier draws; 4 stands for 4 or more. None if they are repeated, and the number is unknown."""
+    weight: float
+    """In samples; more than 0."""
+    loss_sum: float
+    """Nats per token, times weight."""
+    squares: float
+    """Squared losses, times weight."""
+
+    @property
+    def loss(self) -> Weighted:
+        """The sum as one value."""
+        return Weighted(self.weight, self.loss_sum)
+
+
+class RecencyLoss(msgspec.Struct, frozen=True, array_like=True):
+    """The loss of those repeated samples, or shares, of a window whose tokens were last drawn equally long before.
+
+    Only samples that hold a traced token count: together they are at most ``WindowLogged.repeat``.
+    """
+
+    recency: int
+    """By the steps since the last draw: 0 for fewer than 10, then 1, 2 and 3 for fewer than 100, 1,000 and 10,000, and
+    4 for 10,000 and more."""
+    weight: float
+    """In samples; more than 0."""
+    loss_sum: float
+    """Nats per token, times weight."""
+    squares: float
+    """Squared losses, times weight."""
+
+    @property
+    def loss(self) -> Weighted:
+        """The sum as one value."""
+        return Weighted(self.weight, self.loss_sum)
+
+
 class _Event(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True):
     """Base of all events."""
 
@@ -66,6 +111,9 @@ class PartBegan(_Event, frozen=True, tag="part_began"):
     """Differences from the checkpoint, and what was done about each."""
     state: Sidecar | None = None
     """Order, schedule and data, as a checkpoint would hold them now; None if positions are unknown."""
+    texts: tuple[str, ...] = ()
+    """For each dataset what tells the text of its corpus apart from others, and how many blocks of it were read: equal
+    strings stand for the same text. An empty string for one that cannot be read; empty if unknown."""
 
 
 class TokensTraced(_Event, frozen=True, tag="tokens_traced"):
@@ -99,6 +147,28 @@ class WindowLogged(_Event, frozen=True, tag="window"):
     repeat_squares: float | None = None
     contrast: Contrast | None = None
     """The two compared within datasets; None if no dataset has both in this window."""
+    by_exposure: tuple[ExposureLoss, ...] = ()
+    """Losses by dataset and number of earlier draws, without empty sums; empty also if unknown, and in earlier
+    releases."""
+    by_recency: tuple[RecencyLoss, ...] = ()
+    """Losses of repeated samples by the steps since the last draw, without empty sums; likewise."""
+
+
+class EvaluationSet(_Event, frozen=True, tag="evaluation_set"):
+    """The data that the trainer evaluates on. A later event of the same part replaces this one."""
+
+    step: int
+    """The last step done when it became known."""
+    digest: str = ""
+    """Of the evaluated documents, their sequence length, their datasets' weights, and the number of samples that one
+    evaluation reads. Evaluations with the same digest read samples of the same data, though not always the same
+    samples: ``run_pretrain.py`` of PaddleNLP reads on from one evaluation to the next. Empty if unknown."""
+    apart: bool | None = None
+    """Whether it shares no document with the training data; None if unknown."""
+    samples: int | None = None
+    """In the set; None if unknown."""
+    batches: int | None = None
+    """That one evaluation reads; None if unknown."""
 
 
 class Evaluated(_Event, frozen=True, tag="evaluation"):
@@ -155,7 +225,16 @@ class PartEnded(_Event, frozen=True, tag="part_ended"):
 
 
 Event = (
-    PartBegan | TokensTraced | WindowLogged | Evaluated | EpochEnded | ChangeReached | ChangeJudged | Noted | PartEnded
+    PartBegan
+    | TokensTraced
+    | WindowLogged
+    | EvaluationSet
+    | Evaluated
+    | EpochEnded
+    | ChangeReached
+    | ChangeJudged
+    | Noted
+    | PartEnded
 )
 
 
