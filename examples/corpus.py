@@ -4,6 +4,7 @@ The text is the English language reference and the help topics of the standard l
 about 460,000 characters, cut into byte-pair tokens by a tokenizer trained on it. Nothing is downloaded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -26,15 +27,21 @@ class Corpus:
     vocab_size: int
 
 
-def write_corpus(folder: Path, vocab_size: int = 2048) -> Corpus:
+def help_topics() -> list[str]:
+    """The texts, in the order of the alphabet."""
+    return sorted(set(topics.values()))
+
+
+def write_corpus(folder: Path, vocab_size: int = 2048, documents: Sequence[str] | None = None) -> Corpus:
     """Trains a tokenizer on the text and writes one document for each help topic.
 
     Args:
         folder: where ``text.bin``, ``text.idx`` and ``tokenizer.json`` go.
         vocab_size: size of the byte-pair vocabulary.
+        documents: other texts than :func:`help_topics`, or in another order.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    documents = sorted(set(topics.values()))
+    documents = help_topics() if documents is None else documents
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=[END_OF_DOCUMENT], show_progress=False)

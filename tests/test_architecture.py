@@ -33,7 +33,9 @@ def tree():
 
 def files():
     found = {
-        path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyi", ".c", ".jinja")
+        path.relative_to(PACKAGE)
+        for path in PACKAGE.rglob("*")
+        if path.suffix in (".py", ".pyi", ".c", ".css", ".jinja")
     }
     modules = {path.with_suffix("") if path.suffix == ".py" else path for path in found}
     rooms = {path.parent.as_posix() + "/" for path in modules if path.name == "__init__"} - {"./"}

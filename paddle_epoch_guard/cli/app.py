@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": "Show what a built index draws.",
     "rebuild": "Write a cache that draws in one unified order.",
     "report": "Report what happened in a run, finished or running.",
+    "compare": "Tell which of two runs is better, the data taken out of it.",
     "doctor": "Find what is broken in a cache, and how to fix it.",
     "view": "Open VisualDL with its run list in order.",
     "run": "Run an unchanged training script with the guard.",

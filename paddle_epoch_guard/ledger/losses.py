@@ -42,6 +42,20 @@ class Weighted:
         self.loss_sum += other.loss_sum
 
 
+def standard_error(loss: Weighted, squares: float | None) -> float | None:
+    """The standard error of a mean loss, from the scatter of its samples; None if that is unknown.
+
+    Shares of samples count as so many whole ones, which makes the error a little too large.
+
+    Args:
+        loss: of the samples.
+        squares: their squared losses, times weight; None if unknown.
+    """
+    if squares is None or not loss.weight > 1:
+        return None
+    return math.sqrt(max(squares / loss.weight - loss.mean**2, 0.0) / (loss.weight - 1))
+
+
 def total(parts: Iterable[Weighted]) -> Weighted:
     """The total of several sums."""
     whole = Weighted()

@@ -121,6 +121,7 @@ def render(run: RunData) -> str:
     }
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
+        style=style(),
         run=run,
         title=_title(run),
         sentences=summary(run),
@@ -140,6 +141,18 @@ def render(run: RunData) -> str:
         versions=list(package_versions().items()),
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def style() -> str:
+    """The style sheet of all pages, as text that is not escaped."""
+    from markupsafe import Markup
+
+    return Markup(_TEMPLATE.with_name("page.css").read_text(encoding="utf-8"))
+
+
+def data_url(svg: bytes) -> str:
+    """An SVG as the address of an image."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
 def _ends(items: Sequence[_T], most: int) -> Sequence[_T]:
@@ -167,13 +180,9 @@ def _title(run: RunData) -> str:
 
 def _images(run: RunData) -> list[_Image]:
     return [
-        _Image(wide.title, wide.text, _data_url(as_svg(wide.figure)), _data_url(as_svg(narrow.figure)))
+        _Image(wide.title, wide.text, data_url(as_svg(wide.figure)), data_url(as_svg(narrow.figure)))
         for wide, narrow in zip(pictures(run, WIDE), pictures(run, NARROW), strict=True)
     ]
-
-
-def _data_url(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
 def _totals_step(run: RunData) -> int | None:

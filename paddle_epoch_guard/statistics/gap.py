@@ -121,7 +121,12 @@ def estimate_gap(intervals: Sequence[Interval], last_before: int, first_after: i
 def gap_before(intervals: Sequence[Interval], last_before: int, first_after: int) -> Part | None:
     """The mean gap before a change point, and the standard error of one later gap; None without enough intervals."""
     before, _ = sides_of(intervals, last_before, first_after)
-    if len(before) < FEWEST_INTERVALS:
+    return mean_gap(before)
+
+
+def mean_gap(intervals: Sequence[Interval]) -> Part | None:
+    """The mean gap of some intervals, and the standard error of one later gap; None if there are too few."""
+    if len(intervals) < FEWEST_INTERVALS:
         return None
-    gaps = np.array([interval.gap for interval in before])
+    gaps = np.array([interval.gap for interval in intervals])
     return Part(float(gaps.mean()), float(gaps.std(ddof=1) * np.sqrt(1 + 1 / len(gaps))))

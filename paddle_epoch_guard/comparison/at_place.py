@@ -1,0 +1,49 @@
+"""A run at the place that is compared."""
+
+import math
+from dataclasses import dataclass
+
+from paddle_epoch_guard.comparison.alignment import Place
+from paddle_epoch_guard.comparison.run import Run
+
+
+@dataclass(frozen=True)
+class RunAtPlace:
+    """Means of a run over the compared part; NaN where unknown."""
+
+    first_step: int
+    last_step: int
+    loss: float
+    """Mean training loss, nats per token."""
+    fresh: float
+    """Of its fresh samples."""
+    fresh_share: float
+    """Share of samples drawn for the first time."""
+    exposure: float
+    evaluation: float
+    """The latest evaluation up to its end."""
+    evaluation_step: int | None
+
+
+def at_place(run: Run, place: Place) -> RunAtPlace:
+    """A run at the place, over all log windows whose middle lies in it."""
+    middle = (run.windows["tokens_before"] + run.windows["tokens"]) / 2
+    inside = (middle > place.start) & (middle < place.stop)
+    windows = run.windows[inside]
+    samples = float(windows["samples"].sum())
+    fresh_samples = float(run.fresh.samples[inside].sum())
+    evaluations = run.evaluations[run.evaluations["tokens"] <= place.stop]
+
+    def mean(name: str) -> float:
+        return float(windows["samples"] @ windows[name]) / samples if samples else math.nan
+
+    return RunAtPlace(
+        int(windows["first_step"][0]) if len(windows) else 0,
+        int(windows["step"][-1]) if len(windows) else 0,
+        mean("loss"),
+        float(run.fresh.loss[inside].sum()) / fresh_samples if fresh_samples else math.nan,
+        fresh_samples / samples if samples else math.nan,
+        mean("exposure"),
+        float(evaluations["loss"][-1]) if len(evaluations) else math.nan,
+        int(evaluations["step"][-1]) if len(evaluations) else None,
+    )

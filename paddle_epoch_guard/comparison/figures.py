@@ -1,0 +1,157 @@
+"""Figures of a comparison: pure functions from a `Comparison` to matplotlib figures."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paddle_epoch_guard.comparison.adjustment import FEWEST_BINS
+from paddle_epoch_guard.comparison.alignment import Place
+from paddle_epoch_guard.comparison.curves import (
+    COLORS,
+    Scale,
+    draw_exposure,
+    draw_fresh,
+    draw_losses,
+    sides_of,
+    style_of,
+)
+from paddle_epoch_guard.comparison.findings import Findings, Pair
+from paddle_epoch_guard.comparison.run import Floats, Run
+from paddle_epoch_guard.report.drawing import WIDE, legend, limit, look, new_figure
+from paddle_epoch_guard.report.run_data import Series
+from paddle_epoch_guard.statistics.difference import estimate_difference
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_RUNS = 8
+"""Runs that a figure draws, at most: the best ones."""
+_BAND_POINTS = 40
+
+
+@look()
+def comparison_figure(findings: Findings, width: float = WIDE) -> "Figure":
+    """Both losses of all runs, raw and on fresh samples, their differences with a band, and the exposure beneath.
+
+    Args:
+        findings: of which the best :data:`MOST_RUNS` runs are drawn.
+        width: in inches.
+    """
+    runs = _drawn(findings)
+    scale = _scale_of(findings)
+    figure = new_figure(width, 8.6)
+    panels = list(figure.subplots(4, 1, sharex=True, squeeze=False, height_ratios=(2, 2, 2, 1.2))[:, 0])
+    draw_losses(panels[0], runs, scale, width, "training loss,\nraw")
+    draw_fresh(panels[1], runs, scale, width)
+    _draw_differences(panels[2], findings, scale, width)
+    draw_exposure(panels[3], runs, scale, width)
+    for panel in panels:
+        _mark(panel, findings.place, runs, scale)
+    panels[-1].set_xlabel(scale.label)
+    figure.align_ylabels(panels)
+    return figure
+
+
+def figure_text(findings: Findings) -> str:
+    """Describes the figure, also to readers who cannot see it."""
+    drawn = [run.name for _, run in _drawn(findings)]
+    more = (
+        f" Only {len(drawn)} of {len(findings.runs)} runs are drawn, the best."
+        if len(drawn) < len(findings.runs)
+        else ""
+    )
+    return (
+        f"From above: the training losses as they were logged ({', '.join(drawn)}); those of fresh samples (lines) "
+        "and the evaluation losses (dots); the differences of the raw losses (thin), on fresh samples (thick) with "
+        "95 % bands, and of the evaluation losses (dots); and how often the tokens drawn had been drawn before. Grey: "
+        f"the part that is compared. Vertical lines: where the order of a run changes.{more}"
+    )
+
+
+def _drawn(findings: Findings) -> list[tuple[int, Run]]:
+    """The runs to draw with their numbers, by their numbers: the best, if there are many."""
+    best = [each.run for each in findings.ranking] or list(range(len(findings.runs)))
+    rest = [number for number in range(len(findings.runs)) if number not in best]
+    return [(number, findings.runs[number]) for number in sorted([*best, *rest][:MOST_RUNS])]
+
+
+def _scale_of(findings: Findings) -> Scale:
+    in_steps = all(pair.relation.same_schedule for pair in findings.pairs)
+    return Scale(findings.runs[0], in_steps)
+
+
+def _draw_differences(axes: "Axes", findings: Findings, scale: Scale, width: float) -> None:
+    """The difference of each pair with the best run, or with the first one."""
+    numbers = {run.name: number for number, run in enumerate(findings.runs)}
+    axes.axhline(0, color="0.35", linewidth=0.8)
+    shown = [number for number, _ in _drawn(findings)]
+    best = findings.ranking[0].run if findings.ranking else shown[0]
+    pairs = [pair for pair in findings.pairs if findings.runs[best] in (pair.one, pair.other)]
+    curves = []
+    for pair in pairs:
+        number = numbers[(pair.other if pair.one is findings.runs[best] else pair.one).name]
+        if number not in shown:
+            continue
+        sign = 1 if number == numbers[pair.one.name] or len(findings.runs) == 2 else -1
+        label = (
+            f"{pair.one.name} \u2212 {pair.other.name}" if sign > 0 else f"{pair.other.name} \u2212 {pair.one.name}"
+        )
+        curves.append(_draw_difference(axes, pair, findings.place, scale, (sign, label, number)))
+    axes.set_ylabel("difference,\n95 % band")
+    legend(axes, width)
+    known = [curve for curve in curves if len(curve)]
+    if known:
+        limit(axes, [(curve, ()) for curve in known])
+
+
+def _draw_difference(axes: "Axes", pair: Pair, place: Place, scale: Scale, of: tuple[int, str, int]) -> Series:
+    """Draws the raw difference, that on fresh samples with its band, and the evaluations'; returns the raw one."""
+    sign, label, number = of
+    curves, style = pair.curves, style_of(number)
+    at, value, _, _ = band_of(curves.tokens, sign * curves.raw, np.ones_like(curves.raw), place)
+    drawn = Series(scale.of(at), value)
+    axes.plot(scale.of(at), value, label=f"{label}, raw", **{**style, "linewidth": 0.8})
+    if curves.fresh is not None:
+        fresh = curves.fresh
+        at, value, low, high = band_of(fresh.tokens, sign * fresh.difference, fresh.weights, place)
+        axes.plot(scale.of(at), value, label=f"{label}, fresh", **style)
+        axes.fill_between(scale.of(at), low, high, color=style["color"], alpha=0.15, linewidth=0)
+    if len(curves.evaluation) and pair.relation.evaluation == "same":
+        dots = {"color": style["color"], "marker": "o", "markersize": 2.2, "linestyle": "none"}
+        axes.plot(scale.of(curves.evaluation_tokens), sign * curves.evaluation, label=f"{label}, evaluation", **dots)
+    return drawn
+
+
+def band_of(
+    tokens: Floats, difference: Floats, weights: Floats, place: Place
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """The difference along the runs, over stretches as long as the place, with their 95 % intervals.
+
+    Returns:
+        ``[n]`` each: the middle of the stretch in tokens, value, low and high end, nats per token.
+    """
+    if not len(tokens):
+        return (np.empty(0),) * 4
+    half = (place.stop - place.start) / 2
+    found = []
+    for middle in np.linspace(tokens[0] + half, max(place.stop - half, tokens[0] + half), _BAND_POINTS):
+        upto = tokens <= middle + half
+        if (upto & (tokens > middle - half)).sum() < FEWEST_BINS:
+            continue
+        within = (middle - half, middle + half)
+        estimate = estimate_difference(tokens[upto], difference[upto], within, weights=weights[upto])
+        if estimate is not None:
+            found.append((middle, estimate.value, estimate.low, estimate.high))
+    at, value, low, high = np.array(found, np.float64).reshape(-1, 4).T
+    return at, value, low, high
+
+
+def _mark(axes: "Axes", place: Place, runs: Sequence[tuple[int, Run]], scale: Scale) -> None:
+    """Shades the place, and draws a line where the order of a run changes."""
+    start, stop = scale.of([place.start, place.stop]).tolist()
+    axes.axvspan(start, stop, color="0.9", zorder=0)
+    for number, run in runs:
+        for side in sides_of(run, scale)[:50]:
+            axes.axvline(side, color=COLORS[number % len(COLORS)], linewidth=0.8, linestyle=(0, (1.2, 1.6)))

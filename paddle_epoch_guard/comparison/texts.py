@@ -1,0 +1,233 @@
+"""A comparison as sentences, in English."""
+
+import math
+from collections.abc import Sequence
+
+from paddle_epoch_guard.comparison.adjustment import LEAST_FRESH
+from paddle_epoch_guard.comparison.at_place import RunAtPlace, at_place
+from paddle_epoch_guard.comparison.findings import Findings, Pair
+from paddle_epoch_guard.comparison.judging import Measure
+from paddle_epoch_guard.comparison.numbers import UNKNOWN, number_text
+from paddle_epoch_guard.statistics.difference import LossDifference
+
+MEASURES: dict[Measure, str] = {
+    "fresh": "the training loss on fresh samples",
+    "evaluation": "the evaluation loss",
+    "inferred": "the fresh loss inferred from evaluation and the gap before the order changed",
+}
+_EVALUATIONS = {
+    "same": "They evaluate on the same data.",
+    "other": "They evaluate on different data, so their evaluation losses are not comparable.",
+    "unknown": "Whether they evaluate on the same data is not recorded, so their evaluation losses do not count.",
+    "none": "They do not both evaluate.",
+}
+_OBSTACLES = {
+    "other_data": "they train on different data",
+    "other_length": "their sequence lengths differ, so the losses are means over other contexts",
+    "data_unknown": "which samples they drew is not known",
+    "all_repeated": "one of them draws hardly any fresh samples here, and no evaluation loss can stand in",
+    "too_few_windows": "too few log windows lie in this part",
+}
+
+
+def headline(findings: Findings) -> str:
+    """Which run is best, in one sentence."""
+    ranks = findings.ranking
+    names = [run.name for run in findings.runs]
+    if not ranks:
+        return "The runs cannot be compared."
+    best = [names[each.run] for each in ranks if each.rank == 1]
+    if len(findings.runs) == 2:
+        return verdict_sentence(findings.pairs[0])
+    if len(best) == len(ranks):
+        return f"The data does not tell {joined(best)} apart."
+    if len(best) == 1:
+        return f"{best[0]} is the best of {len(ranks)} runs."
+    return f"{joined(best)} are the best of {len(ranks)} runs; the data does not tell them apart."
+
+
+def joined(names: Sequence[str]) -> str:
+    """Names as a list in a sentence."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def place_sentence(findings: Findings) -> str:
+    """What is compared."""
+    place, first = findings.place, findings.runs[0]
+    tokens = f"{place.start:,} to {place.stop:,} tokens drawn"
+    return f"Compared: steps {place.first_step:,} to {place.last_step:,} of {first.name}, {tokens}."
+
+
+def relation_sentence(pair: Pair) -> str:
+    """How two runs are related, and so how they are compared."""
+    one, other, relation = pair.one.name, pair.other.name, pair.relation
+    evaluation = _EVALUATIONS[relation.evaluation]
+    if not relation.comparable:
+        return f"{one} and {other}: {_OBSTACLES[_obstacle(relation.data)]}. {evaluation}"
+    if pair.paired:
+        left = pair.estimates.pairing
+        kept = "" if left is None else f"; {left:.0%} of the variance of an unpaired difference is left"
+        return f"{one} and {other} draw the same samples at each step: compared step by step{kept}. {evaluation}"
+    if relation.data == "other_mixture":
+        return (
+            f"{one} and {other} draw the same datasets in another mixture, so they are compared dataset by dataset, "
+            f"at equal tokens drawn. {evaluation}"
+        )
+    differing = [
+        what
+        for what, same in (("order", relation.same_order), ("schedule (batch or steps)", relation.same_schedule))
+        if not same
+    ]
+    what = " and another ".join(differing) or "part of the order"
+    return f"{one} and {other} draw the same data in another {what}: compared at equal tokens drawn. {evaluation}"
+
+
+def _obstacle(data: str) -> str:
+    return {"other": "other_data", "other_length": "other_length"}.get(data, "data_unknown")
+
+
+def verdict_sentence(pair: Pair) -> str:
+    """The verdict on the first run of a pair, with what it rests on and what the raw losses say."""
+    one, other, judgement = pair.one.name, pair.other.name, pair.judgement
+    if judgement.measure is None:
+        return f"{one} and {other} are not comparable: {_OBSTACLES[judgement.reason]}."
+    difference = _of(pair, judgement.measure)
+    by = MEASURES[judgement.measure]
+    if judgement.reason == "measures_disagree":
+        fresh, evaluation = _of(pair, "fresh"), _of(pair, "evaluation")
+        return (
+            f"{one} and {other}: the measures disagree. On fresh samples, the loss of {one} is {_lower(fresh.value)}; "
+            f"on evaluation data, it is {_lower(evaluation.value)}."
+        )
+    if judgement.verdict == "no difference":
+        between = f"between {difference.low:+.3f} and {difference.high:+.3f} nats per token"
+        if judgement.reason == "within_margin":
+            return f"{one} and {other} do not differ: by {by}, the difference is {between}."
+        return f"The data does not tell {one} and {other} apart: by {by}, a difference {between} is possible."
+    size = f"{abs(difference.value):.3f} nats per token ({interval_text(difference)})"
+    also = _also(pair) if judgement.reason == "agrees" else ""
+    return (
+        f"{one} is {judgement.verdict} than {other}: by {by}, {_higher(difference.value)} by {size}{also}.{_raw(pair)}"
+    )
+
+
+def _also(pair: Pair) -> str:
+    other: Measure = "evaluation" if pair.judgement.measure == "fresh" else "fresh"
+    return f"; {MEASURES[other]} agrees ({_of(pair, other).value:+.3f})"
+
+
+def explained_by_exposure(pair: Pair) -> float | None:
+    """The raw difference less the one that the verdict rests on, nats per token; None if either is unknown."""
+    raw, measure = pair.estimates.raw, pair.judgement.measure
+    if raw is None or measure is None or not pair.relation.comparable:
+        return None
+    return raw.value - _of(pair, measure).value
+
+
+def _raw(pair: Pair) -> str:
+    """What the losses as they were logged say, where they say otherwise."""
+    raw, measure, explained = pair.estimates.raw, pair.judgement.measure, explained_by_exposure(pair)
+    if raw is None or measure is None or explained is None:
+        return ""
+    if raw.value * _of(pair, measure).value < 0:
+        return (
+            f" The raw training loss says the opposite: it is {_lower(raw.value)}, and exposure explains "
+            f"{explained:+.3f} of that."
+        )
+    if abs(explained) > pair.judgement.margin:
+        return f" The raw training loss is {_lower(raw.value)}; exposure explains {explained:+.3f} of that."
+    return ""
+
+
+def _of(pair: Pair, measure: Measure) -> LossDifference:
+    found = getattr(pair.estimates, measure)
+    assert isinstance(found, LossDifference)
+    return found
+
+
+def _higher(value: float) -> str:
+    return "higher" if value > 0 else "lower"
+
+
+def _lower(value: float) -> str:
+    return f"{abs(value):.3f} {_higher(value)}"
+
+
+def interval_text(difference: LossDifference) -> str:
+    """The 95 % interval of a difference."""
+    return f"95 %: {difference.low:+.3f} to {difference.high:+.3f}"
+
+
+def difference_text(difference: LossDifference | None) -> str:
+    """A difference with its interval; a dash if unknown."""
+    if difference is None:
+        return UNKNOWN
+    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+
+
+RUN_HEAD = ("run", "rank", "steps", "training loss", "fresh", "evaluation", "exposure")
+"""The columns of :func:`run_rows`."""
+
+
+def run_rows(findings: Findings) -> list[tuple[str, ...]]:
+    """A row for each run at the place, the best first."""
+    ranks = {each.run: each for each in findings.ranking}
+    order = sorted(range(len(findings.runs)), key=lambda run: (ranks[run].rank if run in ranks else math.inf, run))
+    rows: list[tuple[str, ...]] = []
+    for number in order:
+        run, place = findings.runs[number], at_place(findings.runs[number], findings.place)
+        rank = ranks.get(number)
+        tie = "=" if rank is not None and rank.ties else ""
+        rows.append(
+            (
+                run.name, UNKNOWN if rank is None else f"{rank.rank}{tie}",
+                f"{place.first_step:,} to {place.last_step:,}", number_text(place.loss), _fresh_text(place),
+                number_text(place.evaluation), number_text(place.exposure, 2),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _fresh_text(place: RunAtPlace) -> str:
+    return (
+        f"{number_text(place.fresh)} ({place.fresh_share:.0%})" if place.fresh_share >= LEAST_FRESH else "hardly any"
+    )
+
+
+PAIR_HEAD = ("pair", "raw", "on fresh samples", "evaluation", "verdict on the first")
+"""The columns of :func:`pair_rows`."""
+
+
+def pair_rows(findings: Findings) -> list[tuple[str, ...]]:
+    """A row for each pair."""
+    return [
+        (
+            f"{pair.one.name} \u2212 {pair.other.name}", difference_text(pair.estimates.raw),
+            difference_text(pair.estimates.fresh) if pair.estimates.inferred is None
+            else f"{difference_text(pair.estimates.inferred)}, inferred",
+            difference_text(pair.estimates.evaluation), pair.judgement.verdict,
+        )
+        for pair in findings.pairs
+    ]  # fmt: skip
+
+
+def notes(findings: Findings) -> list[str]:
+    """What a reader must know besides."""
+    found = []
+    if any(pair.judgement.measure is not None for pair in findings.pairs):
+        found.append(
+            "The intervals are about these runs. Equal runs under other seeds differ too: before a small difference "
+            "decides, repeat both with another seed."
+        )
+    for run in findings.runs:
+        if run.evaluation_set is not None and run.evaluation_set.apart is False:
+            found.append(
+                f"{run.name} evaluates on data that overlaps its training data: its evaluations do not count."
+            )
+        if not run.ended:
+            found.append(
+                f"{run.name} has not ended: it stands at step {run.windows['step'][-1]:,} of {run.max_steps:,}."
+            )
+    if any(not pair.relation.by_text and pair.relation.comparable for pair in findings.pairs):
+        found.append("Corpora were compared by document sizes alone: a record holds no sample of their text.")
+    return found
