@@ -233,7 +233,7 @@ def test_exposure_and_what_is_never_drawn_are_counted(larger, tmp_path, epochs):
         facts["unseen_fraction"]["planned"], abs=0.006
     )
     priors, mixed = priors_of(own), priors_of(unified)
-    run = Run((Dataset(larger, 1.0, facts["tokens_per_epoch"]),), 8, batch)
+    run = Run((Dataset(larger, 1.0, facts["tokens_per_epoch"], 900),), 8, batch)
     host_curve, unified_curve = exposures(run, facts)
     at = np.arange(planned) / batch
     boundary = facts["boundary_position"]
@@ -269,7 +269,7 @@ def test_what_a_blend_never_draws_is_counted(larger, corpus, tmp_path):
 
 
 def test_a_plan_of_a_blend_draws_the_mean_of_its_datasets():
-    run = Run((Dataset("a", 3.0, 605), Dataset("b", 7.0, 460)), 8, 4)
+    run = Run((Dataset("a", 3.0, 605, 40), Dataset("b", 7.0, 460, 30)), 8, 4)
     facts = facts_of_run(run, 75)
     (steps, exposure), (_, unified) = exposures(run, facts)
     assert steps == [0.0, 62.5, 62.5, 75.0]
