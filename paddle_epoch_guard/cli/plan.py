@@ -102,7 +102,7 @@ def _show(run: "Run", facts: dict[str, Any]) -> None:
 def _show_trial(trial: dict[str, Any], max_steps: int) -> None:
     from paddle_epoch_guard.cli.trial import HEAD, trial_rows, trial_sentences
 
-    print_table(trial_rows(trial), f"a trial of {trial['max_steps']:,} steps, before {max_steps:,}", HEAD)
+    print_table(trial_rows(trial), f"a trial: --max-steps {trial['max_steps']} instead of {max_steps}", HEAD)
     for sentence in trial_sentences(trial):
         print_text(sentence)
 
