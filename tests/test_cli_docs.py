@@ -37,6 +37,7 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         corpora.write_corpus(Path("data/text"), [1319] * 94 + [1360] + [1000] * 5)
+        corpora.write_corpus(Path("data/code"), [1010] * 421)
         corpora.build_train(["data/text"], 709 * 8, 32, seed=42, split="95,5,0")
     Run(folder / "output" / "logs" / "separated").train(1, 120)
     (folder / "output" / "runs" / "separated").mkdir(parents=True)

@@ -10,12 +10,17 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 
 import corpora
 from caches import cli, contents, refused, told
 from paddle_epoch_guard.cli.plan_picture import exposures
 from paddle_epoch_guard.cli.planning import Dataset, Run, facts_of_run, run_of
+from paddle_epoch_guard.cli.trial import trial_facts
+from paddle_epoch_guard.index.equal_corpora import EqualCorpora
+from paddle_epoch_guard.ledger.repeated_data import effective_tokens, worth_of_next_token
 from paddle_epoch_guard.order import PositionMap, Reorder
 
 DIALOGUE = tuple(2 + 11 * document % 17 for document in range(60))
@@ -233,7 +238,7 @@ def test_exposure_and_what_is_never_drawn_are_counted(larger, tmp_path, epochs):
         facts["unseen_fraction"]["planned"], abs=0.006
     )
     priors, mixed = priors_of(own), priors_of(unified)
-    run = Run((Dataset(larger, 1.0, facts["tokens_per_epoch"]),), 8, batch)
+    run = Run((Dataset(larger, 1.0, facts["tokens_per_epoch"], 900),), 8, batch)
     host_curve, unified_curve = exposures(run, facts)
     at = np.arange(planned) / batch
     boundary = facts["boundary_position"]
@@ -269,7 +274,7 @@ def test_what_a_blend_never_draws_is_counted(larger, corpus, tmp_path):
 
 
 def test_a_plan_of_a_blend_draws_the_mean_of_its_datasets():
-    run = Run((Dataset("a", 3.0, 605), Dataset("b", 7.0, 460)), 8, 4)
+    run = Run((Dataset("a", 3.0, 605, 40), Dataset("b", 7.0, 460, 30)), 8, 4)
     facts = facts_of_run(run, 75)
     (steps, exposure), (_, unified) = exposures(run, facts)
     assert steps == [0.0, 62.5, 62.5, 75.0]
@@ -372,6 +377,194 @@ def test_corpora_that_may_be_the_same_are_told(several, monkeypatch):
     assert told("plan", 1, "text", 1, "copy", *_RUN)["same_corpora"] == []
 
 
+def words_of(*arguments):
+    """What a command prints, in one line without indents."""
+    status, out, err = cli(*arguments)
+    assert (status, err) == (0, "")
+    return " ".join(out.split())
+
+
+def test_repeated_data_is_worth_less(corpus):
+    facts = plan([corpus / "text"], 500, 4, 8)
+    epochs = 500 * 4 * 8 / 605
+    assert facts["data_epochs"] == epochs
+    assert facts["worth_as_fresh"] == {
+        "drawn": 16_000,
+        "tokens": effective_tokens(605, 16_000),
+        "next_token": worth_of_next_token(605, 16_000),
+    }
+    assert 0.05 < facts["worth_as_fresh"]["tokens"] / 16_000 < 0.6
+    assert facts["trial"] is None
+    words = words_of("plan", corpus / "text", *_RUN, "--max-steps", 500)
+    tokens = round(facts["worth_as_fresh"]["tokens"])
+    share = f"{tokens / 16_000:.1%}"
+    assert f"worth as fresh data {tokens:,} of 16,000 tokens drawn ({share}), the next one" in words
+
+
+def test_data_that_is_drawn_once_is_worth_what_it_is(corpus):
+    facts = plan([corpus / "text"], 18, 4, 8)
+    assert facts["worth_as_fresh"] == {"drawn": 576, "tokens": 576, "next_token": 1}
+    assert "worth as fresh" not in words_of("plan", corpus / "text", *_RUN, "--max-steps", 18)
+    assert "trial" not in words_of("plan", corpus / "text", *_RUN)
+
+
+def test_each_dataset_of_a_blend_is_worth_what_its_own_repetition_leaves(corpus):
+    data = [5, corpus / "text", 1, corpus / "code"]
+    facts = plan(data, 75, 4, 8)
+    for dataset in facts["datasets"]:
+        unique, drawn = dataset["tokens_per_epoch"], dataset["samples_drawn"] * 8
+        assert dataset["data_epochs"] == drawn / unique
+        assert dataset["worth_as_fresh"]["tokens"] == pytest.approx(effective_tokens(unique, drawn))
+    whole = facts["worth_as_fresh"]
+    for key in ("drawn", "tokens"):
+        assert whole[key] == pytest.approx(sum(dataset["worth_as_fresh"][key] for dataset in facts["datasets"]))
+    first, second = (dataset["worth_as_fresh"]["next_token"] for dataset in facts["datasets"])
+    assert (first < 1, second) == (True, 1)
+    assert whole["next_token"] == pytest.approx((5 * first + second) / 6, rel=1e-3)
+    words = words_of("plan", *data, *_RUN, "--max-steps", 75)
+    assert words.count("worth as fresh data") == 2  # of the dataset that is repeated, and of the blend
+    assert "by Muennighoff et al. (2023), each dataset by its own repetition" in words
+
+
+def test_a_corpus_that_is_listed_twice_is_worth_what_one_is(corpus):
+    both = plan([1, corpus / "text", 1, corpus / "text"], 60, 4, 8)
+    one = plan([corpus / "text"], 60, 4, 8)
+    assert [dataset["data_epochs"] for dataset in both["datasets"]] == [one["data_epochs"]] * 2
+    assert both["worth_as_fresh"] == pytest.approx(one["worth_as_fresh"])
+    halves = [dataset["worth_as_fresh"] for dataset in both["datasets"]]
+    assert sum(half["tokens"] for half in halves) == pytest.approx(one["worth_as_fresh"]["tokens"])
+    assert {half["next_token"] for half in halves} == {one["worth_as_fresh"]["next_token"]}
+
+
+def subsampled(prefix, sizes, tokens, seed):
+    """Writes a corpus of whole documents, drawn at random until they hold that many tokens; their number of tokens."""
+    chosen, total = [], 0
+    for document in np.random.default_rng(seed).permutation(len(sizes)):
+        if total >= tokens:
+            break
+        chosen.append(sizes[document])
+        total += sizes[document]
+    corpora.write_corpus(prefix, chosen)
+    return total
+
+
+@pytest.mark.parametrize(("steps", "trial_steps", "batch"), [(900, 120, 10), (520, 130, 10), (900, 60, 20)])
+def test_the_subsample_gives_the_trial_the_targets_data_epochs(several, tmp_path, steps, trial_steps, batch):
+    sizes = np.random.default_rng(3).integers(5, 60, 900).tolist()
+    facts = plan([several / "text"], steps, 10, 8, "--trial-steps", trial_steps, "--trial-batch", batch)
+    (row,) = facts["trial"]["corpora"]
+    taken = row["subsample"]
+    assert taken["share"] == pytest.approx(trial_steps * batch / (steps * 10))
+    assert taken["of_documents"] == 900
+    assert taken["documents"] == round(900 * taken["share"])
+    total = subsampled(tmp_path / "part", sizes, taken["tokens"], seed=1)
+    assert total == pytest.approx(taken["tokens"], abs=max(sizes))
+    trial = plan([tmp_path / "part"], trial_steps, batch, 8)
+    within_a_document = max(sizes) / total * facts["data_epochs"]
+    assert trial["data_epochs"] == pytest.approx(facts["data_epochs"], abs=within_a_document)
+    assert row["data_epochs"]["trial"] < 0.4 * facts["data_epochs"]
+    built = build(tmp_path, [tmp_path / "part"], trial_steps, batch, 8)
+    target = build(tmp_path, [several / "text"], steps, 10, 8)
+    assert built.epochs == target.epochs
+    assert (built.boundaries == [None]) == (target.boundaries == [None])
+    for boundary in target.boundaries:
+        if boundary is not None:
+            share = boundary / (steps * 10)
+            assert built.boundaries[0] / (trial_steps * batch) == pytest.approx(share, abs=0.02)
+    # Counted draw by draw: each token of the subsample as often as one of the corpus at the target.
+    counted = [
+        drawn_tokens(one.dataset, np.asarray(one.dataset.shuffle_idx, np.int64)[:planned])
+        for one, planned in ((target, steps * 10), (built, trial_steps * batch))
+    ]
+    often = [tokens.size / len(np.unique(tokens)) for tokens in counted]
+    assert often[1] == pytest.approx(often[0], rel=0.02)
+
+
+def test_only_what_the_target_repeats_is_subsampled(several):
+    data = [1, several / "text", 1, several / "code"]
+    steps = 500  # 20,000 of 29,000 tokens, and of 16,000
+    facts = plan(data, steps, 10, 8, "--trial-steps", 100)
+    text, code = facts["trial"]["corpora"]
+    assert (text["differs"], code["differs"], facts["trial"]["differs"]) == (False, True, True)
+    assert (text["subsample"]["share"], text["subsample"]["documents"]) == (1, 900)
+    assert text["subsample"]["tokens"] == facts["datasets"][0]["tokens_per_epoch"]
+    assert code["subsample"]["share"] == pytest.approx(0.2, rel=1e-3)
+    assert (code["subsample"]["documents"], code["subsample"]["of_documents"]) == (100, 500)
+    for number, row in enumerate((text, code)):
+        assert row["data_epochs"]["target"] == facts["datasets"][number]["data_epochs"]
+        assert row["data_epochs"]["trial"] == pytest.approx(row["data_epochs"]["target"] / 5, rel=2e-3)
+
+
+def test_a_corpus_that_is_listed_twice_is_one_subsample(several, monkeypatch):
+    monkeypatch.chdir(several)
+    facts = plan([1, "text", 1, "copy", 2, "code"], 800, 10, 8, "--trial-steps", 200)
+    rows = facts["trial"]["corpora"]
+    assert [row["datasets"] for row in rows] == [[0, 1], [2]]
+    assert [row["name"] for row in rows] == ["text and copy", "code"]
+    assert rows[0]["data_epochs"]["target"] == facts["same_corpora"][0]["data_epochs"]
+    assert all(row["subsample"]["share"] == pytest.approx(0.25, rel=1e-3) for row in rows)
+
+
+def test_people_are_warned_of_a_trial_that_repeats_less(several, monkeypatch):
+    monkeypatch.chdir(several)
+    monkeypatch.setenv("COLUMNS", "120")
+    run = ("--seq-length", 8, "--global-batch", 10, "--split", "100,0,0")
+    words = words_of("plan", "text", *run, "--max-steps", 900, "--trial-steps", 90)
+    epochs = told("plan", "text", *run, "--max-steps", 900)["data_epochs"]
+    assert f"the trial repeats no data, the target draws text {epochs:.2f} times: what is tuned on it may not" in words
+    assert "arXiv 2606.07597" in words
+    assert f"text {epochs:.2f} {epochs / 10:.2f} 10.0%: 90 of 900 documents, " in words
+    assert "whole documents at random" in words
+    assert "cannot stand for" not in words
+    words = words_of("plan", "text", *run, "--max-steps", 900, "--trial-steps", 800)
+    assert f"the trial draws text {epochs * 8 / 9:.2f} times, the target {epochs:.2f} times: what" in words
+    words = words_of("plan", 1, "text", 1, "code", *run, "--max-steps", 1500, "--trial-steps", 100)
+    assert re.search(r"the trial repeats no data, the target draws code [\d.]+ times \(1 more differ\): what", words)
+    words = words_of("plan", "text", *run, "--max-steps", 900, "--trial-steps", 3)
+    assert "text: so few documents cannot stand for the corpus. Lengthen the trial." in words
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_nothing_is_said_of_a_trial_that_repeats_as_much(several, monkeypatch, columns):
+    monkeypatch.chdir(several)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    words = words_of("plan", "text", *_RUN, "--max-steps", 100, "--trial-steps", 90)
+    assert "a trial: --max-steps 90 instead of 100" in words
+    assert words.endswith("100%: not needed")
+    assert told("plan", "text", *_RUN, "--max-steps", 100, "--trial-steps", 90)["trial"]["differs"] is False
+
+
+sizes_and_weights = st.lists(
+    st.tuples(st.integers(1, 10**6), st.floats(0.01, 100), st.integers(1, 10**4)), min_size=1, max_size=4
+)
+
+
+@given(sizes_and_weights, st.integers(2, 10**6), st.floats(0.001, 0.999), st.booleans())
+def test_any_subsample_repeats_as_the_target_does(parts, max_steps, share, doubled):
+    datasets = tuple(Dataset(str(at), weight, size, documents) for at, (size, weight, documents) in enumerate(parts))
+    if doubled:
+        datasets = (*datasets, datasets[0])
+    same = EqualCorpora(((0, len(datasets) - 1),)) if doubled else EqualCorpora()
+    run = Run(datasets, 16, 4, same)
+    trial_steps = min(max(round(share * max_steps), 1), max_steps - 1)
+    trial = trial_facts(run, max_steps, trial_steps)
+    assert sorted(number for row in trial["corpora"] for number in row["datasets"]) == list(range(len(datasets)))
+    for row in trial["corpora"]:
+        taken, target = row["subsample"], row["data_epochs"]["target"]
+        corpus = datasets[row["datasets"][0]]
+        drawn = sum(run.drawn(number, trial_steps) for number in row["datasets"]) * 16
+        assert row["data_epochs"]["trial"] == drawn / corpus.tokens
+        assert 1 <= taken["documents"] <= taken["of_documents"] == corpus.documents
+        assert 0 < taken["share"] <= 1
+        if row["differs"]:
+            assert target > 1
+            # As many tokens as the table says, but for rounding to one.
+            assert abs(taken["tokens"] - drawn / target) <= max(0.5, 1 - drawn / target) + 1e-6 * taken["tokens"]
+        else:
+            assert (taken["share"], taken["tokens"]) == (1, corpus.tokens)
+            assert max(target, 1) == pytest.approx(max(row["data_epochs"]["trial"], 1), abs=0.0101)
+
+
 @pytest.mark.parametrize(
     ("options", "status", "said"),
     [
@@ -396,6 +589,12 @@ def test_corpora_that_may_be_the_same_are_told(several, monkeypatch):
         (("text", *_RUN, "--split", "0,100,0"), 1, "train split of '0,100,0' has no documents"),
         (("text", *_RUN, "--split", "1,999,0"), 1, "text: the train split"),
         (("text", *_RUN, "--no-such"), 2, "--no-such"),
+        (("text", *_RUN, "--trial-steps", 0), 2, "--trial-steps"),
+        (("text", *_RUN, "--trial-steps", 45), 2, "--trial-steps 45 is a trial of 180 samples; expected fewer than"),
+        (("text", *_RUN, "--trial-steps", 10**20), 2, "the 180 of --max-steps 45. Lower --trial-steps"),
+        (("text", *_RUN, "--trial-steps", 5, "--trial-batch", 36), 2, "--trial-steps 5 is a trial of 180 samples"),
+        (("text", *_RUN, "--trial-steps", 5, "--trial-batch", 0), 2, "--trial-batch"),
+        (("text", *_RUN, "--trial-batch", 4), 2, "--trial-batch 4 without a trial; expected --trial-steps"),
         (("1", "text", *_RUN, "2"), 2, "expected WEIGHT PREFIX WEIGHT PREFIX"),
         (("1", "text", "2", *_RUN), 2, "neither one prefix nor a blend"),
         (("text", "code", *_RUN), 2, "neither one prefix nor a blend"),

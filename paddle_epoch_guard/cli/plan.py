@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paddle_epoch_guard.cli.output import JsonFlag, exposure_row, layout_rows, print_json, print_table, say
+from paddle_epoch_guard.cli.output import JsonFlag, exposure_row, layout_rows, print_json, print_table, print_text, say
+from paddle_epoch_guard.errors import ArgumentsError
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.cli.planning import Run
@@ -28,14 +29,24 @@ def plan(  # noqa: PLR0913 - its options
     seed: Annotated[
         int, typer.Option(min=0, max=(1 << 32) - 1, help="Seed of the run; nothing that plan prints depends on it.")
     ] = 42,
+    trial_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps of a trial before the run: compare their repetition, and say how to subsample."
+        ),
+    ] = None,
+    trial_batch: Annotated[
+        int | None, typer.Option(min=1, help="Samples per step of the trial. [default: --global-batch]")
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Write a picture of the exposure to this file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a run will draw, before anything is built.
 
     Read the corpus only. Show the data epochs, whether the last one is shuffled separately and at which step it
-    begins, how often the data was seen before and after that, what a unified order would change, and which max_steps
-    have no cliff.
+    begins, how often the data was seen before and after that, what a unified order would change, which max_steps have
+    no cliff, and what repeated data is worth. With --trial-steps, show whether a shorter trial repeats the data as
+    often as the run, and the share of the documents that makes it do so.
 
     \b
     Example:
@@ -43,9 +54,13 @@ def plan(  # noqa: PLR0913 - its options
     """
     # Not needed for --help: numpy takes a quarter of a second to import.
     from paddle_epoch_guard.cli.planning import facts_of_run, run_of
+    from paddle_epoch_guard.cli.trial import trial_facts
 
+    if trial_batch is not None and trial_steps is None:
+        raise ArgumentsError(f"--trial-batch {trial_batch} without a trial; expected --trial-steps. Add it")
     run = run_of(data, split, seq_length, global_batch, max_steps)
-    facts = facts_of_run(run, max_steps) | {"seed": seed, "split": split}
+    trial = None if trial_steps is None else trial_facts(run, max_steps, trial_steps, trial_batch)
+    facts = facts_of_run(run, max_steps) | {"seed": seed, "split": split, "trial": trial}
     if png is not None:
         from paddle_epoch_guard.cli.plan_picture import draw_plan
 
@@ -54,6 +69,8 @@ def plan(  # noqa: PLR0913 - its options
         print_json(facts)
         return
     _show(run, facts)
+    if trial is not None:
+        _show_trial(trial, max_steps)
     if png is not None:
         say(f"picture: {png}")
 
@@ -65,6 +82,9 @@ def _show(run: "Run", facts: dict[str, Any]) -> None:
         step = facts["boundary_step"]
         first = "no boundary is reached" if step is None else f"the first boundary is reached at step {step:,}"
         say(f"blend of {len(run.datasets)}: {first} of {facts['max_steps']:,}")
+        if any(_repeats(dataset) for dataset in facts["datasets"]):
+            worth = _told_of_worth(facts["worth_as_fresh"])
+            print_text(f"worth as fresh data: {worth}, each dataset by its own repetition")
         for line in _told_of_corpora(run, facts):
             say(line)
     if facts["separated"]:
@@ -77,6 +97,26 @@ def _show(run: "Run", facts: dict[str, Any]) -> None:
             say(f"  --max-steps {advice['max_steps']}: {advice['why']}")
     if facts["separated"]:
         say("or, with these max_steps: --epoch_guard unified")
+
+
+def _show_trial(trial: dict[str, Any], max_steps: int) -> None:
+    from paddle_epoch_guard.cli.trial import HEAD, trial_rows, trial_sentences
+
+    print_table(trial_rows(trial), f"a trial: --max-steps {trial['max_steps']} instead of {max_steps}", HEAD)
+    for sentence in trial_sentences(trial):
+        print_text(sentence)
+
+
+def _repeats(dataset: dict[str, Any]) -> bool:
+    return bool(dataset["data_epochs"] > 1)
+
+
+def _told_of_worth(worth: dict[str, Any]) -> str:
+    share = worth["tokens"] / worth["drawn"]
+    return (
+        f"{round(worth['tokens']):,} of {worth['drawn']:,} tokens drawn ({share:.1%}), the next one "
+        f"{worth['next_token']:.0%} of a fresh one, by Muennighoff et al. (2023)"
+    )
 
 
 def _told_of_corpora(run: "Run", facts: dict[str, Any]) -> list[str]:
@@ -126,4 +166,6 @@ def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
     never = f"{unseen['planned']:.2%} of the data"
     never += "" if unseen["all"] == unseen["planned"] else f"; {unseen['all']:.2%} with --epoch_guard_pool all"
     rows.append(("never drawn", never))
+    if _repeats(dataset):
+        rows.append(("worth as fresh data", _told_of_worth(dataset["worth_as_fresh"])))
     return rows

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from paddle_epoch_guard.cli.corpus_draws import CorpusDraws, worth_of_blend, worth_of_dataset
 from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of, unified_exposure
 from paddle_epoch_guard.cli.repeated_corpora import RepeatedCorpora
 from paddle_epoch_guard.errors import ArgumentsError, CorpusError
@@ -31,6 +32,8 @@ class Dataset:
     """As the user gave it."""
     tokens: int
     """T, of the train split."""
+    documents: int
+    """Of the train split."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,16 @@ class Run:
         """Samples that the run draws from a dataset; for a blend a tight upper bound."""
         samples = steps * self.global_batch
         return math.ceil(samples * self.shares[number]) if self.blended else samples
+
+    def draws(self, steps: int) -> list[CorpusDraws]:
+        """What a run of ``steps`` steps draws of each corpus, in the order in which the datasets list them."""
+        groups = dict.fromkeys(self.corpora.like(number) for number in range(len(self.datasets)))
+        return [self._draws_of(group, steps) for group in groups]
+
+    def _draws_of(self, group: tuple[int, ...], steps: int) -> CorpusDraws:
+        first, prefixes = self.datasets[group[0]], tuple(self.datasets[number].prefix for number in group)
+        drawn = sum(self.drawn(number, steps) for number in group) * self.seq_length
+        return CorpusDraws(group, prefixes, first.tokens, first.documents, drawn)
 
     def repeated(self, steps: int) -> RepeatedCorpora:
         """How often the datasets of one corpus draw the same tokens."""
@@ -114,7 +127,7 @@ def run_of(data: Sequence[str], split: str, seq_length: int, global_batch: int, 
     pairs = _weights_and_prefixes(data)
     corpora = [Corpus(prefix, read_sizes(prefix)) for _, prefix in pairs]
     datasets = tuple(
-        Dataset(prefix, weight, _tokens(corpus, split))
+        Dataset(prefix, weight, *_tokens_and_documents(corpus, split))
         for (weight, prefix), corpus in zip(pairs, corpora, strict=True)
     )
     return Run(datasets, seq_length, global_batch, equal_corpora(corpora))
@@ -137,17 +150,19 @@ def _weights_and_prefixes(data: Sequence[str]) -> list[tuple[float, str]]:
     return pairs
 
 
-def _tokens(corpus: Corpus, split: str) -> int:
+def _tokens_and_documents(corpus: Corpus, split: str) -> tuple[int, int]:
+    """Of the train split."""
     prefix, sizes = corpus.prefix, corpus.sizes
     try:
-        tokens = count_tokens(sizes, *split_documents(split, "train", len(sizes)))
+        start, stop = split_documents(split, "train", len(sizes))
+        tokens = count_tokens(sizes, start, stop)
     except CorpusError as error:
         raise CorpusError(f"{prefix}: {error}") from error
     if tokens < 1:
         raise CorpusError(
             f"{prefix}: {tokens} tokens in the train split of {split!r}; expected at least one. Check the corpus"
         )
-    return tokens
+    return tokens, stop - start
 
 
 def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
@@ -159,6 +174,10 @@ def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
     """
     given = {"seq_length": run.seq_length, "global_batch": run.global_batch, "max_steps": max_steps}
     datasets = [_facts_of_dataset(run, number, max_steps) for number in range(len(run.datasets))]
+    corpora = run.draws(max_steps)
+    for corpus in corpora:
+        for number in corpus.datasets:
+            datasets[number] |= worth_of_dataset(corpus, run.drawn(number, max_steps) * run.seq_length)
     if not run.blended:
         return {**datasets[0], **given, "advice": advice(run, max_steps)}
     boundaries = [facts["boundary_position"] for facts in datasets if facts["boundary_position"] is not None]
@@ -171,9 +190,10 @@ def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
         "separated": bool(boundaries),
         "boundary_position": first,
         "boundary_step": step_of(first, run.global_batch),
+        "worth_as_fresh": worth_of_blend(corpora),
         **given,
         "datasets": datasets,
-        "same_corpora": _same_corpora(run, max_steps),
+        "same_corpora": _same_corpora(corpora),
         "advice": advice_of_blend(run, max_steps),
     }
 
@@ -215,15 +235,13 @@ def _count_repeated(run: Run, datasets: list[dict[str, Any]], steps: int) -> Non
                 facts["exposure"][side] += repeated.before(number, position, beyond=side == "after")
 
 
-def _same_corpora(run: Run, steps: int) -> list[dict[str, Any]]:
-    """The groups of datasets with the same corpus, and the data epochs that they draw of it together."""
-    groups = []
-    for group in run.corpora.groups:
-        tokens = sum(run.drawn(number, steps) for number in group) * run.seq_length
-        prefixes = [run.datasets[number].prefix for number in group]
-        epochs = tokens / run.datasets[group[0]].tokens
-        groups.append({"datasets": list(group), "prefixes": prefixes, "data_epochs": epochs})
-    return groups
+def _same_corpora(corpora: Sequence[CorpusDraws]) -> list[dict[str, Any]]:
+    """The corpora that several datasets have, and the data epochs that they draw of it together."""
+    return [
+        {"datasets": list(corpus.datasets), "prefixes": list(corpus.prefixes), "data_epochs": corpus.data_epochs}
+        for corpus in corpora
+        if len(corpus.datasets) > 1
+    ]
 
 
 def advice(run: Run, max_steps: int) -> list[dict[str, Any]]:

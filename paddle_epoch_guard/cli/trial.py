@@ -1,0 +1,113 @@
+"""A trial of a planned run, shorter than the run: what differs in repetition, and the subsample that removes it.
+
+A trial that is k times shorter draws each corpus k times less often. What it shows of a mixture may then not hold for
+the target: Zhou et al. (2026), "Repetition Mismatch: Why Data Mixture Experiments Don't Scale and How to Fix Them",
+arXiv 2606.07597. Its abstract reports that a subsample which matches the target's repetition controls for this. Here
+the subsample is a share of the documents of each corpus that the target repeats: trial draws / target draws.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from paddle_epoch_guard.cli.corpus_draws import CorpusDraws
+from paddle_epoch_guard.cli.planning import Run
+from paddle_epoch_guard.errors import ArgumentsError
+
+HEAD = ("corpus", "data epochs, target", "trial", "subsample for the trial")
+_FEW_DOCUMENTS = 5  # fewer are hardly a sample of a corpus
+
+
+def trial_facts(run: Run, max_steps: int, trial_steps: int, trial_batch: int | None = None) -> dict[str, Any]:
+    """The JSON object ``trial``.
+
+    Args:
+        run: the target.
+        max_steps: of the target.
+        trial_steps: of the trial.
+        trial_batch: samples per step of the trial; None for the target's.
+
+    Raises:
+        ArgumentsError: the trial is as long as the target, or longer.
+    """
+    trial = replace(run, global_batch=trial_batch or run.global_batch)
+    samples, target_samples = trial_steps * trial.global_batch, max_steps * run.global_batch
+    if samples >= target_samples:
+        raise ArgumentsError(
+            f"--trial-steps {trial_steps} is a trial of {samples:,} samples; expected fewer than the "
+            f"{target_samples:,} of --max-steps {max_steps}. Lower --trial-steps"
+        )
+    pairs = zip(run.draws(max_steps), trial.draws(trial_steps), strict=True)
+    corpora = [_corpus_facts(target, tried) for target, tried in pairs]
+    return {
+        "max_steps": trial_steps,
+        "global_batch": trial.global_batch,
+        "samples": samples,
+        "differs": any(corpus["differs"] for corpus in corpora),
+        "corpora": corpora,
+    }
+
+
+def _corpus_facts(target: CorpusDraws, tried: CorpusDraws) -> dict[str, Any]:
+    differs = _repetition(target.data_epochs) != _repetition(tried.data_epochs)
+    share = tried.drawn / target.drawn if differs else 1.0
+    subsample = {
+        "share": share,
+        "documents": max(round(share * target.documents), 1),
+        "of_documents": target.documents,
+        "tokens": max(round(share * target.tokens), 1),
+    }
+    return {
+        "name": target.name,
+        "datasets": list(target.datasets),
+        "prefixes": list(target.prefixes),
+        "data_epochs": {"target": target.data_epochs, "trial": tried.data_epochs},
+        "differs": differs,
+        "subsample": subsample,
+    }
+
+
+def _repetition(epochs: float) -> str:
+    """Data epochs as they are shown; up to one, nothing is repeated."""
+    return f"{max(epochs, 1.0):.2f}"
+
+
+def trial_rows(trial: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The rows of the table under :data:`HEAD`."""
+    return [
+        (corpus["name"], *(f"{corpus['data_epochs'][side]:.2f}" for side in ("target", "trial")), _to_take(corpus))
+        for corpus in trial["corpora"]
+    ]
+
+
+def _to_take(corpus: dict[str, Any]) -> str:
+    if not corpus["differs"]:
+        return "100%: not needed"
+    taken = corpus["subsample"]
+    return (
+        f"{taken['share']:.1%}: {taken['documents']:,} of {taken['of_documents']:,} documents, "
+        f"{taken['tokens']:,} tokens"
+    )
+
+
+def trial_sentences(trial: dict[str, Any]) -> Iterator[str]:
+    """What a person must know about the trial: a warning, and how to take the subsample. None if nothing differs."""
+    differing = [corpus for corpus in trial["corpora"] if corpus["differs"]]
+    if not differing:
+        return
+    yield f"{_mismatch(trial, differing)}: what is tuned on it may not carry over (for mixtures: arXiv 2606.07597)."
+    yield "To repeat as the target does, take whole documents at random until they hold that many tokens."
+    for corpus in differing:
+        taken = corpus["subsample"]
+        if taken["documents"] < _FEW_DOCUMENTS:
+            yield f"{corpus['name']}: so few documents cannot stand for the corpus. Lengthen the trial."
+
+
+def _mismatch(trial: dict[str, Any], differing: list[dict[str, Any]]) -> str:
+    """How trial and target differ, by the corpus that the target repeats most."""
+    worst = max(differing, key=lambda corpus: corpus["data_epochs"]["target"])
+    name, epochs = worst["name"], worst["data_epochs"]
+    others = f" ({len(differing) - 1} more differ)" if len(differing) > 1 else ""
+    if all(_repetition(corpus["data_epochs"]["trial"]) == _repetition(1) for corpus in trial["corpora"]):
+        return f"the trial repeats no data, the target draws {name} {epochs['target']:.2f} times{others}"
+    return f"the trial draws {name} {epochs['trial']:.2f} times, the target {epochs['target']:.2f} times{others}"
