@@ -1,17 +1,17 @@
 """By how much the losses of two runs differ at a place, with an interval that holds under autocorrelation.
 
 The differences of the two losses are taken point by point, so what both runs share cancels, such as the difficulty of
-a batch. The estimate is their weighted mean at the place. From :data:`LINE_POINTS` on it is the value, in the middle of
-the place, of a line fitted by weighted least squares: a trend of the difference is no noise. With equal weights and
-spacing, that is the mean again. The interval is about these two runs at this place. Whether other seeds would differ
-alike, it cannot tell.
+a batch. The estimate is their weighted mean at the place. From :data:`LINE_POINTS` points on, it is the value, in the
+middle of the place, of a line fitted by weighted least squares: a trend of the difference is no noise. With equal
+weights and spacing, that is the mean again. The interval is about these two runs at this place. Whether runs with other
+seeds differ alike, it cannot tell.
 
 The noise is taken for AR(1). A few points cannot tell its coefficient, so it is pooled from residuals in pieces of the
 history, each scaled by its own spread, because the spread drifts. Fitting lines takes correlation out of the residuals
 (Kendall, 1954; Marriott and Pope, 1954). The coefficient is the one whose expected correlation of residuals is the one
-seen, so this bias is corrected; so is the bias of the residual variance. A coefficient within its own noise of zero is
-shrunk to it (James and Stein, 1961): independent noise is common, and there the paired t-test is hard to beat.
-Satterthwaite's (1946) degrees of freedom count both uncertainties, of the variance and of the coefficient.
+seen, so this bias is corrected; so is the bias of the residual variance. Negative coefficients are kept: without them,
+the intervals were too wide on independent noise. Satterthwaite's (1946) degrees of freedom count both uncertainties,
+of the variance and of the coefficient.
 
 ``benchmarks/comparison.py`` measures the coverage of the intervals, false differences and power.
 """
@@ -39,7 +39,7 @@ CONFIDENCE = 0.95
 
 _PIECE = 100  # points of a piece of the history, at least: shorter ones tell little about strong autocorrelation
 _FEWEST_IN_PIECE = 12  # fewer tell next to nothing about any
-_GRID = np.tanh(np.linspace(-0.3, 2.3, 53))  # coefficients
+_GRID = np.tanh(np.linspace(-0.3, 2.3, 53))  # coefficients; training makes none below -0.29
 _GRID[np.abs(_GRID) < 1e-12] = 0.0
 _TINY = 1e-300
 
@@ -104,7 +104,7 @@ def estimate_difference(
     place: tuple[float, float],
     *,
     weights: npt.ArrayLike | None = None,
-    least_autocorrelation: float = 0.0,
+    least_autocorrelation: float = -1.0,
 ) -> LossDifference | None:
     """Estimates the difference of two runs at a place.
 
@@ -117,7 +117,8 @@ def estimate_difference(
         place: its first and its last ``x``.
         weights: how much each point weighs, such as its samples, [n]; equal by default. The variance of a point is
             taken to be inverse to its weight.
-        least_autocorrelation: the coefficient is not below this.
+        least_autocorrelation: the coefficient is not below this; by default, it may be negative. A history of fewer
+            than 12 points tells none: then this is taken, or 0 if it is negative.
 
     Returns:
         None if the place has fewer than :data:`FEWEST_POINTS`.
@@ -142,7 +143,7 @@ def estimate_difference(
 
 
 def find_differences(
-    x: Floats, differences: Floats, weights: Floats, place: tuple[int, int], least_autocorrelation: float = 0.0
+    x: Floats, differences: Floats, weights: Floats, place: tuple[int, int], least_autocorrelation: float = -1.0
 ) -> LossDifferences:
     """Estimates the differences of any number of pairs of runs at once.
 
@@ -275,5 +276,5 @@ def _autocorrelation(pieces: Floats, least: float) -> tuple[Floats, Floats]:
     raw = ((pieces[..., 1:] * pieces[..., :-1]).sum(axis=-1) / np.maximum(power, _TINY)).mean(axis=-1)
     estimate = np.interp(raw, seen, _GRID)
     uncertainty = (1 - estimate**2) / (number * (points - 2)) / np.interp(estimate, _GRID, slope) ** 2
-    shrunk = estimate * np.maximum(1 - uncertainty / np.maximum(np.square(estimate), _TINY), 0)
-    return np.maximum(shrunk, least), uncertainty
+    # A coefficient that is given is taken for known.
+    return np.maximum(estimate, least), np.where(estimate < least, 0.0, uncertainty)
