@@ -21,7 +21,14 @@ from training import TokenModel
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 WHY = (ROOT / "docs" / "why-the-loss-drops.md").read_text()
-PAGES = ("README.md", "README.zh-CN.md", "docs/why-the-loss-drops.md", "docs/why-the-loss-drops.zh-CN.md")
+PAGES = (
+    "README.md",
+    "README.zh-CN.md",
+    "docs/comparison.md",
+    "docs/comparison.zh-CN.md",
+    "docs/why-the-loss-drops.md",
+    "docs/why-the-loss-drops.zh-CN.md",
+)
 
 
 def snippets(language, page=README):

@@ -102,8 +102,10 @@ def verdict_sentence(pair: Pair) -> str:
     if judgement.verdict == "no difference":
         between = f"between {difference.low:+.3f} and {difference.high:+.3f} nats per token"
         if judgement.reason == "within_margin":
-            return f"{one} and {other} do not differ: by {by}, the difference is {between}."
-        return f"The data does not tell {one} and {other} apart: by {by}, a difference {between} is possible."
+            return f"{one} and {other} do not differ: by {by}, the difference is {between}.{_raw(pair)}"
+        return (
+            f"The data does not tell {one} and {other} apart: by {by}, a difference {between} is possible.{_raw(pair)}"
+        )
     size = f"{abs(difference.value):.3f} nats per token ({interval_text(difference)})"
     also = _also(pair) if judgement.reason == "agrees" else ""
     return (
