@@ -26,6 +26,7 @@ from figures import draw_runs
 from hosts import CPU_ARGUMENTS, TrainerCallback, logger
 from models import HashedNgramLM, tiny_llama
 from paddle_epoch_guard import EpochGuardCallback
+from paddle_epoch_guard.cli.app import run as run_command
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 from paddle_epoch_guard.index.description import split_documents
 from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
@@ -75,12 +76,21 @@ def main() -> None:
     summary = {"model": options.model, "seed": SEED, **summarise(options.output, half_epoch)}
     (options.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     console.print(result_table(summary))
+    compare_runs(console, options.output)
     console.print("Written: summary.json and loss.png in", str(options.output), soft_wrap=True)
     console.print(f"Reports: {options.output / 'runs'}/*/epoch_guard_report.html", soft_wrap=True)
     console.print(
         f"Look at the log: {Path(sys.prefix).name}/bin/paddle-epoch-guard view {options.output / 'logs'} --port 8040",
         soft_wrap=True,
     )
+
+
+def compare_runs(console: Console, output: Path) -> None:
+    """Which of the runs is better, as the command tells it."""
+    call = ["compare", *(str(output / "logs" / name) for name in RUNS)]
+    call += ["--html", str(output / "compare.html"), "--png", str(output / "compare.png")]
+    console.rule(" ".join(["paddle-epoch-guard", *call[:4], "…"]))
+    run_command(call)
 
 
 class StopAt(TrainerCallback):

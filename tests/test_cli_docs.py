@@ -39,7 +39,8 @@ def place(tmp_path_factory):
         corpora.write_corpus(Path("data/text"), [1319] * 94 + [1360] + [1000] * 5)
         corpora.write_corpus(Path("data/code"), [1010] * 421)
         corpora.build_train(["data/text"], 709 * 8, 32, seed=42, split="95,5,0")
-    Run(folder / "output" / "logs" / "separated").train(1, 120)
+    for name in ("separated", "unified"):
+        Run(folder / "output" / "logs" / name).train(1, 120)
     (folder / "output" / "runs" / "separated").mkdir(parents=True)
     return folder
 
@@ -73,7 +74,7 @@ def test_what_the_page_shows_is_what_is_printed(here, name):
             continue
         status, out, err = cli(*shlex.split(line)[1:])
         assert (status, err) == (1 if name == "doctor" else 0, "")
-        if name != "report":  # its run was a real one
+        if name not in ("report", "compare"):  # their runs were real ones
             assert [shown.rstrip() for shown in out.splitlines()] == output.splitlines()
 
 

@@ -131,7 +131,7 @@ def _raw(pair: Pair) -> str:
     raw, measure, explained = pair.estimates.raw, pair.judgement.measure, explained_by_exposure(pair)
     if raw is None or measure is None or explained is None:
         return ""
-    if raw.value * _of(pair, measure).value < 0:
+    if pair.judgement.verdict != "no difference" and raw.value * _of(pair, measure).value < 0:
         return (
             f" The raw training loss says the opposite: it is {_lower(raw.value)}, and exposure explains "
             f"{explained:+.3f} of that."
