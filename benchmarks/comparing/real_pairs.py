@@ -26,6 +26,9 @@ POINTS = (6, 12, 30, 60, 150)
 SMOOTH = 51
 """Steps of the running mean that stands for the trend of a loss."""
 
+MANY = 10
+"""Runs of one kind of settings from which its own share is taken."""
+
 Run = dict[str, Floats]
 
 
@@ -92,7 +95,7 @@ def pairing(setting: Setting) -> Cells:
 
 def offsets(setting: Setting, share: float) -> Cells:
     """How far the evaluations of equal runs are apart after a share of the run; settings count by their pairs."""
-    parts, spreads, runs = [], [], 0
+    parts, spreads, runs, farthest = [], [], 0, 0.0
     for same in settings_of(setting).values():
         steps = set.intersection(*(set(run["val_steps"].tolist()) for run in same))
         if not steps:
@@ -103,6 +106,8 @@ def offsets(setting: Setting, share: float) -> Cells:
         parts.append(np.abs(pairs[:, 0] - pairs[:, 1]))
         spreads.append(np.sqrt(2) * values.std(ddof=1) / values.mean())
         runs += len(same)
+        if len(same) >= MANY:
+            farthest = max(farthest, percent(parts[-1] > RELEVANT_DIFFERENCE))
     apart = np.concatenate(parts)
     return {
         "after": f"{share:.0%}",
@@ -113,6 +118,7 @@ def offsets(setting: Setting, share: float) -> Cells:
         "95 % are within": f"{100 * np.quantile(apart, 0.95):.2f} %",
         "99 %": f"{100 * np.quantile(apart, 0.99):.2f} %",
         **{f"over {100 * margin:g} %": percent(apart > margin) for margin in MARGINS},
+        f"over {100 * RELEVANT_DIFFERENCE:g} %, worst kind": farthest,
     }
 
 
