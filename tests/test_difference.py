@@ -11,6 +11,7 @@ from paddle_epoch_guard.statistics.difference import (
     FEWEST_POINTS,
     LINE_POINTS,
     MOST_POINTS,
+    RELEVANT_DIFFERENCE,
     estimate_difference,
     find_differences,
 )
@@ -162,3 +163,31 @@ def test_many_at_once_are_as_one_by_one():
     singly = [estimated(each, 200) for each in noise]
     for name in ("value", "error", "freedom", "p", "low", "high", "autocorrelation"):
         assert getattr(together, name) == pytest.approx([getattr(each, name) for each in singly])
+
+
+@pytest.mark.parametrize(
+    ("shift", "noise", "verdict"),
+    [(-0.02, 0.001, "better"), (0.02, 0.001, "worse"), (0.005, 0.001, "no difference"), (0.02, 0.5, "no difference")],
+)
+def test_the_verdict_needs_certainty_and_size(shift, noise, verdict):
+    differences = shift + noise * np.random.default_rng(1).standard_normal(300)
+    assert estimated(differences, 60).verdict(3.3) == verdict
+    found = find_differences(np.arange(300.0), differences[None], np.ones(300), (240, 300))
+    assert found.counts(3.3).tolist() == [verdict != "no difference"]
+
+
+def test_a_difference_of_the_least_relevant_size_counts():
+    exact = estimated(np.full(50, -0.25), 20)
+    assert exact.verdict(0.25 / RELEVANT_DIFFERENCE * 0.999) == "better"
+    assert exact.verdict(0.25 / RELEVANT_DIFFERENCE * 1.001) == "no difference"
+
+
+def test_few_evaluations_take_the_given_autocorrelation():
+    noise = np.random.default_rng(7).standard_normal(6)
+    free, given_one = estimated(noise, 6), estimated(noise, 6, least_autocorrelation=0.3)
+    assert (free.autocorrelation, given_one.autocorrelation) == (0, 0.3)
+    assert given_one.value == free.value
+    # The variance of the mean of six values of AR(1) noise, by that of their residuals, both written out.
+    lags = np.subtract.outer(np.arange(6), np.arange(6))
+    of_mean = (0.3 ** np.abs(lags)).mean()
+    assert given_one.error == pytest.approx(np.sqrt(noise.var() * of_mean / (1 - of_mean)), rel=0.01)

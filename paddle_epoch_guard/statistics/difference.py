@@ -3,8 +3,9 @@
 The differences of the two losses are taken point by point, so what both runs share cancels, such as the difficulty of
 a batch. The estimate is their weighted mean at the place. From :data:`LINE_POINTS` points on, it is the value, in the
 middle of the place, of a line fitted by weighted least squares: a trend of the difference is no noise. With equal
-weights and spacing, that is the mean again. The interval is about these two runs at this place. Whether runs with other
-seeds differ alike, it cannot tell.
+weights and spacing, that is the mean again. The interval is about these two runs at this place. It cannot tell whether
+runs with other seeds would differ alike: runs of equal settings differ too, which is what :data:`RELEVANT_DIFFERENCE`
+is for.
 
 The noise is taken for AR(1). A few points cannot tell its coefficient, so it is pooled from residuals in pieces of the
 history, each scaled by its own spread, because the spread drifts. Fitting lines takes correlation out of the residuals
@@ -18,6 +19,7 @@ of the variance and of the coefficient.
 
 import functools
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ import numpy.typing as npt
 from paddle_epoch_guard.ledger.students_t import t_quantile, two_sided_p
 
 Floats = npt.NDArray[np.float64]
+Verdict = Literal["better", "worse", "no difference"]
 
 FEWEST_POINTS = 3
 """Points that a place needs: fewer leave one residual, and an interval of 13 standard errors."""
@@ -36,6 +39,11 @@ HISTORY = 300
 """Points (merged like those of the place) that tell the autocorrelation, at most."""
 CONFIDENCE = 0.95
 """Of the intervals."""
+RELEVANT_DIFFERENCE = 0.003
+"""Share of the loss below which two runs count as equal. Runs of equal settings differ by less, but for a few in 100:
+see docs/comparison.md."""
+FEW_EVALUATIONS_AUTOCORRELATION = 0.3
+"""The least autocorrelation to take for evaluations, if there are fewer than a dozen: these cannot tell it."""
 
 _PIECE = 100  # points of a piece of the history, at least: shorter ones tell little about strong autocorrelation
 _FEWEST_IN_PIECE = 12  # fewer tell next to nothing about any
@@ -65,6 +73,13 @@ class LossDifference:
     autocorrelation: float
     """The coefficient of neighbouring points; of merged ones, if the place has more than :data:`MOST_POINTS`."""
 
+    def verdict(self, level: float) -> Verdict:
+        """What to say of run A at a loss of ``level``: its difference counts if it is certain, and large enough."""
+        is_certain = self.low > 0 or self.high < 0
+        if not is_certain or abs(self.value) < RELEVANT_DIFFERENCE * level:
+            return "no difference"
+        return "better" if self.value < 0 else "worse"
+
 
 @dataclass(frozen=True)
 class LossDifferences:
@@ -89,6 +104,11 @@ class LossDifferences:
     def high(self) -> Floats:
         """The upper ends of the 95 % intervals."""
         return self.value + t_quantile(CONFIDENCE, self.freedom) * self.error
+
+    def counts(self, level: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Whether the intervals exclude 0, and the differences matter at losses of ``level``."""
+        excludes_zero = (self.low > 0) | (self.high < 0)
+        return excludes_zero & (np.abs(self.value) >= RELEVANT_DIFFERENCE * np.asarray(level, np.float64))
 
     def only(self, points: int) -> LossDifference:
         """The difference of a single pair."""

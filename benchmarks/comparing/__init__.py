@@ -1,0 +1,1 @@
+"""The benchmark of comparisons: its simulated pairs of runs, and its real ones."""
