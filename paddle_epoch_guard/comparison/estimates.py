@@ -15,8 +15,9 @@ FEWEST_EVALUATIONS = 4
 """Evaluations of both runs that a difference of evaluation losses needs."""
 EVALUATIONS = 6
 """Evaluations up to the place's end that are used, where the place itself holds fewer."""
-LEAST_AUTOCORRELATION = 0.4
-"""Of evaluation losses: a few of them cannot show it. As of the gap test."""
+SAME_ORDER_AUTOCORRELATION, OTHER_ORDER_AUTOCORRELATION = 0.6, 0.9
+"""The least autocorrelation of the differences of evaluation losses, which a few of them cannot show. What one run has
+drawn lately and the other has not keeps them apart for long, unless both draw in the same order."""
 _FEWEST_FOR_VARIANCE = 6
 _TINY = 1e-300
 
@@ -36,7 +37,9 @@ class Estimates:
     pairing: float | None = None
     """Variance of the paired difference, divided by that of an unpaired one; None unless the draws are the same."""
     level: float = math.nan
-    """The mean training loss of both runs, of which shares are meant."""
+    """The mean training loss of both runs."""
+    evaluation_level: float = math.nan
+    """The mean evaluation loss of both."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +72,16 @@ def estimates_of(
     difference = pair.one.loss - pair.other.loss
     fresh = fresh_difference(pair, place) if relation.comparable else None
     evaluation_tokens, evaluation = aligned_evaluations(*runs)
+    is_one_set = relation.evaluation == "same"
+    least = SAME_ORDER_AUTOCORRELATION if relation.same_order else OTHER_ORDER_AUTOCORRELATION
     estimates = Estimates(
         raw=estimate_difference(pair.middle, difference, within),
         fresh=None if fresh is None else estimate_difference(*_points(fresh), within, weights=fresh.weights),
-        evaluation=_evaluation(evaluation_tokens, evaluation, place) if relation.evaluation == "same" else None,
+        evaluation=_evaluation(evaluation_tokens, evaluation, place, least) if is_one_set else None,
         inferred=_inferred(runs, pair, place) if relation.comparable and fresh is None else None,
         pairing=_pairing(pair, place) if paired else None,
         level=_level(pair, place),
+        evaluation_level=_evaluation_level(runs, place),
     )
     curve = fresh_curve(pair, place) if relation.comparable else None
     return estimates, Curves(pair.middle, difference, curve, evaluation_tokens, evaluation)
@@ -85,7 +91,7 @@ def _points(fresh: FreshDifference) -> tuple[Floats, Floats]:
     return fresh.tokens, fresh.difference
 
 
-def _evaluation(tokens: Floats, difference: Floats, place: Place) -> LossDifference | None:
+def _evaluation(tokens: Floats, difference: Floats, place: Place, least: float) -> LossDifference | None:
     """From the evaluations at the place, or from the last few up to its end, since the last change of the order."""
     known = (tokens <= place.stop) & (tokens > place.changed)
     tokens, difference = tokens[known], difference[known]
@@ -93,7 +99,7 @@ def _evaluation(tokens: Floats, difference: Floats, place: Place) -> LossDiffere
     if len(tokens) - first < FEWEST_EVALUATIONS:
         return None
     within = (float(tokens[first]), float(tokens[-1]))
-    return estimate_difference(tokens, difference, within, least_autocorrelation=LEAST_AUTOCORRELATION)
+    return estimate_difference(tokens, difference, within, least_autocorrelation=least)
 
 
 def _inferred(runs: tuple[Run, Run], pair: Aligned, place: Place) -> LossDifference | None:
@@ -119,7 +125,7 @@ def _fresh_level(run: Run, bins: Bins, pair: Aligned, place: Place) -> tuple[flo
         return None if level is None else (level.value, level.error, level.freedom)
     gap = gap_of(run, place)
     tokens, losses = run.evaluations["tokens"].astype(np.float64), run.evaluations["loss"]
-    evaluation = _evaluation(tokens, losses, place)
+    evaluation = _evaluation(tokens, losses, place, OTHER_ORDER_AUTOCORRELATION)
     if gap is None or evaluation is None:
         return None
     return evaluation.value + gap.value, math.hypot(evaluation.error, gap.error), evaluation.freedom
@@ -145,3 +151,9 @@ def _scatter(x: Floats, values: Floats) -> float:
 def _level(pair: Aligned, place: Place) -> float:
     inside = (pair.middle > place.start) & (pair.middle < place.stop)
     return float((pair.one.loss[inside].mean() + pair.other.loss[inside].mean()) / 2) if inside.any() else math.nan
+
+
+def _evaluation_level(runs: tuple[Run, Run], place: Place) -> float:
+    """The mean of both runs' last evaluation losses up to the end of the place."""
+    losses = [run.evaluations["loss"][run.evaluations["tokens"] <= place.stop] for run in runs]
+    return float(np.mean([each[-1] for each in losses])) if all(map(len, losses)) else math.nan

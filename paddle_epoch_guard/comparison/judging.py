@@ -6,7 +6,7 @@ from typing import Literal
 
 from paddle_epoch_guard.comparison.estimates import Estimates
 from paddle_epoch_guard.comparison.relation import Relation
-from paddle_epoch_guard.statistics.difference import LossDifference
+from paddle_epoch_guard.statistics.difference import RELEVANT_DIFFERENCE, LossDifference
 from paddle_epoch_guard.statistics.families import holm
 
 Verdict = Literal["better", "worse", "no difference", "not comparable"]
@@ -15,13 +15,11 @@ Measure = Literal["fresh", "evaluation", "inferred"]
 """What a verdict rests on: the training loss on fresh samples, the evaluation loss, or the fresh loss inferred from
 evaluation and the gap before the last change of the order."""
 Reason = Literal[
-    "differs", "agrees", "within_margin", "not_excluded", "measures_disagree",
+    "differs", "agrees", "below_margin", "within_margin", "not_excluded", "measures_disagree",
     "other_data", "other_length", "data_unknown", "all_repeated", "too_few_windows",
 ]  # fmt: skip
 """Why: measures agree or disagree, a difference is too small or too uncertain, or the losses are not comparable."""
 
-RELEVANT_DIFFERENCE = 0.005
-"""Share of the loss below which a difference does not count."""
 SIGNIFICANT = 0.05
 """Level of a comparison, for all its pairs together."""
 
@@ -64,6 +62,11 @@ class Evidence:
             found["inferred"] = estimates.inferred
         return found
 
+    def margin_of(self, measure: Measure) -> float:
+        """The least difference that counts by default, nats per token."""
+        of_evaluation = measure == "evaluation"
+        return RELEVANT_DIFFERENCE * abs(self.estimates.evaluation_level if of_evaluation else self.estimates.level)
+
     @property
     def p(self) -> float:
         """The level at which the pair would just differ, by any of its measures (Bonferroni)."""
@@ -93,22 +96,22 @@ def judge(pair: Evidence, differs: bool, margin: float | None = None) -> Judgeme
         margin: the least difference that counts, nats per token; by default a share of the loss.
     """
     measures = pair.measures
-    least = RELEVANT_DIFFERENCE * abs(pair.estimates.level) if margin is None else margin
     if not measures:
         return Judgement("not comparable", _obstacle(pair))
-    counting = {
-        measure: each
-        for measure, each in measures.items()
-        if differs and each.p * len(measures) < SIGNIFICANT and abs(each.value) >= least
-    }
+    margins = {measure: pair.margin_of(measure) if margin is None else margin for measure in measures}
+    certain = {measure: each for measure, each in measures.items() if differs and each.p * len(measures) < SIGNIFICANT}
+    counting = {measure: each for measure, each in certain.items() if abs(each.value) >= margins[measure]}
     if len({each.value > 0 for each in counting.values()}) > 1:
-        return Judgement("no difference", "measures_disagree", "fresh", least)
+        return Judgement("no difference", "measures_disagree", "fresh", margins["fresh"])
     if counting:
         measure = min(counting, key=lambda each: counting[each].p)
         reason: Reason = "agrees" if len(counting) > 1 else "differs"
-        return Judgement("worse" if counting[measure].value > 0 else "better", reason, measure, least)
-    measure = min(measures, key=lambda each: measures[each].error)
-    within = max(-measures[measure].low, measures[measure].high) < least
+        return Judgement("worse" if counting[measure].value > 0 else "better", reason, measure, margins[measure])
+    measure = min(certain or measures, key=lambda each: measures[each].error)
+    found, least = measures[measure], margins[measure]
+    if certain:
+        return Judgement("no difference", "below_margin", measure, least)
+    within = max(-found.low, found.high) < least
     return Judgement("no difference", "within_margin" if within else "not_excluded", measure, least)
 
 

@@ -101,6 +101,11 @@ def verdict_sentence(pair: Pair) -> str:
         )
     if judgement.verdict == "no difference":
         between = f"between {difference.low:+.3f} and {difference.high:+.3f} nats per token"
+        if judgement.reason == "below_margin":
+            return (
+                f"{one} and {other} do not differ by as much as counts: by {by}, the difference is {between}, and "
+                f"less than {judgement.margin:.3f} does not count (--margin).{_raw(pair)}"
+            )
         if judgement.reason == "within_margin":
             return f"{one} and {other} do not differ: by {by}, the difference is {between}.{_raw(pair)}"
         return (

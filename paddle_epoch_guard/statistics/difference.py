@@ -39,7 +39,7 @@ HISTORY = 300
 """Points (merged like those of the place) that tell the autocorrelation, at most."""
 CONFIDENCE = 0.95
 """Of the intervals."""
-RELEVANT_DIFFERENCE = 0.003
+RELEVANT_DIFFERENCE = 0.005
 """Share of the loss below which two runs count as equal. Runs of equal settings differ by less, but for a few in 100:
 see docs/comparison.md."""
 FEW_EVALUATIONS_AUTOCORRELATION = 0.3
