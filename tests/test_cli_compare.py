@@ -64,11 +64,20 @@ def test_it_writes_page_picture_and_logs(runs, tmp_path):
     folder = logs / "compare_separated_unified" / "epoch_guard"
     reader = LogReader(file_path=str(folder / "vdlrecords.epoch_guard.log"))
     raw = reader.get_data("scalar", "epoch_guard/loss_difference_raw")
-    assert [point.id for point in raw] == list(range(10, 601, 10))
+    assert [point.id for point in raw] == sorted(point.id for point in raw)
+    assert 100 <= raw[0].id < raw[-1].id <= 560  # the middles of stretches of 200 steps
+    assert raw[-1].value < 0 < raw[0].value  # separated is all fresh at first, and all repeated in the end
     assert len(reader.get_data("scalar", "epoch_guard/evaluation_difference")) == 30
     assert reader.get_data("text", "epoch_guard/comparison")[0].text.encoded_text_string.startswith(
         "separated is worse"
     )
+
+
+def test_the_log_of_a_run_is_not_replaced(runs, tmp_path):
+    folder = Made(tmp_path / "compare_separated_unified").write()
+    before = contents(folder)
+    assert "the log of a run is there" in refused("compare", *runs, "--visualdl", tmp_path)
+    assert contents(folder) == before
 
 
 @pytest.mark.parametrize(

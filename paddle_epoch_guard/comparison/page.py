@@ -83,7 +83,10 @@ def render(findings: Findings) -> str:
         run_rows=texts.run_rows(findings),
         pair_head=texts.PAIR_HEAD,
         pair_rows=texts.pair_rows(findings),
-        pairs=[(texts.verdict_sentence(pair), texts.relation_sentence(pair)) for pair in findings.pairs],
+        pairs=[
+            (f"{pair.one.name} and {pair.other.name}", texts.verdict_sentence(pair), texts.relation_sentence(pair))
+            for pair in findings.pairs
+        ],
         notes=texts.notes(findings),
         faults=[fault for run in findings.runs for fault in run.faults],
         wide=data_url(as_svg(comparison_figure(findings, WIDE))),

@@ -1,19 +1,22 @@
 """The difference curves of a comparison as VisualDL logs."""
 
 import re
-import shutil
 from pathlib import Path
+
+import numpy as np
 
 from paddle_epoch_guard.comparison.figures import band_of
 from paddle_epoch_guard.comparison.findings import Findings, Pair
 from paddle_epoch_guard.comparison.texts import relation_sentence, verdict_sentence
 from paddle_epoch_guard.errors import ReportError
-from paddle_epoch_guard.views.visualdl import EpochGuardLog
+from paddle_epoch_guard.record.writer import record_path
+from paddle_epoch_guard.views.visualdl import FILE_NAME, EpochGuardLog
 
 RAW_TAG = "epoch_guard/loss_difference_raw"
-"""Difference of the training losses as they were logged, first run minus second."""
+"""Difference of the training losses as they were logged, first run minus second, over stretches as long as the part
+that is compared."""
 FRESH_TAG = "epoch_guard/loss_difference_fresh"
-"""Difference of the losses of fresh samples, over stretches as long as the part that is compared."""
+"""Difference of the losses of fresh samples, over the same stretches."""
 EVALUATION_TAG = "epoch_guard/evaluation_difference"
 """Difference of the evaluation losses."""
 _ENDS = {"low": "95_percent_low", "high": "95_percent_high"}
@@ -33,10 +36,13 @@ def write_visualdl(folder: Path, findings: Findings) -> list[Path]:
     written = []
     for pair in findings.pairs:
         target = folder / f"compare_{_safe(pair.one.name)}_{_safe(pair.other.name)}"
+        if record_path(target).exists():
+            raise ReportError(f"{target}: the log of a run is there, and is not replaced. Name another folder")
+        log = EpochGuardLog(target)
         try:
-            if (target / "epoch_guard").is_dir():
-                shutil.rmtree(target / "epoch_guard")
-            _write(EpochGuardLog(target), pair, findings)
+            for directory in (".", *_ENDS.values()):  # of an earlier comparison
+                (log.root / directory / FILE_NAME).unlink(missing_ok=True)
+            _write(log, pair, findings)
         except OSError as cause:
             why = cause.strerror or cause
             raise ReportError(f"{target}: cannot be written ({why}). Name a writable folder") from cause
@@ -46,7 +52,8 @@ def write_visualdl(folder: Path, findings: Findings) -> list[Path]:
 
 def _write(log: EpochGuardLog, pair: Pair, findings: Findings) -> None:
     curves, steps = pair.curves, _Steps(pair)
-    for tokens, value in zip(curves.tokens, curves.raw, strict=True):
+    raw = band_of(curves.tokens, curves.raw, np.ones_like(curves.raw), findings.place)
+    for tokens, value in zip(raw[0], raw[1], strict=True):
         log.scalar(RAW_TAG, value, steps.at(tokens))
     if curves.fresh is not None:
         fresh = curves.fresh
