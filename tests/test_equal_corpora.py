@@ -12,7 +12,7 @@ from paddle_epoch_guard.index.corpus import read_sizes
 from paddle_epoch_guard.index.equal_corpora import Corpus, EqualCorpora, equal_corpora
 
 FIXED = (50,) * 40
-text_of = equal_corpora_module._text_of
+text_of = equal_corpora_module.text_of
 
 
 def corpora_at(*prefixes):
@@ -92,7 +92,7 @@ def test_of_shards_with_the_same_sizes_only_the_ends_are_read(tmp_path, monkeypa
         np.full(800_000, number % 4, np.uint16).tofile(tmp_path / f"{number}.bin")
     read = []
     monkeypatch.setattr(
-        equal_corpora_module, "_text_of", lambda path, blocks: read.append((path, blocks)) or text_of(path, blocks)
+        equal_corpora_module, "text_of", lambda path, blocks: read.append((path, blocks)) or text_of(path, blocks)
     )
     listed = [Corpus(str(tmp_path / str(number)), sizes) for number in range(5)]
     assert equal_corpora(listed) == EqualCorpora(((0, 4),))

@@ -17,7 +17,7 @@ from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.ledger import exposure as exposure_module
 from paddle_epoch_guard.ledger import tracing
-from paddle_epoch_guard.ledger.exposure import Exposure
+from paddle_epoch_guard.ledger.exposure import LEVELS, RECENCIES, UNKNOWN, Exposure
 from paddle_epoch_guard.ledger.tracing import trace
 from paddle_epoch_guard.order import PositionMap, Reorder, Schedule, Segment
 
@@ -54,16 +54,24 @@ class Counted:
 
     def __init__(self, drawn, positions, schedule, last_step, datasets):
         """``drawn``, ``datasets``: the tokens that each position of the base order draws, and from which dataset."""
-        seen = Counter()
+        seen, last = Counter(), {}
         self.of_step = {}
         self.fresh = {}
+        self.levels, self.recencies = {}, {}
         for step, at in read(schedule, last_step).items():
             self.of_step[step] = []
             for position, base in zip(at, positions.base(at).tolist(), strict=True):
-                mine = []
+                mine, since = [], []
                 for token in drawn[base]:
                     mine.append(seen[token])
-                    seen[token] += 1
+                    since += [step - last[token]] if token in last else []
+                    seen[token], last[token] = seen[token] + 1, step
+                levels, ages = Counter(min(prior, 4) for prior in mine), Counter(len(str(age)) - 1 for age in since)
+                self.levels[step, position] = [levels[level] / len(mine) for level in range(LEVELS)]
+                self.recencies[step, position] = [
+                    sum(count for age, count in ages.items() if min(age, 4) == recency) / len(mine)
+                    for recency in range(RECENCIES)
+                ]
                 self.fresh[step, position] = sum(prior == 0 for prior in mine) / len(mine)
                 self.of_step[step] += [(datasets[base], prior) for prior in mine]
 
@@ -94,9 +102,12 @@ def agrees(index, drawn, positions, schedule, last_step):
     assert exposure.of_steps(1, last_step, len(index.names)) is None
     for step in range(1, last_step + 1):
         at = [position for one, position in counted.fresh if one == step]
-        shares, known = exposure.of_positions(step, np.array([*at[::-1], len(index) + 5], dtype=np.int64))
-        assert shares.tolist() == [*(counted.fresh[step, position] for position in at[::-1]), 0.0]
-        assert known.tolist() == [*[True] * len(at), False]
+        asked = [(step, position) for position in at[::-1]]
+        shares = exposure.shares_of(step, np.array([*at[::-1], len(index) + 5], dtype=np.int64))
+        assert shares.fresh.tolist() == [*(counted.fresh[one] for one in asked), 0.0]
+        assert shares.known.tolist() == [*[True] * len(at), False]
+        assert shares.by_exposure.tolist() == [*(counted.levels[one] for one in asked), [0.0] * LEVELS]
+        assert shares.by_recency.tolist() == [*(counted.recencies[one] for one in asked), [0.0] * RECENCIES]
     return exposure
 
 
@@ -682,26 +693,28 @@ def test_steps_that_draw_nothing_have_no_exposure(large):
     assert exposure.of_steps(1, 4) is None
     assert exposure.of_steps(51, 60) is None
     assert exposure.of_steps(1, 5).mean == 0.0
-    assert [one.tolist() for one in exposure.of_positions(4, np.arange(3))] == [[0.0] * 3, [False] * 3]
-    assert [one.tolist() for one in exposure.of_positions(5, np.arange(0))] == [[], []]
+    before, nothing = exposure.shares_of(4, np.arange(3)), exposure.shares_of(5, np.arange(0))
+    assert (before.fresh.tolist(), before.known.tolist()) == ([0.0] * 3, [False] * 3)
+    assert (before.by_exposure.tolist(), before.by_recency.tolist()) == ([[0.0] * LEVELS] * 3, [[0.0] * RECENCIES] * 3)
+    assert (nothing.fresh.shape, nothing.by_exposure.shape, nothing.by_recency.shape) == ((0,), (0, 6), (0, 5))
 
 
 def test_where_no_token_is_traced_nothing_is_said(large):
     sampled = trace(large, PositionMap(), 3)
     exposure = Exposure(sampled, Schedule((Segment(1, 0, 1, 1, 1, len(large)),)), 3)
     assert exposure.of_steps(1, 1) is None  # in three samples there is none of the three
-    assert not exposure.of_positions(1, np.arange(3))[1].any()
+    assert not exposure.shares_of(1, np.arange(3)).known.any()
 
 
 def test_a_sample_of_tokens_says_which_samples_are_fresh(large):
     schedule, last_step = plain(large, batch=1)
     complete, sampled = (Exposure(trace(large, PositionMap(), count), schedule, last_step) for count in (10**6, 9000))
     at = np.random.default_rng(1).permutation(len(large))
-    exact, known = complete.of_positions(1, at)
-    assert known.all()
-    found, known = sampled.of_positions(1, at)
+    shares = complete.shares_of(1, at)
+    assert shares.known.all()
+    exact, found = shares.fresh, sampled.shares_of(1, at).fresh
     # A sample none of whose tokens is traced is what all others on its side of the boundary are.
-    assert known.all()
+    assert sampled.shares_of(1, at).known.all()
     assert found.mean() == pytest.approx(exact.mean(), abs=0.01)
     assert (found[exact == 1.0] > 0.99).all()
     assert (found[exact == 0.0] < 0.01).all()
@@ -711,9 +724,49 @@ def test_where_new_and_known_samples_are_mixed_only_traced_ones_tell(large):
     mixed = PositionMap([Reorder(0, len(large), "uniform", (1, 1, 0))])
     schedule, last_step = plain(large, batch=1)
     exposure = Exposure(trace(large, mixed, 9000), schedule, last_step)
-    found, known = exposure.of_positions(1, np.arange(len(large)))
-    assert 0.8 < known.mean() < 1.0
-    assert not found[~known].any()
+    shares = exposure.shares_of(1, np.arange(len(large)))
+    assert 0.8 < shares.known.mean() < 1.0
+    for values in (shares.fresh, shares.by_exposure, shares.by_recency):
+        assert not values[~shares.known].any()
+
+
+def by_level(exposure, positions):
+    """The mean share of each exposure level in samples at some positions of a run of one segment."""
+    shares = exposure.shares_of(1, np.asarray(positions))
+    assert shares.by_exposure.sum(axis=1) == pytest.approx(shares.known.astype(float))
+    assert shares.by_exposure[:, 0].tolist() == shares.fresh.tolist()
+    return shares.by_exposure.mean(axis=0)
+
+
+def test_a_sample_without_a_traced_token_has_the_level_of_those_around_it_if_they_have_one():
+    index = ConcatenatedIndex(tuple(made(LARGE, 16, 1.0, seed=seed) for seed in range(3)))
+    schedule, last_step = plain(index, batch=1)
+    first, second = (boundary.position for boundary in index.boundaries)
+    exposure = Exposure(trace(index, PositionMap(), 3000), schedule, last_step)
+    for level, (start, stop) in enumerate([(0, first), (first + 1, second), (second + 1, len(index))]):
+        assert by_level(exposure, np.arange(start, stop)) == pytest.approx(np.eye(LEVELS)[level], abs=0.01)
+    # Two data epochs in a random order: whatever a sample holds was drawn before, and nobody knows how often.
+    mixed = PositionMap([Reorder(first + 1, len(index), "uniform", (1, 1, 0))])
+    exposure = Exposure(trace(index, mixed, 3000), schedule, last_step)
+    levels = by_level(exposure, np.arange(first + 1, len(index)))
+    assert levels[0] < 0.01
+    assert levels[1] > 0.1
+    assert levels[2] > 0.1
+    assert levels[UNKNOWN] == pytest.approx(1 - levels[1] - levels[2], abs=0.01)
+    # Recency is known of samples with a traced token only.
+    recency = exposure.shares_of(1, np.arange(first + 1, len(index))).by_recency.sum()
+    assert recency == pytest.approx(levels[1:UNKNOWN].sum() * (len(index) - first - 1), rel=0.02)
+
+
+def test_the_steps_of_a_run_whose_weights_were_taken_lie_before_the_first(large):
+    schedule, _ = plain(large, batch=10)
+    earlier = schedule, 60
+    exposure = Exposure(trace(large, PositionMap(), 10**6), schedule, 60, earlier)
+    shares = exposure.shares_of(1, np.arange(600))
+    # Each sample is drawn once more after 60 steps.
+    assert not shares.fresh.any()
+    assert shares.by_exposure[:, 1].tolist() == [1.0] * 600
+    assert shares.by_recency[:, 1].tolist() == [1.0] * 600
 
 
 def test_the_same_seed_picks_the_same_tokens(large):

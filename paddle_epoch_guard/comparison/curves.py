@@ -11,7 +11,7 @@ from paddle_epoch_guard.ledger import ChangePoint
 from paddle_epoch_guard.ledger.losses import Weighted
 from paddle_epoch_guard.report.drawing import WIDE, draw_raw, draw_trend, legend, limit, look, new_figure
 from paddle_epoch_guard.report.run_data import Series
-from paddle_epoch_guard.views.charts import PendingLoss
+from paddle_epoch_guard.views.divided_losses import PendingLoss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,9 +19,11 @@ from paddle_epoch_guard.host.dataset import (
     restore_dataset,
 )
 from paddle_epoch_guard.host.evaluation import (
+    EvaluatedData,
     ExtraEvaluation,
     cannot_evaluate,
     documents_of,
+    evaluated_data,
     evaluates,
     evaluates_after,
     evaluation_set,
@@ -55,6 +57,7 @@ __all__ = [
     "IN_DOUBT",
     "UNGUARDED",
     "Dataloader",
+    "EvaluatedData",
     "ExtraEvaluation",
     "Loader",
     "Stamp",
@@ -74,6 +77,7 @@ __all__ = [
     "current_training",
     "describe_loader",
     "documents_of",
+    "evaluated_data",
     "evaluates",
     "evaluates_after",
     "evaluation_set",

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,14 @@ def documents_of(dataset: Any) -> tuple[Documents, ...] | None:
         CorpusError: the split of a dataset has no documents.
         IndexFileError: its description is not the host's.
     """
+    parts = _gpt_datasets(dataset)
+    return None if parts is None else tuple(_documents_of(part) for part in parts)
+
+
+def _gpt_datasets(dataset: Any) -> list[Any] | None:
+    """The described GPT datasets of a blend, or the dataset itself; None if it is of another kind."""
     parts = constituents(dataset)
-    if not all(isinstance(part, GPTDataset) and hasattr(part, "desc") for part in parts):
-        return None
-    return tuple(_documents_of(part) for part in parts)
+    return parts if all(isinstance(part, GPTDataset) and hasattr(part, "desc") for part in parts) else None
 
 
 def _documents_of(dataset: Any) -> Documents:
@@ -78,6 +83,42 @@ def _documents_of(dataset: Any) -> Documents:
         return np.asarray(text[0] if isinstance(text, tuple) else text)  # with its mask since paddlenlp 3
 
     return Documents(_corpus(description.prefix), start, stop, sizes, read)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedData:
+    """The data of one dataset of an evaluation set."""
+
+    prefix: str
+    sizes: npt.NDArray[np.integer[Any]]
+    """Tokens of each document of the corpus."""
+    start: int
+    """Its first document."""
+    stop: int
+    """Behind its last document."""
+    seq_length: int
+    order: tuple[npt.NDArray[Any], ...]
+    """The arrays that say which samples it gives, and in which order."""
+
+
+def evaluated_data(dataset: Any) -> tuple[EvaluatedData, ...] | None:
+    """What an evaluation set of ``GPTDataset`` holds, for each dataset of a blend; None if it is of another kind.
+
+    Raises:
+        CorpusError: the split of a dataset has no documents.
+        IndexFileError: its description is not the host's.
+    """
+    parts = _gpt_datasets(dataset)
+    if parts is None:
+        return None
+    of_blend = () if len(parts) == 1 and parts[0] is dataset else (dataset.dataset_index, dataset.dataset_sample_index)
+    found = []
+    for part in parts:
+        described, sizes = Description.parse(part.desc, "the dataset's desc"), part.indexed_dataset.sizes
+        split = split_documents(described.split, described.name, len(sizes))
+        order = tuple(map(np.asanyarray, (part.doc_idx, part.shuffle_idx, *of_blend)))
+        found.append(EvaluatedData(described.prefix, sizes, *split, described.seq_length, order))
+    return tuple(found)
 
 
 def _corpus(prefix: str) -> Hashable:

@@ -26,7 +26,10 @@ from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.index.mapped import open_regular
 
 _BLOCK_BYTES = 1 << 16
-_BLOCKS = 64  # including both ends
+BLOCKS = 64
+"""Blocks of a text that are read, at most, both ends included."""
+SAMPLED = 16
+"""Corpora of which so much is read: 64 MiB in all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +89,27 @@ def _alike(corpora: Sequence[Corpus]) -> list[list[int]]:
 
 def _texts_of(paths: set[str]) -> dict[str, str]:
     """What tells the texts of some files apart: both ends of each; of those that agree in these, a sample."""
-    ends = {path: _text_of(path, 2) for path in paths}
+    ends = {path: text_of(path, 2) for path in paths}
     count = Counter(ends.values())
-    return {path: _text_of(path, _BLOCKS) if text and count[text] > 1 else text for path, text in ends.items()}
+    return {path: text_of(path, BLOCKS) if text and count[text] > 1 else text for path, text in ends.items()}
 
 
-def _text_of(path: str, blocks: int) -> str:
+def texts_of(prefixes: Sequence[str]) -> tuple[str, ...]:
+    """What tells the text of each corpus apart from others: equal strings stand for the same text.
+
+    Of up to :data:`SAMPLED` corpora a sample is read, of more only both ends of each. The strings say which.
+
+    Args:
+        prefixes: paths without ``.idx`` and ``.bin``.
+
+    Returns:
+        A string for each; empty if the file cannot be read.
+    """
+    blocks = BLOCKS if len(prefixes) <= SAMPLED else 2
+    return tuple(text_of(f"{prefix}.bin", blocks) for prefix in prefixes)
+
+
+def text_of(path: str, blocks: int) -> str:
     """The size of a file and a digest of some blocks, both ends included; empty if it cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     try:
@@ -104,4 +122,4 @@ def _text_of(path: str, blocks: int) -> str:
                 digest.update(stream.read(_BLOCK_BYTES))
     except OSError:
         return ""
-    return f"{size} bytes {digest.hexdigest()}"
+    return f"{size} bytes, {blocks} blocks, {digest.hexdigest()}"

@@ -6,7 +6,8 @@ nothing. The exposure of a draw is its number among the draws of its token, from
 again at the end of the data counts once.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,16 @@ _FAR = 12
 _LINE = 20  # samples through which a line is laid
 _UNIFORM = 0.005  # tolerance for the one sample that crosses a boundary, and is new there
 
+MOST = 4
+"""The exposure level of tokens drawn so often before, or more often."""
+UNKNOWN = MOST + 1
+"""The exposure level of repeated tokens of which it is not known how often they were drawn before."""
+LEVELS = UNKNOWN + 1
+"""The number of exposure levels: 0, 1, 2, 3, 4 or more, unknown."""
+RECENCIES = 5
+"""The number of classes of recency: last drawn fewer than 10, 100, 1,000 or 10,000 steps before, or earlier."""
+_RECENCY_ENDS = 10 ** np.arange(1, RECENCIES)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -31,6 +42,33 @@ class Estimate:
     """Standard error of the mean; 0 if every token is traced."""
     draws: int = 0
     """The number of traced draws averaged."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampleShares:
+    """Into which shares the tokens of some samples fall, by how often and how long before they had been drawn."""
+
+    fresh: npt.NDArray[np.float64]
+    """``[n]``: drawn for the first time."""
+    known: npt.NDArray[np.bool_]
+    """``[n]``: whether that share is known; where it is not, all shares are 0."""
+    by_exposure: npt.NDArray[np.float64]
+    """``[n, LEVELS]``: of each exposure level; that of level 0 is ``fresh``, and all together are 1."""
+    by_recency: npt.NDArray[np.float64]
+    """``[n, RECENCIES]``: of repeated tokens by the steps since their last draw, together ``1 - fresh``; all 0 if no
+    token of the sample is traced."""
+
+    @classmethod
+    def unknown(cls, count: int) -> "SampleShares":
+        """Of samples of which nothing is known."""
+        known = np.zeros(count, dtype=bool)
+        return cls(np.zeros(count), known, np.zeros((count, LEVELS)), np.zeros((count, RECENCIES)))
+
+    @classmethod
+    def joined(cls, parts: "Sequence[SampleShares]") -> "SampleShares":
+        """Of several groups of samples together, at least one."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)
@@ -62,6 +100,20 @@ class _Draws:
     """``[m]``: the times at which exposure may jump, with the first and the last time; ascending."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where among the traced draws some samples lie."""
+
+    first: Int64Array
+    """``[n]``: the number of the first traced draw in each."""
+    last: Int64Array
+    """``[n]``: that behind the last one."""
+    interval: Int64Array
+    """``[n]``: the number of the jump before it; -1 if nothing is drawn."""
+    is_drawn: npt.NDArray[np.bool_]
+    """``[n]``: whether the segment draws it."""
+
+
 class Exposure:
     """The exposure of the tokens that a run draws, in past and in planned steps.
 
@@ -77,15 +129,14 @@ class Exposure:
     ) -> None:
         self._trace = trace
         self._reads = _reads_of(schedule, last_step)
-        draws, time = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for read in (*(() if earlier is None else _before_time(*earlier)), *self._reads):
-            first, last = np.searchsorted(trace.position, [read.start, read.stop])
-            draws.append(np.arange(first, last))
-            time.append(trace.position[first:last] - read.start + read.time)
-        at = np.concatenate(draws)
+        at, time, step = _draws_of_reads(trace, (*(() if earlier is None else _before_time(*earlier)), *self._reads))
         token = trace.token[at].astype(np.int64)
         jumps = _jump_times(self._reads, trace.discontinuities)
-        self._all = _Draws(np.concatenate(time), token, _ranks(token), jumps)
+        prior, since = _priors(token, step)
+        self._all = _Draws(time, token, prior, jumps)
+        self._level: npt.NDArray[np.int8] = np.minimum(prior, MOST).astype(np.int8)
+        recency = np.searchsorted(_RECENCY_ENDS, since, side="right").astype(np.int8)
+        self._recency: npt.NDArray[np.int8] = np.where(prior > 0, recency, np.int8(-1))
         self._drawn_by: npt.NDArray[np.int32] = trace.dataset[at]
         self._of_dataset: dict[int, _Draws] = {}
         self._fresh_before: Int64Array = np.concatenate(([0], np.cumsum(self._all.prior == 0)))
@@ -99,7 +150,12 @@ class Exposure:
         # The share of new tokens from one jump to the next; -1 if the traced draws are few, or some new and some not.
         share = fresh / np.maximum(traced, 1)
         is_uniform = (traced >= ENOUGH) & ((share <= _UNIFORM) | (share >= 1 - _UNIFORM))
-        self._share: npt.NDArray[np.float64] = np.where(is_uniform, share, -1.0)
+        share = np.where(is_uniform, share, -1.0)
+        # The last entry of each: of samples that are not drawn.
+        self._share: npt.NDArray[np.float64] = np.append(share, -1.0)
+        self._levels_between: npt.NDArray[np.float64] = np.vstack(
+            (_levels_between(self._level, at_jumps, share), np.zeros(LEVELS))
+        )
 
     def of_steps(self, first_step: int, last_step: int, dataset: int | None = None) -> Estimate | None:
         """The mean exposure of the tokens that the steps from ``first_step`` to ``last_step`` draw.
@@ -136,18 +192,40 @@ class Exposure:
         error = sum((count * side.error) ** 2 for count, side in known) ** 0.5 / samples
         return Estimate(mean, error, sum(side.draws for _, side in known))
 
-    def of_positions(self, step: int, positions: Int64Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """The share of new tokens in the samples that a segment draws at some positions.
+    def shares_of(self, step: int, positions: Int64Array) -> SampleShares:
+        """How often and how long before the tokens of the samples had been drawn that a segment draws somewhere.
+
+        A sample is divided by its traced tokens. One without a traced token is divided as the traced tokens between
+        the two nearest jumps are, if nearly all of these are new, or none. If none is, and they differ in their
+        exposure level, that of the sample is unknown.
 
         Args:
             step: any step of the segment; its first one for leftover positions of the previous segment.
-            positions: ``[n]``, in any order.
-
-        Returns:
-            ``[n]``: the share of the sample's traced tokens that were never drawn before. If none of its tokens is
-            traced: the share of the traced tokens between the two nearest jumps, if all of them or none are new.
-            ``[n]``: whether the share is known; if not, or if the segment does not draw the position, it is 0.
+            positions: ``[n]``, in any order. All shares are 0 of one that the segment does not draw.
         """
+        place = self._place_of(step, positions)
+        fresh, known = self._fresh_at(place)
+        traced = np.where(known, place.last - place.first, 0)
+        has_none = np.flatnonzero(known & (traced == 0))
+        sample = np.repeat(np.arange(len(traced)), traced)
+        draw = np.arange(len(sample)) + (place.first - np.cumsum(traced) + traced)[sample]
+        by_exposure, by_recency = (
+            _counted(sample, cell.take(draw), (len(traced), cells)) / np.maximum(traced, 1)[:, None]
+            for cell, cells in ((self._level, LEVELS), (self._recency, RECENCIES))
+        )
+        by_exposure[has_none] = self._levels_between.take(place.interval[has_none], axis=0)
+        return SampleShares(fresh, known, by_exposure, by_recency)
+
+    def _fresh_at(self, place: "_Place") -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """The share of new tokens at some places, and whether it is known, ``[n]`` each."""
+        traced = place.last - place.first
+        fresh = (self._fresh_before[place.last] - self._fresh_before[place.first]) / np.maximum(traced, 1)
+        share = np.where(traced > 0, fresh, self._share[place.interval])
+        known = place.is_drawn & (share >= 0)
+        return np.where(known, share, 0.0), known
+
+    def _place_of(self, step: int, positions: Int64Array) -> "_Place":
+        """Where among the traced draws the samples lie that a segment draws at some positions."""
         asked = np.asarray(positions, dtype=np.int64)
         segment = max((read.segment for read in self._reads if read.segment <= step), default=0)
         # Leftover positions of the previous segment need not adjoin the step's own.
@@ -156,17 +234,14 @@ class Exposure:
             key=lambda read: read.start,
         )
         if not reads:
-            return np.zeros(len(asked)), np.zeros(len(asked), dtype=bool)
+            nowhere = np.zeros(len(asked), dtype=np.int64)
+            return _Place(nowhere, nowhere, nowhere - 1, nowhere > 0)
         starts, stops, times = np.array([(read.start, read.stop, read.time) for read in reads], dtype=np.int64).T
         which = np.maximum(np.searchsorted(starts, asked, side="right") - 1, 0)
         time = times[which] + asked - starts[which]
         first, last = (np.searchsorted(self._all.time, time, side=side) for side in ("left", "right"))
-        traced = last - first
-        fresh = (self._fresh_before[last] - self._fresh_before[first]) / np.maximum(traced, 1)
-        interval = np.clip(np.searchsorted(self._all.jumps, time, side="right") - 1, 0, len(self._share) - 1)
-        share = np.where(traced > 0, fresh, self._share[interval])
-        known = (starts[which] <= asked) & (asked < stops[which]) & (share >= 0)
-        return np.where(known, share, 0.0), known
+        interval = np.clip(np.searchsorted(self._all.jumps, time, side="right") - 1, 0, max(len(self._share) - 2, 0))
+        return _Place(first, last, interval, (starts[which] <= asked) & (asked < stops[which]))
 
     def _time_at(self, step: int) -> int:
         """The number of samples drawn before a step."""
@@ -268,20 +343,70 @@ def _reads_of(schedule: Schedule, last_step: int) -> tuple[_Read, ...]:
 
 
 def _before_time(schedule: Schedule, last_step: int) -> list[_Read]:
-    """The reads of an earlier run, which ends at time 0."""
+    """The reads of an earlier run, which ends at time 0 with step 0."""
     reads = _reads_of(schedule, last_step)
     end = max((read.time + read.stop - read.start for read in reads), default=0)
-    return [replace(read, time=read.time - end) for read in reads]
+    return [replace(read, time=read.time - end, first_step=read.first_step - last_step) for read in reads]
 
 
-def _ranks(tokens: Int64Array) -> Int64Array:
-    """``[n]``: how many earlier entries of the array equal each entry."""
+def _draws_of_reads(trace: Trace, reads: Sequence[_Read]) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """``[n]`` each: the number of each draw in the trace, when it is drawn, and by which step."""
+    draws, times, steps = ([np.empty(0, np.int64)] for _ in range(3))
+    for read in reads:
+        first, last = np.searchsorted(trace.position, [read.start, read.stop])
+        within = trace.position[first:last] - read.start
+        draws.append(np.arange(first, last))
+        times.append(within + read.time)
+        steps.append(within // read.batch + read.first_step)
+    return np.concatenate(draws), np.concatenate(times), np.concatenate(steps)
+
+
+def _priors(tokens: Int64Array, step: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """How often and how long before the token of each draw had been drawn.
+
+    Args:
+        tokens: ``[n]``: of each draw, by time.
+        step: ``[n]``: that draws it.
+
+    Returns:
+        ``[n]``: how many earlier draws are of the same token. ``[n]``: the steps since the last of them, or 0.
+    """
     by_token = np.argsort(tokens, kind="stable")
     ordered = tokens[by_token]
-    starts = np.flatnonzero(np.concatenate((np.ones(min(len(ordered), 1), bool), ordered[1:] != ordered[:-1])))
-    ranks = np.empty_like(tokens)
-    ranks[by_token] = np.arange(len(tokens)) - np.repeat(starts, np.diff(np.append(starts, len(tokens))))
-    return ranks
+    is_first = np.concatenate((np.ones(min(len(ordered), 1), bool), ordered[1:] != ordered[:-1]))
+    starts = np.flatnonzero(is_first)
+    priors, since = np.empty_like(tokens), np.empty_like(tokens)
+    priors[by_token] = np.arange(len(tokens)) - np.repeat(starts, np.diff(np.append(starts, len(tokens))))
+    steps = step[by_token]
+    since[by_token] = np.where(is_first, 0, np.diff(steps, prepend=0))
+    return priors, since
+
+
+def _levels_between(
+    level: npt.NDArray[np.int8], at_jumps: Int64Array, share: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """``[m - 1, LEVELS]``: into which exposure levels the traced draws from one jump to the next fall.
+
+    Args:
+        level: ``[n]``: of each draw, by time.
+        at_jumps: ``[m]``: the number of the first draw from each jump on.
+        share: ``[m - 1]``: the share of new tokens from each jump to the next; -1 if it tells nothing of one sample.
+    """
+    spans = np.diff(at_jumps)
+    interval = np.repeat(np.arange(len(spans)), spans)
+    counts = _counted(interval, level[at_jumps[0] : at_jumps[-1]], (len(spans), LEVELS))
+    shares = counts / np.maximum(spans, 1)[:, None]
+    unknown = np.zeros_like(shares)
+    unknown[:, 0], unknown[:, UNKNOWN] = share, 1 - share
+    is_uniform = shares.max(axis=1, initial=0.0) >= 1 - _UNIFORM
+    return np.where((share >= 0)[:, None], np.where(is_uniform[:, None], shares, unknown), 0.0)
+
+
+def _counted(row: Int64Array, column: npt.NDArray[np.int8], shape: tuple[int, int]) -> Int64Array:
+    """A table of how often each pair of row and column occurs; a column of -1 is left out."""
+    rows, columns = shape
+    keys = (row * columns + column)[column >= 0]
+    return np.bincount(keys, minlength=rows * columns).reshape(shape)
 
 
 def _jump_times(reads: tuple[_Read, ...], discontinuities: Int64Array) -> Int64Array:

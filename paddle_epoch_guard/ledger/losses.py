@@ -1,14 +1,15 @@
-"""The losses of the samples of a log window, summed by data epoch, and by fresh and repeated samples."""
+"""The losses of the samples of a log window, summed by data epoch, by exposure level, and by recency."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.ledger.contrast import MOMENTS, Contrast, moments_of
+from paddle_epoch_guard.ledger.exposure import LEVELS, RECENCIES, SampleShares
 from paddle_epoch_guard.ledger.sources import EpochKey
 
 Float64Array = npt.NDArray[np.float64]
@@ -19,7 +20,7 @@ RULES = ("tokens with a loss", "tokens with a label", "all tokens")
 or nothing. The rule that applies is the one whose mean equals the loss that the trainer logs."""
 _AGREES = 2e-3
 """Relative; in float32 the two agree to 1e-6. A loss with other terms differs by more."""
-_KINDS = 6  # sums of fresh and of repeated samples, three each
+_POWERS = 3  # of each sum by exposure or recency: weight, loss times weight, squared loss times weight
 
 
 @dataclass
@@ -64,6 +65,17 @@ def total(parts: Iterable[Weighted]) -> Weighted:
     return whole
 
 
+class LossSums(NamedTuple):
+    """Sums over samples, or shares of samples."""
+
+    weight: float
+    """In samples."""
+    loss_sum: float
+    """Nats per token, times weight."""
+    squares: float
+    """Squared losses, times weight: for the error of their mean."""
+
+
 @dataclass
 class WindowLosses:
     """The losses of the samples of one log window, over all ranks."""
@@ -79,6 +91,11 @@ class WindowLosses:
     repeat_squares: float = 0.0
     contrast: Contrast = field(default_factory=Contrast)
     """Repeated samples against fresh ones of the same dataset."""
+    by_exposure: dict[tuple[int, int], LossSums] = field(default_factory=dict)
+    """By dataset and exposure level, without empty sums; see
+    :class:`~paddle_epoch_guard.ledger.exposure.SampleShares`."""
+    by_recency: dict[int, LossSums] = field(default_factory=dict)
+    """Of repeated samples that hold a traced token, by the steps since the last draw; likewise."""
 
     @property
     def mean(self) -> float:
@@ -130,21 +147,28 @@ class EpochSlots:
     @property
     def width(self) -> int:
         """The length of the array that :func:`sums_of` returns."""
-        return 3 * self.count + _KINDS + self.datasets * MOMENTS
+        return 3 * self.count + _POWERS * (self.datasets * LEVELS + RECENCIES) + self.datasets * MOMENTS
 
-    def split(self, sums: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
+    def split(self, sums: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
         """The parts of that array.
 
         Args:
             sums: ``[width]``.
 
         Returns:
-            ``[3, count]``: samples, weight, and loss times weight of each data epoch. ``[2, 3]``: weight, loss times
-            weight, and squared loss times weight of fresh and of repeated samples. ``[datasets, MOMENTS]``: see
+            ``[3, count]``: samples, weight, and loss times weight of each data epoch. ``[3, datasets, LEVELS]``:
+            weight, loss times weight, and squared loss times weight by dataset and exposure level.
+            ``[3, RECENCIES]``: the same of repeated samples by recency. ``[datasets, MOMENTS]``: see
             :func:`~paddle_epoch_guard.ledger.contrast.moments_of`.
         """
-        epochs, kinds, moments = np.split(sums, [3 * self.count, 3 * self.count + _KINDS])
-        return epochs.reshape(3, self.count), kinds.reshape(2, 3), moments.reshape(self.datasets, MOMENTS)
+        sizes = 3 * self.count, _POWERS * self.datasets * LEVELS, _POWERS * RECENCIES
+        epochs, levels, recencies, moments = np.split(sums, np.cumsum(sizes))
+        return (
+            epochs.reshape(3, self.count),
+            levels.reshape(_POWERS, self.datasets, LEVELS),
+            recencies.reshape(_POWERS, RECENCIES),
+            moments.reshape(self.datasets, MOMENTS),
+        )
 
     def of(self, datasets: Int64Array, epochs: Int64Array) -> Int64Array:
         """The slot of each sample, ``[n]``, from its dataset (from 0) and its data epoch (from 1)."""
@@ -166,12 +190,10 @@ class DrawnSamples:
 
     slot: Int64Array
     """``[n]``: the slot of each one's data epoch."""
-    fresh: Float64Array
-    """``[n]``: the share of each that is drawn for the first time."""
-    known: npt.NDArray[np.bool_]
-    """``[n]``: whether that share is known."""
     step: Int64Array
     """``[n]``: the step that draws it, counted from the window's first."""
+    shares: SampleShares
+    """How often and how long before the tokens of each had been drawn."""
 
 
 def sums_of(losses: Float64Array, weights: Float64Array, drawn: DrawnSamples, slots: EpochSlots) -> Float64Array:
@@ -187,27 +209,60 @@ def sums_of(losses: Float64Array, weights: Float64Array, drawn: DrawnSamples, sl
         float64 ``[slots.width]``, see :meth:`EpochSlots.split`. The sums over several ranks are the element-wise sums
         of theirs.
     """
-    slot, fresh, known = drawn.slot, drawn.fresh, drawn.known
+    slot, shares = drawn.slot, drawn.shares
     weighted = weights * losses
-    by_epoch = [np.bincount(slot, values, slots.count) for values in (None, weights, weighted)]
-    fresh_share, repeat_share = np.where(known, fresh, 0.0), np.where(known, 1.0 - fresh, 0.0)
-    powers = weights, weighted, weighted * losses
-    kinds = [float(share @ values) for share in (fresh_share, repeat_share) for values in powers]
-    compared = np.where(known, weights, 0.0)
-    moments = moments_of(slots.dataset_of(slot), slots.datasets, losses, compared, 1.0 - fresh, drawn.step)
-    return np.concatenate((*by_epoch, kinds, moments.ravel()), dtype=np.float64)
+    counts = np.bincount(slot, minlength=slots.count)
+    by_epoch = [np.bincount(slot, values, slots.count) for values in (weights, weighted)]
+    dataset = slots.dataset_of(slot)
+    by_exposure = _divided(weights, losses, shares.by_exposure, dataset * LEVELS, slots.datasets * LEVELS)
+    by_recency = _divided(weights, losses, shares.by_recency, np.zeros_like(dataset), RECENCIES)
+    compared = np.where(shares.known, weights, 0.0)
+    moments = moments_of(dataset, slots.datasets, losses, compared, 1.0 - shares.fresh, drawn.step)
+    return np.concatenate(
+        (counts, *by_epoch, by_exposure.ravel(), by_recency.ravel(), moments.ravel()), dtype=np.float64
+    )
+
+
+def _divided(
+    weights: Float64Array, losses: Float64Array, shares: Float64Array, first_cell: Int64Array, cells: int
+) -> Float64Array:
+    """Sums of weights, weighted losses and weighted squared losses in cells, ``[3, cells]``.
+
+    Args:
+        weights: ``[n]``.
+        losses: ``[n]``.
+        shares: ``[n, k]``: of each sample in k cells.
+        first_cell: ``[n]``: the number of the first of these.
+        cells: how many there are.
+    """
+    in_part = np.flatnonzero(shares > 0)  # most samples have one share
+    sample, column = np.divmod(in_part, shares.shape[1])
+    cell, loss = first_cell[sample] + column, losses[sample]
+    weight = weights[sample] * shares.ravel()[in_part]
+    weighted = weight * loss
+    sums = [np.bincount(cell, values, cells) for values in (weight, weighted, weighted * loss)]
+    return np.array(sums, dtype=np.float64)
 
 
 def window_of(sums: Float64Array, slots: EpochSlots) -> WindowLosses:
     """The losses of a window, from the result of :func:`sums_of`."""
-    (counts, weights, losses), kinds, moments = slots.split(sums)
-    (*fresh, fresh_squares), (*repeat, repeat_squares) = kinds.tolist()
+    (counts, weights, losses), levels, recencies, moments = slots.split(sums)
+    (*fresh, fresh_squares), (*repeat, repeat_squares) = (
+        levels[:, :, which].sum(axis=(1, 2)).tolist() for which in (slice(1), slice(1, None))
+    )
     window = WindowLosses(
         fresh=Weighted(*fresh),
         repeat=Weighted(*repeat),
         fresh_squares=fresh_squares,
         repeat_squares=repeat_squares,
         contrast=Contrast.of(moments),
+        by_exposure={
+            (dataset, level): LossSums(*levels[:, dataset, level].tolist())
+            for dataset, level in np.argwhere(levels[0] > 0).tolist()
+        },
+        by_recency={
+            recency: LossSums(*recencies[:, recency].tolist()) for recency in np.flatnonzero(recencies[0] > 0).tolist()
+        },
     )
     for slot in np.flatnonzero(counts).tolist():
         key = slots.key(slot)

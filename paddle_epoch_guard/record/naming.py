@@ -19,9 +19,23 @@ FRESH_ERROR_TAG = "epoch_guard/loss_fresh_error"
 """Standard error of each point of :data:`FRESH_TAG`, from the scatter of its samples."""
 REPEAT_ERROR_TAG = "epoch_guard/loss_repeat_error"
 """Standard error of each point of :data:`REPEAT_TAG`."""
+EXPOSURE_LOSS_TAG = "epoch_guard/loss_by_exposure"
+"""Loss of samples by the number of earlier draws of their tokens, one folder each."""
+RECENCY_LOSS_TAG = "epoch_guard/loss_by_recency"
+"""Loss of repeated samples by the steps since the last draw of their tokens, one folder each."""
+EXPOSURE_DIRECTORIES = ("exposure_0", "exposure_1", "exposure_2", "exposure_3", "exposure_4_or_more")
+"""The folder of each number of earlier draws."""
+RECENCY_DIRECTORIES = (
+    "drawn_1_to_9_steps_ago",
+    "drawn_10_to_99_steps_ago",
+    "drawn_100_to_999_steps_ago",
+    "drawn_1000_to_9999_steps_ago",
+    "drawn_10000_steps_ago_or_more",
+)
+"""The folder of each class of recency."""
 LOSS_TAG, EVALUATION_TAG = "train/loss", "eval/loss"
 """The trainer's own curves, as PaddleNLP's VisualDLCallback (3.0.0b4) names them."""
-_OWN = re.compile(r"(trainer_)?(epoch_|boundary_)\d|unified_from_step_\d")
+_OWN = re.compile(r"(trainer_)?(epoch_|boundary_)\d|(unified_from_step|exposure|drawn)_\d")
 """How the guard's own folders begin."""
 
 

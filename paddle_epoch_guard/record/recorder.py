@@ -11,6 +11,7 @@ from typing import Protocol
 from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, ClosedWindow, EpochKey, EpochLedger, WindowLosses
 from paddle_epoch_guard.ledger.change_points import Point
 from paddle_epoch_guard.ledger.epochs import LossWindow
+from paddle_epoch_guard.ledger.exposure import UNKNOWN
 from paddle_epoch_guard.ledger.intervals import Interval, OpenInterval
 from paddle_epoch_guard.ledger.losses import Weighted, total
 from paddle_epoch_guard.order import Reorder
@@ -21,17 +22,19 @@ from paddle_epoch_guard.record.events import (
     EpochEnded,
     Evaluated,
     Event,
+    ExposureLoss,
     Message,
     Noted,
     Outcome,
     PartEnded,
+    RecencyLoss,
     WindowLogged,
 )
 from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.statistics.verdicts import ChangeReport, ExposureOfSteps
 
 _MOST_DATASETS = 16
-"""Datasets of a blend whose own losses are kept for verdicts: a checkpoint holds them for hundreds of windows."""
+"""Datasets of a blend whose own losses are kept, in checkpoints for hundreds of windows, in the record for all."""
 
 
 class View(Protocol):
@@ -236,6 +239,10 @@ class Recorder:
             None if losses is None else losses.fresh_squares,
             None if losses is None else losses.repeat_squares,
             losses.contrast if losses is not None and losses.contrast.strata else None,
+            () if losses is None else _by_exposure(losses, len(self._naming.datasets)),
+            ()
+            if losses is None
+            else tuple(RecencyLoss(recency, *sums) for recency, sums in losses.by_recency.items()),
         )
 
     def _change_at(self, boundary: BoundaryStep) -> ChangePoint:
@@ -277,6 +284,17 @@ def _of_datasets(closed: ClosedWindow, datasets: int) -> tuple[Weighted, ...]:
         return ()
     return tuple(
         total(share.loss for share in closed.epochs if share.dataset == dataset) for dataset in range(datasets)
+    )
+
+
+def _by_exposure(losses: WindowLosses, datasets: int) -> tuple[ExposureLoss, ...]:
+    """The losses by dataset and exposure level; those of many datasets are summed up."""
+    cells: dict[tuple[int | None, int], tuple[float, ...]] = {}
+    for (dataset, level), own in losses.by_exposure.items():
+        key = (dataset if datasets <= _MOST_DATASETS else None), level
+        cells[key] = tuple(map(sum, zip(cells.get(key, (0.0, 0.0, 0.0)), own, strict=True)))
+    return tuple(
+        ExposureLoss(dataset, None if level == UNKNOWN else level, *sums) for (dataset, level), sums in cells.items()
     )
 
 

@@ -31,8 +31,8 @@ from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, Note
 from paddle_epoch_guard.statistics.verdicts import ChangeReport
 from paddle_epoch_guard.views import messages
 from paddle_epoch_guard.views.audit_table import table_of
-from paddle_epoch_guard.views.charts import PendingLoss
 from paddle_epoch_guard.views.console import reached_sentence
+from paddle_epoch_guard.views.divided_losses import PendingLoss
 from paddle_epoch_guard.views.verdict_texts import verdict
 
 

@@ -1,11 +1,15 @@
 """Whether the evaluation set may confirm a verdict: it must not overlap the training data. Extra evaluations."""
 
+import contextlib
+import hashlib
 import time
 from collections.abc import Callable
 
 from paddle_epoch_guard import host
+from paddle_epoch_guard.index.equal_corpora import texts_of
+from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.index.overlap import Comparison, compare_documents
-from paddle_epoch_guard.record.events import Message
+from paddle_epoch_guard.record.events import EvaluationSet, Message
 from paddle_epoch_guard.session.run_plan import RunPlan
 
 SECONDS = 5.0
@@ -39,6 +43,49 @@ def evaluation_is_apart(
     if compared.result == "overlaps":
         return False, _overlaps(compared)
     return (True, None) if compared.result == "apart" else (None, _unknown(compared.ground))
+
+
+def described_evaluation(
+    args: host.TrainingArguments, evaluation: object, apart: bool | None, step: int
+) -> EvaluationSet | None:
+    """What the trainer evaluates on, so that its losses can be compared with those of other runs.
+
+    Args:
+        args: the trainer's arguments.
+        evaluation: the live evaluation dataset.
+        apart: whether it shares no document with the training data.
+        step: the last step done.
+
+    Returns:
+        None if there is no evaluation set. An error leaves the digest empty.
+    """
+    if evaluation is None:
+        return None
+    samples, batches = host.size_of_evaluation(args, evaluation)
+    read = None
+    if samples is not None and batches is not None:
+        read = min(samples, batches * int(getattr(args, "per_device_eval_batch_size", 1)) * args.dataset_world_size)
+    digest = ""
+    with contextlib.suppress(Exception):  # then it is unknown
+        data = host.evaluated_data(evaluation)
+        if data is not None and read is not None:
+            digest = _digest_of(data, read)
+    return EvaluationSet(step, digest, apart, samples, batches)
+
+
+def _digest_of(data: tuple[host.EvaluatedData, ...], read: int) -> str:
+    """A digest of documents and sequence lengths; and of the order, if an evaluation does not read all of them."""
+    digest = hashlib.blake2b(digest_size=16)
+    texts = texts_of([each.prefix for each in data])
+    for each, text in zip(data, texts, strict=True):
+        sizes = digest_array(each.sizes)
+        digest.update(f"{sizes} {each.start} {each.stop} {text} {each.seq_length}\n".encode())
+    tokens = sum(int(each.sizes[each.start : each.stop].sum()) for each in data)
+    if len(data) > 1 or read * data[0].seq_length < tokens - data[0].seq_length:
+        digest.update(f"{read}\n".encode())
+        for each in data:
+            digest.update(" ".join(digest_array(array) for array in each.order).encode())
+    return digest.hexdigest()
 
 
 def _overlaps(compared: Comparison) -> Message:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.ledger.exposure import Estimate, Exposure
+from paddle_epoch_guard.ledger.exposure import Estimate, Exposure, SampleShares
 
 
 class ShieldedExposure:
@@ -29,16 +29,14 @@ class ShieldedExposure:
                 self._fail(cause)
         return None
 
-    def of_positions(
-        self, step: int, positions: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    def shares_of(self, step: int, positions: npt.NDArray[np.int64]) -> SampleShares:
         """As of an exposure; unknown for all positions after a fault."""
         if self._exposure is not None:
             try:
-                return self._exposure.of_positions(step, positions)
+                return self._exposure.shares_of(step, positions)
             except Exception as cause:
                 self._fail(cause)
-        return np.zeros(len(positions)), np.zeros(len(positions), dtype=bool)
+        return SampleShares.unknown(len(positions))
 
     def _fail(self, cause: Exception) -> None:
         self._exposure = None

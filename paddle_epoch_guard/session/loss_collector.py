@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.ledger import IndexEpochs
+from paddle_epoch_guard.ledger.exposure import SampleShares
 from paddle_epoch_guard.ledger.losses import (
     RULES,
     DrawnSamples,
@@ -191,17 +192,14 @@ class LossCollector:
                 "drawn"
             )
         slot = slots.of(*self.source.index.locate(self.source.positions.base(drawn)))
-        fresh, known = np.zeros(len(drawn)), np.zeros(len(drawn), dtype=bool)
+        shares = SampleShares.unknown(len(drawn))
         if self.exposure is not None:
-            shares = [
-                self.exposure.of_positions(first, run_positions)
-                for (first, _), run_positions in zip(runs, positions, strict=True)
-            ]
-            fresh, known = (np.concatenate(column) for column in zip(*shares, strict=True))
+            of_runs = zip(runs, positions, strict=True)
+            shares = SampleShares.joined([self.exposure.shares_of(first, of_run) for (first, _), of_run in of_runs])
         numbers = [step for first, last in runs for step in range(first, last + 1)]
         sizes_of_steps = [len(of_step) for of_run in by_step for of_step in of_run]
         step = np.repeat(np.array(numbers) - first_step, sizes_of_steps)
-        samples = DrawnSamples(slot, fresh, known, step)
+        samples = DrawnSamples(slot, step, shares)
         micro_batch = self.source.schedule.segments[-1].micro_batch
         sums: list[Float64Array] = []
         for rule in range(len(RULES)):

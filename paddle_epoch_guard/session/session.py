@@ -24,7 +24,12 @@ from paddle_epoch_guard.progress import progress_bar
 from paddle_epoch_guard.record.events import Message, TokensTraced
 from paddle_epoch_guard.record.recorder import Recorder
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
-from paddle_epoch_guard.session.evaluation import evaluates_anyway, evaluation_is_apart, planned_evaluations
+from paddle_epoch_guard.session.evaluation import (
+    described_evaluation,
+    evaluates_anyway,
+    evaluation_is_apart,
+    planned_evaluations,
+)
 from paddle_epoch_guard.session.exposure import ShieldedExposure
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
@@ -324,6 +329,9 @@ class Session:
             return
         apart, self._of_evaluation = evaluation_is_apart(self.plan.loader.dataset, evaluation)
         self.recorder.watch.evaluation_is_apart = apart
+        described = described_evaluation(self._args, evaluation, apart, state.global_step)
+        if described is not None:
+            self.recorder.emit(described)
         if host.evaluates(self._args) or self.plan.evaluating:
             self._say_of_evaluation(state)
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.index.equal_corpora import EqualCorpora
+from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampledIndex, GPTIndex
+from paddle_epoch_guard.index.equal_corpora import EqualCorpora, texts_of
 from paddle_epoch_guard.ledger import (
     BoundaryStep,
     ChangePoint,
@@ -133,7 +134,20 @@ def _part_began(plan: RunPlan, args: host.TrainingArguments, state: host.Trainer
         versions=package_versions(),
         findings=plan.past.findings,
         state=None if plan.schedule is None else plan.order,
+        texts=_texts_of(plan),
     )
+
+
+def _texts_of(plan: RunPlan) -> tuple[str, ...]:
+    """What tells the texts of the run's corpora apart; empty if that cannot be found out."""
+    try:
+        index = plan.index
+        inner = index.inner if isinstance(index, EpochSampledIndex) else index
+        datasets = inner.datasets if isinstance(inner, BlendIndex) else (inner,)
+        firsts = [dataset.indices[0] if isinstance(dataset, ConcatenatedIndex) else dataset for dataset in datasets]
+        return texts_of([first.description.prefix for first in firsts if isinstance(first, GPTIndex)])
+    except Exception:  # no other part of the record depends on it
+        return ()
 
 
 def start_messages(plan: RunPlan, max_steps: int) -> list[Message]:

@@ -1,10 +1,8 @@
 """Events as points, lines and texts of charts, for VisualDL and the other loggers."""
 
-import math
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from paddle_epoch_guard.ledger import ChangePoint, EpochKey, Weighted
+from paddle_epoch_guard.ledger import ChangePoint, EpochKey
 from paddle_epoch_guard.record.events import (
     ChangeJudged,
     ChangeReached,
@@ -30,59 +28,12 @@ from paddle_epoch_guard.record.naming import (
 from paddle_epoch_guard.views import messages
 from paddle_epoch_guard.views.audit_table import table_of
 from paddle_epoch_guard.views.console import reached_sentence
+from paddle_epoch_guard.views.divided_losses import DividedLosses, LossPoint, PendingLoss
 from paddle_epoch_guard.views.markers import BoundaryLine
 from paddle_epoch_guard.views.verdict_texts import verdict
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
-_FEWEST = 4.0  # samples for a point of fresh or repeated loss
 _ERROR_TAGS = {FRESH_TAG: FRESH_ERROR_TAG, REPEAT_TAG: REPEAT_ERROR_TAG}
-
-
-class LossPoint(NamedTuple):
-    """A point of the curve of fresh or of repeated samples."""
-
-    step: int
-    mean: float
-    """Nats per token."""
-    error: float | None
-    """Standard error of the mean; None if the scatter of the samples is unknown."""
-
-
-class PendingLoss:
-    """A loss over few samples per window, gathered until there are enough samples for a point."""
-
-    def __init__(self) -> None:
-        self._pending = Weighted()
-        self._squares: float | None = 0.0
-        self._last_step = 0
-
-    def add(self, loss: Weighted, squares: float | None, step: int) -> LossPoint | None:
-        """Adds the loss of a window; returns a point if there are enough samples for one.
-
-        Args:
-            loss: of its samples.
-            squares: their squared losses, times weight; None if unknown.
-            step: the window's last.
-        """
-        self._last_step = step
-        self._pending.add(loss)
-        self._squares = None if squares is None or self._squares is None else self._squares + squares
-        return self.rest() if self._pending.weight >= _FEWEST else None
-
-    def rest(self) -> LossPoint | None:
-        """A point for the remaining samples; None without any."""
-        if not self._pending.weight > 0:
-            return None
-        point = LossPoint(self._last_step, self._pending.mean, self._error())
-        self._pending, self._squares = Weighted(), 0.0
-        return point
-
-    def _error(self) -> float | None:
-        """Shares of samples count as so many whole ones, which makes the error a little too large."""
-        count, mean = self._pending.weight, self._pending.mean
-        if self._squares is None or not count > 1:
-            return None
-        return math.sqrt(max(self._squares / count - mean**2, 0.0) / (count - 1))
 
 
 class ChartView:
@@ -110,6 +61,7 @@ class ChartView:
         self._loss_range = loss_range
         self._lines = [BoundaryLine(log, change.name, change.step, loss_range) for change in drawn]
         self._pending = {FRESH_TAG: PendingLoss(), REPEAT_TAG: PendingLoss()}
+        self._divided = DividedLosses()
         self._last_step = 0
 
     def take(self, event: Event) -> None:
@@ -128,8 +80,10 @@ class ChartView:
                 self._describe(report.change, verdict(report, self._naming))
             case Noted():
                 self._log.text(NOTES_TAG, messages.sentence_of(event.message), event.step)
-            case PartBegan(findings=findings) if findings:
-                self._log.text(NOTES_TAG, "\n" + table_of(event.step, findings), event.step)
+            case PartBegan():
+                self._divided.begin(event)
+                if event.findings:
+                    self._log.text(NOTES_TAG, "\n" + table_of(event.step, event.findings), event.step)
             case PartEnded():
                 self._draw_pending(event.step)
 
@@ -145,6 +99,8 @@ class ChartView:
         for tag, pending in self._pending.items():
             if (point := pending.rest()) is not None:
                 self._draw_loss(tag, point._replace(step=step))
+        for tag, directory, point in self._divided.rest():
+            self._log.scalar(tag, point.mean, step, directory)
 
     def _draw_loss(self, tag: str, point: LossPoint) -> None:
         self._log.scalar(tag, point.mean, point.step)
@@ -169,6 +125,8 @@ class ChartView:
         ):
             if loss is not None and (point := self._pending[tag].add(loss, squares, step)) is not None:
                 self._draw_loss(tag, point)
+        for tag, directory, point in self._divided.points_of(event):
+            self._log.scalar(tag, point.mean, step, directory)
         if event.loss is not None:
             self._keep(LOSS_TAG, event.loss, step)
             low, high = self._loss_range or (event.loss, event.loss)
