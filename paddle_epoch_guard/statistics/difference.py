@@ -43,11 +43,12 @@ RELEVANT_DIFFERENCE = 0.005
 """Share of the loss below which two runs count as equal. Runs of equal settings differ by less, but for a few in 100:
 see docs/comparison.md."""
 FEW_EVALUATIONS_AUTOCORRELATION = 0.3
-"""The least autocorrelation to take for evaluations, if there are fewer than a dozen: these cannot tell it."""
+"""The least autocorrelation to take if there are fewer than two dozen points in all, as of evaluations: so few cannot
+tell it. Differences of real evaluations had at most 0.27 in 90 % of 33 folders of modded-nanogpt."""
 
 _PIECE = 100  # points of a piece of the history, at least: shorter ones tell little about strong autocorrelation
 _FEWEST_IN_PIECE = 12  # fewer tell next to nothing about any
-_GRID = np.tanh(np.linspace(-0.3, 2.3, 53))  # coefficients; training makes none below -0.29
+_GRID = np.tanh(np.linspace(-0.3, 2.3, 53))  # coefficients; none below -0.29 is believed
 _GRID[np.abs(_GRID) < 1e-12] = 0.0
 _TINY = 1e-300
 
@@ -199,7 +200,7 @@ def _merged(
         return x, differences, weights, place
     within = -(-(stop - start) // size)
     inner = np.linspace(start, stop, within, endpoint=False).round().astype(np.int64)
-    # Outside, groups are counted from the place; what is left over is dropped.
+    # Outside, groups are counted from the place; an incomplete group at an end is dropped.
     before, after = np.arange(start % size, start, size), np.arange(stop, len(x) - size + 1, size)
     first = int(before[0]) if len(before) else start
     last = int(after[-1]) + size if len(after) else stop
