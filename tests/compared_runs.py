@@ -150,6 +150,7 @@ class Made:
             Weighted(len(kinds[0]), float(kinds[0].sum())), Weighted(len(kinds[1]), float(kinds[1].sum())),
             float((kinds[0] ** 2).sum()), float((kinds[1] ** 2).sum()),
             by_exposure=tuple(exposure_loss(*cell) for cell in cells),
+            wholly_fresh=tuple(exposure_loss(*cell) for cell in cells if cell[1] == 0),
         )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def shares_of(by_exposure, by_recency):
     for table, rows in ((levels, by_exposure), (recencies, by_recency)):
         for number, row in enumerate(rows):
             table[number, : len(row)] = row
-    return SampleShares(levels[:, 0], levels.any(axis=1), levels, recencies)
+    return SampleShares(levels[:, 0], levels.any(axis=1), levels, recencies, levels[:, 0] == 1)
 
 
 def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
@@ -83,6 +83,7 @@ def test_losses_go_to_their_epochs_and_to_fresh_and_repeated():
         (1, UNKNOWN): (0.5, 2.0, 8.0),
     }
     assert found.by_recency == {1: (1.0, 2.0, 4.0), 2: (0.5, 2.0, 8.0)}
+    assert found.wholly_fresh == {0: (1.0, 1.0, 1.0)}
     # The second dataset has one sample of which it is known how much of it is new.
     assert (found.contrast.strata, found.contrast.loss / found.contrast.weight) == (1, 1.0)
     assert found.mean == 23 / 5
@@ -104,7 +105,7 @@ def divided(counts, recency):
     levels = counts / np.maximum(counts.sum(axis=1), 1)[:, None]
     ages = np.zeros((len(counts), RECENCIES))
     ages[np.arange(len(counts)), recency] = levels[:, 1:].sum(axis=1)
-    return SampleShares(levels[:, 0], counts.any(axis=1), levels, ages)
+    return SampleShares(levels[:, 0], counts.any(axis=1), levels, ages, levels[:, 0] == 1)
 
 
 @given(st.lists(SAMPLES, min_size=1, max_size=40), st.integers(1, 5))
@@ -155,7 +156,7 @@ def test_a_rank_without_data_adds_a_vector_of_the_same_parts():
     slots, elsewhere = EpochSlots([3, 1, 2]), EpochSlots([6], 3)
     assert elsewhere.width == slots.width
     parts = [[part.shape for part in one.split(np.zeros(one.width))] for one in (slots, elsewhere)]
-    assert parts[0] == parts[1] == [(3, 6), (3, 3, LEVELS), (3, RECENCIES), (3, MOMENTS)]
+    assert parts[0] == parts[1] == [(3, 6), (3, 3, LEVELS), (3, RECENCIES), (3, 3), (3, MOMENTS)]
 
 
 def of(mean):

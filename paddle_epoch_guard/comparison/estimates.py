@@ -9,15 +9,21 @@ from paddle_epoch_guard.comparison.adjustment import FreshDifference, fresh_curv
 from paddle_epoch_guard.comparison.alignment import Aligned, Bins, Place, aligned_evaluations
 from paddle_epoch_guard.comparison.relation import Relation
 from paddle_epoch_guard.comparison.run import Floats, Run
-from paddle_epoch_guard.statistics.difference import LossDifference, LossDifferences, estimate_difference
+from paddle_epoch_guard.statistics.difference import (
+    FEW_EVALUATIONS_AUTOCORRELATION,
+    LossDifference,
+    LossDifferences,
+    estimate_difference,
+)
 
 FEWEST_EVALUATIONS = 4
 """Evaluations of both runs that a difference of evaluation losses needs."""
 EVALUATIONS = 6
 """Evaluations up to the place's end that are used, where the place itself holds fewer."""
-SAME_ORDER_AUTOCORRELATION, OTHER_ORDER_AUTOCORRELATION = 0.6, 0.9
-"""The least autocorrelation of the differences of evaluation losses, which a few of them cannot show. What one run has
-drawn lately and the other has not keeps them apart for long, unless both draw in the same order."""
+OTHER_ORDER_AUTOCORRELATION = 0.9
+"""The least autocorrelation of differences of evaluation losses between runs in another order. What one run has drawn
+lately, and the other has not, keeps them apart for long: with less, two equal runs under other seeds differ
+(``benchmarks/real_comparisons.py``)."""
 _FEWEST_FOR_VARIANCE = 6
 _TINY = 1e-300
 
@@ -73,7 +79,7 @@ def estimates_of(
     fresh = fresh_difference(pair, place) if relation.comparable else None
     evaluation_tokens, evaluation = aligned_evaluations(*runs)
     is_one_set = relation.evaluation == "same"
-    least = SAME_ORDER_AUTOCORRELATION if relation.same_order else OTHER_ORDER_AUTOCORRELATION
+    least = FEW_EVALUATIONS_AUTOCORRELATION if relation.same_order else OTHER_ORDER_AUTOCORRELATION
     estimates = Estimates(
         raw=estimate_difference(pair.middle, difference, within),
         fresh=None if fresh is None else estimate_difference(*_points(fresh), within, weights=fresh.weights),

@@ -30,6 +30,7 @@ from paddle_epoch_guard.report.fold import parts_that_count
 from paddle_epoch_guard.report.log_folders import has_siblings, siblings_of
 from paddle_epoch_guard.report.reading import find_logging_dir
 
+_ALL_FRESH = 0.99  # share of fresh samples from which all are taken to be wholly fresh
 _LEVELS = 5  # exposure 0, 1, 2, 3, and 4 or more
 
 
@@ -239,13 +240,18 @@ class _Table:
         return FreshLosses(samples, loss, drawn)
 
     def _fresh_of(self, window: WindowLogged) -> Iterator[tuple[int, Weighted]]:
-        if self._datasets == 1:
-            if window.fresh is not None:
-                yield 0, window.fresh
-            return
-        for each in window.by_exposure:
-            if each.exposure == 0 and each.dataset is not None:
-                yield each.dataset, each.loss
+        if window.by_exposure or window.wholly_fresh:
+            for each in window.wholly_fresh:
+                if each.dataset is not None:
+                    yield each.dataset, each.loss
+        elif self._datasets == 1 and window.fresh is not None and _is_all_fresh(window):
+            yield 0, window.fresh
+
+
+def _is_all_fresh(window: WindowLogged) -> bool:
+    """Of a record of an earlier release, which does not tell what is fresh in part from what is wholly."""
+    fresh, repeat = window.fresh or Weighted(), window.repeat or Weighted()
+    return fresh.weight > _ALL_FRESH * (fresh.weight + repeat.weight)
 
 
 def _at_level(window: WindowLogged, level: int) -> Weighted:

@@ -64,7 +64,7 @@ EVALUATION = np.dtype([("step", np.int64), ("tokens", np.int64), ("loss", np.flo
 
 @dataclass(frozen=True, eq=False)
 class FreshLosses:
-    """The losses of fresh samples by dataset, in each window."""
+    """The losses of wholly fresh samples by dataset, in each window: none of their tokens had been drawn before."""
 
     samples: Floats
     """``[windows, datasets]``: how many they are."""

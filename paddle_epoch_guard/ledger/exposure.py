@@ -30,6 +30,8 @@ LEVELS = UNKNOWN + 1
 """The number of exposure levels: 0, 1, 2, 3, 4 or more, unknown."""
 RECENCIES = 5
 """The number of classes of recency: last drawn fewer than 10, 100, 1,000 or 10,000 steps before, or earlier."""
+TELLING = 4
+"""Traced tokens of a sample that tell whether it is wholly fresh: half of one repeated by half would pass 1 in 16."""
 _RECENCY_ENDS = 10 ** np.arange(1, RECENCIES)
 
 
@@ -57,12 +59,15 @@ class SampleShares:
     by_recency: npt.NDArray[np.float64]
     """``[n, RECENCIES]``: of repeated tokens by the steps since their last draw, together ``1 - fresh``; all 0 if no
     token of the sample is traced."""
+    wholly_fresh: npt.NDArray[np.bool_]
+    """``[n]``: whether all of its traced tokens are new, and there are :data:`TELLING` or all are traced; or nearly
+    all traced tokens between the two nearest jumps are new. One with fewer may hold many that were drawn before."""
 
     @classmethod
     def unknown(cls, count: int) -> "SampleShares":
         """Of samples of which nothing is known."""
         known = np.zeros(count, dtype=bool)
-        return cls(np.zeros(count), known, np.zeros((count, LEVELS)), np.zeros((count, RECENCIES)))
+        return cls(np.zeros(count), known, np.zeros((count, LEVELS)), np.zeros((count, RECENCIES)), known)
 
     @classmethod
     def joined(cls, parts: "Sequence[SampleShares]") -> "SampleShares":
@@ -214,7 +219,9 @@ class Exposure:
             for cell, cells in ((self._level, LEVELS), (self._recency, RECENCIES))
         )
         by_exposure[has_none] = self._levels_between.take(place.interval[has_none], axis=0)
-        return SampleShares(fresh, known, by_exposure, by_recency)
+        is_told = (traced >= TELLING) | (self._trace.complete & (traced > 0))
+        wholly_fresh = known & ((is_told & (fresh == 1)) | (self._share[place.interval] >= 1 - _UNIFORM))
+        return SampleShares(fresh, known, by_exposure, by_recency, wholly_fresh)
 
     def _fresh_at(self, place: "_Place") -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         """The share of new tokens at some places, and whether it is known, ``[n]`` each."""

@@ -96,6 +96,8 @@ class WindowLosses:
     :class:`~paddle_epoch_guard.ledger.exposure.SampleShares`."""
     by_recency: dict[int, LossSums] = field(default_factory=dict)
     """Of repeated samples that hold a traced token, by the steps since the last draw; likewise."""
+    wholly_fresh: dict[int, LossSums] = field(default_factory=dict)
+    """Of samples none of whose tokens had been drawn before, by dataset; likewise."""
 
     @property
     def mean(self) -> float:
@@ -147,9 +149,9 @@ class EpochSlots:
     @property
     def width(self) -> int:
         """The length of the array that :func:`sums_of` returns."""
-        return 3 * self.count + _POWERS * (self.datasets * LEVELS + RECENCIES) + self.datasets * MOMENTS
+        return 3 * self.count + _POWERS * (self.datasets * (LEVELS + 1) + RECENCIES) + self.datasets * MOMENTS
 
-    def split(self, sums: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
+    def split(self, sums: Float64Array) -> tuple[Float64Array, ...]:
         """The parts of that array.
 
         Args:
@@ -158,15 +160,16 @@ class EpochSlots:
         Returns:
             ``[3, count]``: samples, weight, and loss times weight of each data epoch. ``[3, datasets, LEVELS]``:
             weight, loss times weight, and squared loss times weight by dataset and exposure level.
-            ``[3, RECENCIES]``: the same of repeated samples by recency. ``[datasets, MOMENTS]``: see
-            :func:`~paddle_epoch_guard.ledger.contrast.moments_of`.
+            ``[3, RECENCIES]``: the same of repeated samples by recency. ``[3, datasets]``: the same of wholly fresh
+            samples. ``[datasets, MOMENTS]``: see :func:`~paddle_epoch_guard.ledger.contrast.moments_of`.
         """
-        sizes = 3 * self.count, _POWERS * self.datasets * LEVELS, _POWERS * RECENCIES
-        epochs, levels, recencies, moments = np.split(sums, np.cumsum(sizes))
+        sizes = 3 * self.count, _POWERS * self.datasets * LEVELS, _POWERS * RECENCIES, _POWERS * self.datasets
+        epochs, levels, recencies, fresh, moments = np.split(sums, np.cumsum(sizes))
         return (
             epochs.reshape(3, self.count),
             levels.reshape(_POWERS, self.datasets, LEVELS),
             recencies.reshape(_POWERS, RECENCIES),
+            fresh.reshape(_POWERS, self.datasets),
             moments.reshape(self.datasets, MOMENTS),
         )
 
@@ -216,10 +219,11 @@ def sums_of(losses: Float64Array, weights: Float64Array, drawn: DrawnSamples, sl
     dataset = slots.dataset_of(slot)
     by_exposure = _divided(weights, losses, shares.by_exposure, dataset * LEVELS, slots.datasets * LEVELS)
     by_recency = _divided(weights, losses, shares.by_recency, np.zeros_like(dataset), RECENCIES)
+    fresh = _divided(weights, losses, shares.wholly_fresh[:, None].astype(np.float64), dataset, slots.datasets)
     compared = np.where(shares.known, weights, 0.0)
     moments = moments_of(dataset, slots.datasets, losses, compared, 1.0 - shares.fresh, drawn.step)
     return np.concatenate(
-        (counts, *by_epoch, by_exposure.ravel(), by_recency.ravel(), moments.ravel()), dtype=np.float64
+        (counts, *by_epoch, by_exposure.ravel(), by_recency.ravel(), fresh.ravel(), moments.ravel()), dtype=np.float64
     )
 
 
@@ -246,7 +250,7 @@ def _divided(
 
 def window_of(sums: Float64Array, slots: EpochSlots) -> WindowLosses:
     """The losses of a window, from the result of :func:`sums_of`."""
-    (counts, weights, losses), levels, recencies, moments = slots.split(sums)
+    (counts, weights, losses), levels, recencies, wholly_fresh, moments = slots.split(sums)
     (*fresh, fresh_squares), (*repeat, repeat_squares) = (
         levels[:, :, which].sum(axis=(1, 2)).tolist() for which in (slice(1), slice(1, None))
     )
@@ -262,6 +266,10 @@ def window_of(sums: Float64Array, slots: EpochSlots) -> WindowLosses:
         },
         by_recency={
             recency: LossSums(*recencies[:, recency].tolist()) for recency in np.flatnonzero(recencies[0] > 0).tolist()
+        },
+        wholly_fresh={
+            dataset: LossSums(*wholly_fresh[:, dataset].tolist())
+            for dataset in np.flatnonzero(wholly_fresh[0] > 0).tolist()
         },
     )
     for slot in np.flatnonzero(counts).tolist():

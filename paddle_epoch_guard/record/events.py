@@ -152,6 +152,9 @@ class WindowLogged(_Event, frozen=True, tag="window"):
     releases."""
     by_recency: tuple[RecencyLoss, ...] = ()
     """Losses of repeated samples by the steps since the last draw, without empty sums; likewise."""
+    wholly_fresh: tuple[ExposureLoss, ...] = ()
+    """Losses of samples none of whose tokens had been drawn before, by dataset; likewise. Those of ``fresh`` may have
+    been in part, where few of their tokens are traced."""
 
 
 class EvaluationSet(_Event, frozen=True, tag="evaluation_set"):

@@ -13,7 +13,7 @@ from paddle_epoch_guard.ledger.change_points import Point
 from paddle_epoch_guard.ledger.epochs import LossWindow
 from paddle_epoch_guard.ledger.exposure import UNKNOWN
 from paddle_epoch_guard.ledger.intervals import Interval, OpenInterval
-from paddle_epoch_guard.ledger.losses import Weighted, total
+from paddle_epoch_guard.ledger.losses import LossSums, Weighted, total
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.record.change_watch import ChangeWatch
 from paddle_epoch_guard.record.events import (
@@ -240,9 +240,8 @@ class Recorder:
             None if losses is None else losses.repeat_squares,
             losses.contrast if losses is not None and losses.contrast.strata else None,
             () if losses is None else _by_exposure(losses, len(self._naming.datasets)),
-            ()
-            if losses is None
-            else tuple(RecencyLoss(recency, *sums) for recency, sums in losses.by_recency.items()),
+            () if losses is None else _by_recency(losses),
+            () if losses is None else _wholly_fresh(losses, len(self._naming.datasets)),
         )
 
     def _change_at(self, boundary: BoundaryStep) -> ChangePoint:
@@ -287,10 +286,23 @@ def _of_datasets(closed: ClosedWindow, datasets: int) -> tuple[Weighted, ...]:
     )
 
 
+def _by_recency(losses: WindowLosses) -> tuple[RecencyLoss, ...]:
+    return tuple(RecencyLoss(recency, *sums) for recency, sums in losses.by_recency.items())
+
+
 def _by_exposure(losses: WindowLosses, datasets: int) -> tuple[ExposureLoss, ...]:
     """The losses by dataset and exposure level; those of many datasets are summed up."""
+    return _cells_of(losses.by_exposure, datasets)
+
+
+def _wholly_fresh(losses: WindowLosses, datasets: int) -> tuple[ExposureLoss, ...]:
+    """The losses of wholly fresh samples by dataset; those of many datasets are summed up."""
+    return _cells_of({(dataset, 0): own for dataset, own in losses.wholly_fresh.items()}, datasets)
+
+
+def _cells_of(sums_of: dict[tuple[int, int], LossSums], datasets: int) -> tuple[ExposureLoss, ...]:
     cells: dict[tuple[int | None, int], tuple[float, ...]] = {}
-    for (dataset, level), own in losses.by_exposure.items():
+    for (dataset, level), own in sums_of.items():
         key = (dataset if datasets <= _MOST_DATASETS else None), level
         cells[key] = tuple(map(sum, zip(cells.get(key, (0.0, 0.0, 0.0)), own, strict=True)))
     return tuple(

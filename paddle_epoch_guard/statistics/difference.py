@@ -40,8 +40,8 @@ HISTORY = 300
 CONFIDENCE = 0.95
 """Of the intervals."""
 RELEVANT_DIFFERENCE = 0.005
-"""Share of the loss below which two runs count as equal. Runs of equal settings differ by less, but for a few in 100:
-see docs/comparison.md."""
+"""Share of the loss below which two runs count as equal. Runs of equal settings differ by less, but for one in 100:
+see docs/comparison-intervals.md."""
 FEW_EVALUATIONS_AUTOCORRELATION = 0.3
 """The least autocorrelation to take if there are fewer than two dozen points in all, as of evaluations: so few cannot
 tell it. Differences of real evaluations had at most 0.27 in 90 % of 33 folders of modded-nanogpt."""
