@@ -51,7 +51,7 @@ def test_real_pairs(tmp_path):
     assert float(tables["pairing"][0]["variance left"].split()[0]) < 1
     assert [row["pairs"] for row in tables["offsets"]] == [6, 6, 6]
     assert tables["offsets"][-1]["over 0.1 %"] == 0
-    assert all(row["counts, 0.3 %"] == 0 for row in tables["equal"] if row["kinds of settings"])
+    assert all(row["counts, 0.5 %"] == 0 for row in tables["equal"] if row["kinds of settings"])
 
 
 def test_an_unknown_group_is_refused(tmp_path):

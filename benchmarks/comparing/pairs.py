@@ -15,6 +15,7 @@ from diagnosis.tables import Cells, Group, Setting, row
 
 from paddle_epoch_guard.statistics.difference import (
     FEW_EVALUATIONS_AUTOCORRELATION,
+    RELEVANT_DIFFERENCE,
     LossDifferences,
     find_differences,
 )
@@ -255,7 +256,7 @@ GROUPS = {
     ),
     "verdicts": Group(
         "Verdicts on run A at a loss of 3.3, in %. Better or worse: the interval excludes 0, and the difference is"
-        " 0.3 % of the loss or more; varies: standard deviation of a difference, nats",
+        f" {100 * RELEVANT_DIFFERENCE:g} % of the loss or more; varies: standard deviation of a difference, nats",
         [row(verdicts, noise, phi, points) for noise in VARIES for phi in (0.0, 0.5) for points in (12, 60)],
         misses,
     ),
