@@ -66,7 +66,7 @@ def test_a_run_behind_its_boundary_is_not_better_for_what_it_remembers(made):
     assert pair.estimates.fresh is None
     assert (pair.judgement.verdict, pair.judgement.measure) == ("worse", "evaluation")
     assert pair.estimates.evaluation.value == pytest.approx(0.15, abs=0.02)
-    assert "The raw training loss says the opposite" in verdict_sentence(pair)
+    assert "By the raw training loss, separated looks better than unified" in verdict_sentence(pair)
     assert "hardly any" in run_rows(compare(separated, mixed).findings)[1]
 
 

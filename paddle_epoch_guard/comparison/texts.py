@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from paddle_epoch_guard.comparison.adjustment import LEAST_FRESH
 from paddle_epoch_guard.comparison.at_place import RunAtPlace, at_place
 from paddle_epoch_guard.comparison.findings import Findings, Pair
-from paddle_epoch_guard.comparison.judging import Measure
+from paddle_epoch_guard.comparison.judging import SIGNIFICANT, Measure
 from paddle_epoch_guard.comparison.numbers import UNKNOWN, number_text
 from paddle_epoch_guard.statistics.difference import LossDifference
 
@@ -31,14 +31,20 @@ _OBSTACLES = {
 
 
 def headline(findings: Findings) -> str:
-    """Which run is best, in one sentence."""
-    ranks = findings.ranking
-    names = [run.name for run in findings.runs]
-    if not ranks:
-        return "The runs cannot be compared."
-    best = [names[each.run] for each in ranks if each.rank == 1]
+    """Which run is best, and which only looks so."""
     if len(findings.runs) == 2:
         return verdict_sentence(findings.pairs[0])
+    misled = [pair for pair in findings.pairs if is_misleading(pair)]
+    worst = max(misled, key=lambda pair: abs(explained_by_exposure(pair) or 0.0), default=None)
+    caution = "" if worst is None else f" {_looks_better(worst)}, but that is exposure."
+    return f"{_best(findings)}{caution}"
+
+
+def _best(findings: Findings) -> str:
+    ranks = findings.ranking
+    if not ranks:
+        return "The runs cannot be compared."
+    best = [findings.runs[each.run].name for each in ranks if each.rank == 1]
     if len(best) == len(ranks):
         return f"The data does not tell {joined(best)} apart."
     if len(best) == 1:
@@ -131,25 +137,44 @@ def explained_by_exposure(pair: Pair) -> float | None:
     return raw.value - _of(pair, measure).value
 
 
+def is_misleading(pair: Pair) -> bool:
+    """Whether the raw training losses certainly differ, and the verdict does not say so."""
+    raw, explained = pair.estimates.raw, explained_by_exposure(pair)
+    if raw is None or explained is None or raw.p >= SIGNIFICANT or abs(raw.value) < pair.judgement.margin:
+        return False
+    return pair.judgement.verdict != ("better" if raw.value < 0 else "worse")
+
+
+def _looks_better(pair: Pair) -> str:
+    raw, one, other = pair.estimates.raw, pair.one.name, pair.other.name
+    assert raw is not None
+    winner, loser = (one, other) if raw.value < 0 else (other, one)
+    return f"By the raw training loss, {winner} looks better than {loser} by {abs(raw.value):.3f} nats"
+
+
 def _raw(pair: Pair) -> str:
-    """What the losses as they were logged say, where they say otherwise."""
-    raw, measure, explained = pair.estimates.raw, pair.judgement.measure, explained_by_exposure(pair)
-    if raw is None or measure is None or explained is None:
+    """What the losses as they were logged say, if exposure explains a part of it."""
+    raw, explained = pair.estimates.raw, explained_by_exposure(pair)
+    if raw is None or explained is None:
         return ""
-    if pair.judgement.verdict != "no difference" and raw.value * _of(pair, measure).value < 0:
-        return (
-            f" The raw training loss says the opposite: it is {_lower(raw.value)}, and exposure explains "
-            f"{explained:+.3f} of that."
-        )
-    if abs(explained) > pair.judgement.margin:
-        return f" The raw training loss is {_lower(raw.value)}; exposure explains {explained:+.3f} of that."
-    return ""
+    measure = pair.judgement.measure
+    assert measure is not None
+    split = (
+        f"exposure explains {explained:+.3f} of the raw {raw.value:+.3f}, and {_of(pair, measure).value:+.3f} is left"
+    )
+    if is_misleading(pair):
+        return f" {_looks_better(pair)}: {split}."
+    return f" {_capitalized(split)}." if abs(explained) > pair.judgement.margin else ""
 
 
 def _of(pair: Pair, measure: Measure) -> LossDifference:
     found = getattr(pair.estimates, measure)
     assert isinstance(found, LossDifference)
     return found
+
+
+def _capitalized(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _higher(value: float) -> str:
