@@ -244,7 +244,7 @@ def test_the_description_of_another_index_under_these_files_names_is_refused(rea
 
 
 def test_the_arrays_of_another_index_under_these_files_names_are_refused(real):
-    other = corpora.build_train([real.prefix], corpora.JOINT, corpora.LENGTH)
+    other = corpora.build_train([real.prefix], 300, corpora.LENGTH)
     put_in_place(real, other, *(f"_{which}.npy" for which in ARRAYS))
     message = refusal(IndexMismatchError, real.folder, real.prefix, digest=real.digest)
     assert message.startswith(f"{real.files['doc_idx']}: ")

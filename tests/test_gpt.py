@@ -182,7 +182,7 @@ def test_length_name_and_epochs(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"samples_requested": corpora.SEPARATED}, {"samples_requested": 300}, {"seq_length": 9}, {"split": "1,1"}],
+    [{"samples_requested": 100}, {"samples_requested": 300}, {"seq_length": 9}, {"split": "1,1"}],
 )
 def test_arrays_of_another_description_are_refused(tmp_path, change):
     dataset = build(tmp_path, corpora.JOINT)

@@ -206,18 +206,33 @@ def test_one_array_of_an_index_for_another_number_of_samples_is_refused(tmp_path
     assert named(description, mixed) == which
 
 
-@pytest.mark.parametrize("samples", [corpora.ONE_EPOCH, 100, corpora.JOINT, 300])
+@pytest.mark.parametrize("samples", [corpora.ONE_EPOCH, 100, 300])
 def test_a_whole_index_for_another_number_of_samples_is_refused(tmp_path, samples):
     description, _ = real(tmp_path)
     _, other = real(tmp_path, samples)
     assert named(description, other) == "doc_idx"
 
 
-def test_a_separated_index_under_a_description_that_implies_one_joint_shuffle_is_refused(tmp_path):
-    description, _ = real(tmp_path, corpora.JOINT)
-    _, other = real(tmp_path, corpora.SEPARATED)
-    # By chance, the first 151 of 226 samples stand first in a joint shuffle once in 10^60.
-    assert named(description, other) in ("doc_idx", "shuffle_idx")
+@pytest.mark.parametrize("samples", [corpora.JOINT, corpora.SEPARATED])
+def test_the_arrays_say_whether_the_last_epoch_is_shuffled_apart(tmp_path, samples):
+    """As if the host had another threshold than 80 %; these two have as many epochs and samples."""
+    description, _ = real(tmp_path, samples)
+    other = corpora.SEPARATED if samples == corpora.JOINT else corpora.JOINT
+    _, arrays = real(tmp_path, other)
+    index = GPTIndex.from_arrays(description, arrays)
+    assert index.layout.separated == (other == corpora.SEPARATED)
+    assert not index.layout.follows_rule
+    assert [boundary.position for boundary in index.boundaries] == ([151] if other == corpora.SEPARATED else [])
+    drawn = index.epoch_of(np.arange(len(index)))
+    assert (drawn[:151].max() == 3) == (other == corpora.JOINT)
+
+
+def test_samples_of_one_grouping_and_documents_of_the_other_are_refused(tmp_path):
+    """No host shuffles so; `rebuild` does, and leaves a note."""
+    description, apart = real(tmp_path, corpora.SEPARATED)
+    _, joint = real(tmp_path, corpora.JOINT)
+    assert named(description, dataclasses.replace(apart, shuffle_idx=joint.shuffle_idx)) == "shuffle_idx"
+    assert named(description, dataclasses.replace(joint, shuffle_idx=apart.shuffle_idx)) in ("doc_idx", "sample_idx")
 
 
 @pytest.mark.parametrize("samples", [corpora.ONE_EPOCH, corpora.SEPARATED, corpora.JOINT])

@@ -68,6 +68,7 @@ def _facts_of_dataset(
     return {
         "prefix": index.description.prefix,
         **facts,
+        "follows_threshold": index.layout.follows_rule,
         "seq_length": index.description.seq_length,
         "seed": index.description.seed,
         "split": index.description.split,

@@ -68,7 +68,7 @@ def _rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
             "of the last one",
             f"{dataset['last_epoch_samples']:,} samples, {share:.0%}" if dataset["num_epochs"] > 1 else "all",
         ),
-        ("shuffled separately", "yes" if dataset["separated"] else "no: there is no cliff"),
+        ("shuffled separately", _separation(dataset)),
     ]
     if dataset["boundary_position"] is not None:
         step = "" if dataset["boundary_step"] is None else f", step {dataset['boundary_step']:,}"
@@ -80,3 +80,11 @@ def _rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("boundary", "beyond the end of the blend"))
     rows.append(("never drawn", f"{dataset['unseen_fraction']['planned']:.2%} of the data"))
     return rows
+
+
+def _separation(dataset: dict[str, Any]) -> str:
+    if dataset["follows_threshold"]:
+        return "yes" if dataset["separated"] else "no: there is no cliff"
+    if dataset["separated"]:
+        return "yes, though it is 80% or more: built with another threshold"
+    return "no, though it is below 80%: built with another threshold. There is no cliff"

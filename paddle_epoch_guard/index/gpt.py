@@ -10,8 +10,9 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import CorpusError, IndexMismatchError
 from paddle_epoch_guard.index.corpus import count_tokens
 from paddle_epoch_guard.index.description import Description, split_documents
+from paddle_epoch_guard.index.grouping import as_shuffled
 from paddle_epoch_guard.index.layout import IndexLayout
-from paddle_epoch_guard.index.verify import IndexArrays, verify
+from paddle_epoch_guard.index.verify import IndexArrays, check_shapes, verify
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -94,6 +95,8 @@ class GPTIndex:
             layout = IndexLayout.of(tokens, description.seq_length, description.samples_requested)
         except (CorpusError, IndexMismatchError) as cause:
             raise type(cause)(f"the index of {description.prefix}: {cause}") from cause
+        check_shapes(arrays, layout, documents)
+        layout = as_shuffled(layout, arrays, documents)
         verify(arrays, layout, documents)
         return cls(description, layout, arrays.shuffle_idx, arrays)
 

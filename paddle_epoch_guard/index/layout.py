@@ -31,7 +31,7 @@ class IndexLayout:
     last_epoch_samples: int
     """How many of the N samples lie in the last epoch."""
     separated: bool
-    """Whether the last epoch is shuffled separately."""
+    """Whether the last epoch is shuffled separately: by the host's rule, or as the arrays of an index have it."""
 
     @classmethod
     def of(
@@ -41,11 +41,12 @@ class IndexLayout:
         samples_requested: int,
         extra: int = 1,
         keeps_partial: bool = False,
+        threshold: float = SEPARATION_THRESHOLD,
     ) -> "IndexLayout":
         """Computes the layout as the host does.
 
         E is the smallest number of epochs, at least 1, with ``(E * T - extra) // L >= N``, in closed form. The last
-        epoch is shuffled separately if E > 1 and ``last < int(0.80 * samples_per_epoch)``, the host's rule.
+        epoch is shuffled separately if E > 1 and ``last < int(threshold * samples_per_epoch)``, the host's rule.
 
         Args:
             tokens_per_epoch: T, at least 1.
@@ -53,6 +54,7 @@ class IndexLayout:
             samples_requested: N, at least 0.
             extra: tokens of a sample beyond L, shared with the next sample: 1; in Megatron-core 0 or 1.
             keeps_partial: whether the leftover tokens at the end make a sample, an option of Megatron-core.
+            threshold: the share of an epoch below which the last one is shuffled separately; the hosts' is 0.80.
 
         Raises:
             IndexMismatchError: a number is out of range.
@@ -75,13 +77,24 @@ class IndexLayout:
             samples_built=-(-tokens // seq_length) if keeps_partial else tokens // seq_length,
             samples_per_epoch=per_epoch,
             last_epoch_samples=last,
-            separated=num_epochs > 1 and last < int(SEPARATION_THRESHOLD * per_epoch),
+            separated=num_epochs > 1 and last < int(threshold * per_epoch),
         )
+
+    @property
+    def start_of_last_epoch(self) -> int:
+        """The first sample of the last epoch."""
+        return self.samples_requested - self.last_epoch_samples
+
+    @property
+    def follows_rule(self) -> bool:
+        """Whether the last epoch is shuffled separately exactly if the hosts' own threshold says so."""
+        few = self.last_epoch_samples < int(SEPARATION_THRESHOLD * self.samples_per_epoch)
+        return self.separated == (self.num_epochs > 1 and few)
 
     @property
     def boundary_position(self) -> int | None:
         """The first position of the last epoch; None unless it is shuffled separately."""
-        return self.samples_requested - self.last_epoch_samples if self.separated else None
+        return self.start_of_last_epoch if self.separated else None
 
     @property
     def sample_groups(self) -> tuple[tuple[int, int], ...]:

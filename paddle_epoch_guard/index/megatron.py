@@ -20,6 +20,7 @@ from paddle_epoch_guard.errors import CorpusError, IndexFileError, IndexMismatch
 from paddle_epoch_guard.index.corpus import count_tokens
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.gpt import GPTIndex
+from paddle_epoch_guard.index.grouping import as_shuffled
 from paddle_epoch_guard.index.layout import IndexLayout
 from paddle_epoch_guard.index.verify import (
     IndexArrays,
@@ -228,6 +229,8 @@ def read_megatron(description: MegatronDescription, arrays: IndexArrays) -> GPTI
     for rule in rules:
         layout = rule.layout(tokens, description.seq_length, description.samples_requested)
         try:
+            check_shapes(arrays, layout, documents)
+            layout = as_shuffled(layout, arrays, documents)
             _verify(rule, arrays, layout, documents)
         except IndexMismatchError as error:
             first_error = first_error or error

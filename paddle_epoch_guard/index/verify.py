@@ -96,7 +96,8 @@ def blocks(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
         yield start + block * size, min(start + (block + 1) * size, stop)
 
 
-def _read(array: IntArray, start: int, stop: int) -> npt.NDArray[np.int64]:
+def read_block(array: IntArray, start: int, stop: int) -> npt.NDArray[np.int64]:
+    """The rows ``[start, stop)`` as int64."""
     return read_rows(array, start, stop).reshape(-1, *array.shape[1:]).astype(np.int64)
 
 
@@ -112,7 +113,7 @@ def check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[i
         seen = np.zeros(high - low if whole and epochs == 1 else 0, dtype=bool)
         counts = np.zeros(high - low if whole and epochs > 1 else 0, dtype=np.int64)
         for first, last in blocks(start, stop, max(_BLOCK, len(counts))):
-            block = _read(arrays.doc_idx, first, last)
+            block = read_block(arrays.doc_idx, first, last)
             _check_ids(arrays, block, documents)
             if seen.size:
                 seen[block - low] = True
@@ -153,7 +154,7 @@ def rows_of_samples(
         fail(arrays, "sample_idx", f"first row {arrays.sample_idx[0].tolist()}", "[0, 0]")
     for first, last in blocks(0, rows, _ROWS):
         # One row of overlap, to check the step from block to block.
-        block = _read(arrays.sample_idx, max(first - 1, 0), last)
+        block = read_block(arrays.sample_idx, max(first - 1, 0), last)
         entry, offset = block[:, 0], block[:, 1]
         if int(entry.min()) < 0 or int(entry.max()) >= len(arrays.doc_idx) or (np.diff(entry) < 0).any():
             fail(
@@ -162,7 +163,7 @@ def rows_of_samples(
                 f"rows {first} to {last} point to entries {entry.min()} to {entry.max()} of doc_idx",
                 f"ascending entries within [0, {len(arrays.doc_idx)})",
             )
-        ids = _read(arrays.doc_idx, int(entry[0]), int(entry[-1]) + 1)
+        ids = read_block(arrays.doc_idx, int(entry[0]), int(entry[-1]) + 1)
         _check_ids(arrays, ids, documents)
         spanned = arrays.sizes[ids].astype(np.int64)
         starts = np.concatenate(([0], np.cumsum(spanned)))
@@ -182,7 +183,7 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[in
                 arrays, "sample_idx", f"sample {sample} has {steps[row]} tokens in this corpus", f"{layout.seq_length}"
             )
     last_entry, last_offset = (int(value) for value in arrays.sample_idx[-1])
-    ids = _read(arrays.doc_idx, last_entry, len(arrays.doc_idx))
+    ids = read_block(arrays.doc_idx, last_entry, len(arrays.doc_idx))
     _check_ids(arrays, ids, documents)
     left = int(arrays.sizes[ids].sum(dtype=np.int64)) - last_offset
     expected = layout.num_epochs * layout.tokens_per_epoch - layout.samples_built * layout.seq_length
@@ -192,13 +193,11 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[in
 
 def check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
     """Checks that each group of samples is shuffled separately; raises IndexMismatchError."""
-    if layout.num_epochs > 1 and not layout.separated:
-        _check_joint_shuffle(arrays, layout)
     for low, high in layout.sample_groups:
         whole = high - low <= WHOLE_UP_TO
         seen = np.zeros(high - low if whole else 0, dtype=bool)
         for first, last in blocks(low, high, _BLOCK):
-            block = _read(arrays.shuffle_idx, first, last)
+            block = read_block(arrays.shuffle_idx, first, last)
             if int(block.min()) < low or int(block.max()) >= high:
                 drawn = f"positions {first:,} to {last:,} draw samples {block.min():,} to {block.max():,}"
                 hint = f", as the last data epoch is shuffled separately. {_NOTE}" if layout.separated else ""
@@ -208,16 +207,3 @@ def check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
         if whole and not seen.all():
             missing = f"sample {low + int(np.argmin(seen)):,} is not drawn by positions {low:,} to {high:,}"
             fail(arrays, "shuffle_idx", missing, "each sample once")
-
-
-def _check_joint_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
-    """Checks that the last data epoch is not shuffled separately, as it would be for another number of samples."""
-    start = layout.samples_requested - layout.last_epoch_samples
-    # With 64 samples on both sides, a joint shuffle separates them by chance less than once in 2^100.
-    if min(start, layout.samples_built - start) < 64:
-        return
-    if all(int(_read(arrays.shuffle_idx, first, last).max()) < start for first, last in blocks(0, start, _BLOCK)):
-        drawn = (
-            f"positions 0 to {start:,} draw no sample from {start:,} on: the last data epoch is shuffled separately"
-        )
-        fail(arrays, "shuffle_idx", drawn, f"one shuffle of all data epochs for {layout.samples_requested:,} samples")

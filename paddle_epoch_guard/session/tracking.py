@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampledIndex, GPTIndex
+from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampledIndex, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.equal_corpora import EqualCorpora, texts_of
 from paddle_epoch_guard.ledger import (
     BoundaryStep,
@@ -138,14 +138,18 @@ def _part_began(plan: RunPlan, args: host.TrainingArguments, state: host.Trainer
     )
 
 
+def _first_indices(index: SampleIndex) -> list[GPTIndex]:
+    """The index of each dataset with which the run was planned."""
+    inner = index.inner if isinstance(index, EpochSampledIndex) else index
+    datasets = inner.datasets if isinstance(inner, BlendIndex) else (inner,)
+    firsts = [dataset.indices[0] if isinstance(dataset, ConcatenatedIndex) else dataset for dataset in datasets]
+    return [first for first in firsts if isinstance(first, GPTIndex)]
+
+
 def _texts_of(plan: RunPlan) -> tuple[str, ...]:
     """What tells the texts of the run's corpora apart; empty if that cannot be found out."""
     try:
-        index = plan.index
-        inner = index.inner if isinstance(index, EpochSampledIndex) else index
-        datasets = inner.datasets if isinstance(inner, BlendIndex) else (inner,)
-        firsts = [dataset.indices[0] if isinstance(dataset, ConcatenatedIndex) else dataset for dataset in datasets]
-        return texts_of([first.description.prefix for first in firsts if isinstance(first, GPTIndex)])
+        return () if plan.index is None else texts_of([each.description.prefix for each in _first_indices(plan.index)])
     except Exception:  # no other part of the record depends on it
         return ()
 
@@ -159,6 +163,7 @@ def start_messages(plan: RunPlan, max_steps: int) -> list[Message]:
     if plan.index is not None and schedule is None:
         why = loader.reading.reason if isinstance(loader.reading, UnknownReading) else ""
         warnings.append(Message("sampler_unknown", {"sampler": loader.sampler, "why": why}))
+    warnings += _grouping_messages(plan)
     if plan.past.is_of_state:
         warnings.append(Message("order_of_state", {"step": plan.identity.step}))
     if schedule is not None:
@@ -168,6 +173,17 @@ def start_messages(plan: RunPlan, max_steps: int) -> list[Message]:
             parameters = {"last": last, "max_steps": max_steps, "start": segment.start, "stop": segment.stop}
             warnings.append(Message("will_run_dry", {**parameters, "global_batch": segment.global_batch}))
     return warnings
+
+
+def _grouping_messages(plan: RunPlan) -> list[Message]:
+    """The datasets whose index was built with another threshold than the hosts'."""
+    if plan.index is None:
+        return []
+    return [
+        Message("grouped_apart" if index.layout.separated else "grouped_together", {"dataset": index.names[0]})
+        for index in _first_indices(plan.index)
+        if not index.layout.follows_rule
+    ]
 
 
 def corpus_messages(corpora: EqualCorpora, names: Sequence[str]) -> list[Message]:

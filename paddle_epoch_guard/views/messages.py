@@ -55,6 +55,14 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         f"the sampler {sampler} is not supported{f' ({why})' if why else ''}: its data epochs are unknown, and "
         f"the guard logs the trainer's own epochs instead. {_USE}"
     ),
+    "grouped_together": (
+        "the index of {dataset} shuffles its last data epoch together with the others, though it is below 80% of an "
+        "epoch: it was built with another threshold. There is no boundary before it"
+    ),
+    "grouped_apart": (
+        "the index of {dataset} shuffles its last data epoch apart, though it is 80% of an epoch or more: it was "
+        "built with another threshold. The boundary is where the arrays have it"
+    ),
     "will_run_dry": (
         "the loader will run out of data after step {last} of {max_steps}: it reads positions {start} to {stop}, "
         f"{{global_batch}} per step. {_BUILD_MORE}"

@@ -1,0 +1,66 @@
+"""Whether the last data epoch of an index is shuffled apart, as its arrays have it.
+
+The hosts shuffle it apart if it is less than 80 % of an epoch. The threshold is not in the description, and a host may
+have another one: the remedy that Megatron's maintainer gives for the loss drop is a threshold of 0 (Megatron-LM issue
+1328). Such an index is sound. So the arrays decide, and the rule only where they are too few to tell.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from paddle_epoch_guard.index.layout import IndexLayout
+from paddle_epoch_guard.index.verify import WHOLE_UP_TO, IndexArrays, blocks, read_block
+
+_FEWEST_SAMPLES = 64
+"""On each side: a joint shuffle separates them by chance less than once in 2^100."""
+_FEWEST_DOCUMENTS = 20
+"""A joint shuffle gives each document once in the last epoch by chance less than once in 2^19."""
+_BLOCK = 1 << 18
+
+
+def as_shuffled(layout: IndexLayout, arrays: IndexArrays, documents: tuple[int, int]) -> IndexLayout:
+    """The layout with the last data epoch shuffled apart or not, as the arrays have it.
+
+    Args:
+        layout: by the host's rule.
+        arrays: of the shapes that the layout has.
+        documents: the documents ``[start, stop)`` of the split.
+
+    Returns:
+        A layout. If samples are shuffled together and documents apart, as in an index that ``rebuild`` wrote, and in
+        no host's, it is one that the arrays do not fit.
+    """
+    if layout.num_epochs < 2:
+        return layout
+    samples, listed = _samples_apart(layout, arrays), _documents_apart(layout, arrays, documents)
+    if samples is None:
+        apart = layout.separated if listed is None else listed
+    elif listed is None or listed == samples:
+        apart = samples
+    else:
+        apart = True
+    return replace(layout, separated=apart)
+
+
+def _samples_apart(layout: IndexLayout, arrays: IndexArrays) -> bool | None:
+    """Whether no position before the last data epoch draws a sample of it; None if there are too few to tell."""
+    start = layout.start_of_last_epoch
+    if start < 1 or min(start, layout.samples_built - start) < _FEWEST_SAMPLES:
+        return None
+    return all(int(read_block(arrays.shuffle_idx, *block).max()) < start for block in blocks(0, start, _BLOCK))
+
+
+def _documents_apart(layout: IndexLayout, arrays: IndexArrays, documents: tuple[int, int]) -> bool | None:
+    """Whether the last entries of ``doc_idx`` hold each document once; None if there are too few to tell."""
+    count = documents[1] - documents[0]
+    if count < _FEWEST_DOCUMENTS:
+        return None
+    start = (layout.num_epochs - 1) * count
+    if count > WHOLE_UP_TO:  # a joint shuffle has a document twice in almost every block
+        return all(_has_no_document_twice(arrays, *block) for block in blocks(start, start + count, _BLOCK))
+    return _has_no_document_twice(arrays, start, start + count)
+
+
+def _has_no_document_twice(arrays: IndexArrays, first: int, last: int) -> bool:
+    return len(np.unique(read_block(arrays.doc_idx, first, last))) == last - first
