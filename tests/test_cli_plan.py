@@ -371,7 +371,7 @@ def test_people_are_told_of_a_corpus_that_is_listed_twice(several, monkeypatch):
 
 def test_corpora_that_may_be_the_same_are_told(several, monkeypatch):
     monkeypatch.chdir(several)
-    monkeypatch.setattr("paddle_epoch_guard.index.equal_corpora._text_of", lambda path, blocks: "")
+    monkeypatch.setattr("paddle_epoch_guard.index.equal_corpora.text_of", lambda path, blocks: "")
     _, out, _ = cli("plan", 1, "text", 1, "copy", *_RUN)
     assert "\ntext and copy have the same document sizes. The text of one cannot be read" in out
     assert told("plan", 1, "text", 1, "copy", *_RUN)["same_corpora"] == []
@@ -722,3 +722,16 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(corpus, tmp_path, monke
         "plan", corpus / "text", *_RUN, "--png", tmp_path / "plan.png"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_host_with_another_threshold(tmp_path):
+    """The real builds of both groupings are in test_grouping.py."""
+    prefix = corpora.write_corpus(tmp_path / "text", corpora.SIZES)
+    call = ("plan", prefix, "--seq-length", corpora.LENGTH, "--global-batch", 4, "--split", "100,0,0")
+    separated, joint = corpora.SEPARATED // 4, corpora.JOINT // 4
+    assert told(*call, "--max-steps", separated)["boundary_position"] == 151
+    found = told(*call, "--max-steps", separated, "--threshold", 0)
+    assert (found["separated"], found["boundary_position"], found["threshold"]) == (False, None, 0)
+    assert told(*call, "--max-steps", joint)["boundary_position"] is None
+    assert told(*call, "--max-steps", joint, "--threshold", 1.1)["boundary_position"] == 151
+    assert "'--threshold'" in refused(*call, "--max-steps", joint, "--threshold", 3, status=2)

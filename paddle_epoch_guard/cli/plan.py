@@ -1,5 +1,6 @@
 """``plan``: what a run will draw, from the corpus alone, before anything is built."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,10 @@ def plan(  # noqa: PLR0913 - its options
     seed: Annotated[
         int, typer.Option(min=0, max=(1 << 32) - 1, help="Seed of the run; nothing that plan prints depends on it.")
     ] = 42,
+    threshold: Annotated[
+        float,
+        typer.Option(min=0, max=2, help="Share of a data epoch below which the host shuffles the last one apart."),
+    ] = 0.8,
     trial_steps: Annotated[
         int | None,
         typer.Option(
@@ -58,7 +63,7 @@ def plan(  # noqa: PLR0913 - its options
 
     if trial_batch is not None and trial_steps is None:
         raise ArgumentsError(f"--trial-batch {trial_batch} without a trial; expected --trial-steps. Add it")
-    run = run_of(data, split, seq_length, global_batch, max_steps)
+    run = replace(run_of(data, split, seq_length, global_batch, max_steps), threshold=threshold)
     trial = None if trial_steps is None else trial_facts(run, max_steps, trial_steps, trial_batch)
     facts = facts_of_run(run, max_steps) | {"seed": seed, "split": split, "trial": trial}
     if png is not None:
@@ -138,15 +143,13 @@ def _told_of_corpora(run: "Run", facts: dict[str, Any]) -> list[str]:
 
 
 def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
-    from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD
-
     rows = layout_rows(dataset)
     if "weight" in dataset:
         rows.insert(0, ("share of the blend", f"{dataset['weight']:.2%}"))
     if dataset["num_epochs"] > 1:
         share = dataset["last_epoch_samples"] / max(dataset["samples_per_epoch"], 1)
         needed = (
-            f"from {dataset['threshold_samples']:,} ({SEPARATION_THRESHOLD:.0%}) on it is shuffled with the others"
+            f"from {dataset['threshold_samples']:,} ({dataset['threshold']:.0%}) on it is shuffled with the others"
         )
         rows.append(("of the last one", f"{dataset['last_epoch_samples']:,} samples, {share:.1%}; {needed}"))
     if dataset["boundary_position"] is not None:

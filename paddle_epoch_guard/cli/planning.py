@@ -45,6 +45,8 @@ class Run:
     global_batch: int
     corpora: EqualCorpora = field(default_factory=EqualCorpora)
     """Which of them have the same corpus."""
+    threshold: float = SEPARATION_THRESHOLD
+    """The share of a data epoch below which the host shuffles the last one apart."""
 
     @property
     def blended(self) -> bool:
@@ -62,7 +64,8 @@ class Run:
         samples = steps * self.global_batch
         if self.blended:
             samples = math.ceil(samples * self.shares[number] * _MARGIN) + _SPARE
-        return IndexLayout.of(self.datasets[number].tokens, self.seq_length, samples)
+        tokens = self.datasets[number].tokens
+        return IndexLayout.of(tokens, self.seq_length, samples, threshold=self.threshold)
 
     def layouts(self, steps: int) -> list[IndexLayout]:
         """:meth:`layout` of each dataset."""
@@ -201,7 +204,7 @@ def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
 def _facts_of_dataset(run: Run, number: int, steps: int) -> dict[str, Any]:
     layout, drawn = run.layout(number, steps), run.drawn(number, steps)
     facts = dataset_facts_of(layout, "paddlenlp", run.global_batch, drawn, blended=run.blended)
-    facts["threshold_samples"] = int(SEPARATION_THRESHOLD * layout.samples_per_epoch)
+    facts |= {"threshold": run.threshold, "threshold_samples": int(run.threshold * layout.samples_per_epoch)}
     facts["unified_exposure"] = None
     turn = run.boundary(number, steps)
     if turn is not None:
@@ -260,8 +263,8 @@ def advice(run: Run, max_steps: int) -> list[dict[str, Any]]:
     for epoch in (last - 1, last):
         candidates.append(("whole_epoch", epoch, most_samples(epoch) // batch, f"ends with data epoch {epoch}"))
     if last > 1:
-        at_threshold = most_samples(last - 1) + int(SEPARATION_THRESHOLD * layout.samples_per_epoch)
-        why = f"reaches {SEPARATION_THRESHOLD:.0%} of data epoch {last}"
+        at_threshold = most_samples(last - 1) + int(run.threshold * layout.samples_per_epoch)
+        why = f"reaches {run.threshold:.0%} of data epoch {last}"
         candidates.append(("threshold", last, -(-at_threshold // batch), why))
     advised: dict[int, dict[str, Any]] = {}
     for kind, epochs, steps, why in candidates:
@@ -329,7 +332,7 @@ def _steps_above(run: Run, steps: int) -> Iterator[int]:
         most = steps
         for number, layout in enumerate(run.layouts(steps)):
             if _may_reach(run, number, layout, steps):
-                needed = (layout.boundary_position or 0) + int(SEPARATION_THRESHOLD * layout.samples_per_epoch)
+                needed = (layout.boundary_position or 0) + int(run.threshold * layout.samples_per_epoch)
                 most = max(most, int((needed - _SPARE - 1) / (run.shares[number] * _MARGIN)) // run.global_batch)
         steps = max(most, steps + 1)
         if steps * run.global_batch * run.seq_length > _MOST_TOKENS:
