@@ -32,6 +32,7 @@ from paddle_epoch_guard.session.evaluation import (
 )
 from paddle_epoch_guard.session.exposure import ShieldedExposure
 from paddle_epoch_guard.session.loss_collector import LossCollector
+from paddle_epoch_guard.session.outlook import boundary_ahead
 from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
 from paddle_epoch_guard.session.run_plan import RunPlan
 from paddle_epoch_guard.session.tracking import corpus_messages, open_recorder, sidecar_of, start_messages
@@ -113,6 +114,8 @@ class Session:
             self._examine_evaluation(eval_dataloader, state)
         self._collect_losses(state, model)
         self._trace_tokens(state)
+        if state.is_world_process_zero:
+            self._warn_of_boundaries(state)
 
     @shield
     def begin_epoch(self, state: host.TrainerState, dataloader: host.Dataloader | None) -> None:
@@ -435,6 +438,15 @@ class Session:
     def _say_by_share(self, why: Message | None, state: host.TrainerState) -> None:
         if why is not None and state.is_world_process_zero:
             self._note(why, state)
+
+    @shield
+    def _warn_of_boundaries(self, state: host.TrainerState) -> None:
+        """Says before the first step where the loss will drop: a user who reads of it afterwards has tuned on it."""
+        if self.recorder is None:
+            return
+        message = boundary_ahead(self.plan, self._args, self.recorder.exposure, state.max_steps)
+        if message is not None:
+            self._note(message, state, is_warning=True)
 
     @shield
     def _warn_of_a_new_beginning(self, state: host.TrainerState, checkpoint: str | Path | None) -> None:

@@ -19,6 +19,8 @@ from paddle_epoch_guard.views.audit_table import table_of
 from paddle_epoch_guard.views.verdict_texts import verdict
 
 _LINE_END = "\n"
+_NOTEWORTHY = ("artefact", "mixed", "improvement", "unexplained")
+"""Verdicts that are said as warnings: the training loss has jumped, and who reads it must know why."""
 
 
 class ConsoleView:
@@ -59,11 +61,13 @@ class ConsoleView:
                 say = self._warn if event.is_warning else self._say
                 say(_safe(messages.sentence_of(event.message)))
             case ChangeReached() if not self._is_marked(event.change.name):
-                self._line(reached_sentence(event, self._naming))
+                say = self._say if event.change.boundary is None else self._warn
+                say(_safe(reached_sentence(event, self._naming)))
             case ChangeJudged():
                 self._verdicts[event.report.change.name] = event.report
                 if event.report.means is not None:
-                    self._line(verdict(event.report, self._naming))
+                    say = self._warn if event.report.verdict in _NOTEWORTHY else self._say
+                    say(_safe(verdict(event.report, self._naming)))
             case PartEnded(epochs=epochs) if epochs:
                 summary = messages.summary(epochs, event.contrast, self._verdicts.values(), self._naming)
                 self._line(f"{event.step} steps\n{summary}")

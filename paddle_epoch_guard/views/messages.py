@@ -1,6 +1,7 @@
 """Events as sentences, in English. Another language would be another module like this."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from paddle_epoch_guard.ledger import BoundaryStep, Contrast, Difference, EpochLoss
 from paddle_epoch_guard.order import Reorder
@@ -44,6 +45,49 @@ _EVALUATES_NOTHING = {
     "evaluated_anyway": "the Trainer evaluates at all of these steps by itself",
 }
 
+
+def _boundary_ahead(
+    step: int, max_steps: int, exposure: Sequence[float | None], verdict: dict[str, Any], **where: Any
+) -> str:
+    """At most six lines."""
+    before, after = exposure
+    dataset, others = where["dataset"], where["others"]
+    whose, what = ("the training loss", "all data") if not dataset else (f"the loss of {dataset}", "all of its data")
+    # The first repetition is remembered most: the loss of data seen twice hardly differs from that of data seen once.
+    falls = "will probably fall" if before is None or before < 1 else "may fall a little"
+    more = f" ({_count(others, 'more boundar', 'ies', 'y')} behind it)" if others else ""
+    lines = [f"{whose} {falls} at step {step:,} of {max_steps:,}{more}: from there on, {what} has been seen before"]
+    if before is not None and after is not None:
+        share = (max_steps - step + 1) / max_steps
+        lines.append(
+            f"  Exposure (times drawn before, on average): {before:.2f} before it, {after:.2f} in the {share:.0%} of "
+            "the run behind it"
+        )
+    lines.append("  Such a fall is no progress: the model meets again what it remembers")
+    unified = "--epoch_guard unified, or " if where["can_unify"] else ""
+    lines.append(f"  To avoid it: {unified}max_steps of at most {step - 1:,} (paddle-epoch-guard plan knows more)")
+    return "\n".join([*lines, *_when_judged(**verdict)])
+
+
+def _when_judged(
+    first_verdict: int | None,
+    final_verdict: int,
+    most_logging_steps: int | None,
+    evaluates: bool,
+    most_eval_steps: int | None,
+) -> list[str]:
+    """When the verdict comes, and what stands in its way."""
+    when = "  No verdict can be given: too few log windows follow"
+    if first_verdict is not None:
+        last = f", the final one by step {final_verdict:,}" if final_verdict > first_verdict else ""
+        when = f"  A first verdict comes by step {first_verdict:,}{last}"
+    wanted = [] if most_logging_steps is None else [f"logging_steps of at most {most_logging_steps:,}"]
+    if most_eval_steps is not None:
+        strategy = "" if evaluates else "evaluation_strategy steps, "
+        wanted.append(f"{strategy}eval_steps of at most {most_eval_steps:,} (or --epoch_guard_evaluate)")
+    return [when] if not wanted else [when, f"  For one that is sure, set {' and '.join(wanted)}"]
+
+
 MESSAGES: dict[str, str | Callable[..., str]] = {
     "text": "{text}",
     "shuffled_again": (
@@ -55,6 +99,7 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         f"the sampler {sampler} is not supported{f' ({why})' if why else ''}: its data epochs are unknown, and "
         f"the guard logs the trainer's own epochs instead. {_USE}"
     ),
+    "boundary_ahead": _boundary_ahead,
     "grouped_together": (
         "the index of {dataset} shuffles its last data epoch together with the others, though it is below 80% of an "
         "epoch: it was built with another threshold. There is no boundary before it"
@@ -274,8 +319,8 @@ def _of_dataset(boundary: BoundaryStep, naming: Naming) -> str:
     return "" if len(naming.datasets) < 2 else f" of {naming.datasets[boundary.dataset]}"
 
 
-def _count(number: int, what: str, plural: str = "s") -> str:
-    return f"{number:,} {what}{'' if number == 1 else plural}"
+def _count(number: int, what: str, plural: str = "s", singular: str = "") -> str:
+    return f"{number:,} {what}{singular if number == 1 else plural}"
 
 
 def _listed(steps: Sequence[int]) -> str:
