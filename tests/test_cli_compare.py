@@ -36,6 +36,8 @@ def test_it_prints_verdict_tables_and_how_the_runs_are_related(runs):
     _, printed, _ = cli("compare", *runs)
     assert "separated is worse than unified: by the evaluation loss" in " ".join(printed.split())
     assert "By the raw training loss, separated looks better than unified" in " ".join(printed.split())
+    assert "is put down to exposure" in " ".join(printed.split())
+    assert "below 0: the first is better" in " ".join(printed.split())
     assert "Compared: steps 401 to 600 of separated" in " ".join(printed.split())
     assert "in another order" in " ".join(printed.split())
 
