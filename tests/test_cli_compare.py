@@ -36,6 +36,8 @@ def test_it_prints_verdict_tables_and_how_the_runs_are_related(runs):
     _, printed, _ = cli("compare", *runs)
     assert "separated is worse than unified: by the evaluation loss" in " ".join(printed.split())
     assert "By the raw training loss, separated looks better than unified" in " ".join(printed.split())
+    assert "is put down to exposure" in " ".join(printed.split())
+    assert "below 0: the first has the lower loss" in " ".join(printed.split())
     assert "Compared: steps 401 to 600 of separated" in " ".join(printed.split())
     assert "in another order" in " ".join(printed.split())
 
@@ -99,6 +101,7 @@ def test_the_page_needs_nothing_but_itself_and_describes_its_figure(comparison):
     assert not re.search(r'(src|href|srcset)="(?!data:)', page)
     assert "<script" not in page
     assert 'alt="separated is worse than unified' in page
+    assert "separated less unified (below zero: the loss of separated is lower)" in page
     assert page.count("data:image/svg+xml;base64,") == 2
     assert '<span class="verdict artefact">worse</span>' in page
 
@@ -123,6 +126,7 @@ def test_the_figure_has_both_losses_the_difference_and_the_exposure(comparison):
 
 def test_a_notebook_shows_runs_and_comparisons(comparison):
     assert "separated is worse than unified" in comparison._repr_html_()
+    assert "below 0: the first has the lower loss" in comparison._repr_html_()
     shown = comparison.runs[0]._repr_html_()
     assert "separated ended: step 600 of 600" in shown
     assert shown.count("<tr>") == 6

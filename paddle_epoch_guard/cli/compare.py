@@ -89,8 +89,9 @@ def _show(comparison: "Comparison") -> None:
     print_text(texts.headline(findings))
     say()
     print_table(texts.run_rows(findings), texts.place_sentence(findings), texts.RUN_HEAD)
+    print_text(texts.RUN_LEGEND)
     say()
-    print_table(texts.pair_rows(findings), "differences, in nats per token, with 95 % intervals", texts.PAIR_HEAD)
+    print_table(texts.pair_rows(findings), texts.PAIR_TITLE, texts.PAIR_HEAD)
     say()
     for pair in comparison.pairs:
         print_text(texts.relation_sentence(pair))

@@ -64,10 +64,25 @@ def figure_text(findings: Findings) -> str:
     )
     return (
         f"From above: the training losses as they were logged ({', '.join(drawn)}); those of fresh samples (lines) "
-        "and the evaluation losses (dots); the differences of the raw losses (thin), on fresh samples (thick) with "
-        "95 % bands, and of the evaluation losses (dots); and how often the tokens drawn had been drawn before. Grey: "
-        f"the part that is compared. Vertical lines: where the order of a run changes.{more}"
+        f"and the evaluation losses (dots); the differences, {_told_sign(findings)}: of the raw losses (thin), on "
+        "fresh samples (thick) with 95 % bands, both as means over stretches as long as the grey part, and of the "
+        "evaluation losses (dots); and how often the tokens drawn had been drawn before. Grey: the part that is "
+        f"compared. Vertical lines: where the order of a run changes.{more}"
     )
+
+
+def _told_sign(findings: Findings) -> str:
+    """Which runs are subtracted in the figure, and what the sign means."""
+    if len(findings.runs) == 2:
+        one, other = findings.runs
+        return f"{one.name} less {other.name} (below zero: the loss of {one.name} is lower)"
+    best = findings.runs[_reference(findings)].name
+    return f"each other run less {best} (below zero: a lower loss than {best})"
+
+
+def _reference(findings: Findings) -> int:
+    """The run from which the others differ in the figure: the best, or the first drawn."""
+    return findings.ranking[0].run if findings.ranking else _drawn(findings)[0][0]
 
 
 def _drawn(findings: Findings) -> list[tuple[int, Run]]:
@@ -87,7 +102,7 @@ def _draw_differences(axes: "Axes", findings: Findings, scale: Scale, width: flo
     numbers = {run.name: number for number, run in enumerate(findings.runs)}
     axes.axhline(0, color="0.35", linewidth=0.8)
     shown = [number for number, _ in _drawn(findings)]
-    best = findings.ranking[0].run if findings.ranking else shown[0]
+    best = _reference(findings)
     pairs = [pair for pair in findings.pairs if findings.runs[best] in (pair.one, pair.other)]
     curves = []
     for pair in pairs:

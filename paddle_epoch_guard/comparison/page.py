@@ -58,8 +58,10 @@ def notebook_html(findings: Findings) -> str:
         [
             *(f"<p>{html.escape(sentence)}</p>" for sentence in sentences),
             html_table(texts.RUN_HEAD, texts.run_rows(findings)),
+            f"<p>{html.escape(texts.RUN_LEGEND)}</p>",
+            f"<p>{html.escape(texts.PAIR_TITLE)}</p>",
             html_table(texts.PAIR_HEAD, texts.pair_rows(findings)),
-            html_image(as_svg(comparison_figure(findings)), texts.headline(findings)),
+            html_image(as_svg(comparison_figure(findings)), f"{texts.headline(findings)} {figure_text(findings)}"),
             *(f"<p>{html.escape(note)}</p>" for note in texts.notes(findings)),
         ]
     )

@@ -36,7 +36,7 @@ def headline(findings: Findings) -> str:
         return verdict_sentence(findings.pairs[0])
     misled = [pair for pair in findings.pairs if is_misleading(pair)]
     worst = max(misled, key=lambda pair: abs(explained_by_exposure(pair) or 0.0), default=None)
-    caution = "" if worst is None else f" {_looks_better(worst)}, but that is exposure."
+    caution = "" if worst is None else f" {_looks_better(worst)}; at equal exposure, the data does not confirm it."
     return f"{_best(findings)}{caution}"
 
 
@@ -160,21 +160,18 @@ def _raw(pair: Pair) -> str:
     measure = pair.judgement.measure
     assert measure is not None
     split = (
-        f"exposure explains {explained:+.3f} of the raw {raw.value:+.3f}, and {_of(pair, measure).value:+.3f} is left"
+        f"The raw difference is {raw.value:+.3f}, that of {MEASURES[measure]} {_of(pair, measure).value:+.3f}; "
+        f"the rest, {explained:+.3f}, is put down to exposure."
     )
     if is_misleading(pair):
-        return f" {_looks_better(pair)}: {split}."
-    return f" {_capitalized(split)}." if abs(explained) > pair.judgement.margin else ""
+        return f" {_looks_better(pair)}. {split}"
+    return f" {split}" if abs(explained) > pair.judgement.margin else ""
 
 
 def _of(pair: Pair, measure: Measure) -> LossDifference:
     found = getattr(pair.estimates, measure)
     assert isinstance(found, LossDifference)
     return found
-
-
-def _capitalized(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _higher(value: float) -> str:
@@ -199,6 +196,11 @@ def difference_text(difference: LossDifference | None) -> str:
 
 RUN_HEAD = ("run", "rank", "steps", "training loss", "fresh", "evaluation", "exposure")
 """The columns of :func:`run_rows`."""
+RUN_LEGEND = (
+    "fresh: the loss of samples drawn for the first time, and their share; exposure: how often the tokens drawn had "
+    "been drawn before; =: not told apart"
+)
+"""What those columns hold."""
 
 
 def run_rows(findings: Findings) -> list[tuple[str, ...]]:
@@ -226,6 +228,8 @@ def _fresh_text(place: RunAtPlace) -> str:
     )
 
 
+PAIR_TITLE = "differences, first run minus second, in nats per token (below 0: the first has the lower loss), with 95 % intervals"
+"""Above the rows of :func:`pair_rows`."""
 PAIR_HEAD = ("pair", "raw", "on fresh samples", "evaluation", "verdict on the first")
 """The columns of :func:`pair_rows`."""
 
