@@ -1,4 +1,5 @@
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -45,6 +46,9 @@ def no_loader_runs_on():
         thread.join(5)
 
 
+_ABOUT_BOUNDARIES = re.compile(r"To avoid it: |is no progress by itself|^epoch guard: Verdict ")
+
+
 class Messages(logging.Handler):
     def __init__(self):
         super().__init__()
@@ -60,7 +64,13 @@ class Messages(logging.Handler):
 
     @property
     def warnings(self):
-        return self.of_guard(logging.WARNING)
+        """Without those of boundaries, which nothing is wrong with."""
+        return [text for text in self.of_guard(logging.WARNING) if not _ABOUT_BOUNDARIES.search(text)]
+
+    @property
+    def warnings_of_boundaries(self):
+        """That one lies ahead, is reached, or was judged."""
+        return [text for text in self.of_guard(logging.WARNING) if _ABOUT_BOUNDARIES.search(text)]
 
 
 @pytest.fixture

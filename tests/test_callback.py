@@ -94,11 +94,12 @@ def test_the_boundary_is_told_in_words_and_numbers(tmp_path, dataset, host_log):
     assert "boundaries ahead: 1 to 2 at step 26" in messages[0]
     assert "by share of samples: the model has no unreduced token-loss layer" in messages[1]
     assert messages[2] == "epoch guard: exposure: all 809 tokens of the data are traced"
-    assert messages[3:5] == [f"epoch guard: {opening}", f"epoch guard: {verdict}"]
+    assert "will probably fall at step 26 of 32" in messages[3]
+    assert messages[4:6] == [f"epoch guard: {opening}", f"epoch guard: {verdict}"]
     # Sample 100 starts in epoch 1, crosses into epoch 2, and is drawn there.
-    assert "data epoch 1: 102 samples, steps 1 to 32" in messages[5]
-    assert "data epoch 2: 26 samples, steps 26 to 32" in messages[5]
-    assert verdict in messages[5]
+    assert "data epoch 1: 102 samples, steps 1 to 32" in messages[6]
+    assert "data epoch 2: 26 samples, steps 26 to 32" in messages[6]
+    assert verdict in messages[6]
 
 
 def test_no_logged_loss_mixes_two_sides(tmp_path, dataset):

@@ -16,7 +16,9 @@ BOUNDARY = 251
 
 def warned(host_log):
     """The blocks of all warnings of boundaries ahead, as lists of lines."""
-    return [text.splitlines() for text in host_log.warnings if "at step" in text and "To avoid it" in text]
+    return [
+        text.splitlines() for text in host_log.warnings_of_boundaries if "at step" in text and "To avoid it" in text
+    ]
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_the_warning_comes_before_the_first_step_and_is_short(run, host_log):
 
 def test_the_boundary_and_its_verdict_are_warnings(run, host_log):
     run()
-    warnings = host_log.warnings
+    warnings = host_log.warnings_of_boundaries
     assert any(f"Step {BOUNDARY} draws the first samples" in text for text in warnings)
 
 

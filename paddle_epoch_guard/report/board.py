@@ -19,7 +19,9 @@ from google.protobuf.message import DecodeError
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.views.logfile import check_record, next_record
 
-_KINDS = ("epoch_", "trainer_epoch_", "unified_from_step_", "boundary_", "trainer_boundary_")
+_KINDS = (
+    "epoch_", "trainer_epoch_", "unified_from_step_", "boundary_", "trainer_boundary_", "exposure_", "drawn_",
+)  # fmt: skip
 """Folders of the guard, in the order of the list; any other comes before."""
 _PORTS_TRIED = 20
 

@@ -61,7 +61,8 @@ class ConsoleView:
                 say = self._warn if event.is_warning else self._say
                 say(_safe(messages.sentence_of(event.message)))
             case ChangeReached() if not self._is_marked(event.change.name):
-                say = self._say if event.change.boundary is None else self._warn
+                boundary = event.change.boundary
+                say = self._say if boundary is None or boundary.position is None else self._warn
                 say(_safe(reached_sentence(event, self._naming)))
             case ChangeJudged():
                 self._verdicts[event.report.change.name] = event.report
