@@ -228,7 +228,10 @@ def _fresh_text(place: RunAtPlace) -> str:
     )
 
 
-PAIR_TITLE = "differences, first run minus second, in nats per token (below 0: the first has the lower loss), with 95 % intervals"
+PAIR_TITLE = (
+    "differences, first run minus second, in nats per token (below 0: the first has the lower loss), with 95 % "
+    "intervals"
+)
 """Above the rows of :func:`pair_rows`."""
 PAIR_HEAD = ("pair", "raw", "on fresh samples", "evaluation", "verdict on the first")
 """The columns of :func:`pair_rows`."""
