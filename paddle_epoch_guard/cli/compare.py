@@ -53,9 +53,9 @@ def compare(  # noqa: PLR0913 - its options
 
     Of two runs, one may draw data that it has drawn before, and the other new data. Then the run with the lower
     training loss may be the worse one. Compare the losses of samples that are drawn for the first time, and the
-    evaluation losses, at equal tokens drawn; step by step where both draw the same samples. Give each difference with a
-    95 % interval, and a verdict: better, worse, no difference, not comparable. Runs may still be training; nothing of
-    them is changed.
+    evaluation losses, at equal tokens drawn; step by step where both draw the same samples. Give each difference with
+    a 95 % interval, and a verdict: better, worse, no difference, not comparable. Runs may still be training; nothing
+    of them is changed.
 
     \b
     Example:
