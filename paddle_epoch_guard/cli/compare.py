@@ -16,7 +16,8 @@ def compare(  # noqa: PLR0913 - its options
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN_A RUN_B [RUN…]", help="Log folders (logging_dir) of two runs or more, or output_dir."
+            metavar="RUN_A RUN_B [RUN…]",
+            help="Log folders (logging_dir) of 2 to 20 runs. Of an output_dir, the newest log below it counts.",
         ),
     ],
     at: Annotated[
@@ -25,12 +26,20 @@ def compare(  # noqa: PLR0913 - its options
     last: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Compare N steps of RUN_A: up to STEP, or the last that all runs have reached."
+            min=1,
+            metavar="N",
+            help="Compare N steps of RUN_A: up to STEP, or the last that all runs have reached. By default a tenth of "
+            "what the runs have in common, at least 30 log windows.",
         ),
     ] = None,
     margin: Annotated[
         float | None,
-        typer.Option(min=0, metavar="NATS", help="The least difference that counts; by default 0.5 % of the loss."),
+        typer.Option(
+            min=0,
+            metavar="NATS",
+            help="The least difference that counts; by default 0.5 % of the loss. Runs of equal settings rarely "
+            "differ by more.",
+        ),
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page: one HTML file.")] = None,
     png: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figure as PNG.")] = None,
@@ -42,10 +51,11 @@ def compare(  # noqa: PLR0913 - its options
 ) -> None:
     """Tell which of two runs is better, once the data that they drew is taken out of it.
 
-    Two runs stand at other exposures, or on either side of a boundary, and their training losses then say the opposite
-    of the truth. Compare the losses of samples that are drawn for the first time, and the evaluation losses, at equal
-    tokens drawn; step by step where both draw the same samples. Give each difference with a 95 % interval, and a
-    verdict: better, worse, no difference, not comparable. Runs may still be training; nothing of them is changed.
+    Of two runs, one may draw data that it has drawn before, and the other new data. Then the run with the lower
+    training loss may be the worse one. Compare the losses of samples that are drawn for the first time, and the
+    evaluation losses, at equal tokens drawn; step by step where both draw the same samples. Give each difference with
+    a 95 % interval, and a verdict: better, worse, no difference, not comparable. Runs may still be training; nothing
+    of them is changed.
 
     \b
     Example:

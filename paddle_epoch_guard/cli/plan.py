@@ -37,7 +37,9 @@ def plan(  # noqa: PLR0913 - its options
     trial_steps: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Steps of a trial before the run: compare their repetition, and say how to subsample."
+            min=1,
+            help="Steps of a shorter trial, such as one of a sweep: tell whether it repeats the data as often as the "
+            "run, and how many documents to train it on so that it does.",
         ),
     ] = None,
     trial_batch: Annotated[

@@ -113,7 +113,7 @@ def compare(
     """
     found = tuple(run if isinstance(run, Run) else read_run(run) for run in runs)
     if not 2 <= len(found) <= MOST_RUNS:
-        raise ReportError(f"{len(found)} runs to compare; expected 2 to {MOST_RUNS}")
+        raise ReportError(f"{len(found)} runs to compare; expected 2 to {MOST_RUNS}. Name the log folder of each run")
     found = _told_apart(found)
     place = place_of(found, at, last)
     numbers = list(combinations(range(len(found)), 2))
