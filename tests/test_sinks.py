@@ -204,10 +204,19 @@ def everywhere(tmp_path_factory):
 # The same lines, everywhere.
 
 
+DIVIDED = {
+    "exposure_0": "epoch_guard/loss_by_exposure",
+    "exposure_1": "epoch_guard/loss_by_exposure",
+    "drawn_1_to_9_steps_ago": "epoch_guard/loss_by_recency",
+    "drawn_10_to_99_steps_ago": "epoch_guard/loss_by_recency",
+}
+"""The folders of losses by exposure and by recency, with their tags."""
+
+
 @pytest.mark.host
 def test_tensorboard_has_the_lines_of_the_visualdl_log_in_the_same_directories(everywhere, tmp_path):
     expected = points_of(everywhere.run)
-    assert set(expected) == {".", "epoch_1", "epoch_2", BOUNDARY}
+    assert set(expected) == {".", "epoch_1", "epoch_2", BOUNDARY, *DIVIDED}
     assert set(expected["."]) >= {"epoch_guard/data_epoch", "epoch_guard/exposure", "epoch_guard/loss_repeat"}
     root = guard_folder(everywhere.run.args)
     assert {file.parent for file in root.rglob("*tfevents*")} == {root / directory for directory in expected}
@@ -232,6 +241,7 @@ def test_wandb_has_the_lines_of_the_visualdl_log_under_their_names(everywhere):
         "epoch_guard/loss_by_epoch/epoch_1": ("epoch_1", "epoch_guard/loss_by_epoch", "epoch_guard/step_in_epoch"),
         "epoch_guard/loss_by_epoch/epoch_2": ("epoch_2", "epoch_guard/loss_by_epoch", "epoch_guard/step_in_epoch"),
         f"train/loss/{BOUNDARY}": (BOUNDARY, "train/loss", GLOBAL_STEP),
+        **{f"{tag}/{directory}": (directory, tag, GLOBAL_STEP) for directory, tag in DIVIDED.items()},
     }
     lines = points_of(everywhere.run)
     assert sum(map(len, lines.values())) == len(expected)
