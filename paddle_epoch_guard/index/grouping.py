@@ -44,11 +44,21 @@ def as_shuffled(layout: IndexLayout, arrays: IndexArrays, documents: tuple[int, 
 
 
 def _samples_apart(layout: IndexLayout, arrays: IndexArrays) -> bool | None:
-    """Whether no position before the last data epoch draws a sample of it; None if there are too few to tell."""
+    """Whether no position before the last data epoch draws a sample of it.
+
+    None if there are too few to tell, or if some do, but far fewer than in a joint shuffle: a damaged array.
+    """
     start = layout.start_of_last_epoch
     if start < 1 or min(start, layout.samples_built - start) < _FEWEST_SAMPLES:
         return None
-    return all(int(read_block(arrays.shuffle_idx, *block).max()) < start for block in blocks(0, start, _BLOCK))
+    crossing = read = 0
+    for first, last in blocks(0, start, _BLOCK):
+        crossing += int((read_block(arrays.shuffle_idx, first, last) >= start).sum())
+        read += last - first
+    if not crossing:
+        return True
+    expected = read * (layout.samples_built - start) / layout.samples_built
+    return False if crossing > expected / 2 else None
 
 
 def _documents_apart(layout: IndexLayout, arrays: IndexArrays, documents: tuple[int, int]) -> bool | None:
