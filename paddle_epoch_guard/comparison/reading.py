@@ -124,6 +124,8 @@ class _Reading:
             case WindowLogged():
                 self.windows.append(event)
             case Evaluated():
+                if self.evaluations and self.evaluations[-1].step >= event.step:  # the guard, too, keeps the first one
+                    return
                 self.evaluations.append(event)
             case ChangeReached(change=change):
                 if change.step > 1:
