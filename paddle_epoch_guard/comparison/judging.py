@@ -133,7 +133,7 @@ class Rank:
     run: int
     """Its number, from 0."""
     rank: int
-    """One more than the number of runs that are better; equal ranks are ties."""
+    """One more than the number of runs that are better."""
     ties: tuple[int, ...]
     """Runs that the data does not tell apart from it."""
 
@@ -147,7 +147,9 @@ def ranking(runs: int, pairs: Sequence[tuple[int, int]], judgements: Sequence[Ju
         judgements: of each pair, about its first run.
 
     Returns:
-        The runs that can be compared with at least one other; two that no verdict tells apart share a rank.
+        The runs that can be compared with at least one other. A rank may be shared by runs that are not comparable,
+        and two runs that no verdict tells apart may have other ranks, if a third one is better than one of them only:
+        ``ties`` tells.
     """
     better_than = [0] * runs
     ties: list[set[int]] = [set() for _ in range(runs)]
