@@ -1,14 +1,19 @@
 """Which of two runs is better: runs with a known truth, read from their records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from msgspec import structs
 
 from compared_runs import SAMPLES_PER_EPOCH, Made
 from paddle_epoch_guard.comparison.compare import compare
+from paddle_epoch_guard.comparison.judging import ranking
 from paddle_epoch_guard.comparison.reading import read_run
 from paddle_epoch_guard.comparison.texts import headline, notes, relation_sentence, run_rows, verdict_sentence
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.order import Reorder
+from paddle_epoch_guard.record.events import Evaluated, WindowLogged
 
 
 @pytest.fixture
@@ -138,6 +143,68 @@ def test_several_runs_are_ranked_with_ties(made):
     assert ranks == {"a": 4, "b": 1, "c": 1, "d": 3}
     assert headline(comparison.findings) == ("b and c are the best of 4 runs; the data does not tell them apart.")
     assert [row[1] for row in run_rows(comparison.findings)] == ["1=", "1=", "3", "4"]
+
+
+def test_runs_of_two_kinds_of_data_have_no_common_best(made):
+    other = {"corpora": ("code",), "texts": ("2 bytes",), "eval_steps": None}
+    folders = [
+        made("a", eval_steps=None), made("b", offset=0.2, own_seed=1, eval_steps=None),
+        made("c", **other), made("d", offset=0.2, own_seed=2, **other),
+    ]  # fmt: skip
+    said = headline(compare(*folders).findings)
+    assert "does not tell" not in said
+    assert said.startswith("Of 4 runs, none is better than a and c")
+    assert "not all of these are comparable" in said
+
+
+def test_verdicts_in_a_circle_have_no_best(made):
+    found = compare(*(made(name, own_seed=number) for number, name in enumerate("abc"))).findings
+    circle = [replace(pair, judgement=replace(pair.judgement, verdict=verdict)) for pair, verdict in zip(
+        found.pairs, ("better", "worse", "better"), strict=True
+    )]  # fmt: skip
+    ranks = tuple(ranking(3, [(0, 1), (0, 2), (1, 2)], [pair.judgement for pair in circle]))
+    said = headline(replace(found, pairs=tuple(circle), ranking=ranks))
+    assert said.startswith("None of the 3 runs is the best")
+
+
+class Changed(Made):
+    """Records its windows with some fields changed."""
+
+    def changed(self, window):
+        return structs.replace(window, loss=None) if window.last_step % 30 == 0 else window
+
+    def events(self):
+        for event in super().events():
+            yield self.changed(event) if isinstance(event, WindowLogged) else event
+
+
+def test_a_lost_loss_does_not_hide_the_others(made, tmp_path):
+    folder = Changed(tmp_path / "lost").write()
+    lost, whole = (each[3] for each in run_rows(compare(folder, made("whole", own_seed=1)).findings))
+    assert float(lost) == pytest.approx(float(whole), abs=0.1)
+
+
+def test_what_is_fresh_is_unknown_without_losses_by_sample(made, tmp_path):
+    class Plain(Changed):
+        def changed(self, window):
+            return structs.replace(window, fresh=None, repeat=None, by_exposure=(), wholly_fresh=())
+
+    findings = compare(Plain(tmp_path / "plain", eval_steps=None).write(), made("whole", eval_steps=None)).findings
+    assert run_rows(findings)[0][4] == "\N{EN DASH}"
+    assert "are known to be fresh" in verdict_sentence(findings.pairs[0])
+
+
+def test_an_evaluation_that_is_recorded_twice_counts_once(tmp_path):
+    class Twice(Made):
+        def events(self):
+            for event in super().events():
+                yield event
+                if isinstance(event, Evaluated):
+                    yield event
+
+    folders = [Twice(tmp_path / name, own_seed=number).write() for number, name in enumerate("ab")]
+    assert read_run(folders[0]).evaluations["step"].tolist() == list(range(20, 601, 20))
+    assert compare(*folders).pairs[0].estimates.evaluation is not None
 
 
 def test_the_place_can_be_named(made):

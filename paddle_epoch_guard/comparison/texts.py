@@ -25,7 +25,7 @@ _OBSTACLES = {
     "other_data": "they train on different data",
     "other_length": "their sequence lengths differ, so the losses are means over other contexts",
     "data_unknown": "which samples they drew is not known",
-    "all_repeated": "one of them draws hardly any fresh samples here, and no evaluation loss can stand in",
+    "all_repeated": "of one, hardly any samples are known to be fresh here, and no evaluation loss can stand in",
     "too_few_windows": "too few log windows lie in this part",
 }
 
@@ -44,7 +44,12 @@ def _best(findings: Findings) -> str:
     ranks = findings.ranking
     if not ranks:
         return "The runs cannot be compared."
-    best = [findings.runs[each.run].name for each in ranks if each.rank == 1]
+    first = [each for each in ranks if each.rank == 1]
+    best = [findings.runs[each.run].name for each in first]
+    if not best:  # each is worse than another: different measures decide
+        return f"None of the {len(ranks)} runs is the best: the verdicts on their pairs contradict each other."
+    if any(len(each.ties) < len(first) - 1 for each in first):
+        return f"Of {len(ranks)} runs, none is better than {joined(best)}; not all of these are comparable."
     if len(best) == len(ranks):
         return f"The data does not tell {joined(best)} apart."
     if len(best) == 1:
@@ -221,9 +226,11 @@ def run_rows(findings: Findings) -> list[tuple[str, ...]]:
 
 
 def _fresh_text(place: RunAtPlace) -> str:
-    return (
-        f"{number_text(place.fresh)} ({place.fresh_share:.0%})" if place.fresh_share >= LEAST_FRESH else "hardly any"
-    )
+    if math.isnan(place.fresh_share):
+        return UNKNOWN
+    if place.fresh_share < LEAST_FRESH:
+        return "hardly any"
+    return f"{number_text(place.fresh)} ({place.fresh_share:.0%})"
 
 
 PAIR_HEAD = ("pair", "raw", "on fresh samples", "evaluation", "verdict on the first")
