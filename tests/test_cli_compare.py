@@ -89,7 +89,6 @@ def test_the_log_of_a_run_is_not_replaced(runs, tmp_path):
         (["--html", "nowhere/page.html"], "cannot be written", 1),
         (["--at", "5000"], "have steps", 1),
         (["--at", "0"], "--at", 2),
-        (["--margin", "nan"], "a margin of nan", 1),
         (["--margin", "inf"], "a margin of inf", 1),
     ],
 )

@@ -10,7 +10,14 @@ from compared_runs import SAMPLES_PER_EPOCH, Made
 from paddle_epoch_guard.comparison.compare import compare
 from paddle_epoch_guard.comparison.judging import ranking
 from paddle_epoch_guard.comparison.reading import read_run
-from paddle_epoch_guard.comparison.texts import headline, notes, relation_sentence, run_rows, verdict_sentence
+from paddle_epoch_guard.comparison.texts import (
+    explained_by_exposure,
+    headline,
+    notes,
+    relation_sentence,
+    run_rows,
+    verdict_sentence,
+)
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.record.events import Evaluated, WindowLogged
@@ -99,6 +106,33 @@ def test_other_data_is_compared_by_evaluation_alone(made):
     assert "they train on different data" in verdict_sentence(other)
     same_sizes = pair_of(one, made("d", texts=("1 bytes b",)))
     assert same_sizes.relation.data == "other"
+
+
+def test_exposure_explains_nothing_where_all_is_fresh(made):
+    pair = pair_of(made("a", own_seed=1, offset=0.1, evaluation_offset=-0.05), made("b", own_seed=2))
+    assert pair.judgement.measure == "evaluation"
+    assert explained_by_exposure(pair) == pytest.approx(0)
+    assert "xposure" not in verdict_sentence(pair)
+
+
+def test_exposure_is_not_blamed_if_the_raw_difference_may_be_what_is_left(made):
+    one, other = made("a", own_seed=1, offset=-0.3), made("b", own_seed=2, repeated_from=401, eval_steps=20)
+    pair = pair_of(other, one)
+    noisy = replace(pair.estimates.evaluation, value=-0.2, low=-2.0, high=2.0, p=0.8)
+    uncertain = replace(
+        pair,
+        estimates=replace(pair.estimates, evaluation=noisy),
+        judgement=replace(pair.judgement, verdict="no difference", reason="not_excluded"),
+    )
+    assert abs(pair.estimates.raw.value) > 0.3
+    assert "looks better" in verdict_sentence(pair)
+    assert "looks better" not in verdict_sentence(uncertain)
+
+
+def test_the_mixture_is_named_where_it_explains_a_difference(made):
+    blend = {"corpora": ("text", "code"), "texts": ("1", "2"), "levels": (0.0, -1.5)}
+    one = made("a", weights=(0.8, 0.2), **blend)
+    assert "the mixture and exposure explain" in verdict_sentence(pair_of(one, made("b", weights=(0.4, 0.6), **blend)))
 
 
 def test_another_sequence_length_is_not_comparable(made):
@@ -252,6 +286,12 @@ def test_what_is_no_run_is_refused_in_one_line(made, tmp_path):
         with pytest.raises(ReportError, match=what) as raised:
             compare(*folders)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("margin", [-0.1, float("nan"), float("inf")])
+def test_a_margin_that_is_no_number_is_refused(made, margin):
+    with pytest.raises(ReportError, match="a margin of"):
+        compare(made("a"), made("b", own_seed=1), margin=margin)
 
 
 def test_equal_names_are_told_apart(made):

@@ -135,17 +135,32 @@ def _also(pair: Pair) -> str:
 
 
 def explained_by_exposure(pair: Pair) -> float | None:
-    """The raw difference less the one that the verdict rests on, nats per token; None if either is unknown."""
-    raw, measure = pair.estimates.raw, pair.judgement.measure
-    if raw is None or measure is None or not pair.relation.comparable:
+    """The raw difference less what is left of it, nats per token; None if either is unknown."""
+    raw, left = pair.estimates.raw, _left(pair)
+    return None if raw is None or left is None else raw.value - left.value
+
+
+def _left(pair: Pair) -> LossDifference | None:
+    """What is left of the raw difference without exposure: that on fresh samples, else the one that decides.
+
+    Evaluation differs from the training loss by more than exposure, so it stands in only where nothing is fresh.
+    """
+    measure = pair.judgement.measure
+    if measure is None or not pair.relation.comparable:
         return None
-    return raw.value - _of(pair, measure).value
+    return pair.estimates.fresh or _of(pair, measure)
+
+
+def _is_certain(pair: Pair) -> bool:
+    """Whether exposure certainly explains a part of the raw difference: its value is not among those that are left."""
+    raw, left = pair.estimates.raw, _left(pair)
+    return raw is not None and left is not None and not left.low <= raw.value <= left.high
 
 
 def is_misleading(pair: Pair) -> bool:
-    """Whether the raw training losses certainly differ, and the verdict does not say so."""
-    raw, explained = pair.estimates.raw, explained_by_exposure(pair)
-    if raw is None or explained is None or raw.p >= SIGNIFICANT or abs(raw.value) < pair.judgement.margin:
+    """Whether the raw training losses certainly differ, the verdict does not say so, and exposure is why."""
+    raw = pair.estimates.raw
+    if raw is None or not _is_certain(pair) or raw.p >= SIGNIFICANT or abs(raw.value) < pair.judgement.margin:
         return False
     return pair.judgement.verdict != ("better" if raw.value < 0 else "worse")
 
@@ -158,15 +173,12 @@ def _looks_better(pair: Pair) -> str:
 
 
 def _raw(pair: Pair) -> str:
-    """What the losses as they were logged say, if exposure explains a part of it."""
-    raw, explained = pair.estimates.raw, explained_by_exposure(pair)
-    if raw is None or explained is None:
+    """What the losses as they were logged say, if exposure certainly explains a part of it."""
+    raw, left, explained = pair.estimates.raw, _left(pair), explained_by_exposure(pair)
+    if raw is None or left is None or explained is None or not _is_certain(pair):
         return ""
-    measure = pair.judgement.measure
-    assert measure is not None
-    split = (
-        f"exposure explains {explained:+.3f} of the raw {raw.value:+.3f}, and {_of(pair, measure).value:+.3f} is left"
-    )
+    what = "the mixture and exposure explain" if pair.relation.data == "other_mixture" else "exposure explains"
+    split = f"{what} {explained:+.3f} of the raw {raw.value:+.3f}, and {left.value:+.3f} is left"
     if is_misleading(pair):
         return f" {_looks_better(pair)}: {split}."
     return f" {_capitalized(split)}." if abs(explained) > pair.judgement.margin else ""
