@@ -294,6 +294,17 @@ def test_a_margin_that_is_no_number_is_refused(made, margin):
         compare(made("a"), made("b", own_seed=1), margin=margin)
 
 
+def test_without_positions_tokens_are_still_counted(made, tmp_path):
+    class Unplaced(Made):
+        state = None
+
+    folder = Unplaced(tmp_path / "unplaced").write()
+    assert read_run(folder).windows["tokens"][-1] == 600 * 16 * 32
+    pair = pair_of(made("a", own_seed=1, offset=0.1), folder)
+    assert (pair.judgement.verdict, pair.judgement.measure) == ("worse", "evaluation")
+    assert "which samples they drew is not known" in relation_sentence(pair)
+
+
 def test_equal_names_are_told_apart(made):
     one, other = made("x/logs"), made("y/logs", own_seed=1)
     assert [run.name for run in compare(one, other).runs] == ["x/logs", "y/logs"]

@@ -156,7 +156,7 @@ class _Table:
         state = next((part.state for part in reversed(parts) if part.state is not None), None)
         self._schedule = None if state is None else state.schedule
         lengths = set() if state is None else {dataset.seq_length for dataset in state.datasets}
-        self._length = lengths.pop() if len(lengths) == 1 else 1
+        self._length = lengths.pop() if len(lengths) == 1 else _length_of(windows)
         self._samples_drawn = self._counted()
 
     def _counted(self) -> dict[int, int]:
@@ -248,6 +248,12 @@ class _Table:
                     yield each.dataset, each.loss
         elif self._datasets == 1 and window.fresh is not None and _is_all_fresh(window):
             yield 0, window.fresh
+
+
+def _length_of(windows: Sequence[WindowLogged]) -> int:
+    """Tokens of a sample, from the windows of a run whose positions are unknown; 1 if they do not tell either."""
+    lengths = {window.tokens // window.samples for window in windows if window.tokens and window.samples}
+    return lengths.pop() if len(lengths) == 1 else 1
 
 
 def _is_all_fresh(window: WindowLogged) -> bool:
