@@ -305,6 +305,28 @@ def test_without_positions_tokens_are_still_counted(made, tmp_path):
     assert "which samples they drew is not known" in relation_sentence(pair)
 
 
+def test_a_blend_of_many_datasets_is_compared_as_one_unless_its_mixture_differs(tmp_path):
+    class Many(Changed):
+        def changed(self, window):
+            cells = {
+                name: tuple(structs.replace(cell, dataset=None) for cell in getattr(window, name))
+                for name in ("by_exposure", "wholly_fresh")
+            }
+            return structs.replace(window, **cells)
+
+    names = tuple(f"corpus{number}" for number in range(17))
+    blend = {"corpora": names, "texts": names, "levels": (0.0,) * 17, "batch": 17, "eval_steps": None}
+    folders = [
+        Many(tmp_path / name, own_seed=number, weights=weights, **blend).write()
+        for number, (name, weights) in enumerate((("a", (1.0,) * 17), ("b", (1.0,) * 17), ("c", (2.0, *(1.0,) * 16))))
+    ]
+    same, other, _ = compare(*folders).pairs
+    assert same.judgement.measure == "fresh"
+    assert same.estimates.fresh.value == pytest.approx(same.estimates.raw.value)
+    assert (other.relation.data, other.judgement.reason) == ("other_mixture", "mixture_unknown")
+    assert "by dataset" in verdict_sentence(other)
+
+
 def test_equal_names_are_told_apart(made):
     one, other = made("x/logs"), made("y/logs", own_seed=1)
     assert [run.name for run in compare(one, other).runs] == ["x/logs", "y/logs"]

@@ -16,7 +16,7 @@ Measure = Literal["fresh", "evaluation", "inferred"]
 evaluation and the gap before the last change of the order."""
 Reason = Literal[
     "differs", "agrees", "below_margin", "within_margin", "not_excluded", "measures_disagree",
-    "other_data", "other_length", "data_unknown", "all_repeated", "too_few_windows",
+    "other_data", "other_length", "data_unknown", "mixture_unknown", "all_repeated", "too_few_windows",
 ]  # fmt: skip
 """Why: measures agree or disagree, a difference is too small or too uncertain, or the losses are not comparable."""
 
@@ -123,6 +123,8 @@ def _obstacle(pair: Evidence) -> Reason:
             return "other_data"
         case "other_length":
             return "other_length"
+        case "other_mixture" if not pair.estimates.by_dataset:
+            return "mixture_unknown"
     return "too_few_windows" if pair.estimates.raw is None else "all_repeated"
 
 

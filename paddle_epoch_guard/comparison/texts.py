@@ -25,6 +25,7 @@ _OBSTACLES = {
     "other_data": "they train on different data",
     "other_length": "their sequence lengths differ, so the losses are means over other contexts",
     "data_unknown": "which samples they drew is not known",
+    "mixture_unknown": "their mixtures differ, and the losses of so many datasets are not recorded by dataset",
     "all_repeated": "of one, hardly any samples are known to be fresh here, and no evaluation loss can stand in",
     "too_few_windows": "too few log windows lie in this part",
 }
@@ -79,6 +80,8 @@ def relation_sentence(pair: Pair) -> str:
         left = pair.estimates.pairing
         kept = "" if left is None else f"; {left:.0%} of the variance of an unpaired difference is left"
         return f"{one} and {other} draw the same samples at each step: compared step by step{kept}. {evaluation}"
+    if relation.data == "other_mixture" and not pair.estimates.by_dataset:
+        return f"{one} and {other} draw the same datasets in another mixture. {evaluation}"
     if relation.data == "other_mixture":
         return (
             f"{one} and {other} draw the same datasets in another mixture, so they are compared dataset by dataset, "
