@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from msgspec import structs
 from PIL import Image
 from visualdl import LogReader
 
@@ -15,6 +16,7 @@ from caches import cli, contents, refused, told
 from compared_runs import Made
 from paddle_epoch_guard.comparison.figures import comparison_figure
 from paddle_epoch_guard.comparison.page import render
+from paddle_epoch_guard.record.events import WindowLogged
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,7 @@ def test_the_log_of_a_run_is_not_replaced(runs, tmp_path):
         (["--html", "nowhere/page.html"], "cannot be written", 1),
         (["--at", "5000"], "have steps", 1),
         (["--at", "0"], "--at", 2),
+        (["--margin", "inf"], "a margin of inf", 1),
     ],
 )
 def test_a_wrong_call_is_refused_in_one_line(runs, options, what, status, tmp_path, monkeypatch):
@@ -111,6 +114,27 @@ def test_names_are_escaped(tmp_path):
     page = render(paddle_epoch_guard.compare(*folders).findings)
     assert "&lt;b&gt;a" in page
     assert "<b>a" not in page
+
+
+def test_a_part_as_long_as_the_runs_is_drawn(runs):
+    for options in ({"last": 600}, {"at": 300, "last": 300}):
+        page = render(paddle_epoch_guard.compare(*runs, **options).findings)
+        assert page.count("data:image/svg+xml;base64,") == 2
+
+
+def test_short_runs_are_drawn(tmp_path):
+    folders = [Made(tmp_path / name, own_seed=number, steps=120).write() for number, name in enumerate("ab")]
+    assert "data:image/svg+xml" in render(paddle_epoch_guard.compare(*folders).findings)
+
+
+def test_a_run_without_losses_is_drawn(tmp_path):
+    class Lost(Made):
+        def events(self):
+            for event in super().events():
+                yield structs.replace(event, loss=None) if isinstance(event, WindowLogged) else event
+
+    run = paddle_epoch_guard.read_run(Lost(tmp_path / "lost").write())
+    assert "60 log windows" in run._repr_html_()
 
 
 def test_the_figure_has_both_losses_the_difference_and_the_exposure(comparison):

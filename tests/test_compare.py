@@ -1,14 +1,26 @@
 """Which of two runs is better: runs with a known truth, read from their records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from msgspec import structs
 
 from compared_runs import SAMPLES_PER_EPOCH, Made
 from paddle_epoch_guard.comparison.compare import compare
+from paddle_epoch_guard.comparison.judging import ranking
 from paddle_epoch_guard.comparison.reading import read_run
-from paddle_epoch_guard.comparison.texts import headline, notes, relation_sentence, run_rows, verdict_sentence
+from paddle_epoch_guard.comparison.texts import (
+    explained_by_exposure,
+    headline,
+    notes,
+    relation_sentence,
+    run_rows,
+    verdict_sentence,
+)
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.order import Reorder
+from paddle_epoch_guard.record.events import Evaluated, WindowLogged
 
 
 @pytest.fixture
@@ -96,6 +108,35 @@ def test_other_data_is_compared_by_evaluation_alone(made):
     assert same_sizes.relation.data == "other"
 
 
+def test_exposure_explains_nothing_where_all_is_fresh(made):
+    pair = pair_of(made("a", own_seed=1, offset=0.1, evaluation_offset=-0.05), made("b", own_seed=2))
+    assert pair.judgement.measure == "evaluation"
+    assert explained_by_exposure(pair) == pytest.approx(0)
+    assert "xposure" not in verdict_sentence(pair)
+
+
+def test_exposure_is_not_blamed_if_the_raw_difference_may_be_what_is_left(made):
+    one, other = made("a", own_seed=1, offset=-0.3), made("b", own_seed=2, repeated_from=401, eval_steps=20)
+    pair = pair_of(other, one)
+    noisy = replace(pair.estimates.evaluation, value=-0.2, low=-2.0, high=2.0, p=0.8)
+    uncertain = replace(
+        pair,
+        estimates=replace(pair.estimates, evaluation=noisy),
+        judgement=replace(pair.judgement, verdict="no difference", reason="not_excluded"),
+    )
+    assert abs(pair.estimates.raw.value) > 0.3
+    assert "looks better" in verdict_sentence(pair)
+    assert "looks better" not in verdict_sentence(uncertain)
+
+
+def test_the_mixture_is_named_where_it_explains_a_difference(made):
+    blend = {"corpora": ("text", "code"), "texts": ("1", "2"), "levels": (0.0, -1.5)}
+    one = made("a", weights=(0.8, 0.2), **blend)
+    assert "put down to the mixture and exposure" in verdict_sentence(
+        pair_of(one, made("b", weights=(0.4, 0.6), **blend))
+    )
+
+
 def test_another_sequence_length_is_not_comparable(made):
     pair = pair_of(made("a", eval_steps=None), made("b", sequence_length=64, steps=300, eval_steps=None))
     assert pair.judgement.reason == "other_length"
@@ -138,6 +179,68 @@ def test_several_runs_are_ranked_with_ties(made):
     assert ranks == {"a": 4, "b": 1, "c": 1, "d": 3}
     assert headline(comparison.findings) == ("b and c are the best of 4 runs; the data does not tell them apart.")
     assert [row[1] for row in run_rows(comparison.findings)] == ["1=", "1=", "3", "4"]
+
+
+def test_runs_of_two_kinds_of_data_have_no_common_best(made):
+    other = {"corpora": ("code",), "texts": ("2 bytes",), "eval_steps": None}
+    folders = [
+        made("a", eval_steps=None), made("b", offset=0.2, own_seed=1, eval_steps=None),
+        made("c", **other), made("d", offset=0.2, own_seed=2, **other),
+    ]  # fmt: skip
+    said = headline(compare(*folders).findings)
+    assert "does not tell" not in said
+    assert said.startswith("Of 4 runs, none is better than a and c")
+    assert "not all of these are comparable" in said
+
+
+def test_verdicts_in_a_circle_have_no_best(made):
+    found = compare(*(made(name, own_seed=number) for number, name in enumerate("abc"))).findings
+    circle = [replace(pair, judgement=replace(pair.judgement, verdict=verdict)) for pair, verdict in zip(
+        found.pairs, ("better", "worse", "better"), strict=True
+    )]  # fmt: skip
+    ranks = tuple(ranking(3, [(0, 1), (0, 2), (1, 2)], [pair.judgement for pair in circle]))
+    said = headline(replace(found, pairs=tuple(circle), ranking=ranks))
+    assert said.startswith("None of the 3 runs is the best")
+
+
+class Changed(Made):
+    """Records its windows with some fields changed."""
+
+    def changed(self, window):
+        return structs.replace(window, loss=None) if window.last_step % 30 == 0 else window
+
+    def events(self):
+        for event in super().events():
+            yield self.changed(event) if isinstance(event, WindowLogged) else event
+
+
+def test_a_lost_loss_does_not_hide_the_others(made, tmp_path):
+    folder = Changed(tmp_path / "lost").write()
+    lost, whole = (each[3] for each in run_rows(compare(folder, made("whole", own_seed=1)).findings))
+    assert float(lost) == pytest.approx(float(whole), abs=0.1)
+
+
+def test_what_is_fresh_is_unknown_without_losses_by_sample(made, tmp_path):
+    class Plain(Changed):
+        def changed(self, window):
+            return structs.replace(window, fresh=None, repeat=None, by_exposure=(), wholly_fresh=())
+
+    findings = compare(Plain(tmp_path / "plain", eval_steps=None).write(), made("whole", eval_steps=None)).findings
+    assert run_rows(findings)[0][4] == "\N{EN DASH}"
+    assert "are known to be fresh" in verdict_sentence(findings.pairs[0])
+
+
+def test_an_evaluation_that_is_recorded_twice_counts_once(tmp_path):
+    class Twice(Made):
+        def events(self):
+            for event in super().events():
+                yield event
+                if isinstance(event, Evaluated):
+                    yield event
+
+    folders = [Twice(tmp_path / name, own_seed=number).write() for number, name in enumerate("ab")]
+    assert read_run(folders[0]).evaluations["step"].tolist() == list(range(20, 601, 20))
+    assert compare(*folders).pairs[0].estimates.evaluation is not None
 
 
 def test_the_place_can_be_named(made):
@@ -185,6 +288,45 @@ def test_what_is_no_run_is_refused_in_one_line(made, tmp_path):
         with pytest.raises(ReportError, match=what) as raised:
             compare(*folders)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("margin", [-0.1, float("nan"), float("inf")])
+def test_a_margin_that_is_no_number_is_refused(made, margin):
+    with pytest.raises(ReportError, match="a margin of"):
+        compare(made("a"), made("b", own_seed=1), margin=margin)
+
+
+def test_without_positions_tokens_are_still_counted(made, tmp_path):
+    class Unplaced(Made):
+        state = None
+
+    folder = Unplaced(tmp_path / "unplaced").write()
+    assert read_run(folder).windows["tokens"][-1] == 600 * 16 * 32
+    pair = pair_of(made("a", own_seed=1, offset=0.1), folder)
+    assert (pair.judgement.verdict, pair.judgement.measure) == ("worse", "evaluation")
+    assert "which samples they drew is not known" in relation_sentence(pair)
+
+
+def test_a_blend_of_many_datasets_is_compared_as_one_unless_its_mixture_differs(tmp_path):
+    class Many(Changed):
+        def changed(self, window):
+            cells = {
+                name: tuple(structs.replace(cell, dataset=None) for cell in getattr(window, name))
+                for name in ("by_exposure", "wholly_fresh")
+            }
+            return structs.replace(window, **cells)
+
+    names = tuple(f"corpus{number}" for number in range(17))
+    blend = {"corpora": names, "texts": names, "levels": (0.0,) * 17, "batch": 17, "eval_steps": None}
+    folders = [
+        Many(tmp_path / name, own_seed=number, weights=weights, **blend).write()
+        for number, (name, weights) in enumerate((("a", (1.0,) * 17), ("b", (1.0,) * 17), ("c", (2.0, *(1.0,) * 16))))
+    ]
+    same, other, _ = compare(*folders).pairs
+    assert same.judgement.measure == "fresh"
+    assert same.estimates.fresh.value == pytest.approx(same.estimates.raw.value)
+    assert (other.relation.data, other.judgement.reason) == ("other_mixture", "mixture_unknown")
+    assert "by dataset" in verdict_sentence(other)
 
 
 def test_equal_names_are_told_apart(made):

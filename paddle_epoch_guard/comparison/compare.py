@@ -1,5 +1,6 @@
 """Compares two runs or more."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -109,8 +110,11 @@ def compare(
         margin: the least difference that counts, in nats per token; a share of the loss by default.
 
     Raises:
-        ReportError: a folder holds no run with a record of the guard, or the runs have nothing in common.
+        ReportError: a folder holds no run with a record of the guard, the runs have nothing in common, or ``margin``
+            is negative or not finite.
     """
+    if margin is not None and not 0 <= margin < math.inf:
+        raise ReportError(f"a margin of {margin}; expected nats per token, 0 or more")
     found = tuple(run if isinstance(run, Run) else read_run(run) for run in runs)
     if not 2 <= len(found) <= MOST_RUNS:
         raise ReportError(f"{len(found)} runs to compare; expected 2 to {MOST_RUNS}. Name the log folder of each run")

@@ -115,7 +115,8 @@ def draw_losses(axes: "Axes", runs: Sequence[tuple[int, RunCurves]], scale: Scal
         curves.append((series, sides))
     axes.set_ylabel(label)
     legend(axes, width)
-    limit(axes, curves)
+    if any(len(series) for series, _ in curves):
+        limit(axes, curves)
 
 
 def draw_fresh(axes: "Axes", runs: Sequence[tuple[int, RunCurves]], scale: Scale, width: float) -> None:

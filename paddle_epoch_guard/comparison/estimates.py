@@ -44,6 +44,8 @@ class Estimates:
     """Variance of the paired difference, divided by that of an unpaired one; None unless the draws are the same."""
     level: float = math.nan
     """The mean training loss of both runs."""
+    by_dataset: bool = True
+    """Whether the losses of fresh samples are known by dataset, or there is only one."""
     evaluation_level: float = math.nan
     """The mean evaluation loss of both."""
 
@@ -76,7 +78,10 @@ def estimates_of(
     """
     within = (place.start, place.stop)
     difference = pair.one.loss - pair.other.loss
-    fresh = fresh_difference(pair, place) if relation.comparable else None
+    # Without losses by dataset, a shift of the mixture looks like progress.
+    by_dataset = pair.one.drawn.shape[1] > 1
+    comparable = relation.comparable and (by_dataset or relation.data != "other_mixture")
+    fresh = fresh_difference(pair, place) if comparable else None
     evaluation_tokens, evaluation = aligned_evaluations(*runs)
     is_one_set = relation.evaluation == "same"
     least = FEW_EVALUATIONS_AUTOCORRELATION if relation.same_order else OTHER_ORDER_AUTOCORRELATION
@@ -84,12 +89,13 @@ def estimates_of(
         raw=estimate_difference(pair.middle, difference, within),
         fresh=None if fresh is None else estimate_difference(*_points(fresh), within, weights=fresh.weights),
         evaluation=_evaluation(evaluation_tokens, evaluation, place, least) if is_one_set else None,
-        inferred=_inferred(runs, pair, place) if relation.comparable and fresh is None else None,
+        inferred=_inferred(runs, pair, place) if comparable and fresh is None else None,
         pairing=_pairing(pair, place) if paired else None,
         level=_level(pair, place),
+        by_dataset=comparable or not relation.comparable,
         evaluation_level=_evaluation_level(runs, place),
     )
-    curve = fresh_curve(pair, place) if relation.comparable else None
+    curve = fresh_curve(pair, place) if comparable else None
     return estimates, Curves(pair.middle, difference, curve, evaluation_tokens, evaluation)
 
 

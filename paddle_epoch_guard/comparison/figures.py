@@ -13,6 +13,7 @@ from paddle_epoch_guard.comparison.curves import (
     draw_exposure,
     draw_fresh,
     draw_losses,
+    series_of,
     sides_of,
     style_of,
 )
@@ -126,7 +127,7 @@ def _draw_difference(axes: "Axes", pair: Pair, place: Place, scale: Scale, of: t
     sign, label, number = of
     curves, style = pair.curves, style_of(number)
     at, value, _, _ = band_of(curves.tokens, sign * curves.raw, np.ones_like(curves.raw), place)
-    drawn = Series(scale.of(at), value)
+    drawn = series_of(scale, at, value)
     axes.plot(scale.of(at), value, label=f"{label}, raw", **{**style, "linewidth": 0.8})
     if curves.fresh is not None:
         fresh = curves.fresh
@@ -151,7 +152,8 @@ def band_of(
         return (np.empty(0),) * 4
     half = (place.stop - place.start) / 2
     found = []
-    for middle in np.linspace(tokens[0] + half, max(place.stop - half, tokens[0] + half), _BAND_POINTS):
+    last = max(place.stop - half, tokens[0] + half)
+    for middle in np.unique(np.linspace(tokens[0] + half, last, _BAND_POINTS)):  # once, if the place is all there is
         upto = tokens <= middle + half
         if (upto & (tokens > middle - half)).sum() < FEWEST_BINS:
             continue

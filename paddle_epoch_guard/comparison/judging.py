@@ -16,7 +16,7 @@ Measure = Literal["fresh", "evaluation", "inferred"]
 evaluation and the gap before the last change of the order."""
 Reason = Literal[
     "differs", "agrees", "below_margin", "within_margin", "not_excluded", "measures_disagree",
-    "other_data", "other_length", "data_unknown", "all_repeated", "too_few_windows",
+    "other_data", "other_length", "data_unknown", "mixture_unknown", "all_repeated", "too_few_windows",
 ]  # fmt: skip
 """Why: measures agree or disagree, a difference is too small or too uncertain, or the losses are not comparable."""
 
@@ -123,6 +123,8 @@ def _obstacle(pair: Evidence) -> Reason:
             return "other_data"
         case "other_length":
             return "other_length"
+        case "other_mixture" if not pair.estimates.by_dataset:
+            return "mixture_unknown"
     return "too_few_windows" if pair.estimates.raw is None else "all_repeated"
 
 
@@ -133,7 +135,7 @@ class Rank:
     run: int
     """Its number, from 0."""
     rank: int
-    """One more than the number of runs that are better; equal ranks are ties."""
+    """One more than the number of runs that are better."""
     ties: tuple[int, ...]
     """Runs that the data does not tell apart from it."""
 
@@ -147,7 +149,9 @@ def ranking(runs: int, pairs: Sequence[tuple[int, int]], judgements: Sequence[Ju
         judgements: of each pair, about its first run.
 
     Returns:
-        The runs that can be compared with at least one other; two that no verdict tells apart share a rank.
+        The runs that can be compared with at least one other. A rank may be shared by runs that are not comparable,
+        and two runs that no verdict tells apart may have other ranks, if a third one is better than one of them only:
+        ``ties`` tells.
     """
     better_than = [0] * runs
     ties: list[set[int]] = [set() for _ in range(runs)]

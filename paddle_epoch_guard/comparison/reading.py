@@ -31,6 +31,8 @@ from paddle_epoch_guard.report.log_folders import has_siblings, siblings_of
 from paddle_epoch_guard.report.reading import find_logging_dir
 
 _ALL_FRESH = 0.99  # share of fresh samples from which all are taken to be wholly fresh
+MOST_DATASETS = 16
+"""Of a blend, whose losses a record holds by dataset; those of more are summed up."""
 _LEVELS = 5  # exposure 0, 1, 2, 3, and 4 or more
 
 
@@ -124,6 +126,8 @@ class _Reading:
             case WindowLogged():
                 self.windows.append(event)
             case Evaluated():
+                if self.evaluations and self.evaluations[-1].step >= event.step:  # the guard, too, keeps the first one
+                    return
                 self.evaluations.append(event)
             case ChangeReached(change=change):
                 if change.step > 1:
@@ -150,11 +154,12 @@ class _Table:
 
     def __init__(self, parts: Sequence[PartBegan], windows: Sequence[WindowLogged]) -> None:
         self._windows = windows
-        self._datasets = max(len(parts[-1].datasets), 1)
+        datasets = len(parts[-1].datasets)
+        self._datasets = datasets if 0 < datasets <= MOST_DATASETS else 1
         state = next((part.state for part in reversed(parts) if part.state is not None), None)
         self._schedule = None if state is None else state.schedule
         lengths = set() if state is None else {dataset.seq_length for dataset in state.datasets}
-        self._length = lengths.pop() if len(lengths) == 1 else 1
+        self._length = lengths.pop() if len(lengths) == 1 else _length_of(windows)
         self._samples_drawn = self._counted()
 
     def _counted(self) -> dict[int, int]:
@@ -233,7 +238,7 @@ class _Table:
         samples, loss, drawn = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         for row, window in enumerate(self._windows):
             for share in window.epochs:
-                drawn[row, share.dataset] += share.samples
+                drawn[row, share.dataset if self._datasets > 1 else 0] += share.samples
             for dataset, fresh in self._fresh_of(window):
                 samples[row, dataset] += fresh.weight
                 loss[row, dataset] += fresh.loss_sum
@@ -242,10 +247,18 @@ class _Table:
     def _fresh_of(self, window: WindowLogged) -> Iterator[tuple[int, Weighted]]:
         if window.by_exposure or window.wholly_fresh:
             for each in window.wholly_fresh:
-                if each.dataset is not None:
+                if self._datasets == 1:
+                    yield 0, each.loss
+                elif each.dataset is not None:
                     yield each.dataset, each.loss
         elif self._datasets == 1 and window.fresh is not None and _is_all_fresh(window):
             yield 0, window.fresh
+
+
+def _length_of(windows: Sequence[WindowLogged]) -> int:
+    """Tokens of a sample, from the windows of a run whose positions are unknown; 1 if they do not tell either."""
+    lengths = {window.tokens // window.samples for window in windows if window.tokens and window.samples}
+    return lengths.pop() if len(lengths) == 1 else 1
 
 
 def _is_all_fresh(window: WindowLogged) -> bool:

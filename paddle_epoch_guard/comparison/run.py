@@ -64,7 +64,10 @@ EVALUATION = np.dtype([("step", np.int64), ("tokens", np.int64), ("loss", np.flo
 
 @dataclass(frozen=True, eq=False)
 class FreshLosses:
-    """The losses of wholly fresh samples by dataset, in each window: none of their tokens had been drawn before."""
+    """The losses of wholly fresh samples by dataset, in each window: none of their tokens had been drawn before.
+
+    A blend of more than 16 datasets counts as one: its record does not hold them by dataset.
+    """
 
     samples: Floats
     """``[windows, datasets]``: how many they are."""

@@ -25,7 +25,8 @@ _OBSTACLES = {
     "other_data": "they train on different data",
     "other_length": "their sequence lengths differ, so the losses are means over other contexts",
     "data_unknown": "which samples they drew is not known",
-    "all_repeated": "one of them draws hardly any fresh samples here, and no evaluation loss can stand in",
+    "mixture_unknown": "their mixtures differ, and the losses of so many datasets are not recorded by dataset",
+    "all_repeated": "of one, hardly any samples are known to be fresh here, and no evaluation loss can stand in",
     "too_few_windows": "too few log windows lie in this part",
 }
 
@@ -44,7 +45,12 @@ def _best(findings: Findings) -> str:
     ranks = findings.ranking
     if not ranks:
         return "The runs cannot be compared."
-    best = [findings.runs[each.run].name for each in ranks if each.rank == 1]
+    first = [each for each in ranks if each.rank == 1]
+    best = [findings.runs[each.run].name for each in first]
+    if not best:  # each is worse than another: different measures decide
+        return f"None of the {len(ranks)} runs is the best: the verdicts on their pairs contradict each other."
+    if any(len(each.ties) < len(first) - 1 for each in first):
+        return f"Of {len(ranks)} runs, none is better than {joined(best)}; not all of these are comparable."
     if len(best) == len(ranks):
         return f"The data does not tell {joined(best)} apart."
     if len(best) == 1:
@@ -74,6 +80,8 @@ def relation_sentence(pair: Pair) -> str:
         left = pair.estimates.pairing
         kept = "" if left is None else f"; {left:.0%} of the variance of an unpaired difference is left"
         return f"{one} and {other} draw the same samples at each step: compared step by step{kept}. {evaluation}"
+    if relation.data == "other_mixture" and not pair.estimates.by_dataset:
+        return f"{one} and {other} draw the same datasets in another mixture. {evaluation}"
     if relation.data == "other_mixture":
         return (
             f"{one} and {other} draw the same datasets in another mixture, so they are compared dataset by dataset, "
@@ -130,17 +138,32 @@ def _also(pair: Pair) -> str:
 
 
 def explained_by_exposure(pair: Pair) -> float | None:
-    """The raw difference less the one that the verdict rests on, nats per token; None if either is unknown."""
-    raw, measure = pair.estimates.raw, pair.judgement.measure
-    if raw is None or measure is None or not pair.relation.comparable:
+    """The raw difference less the one at equal exposure, nats per token; None if either is unknown."""
+    raw, left = pair.estimates.raw, _left(pair)
+    return None if raw is None or left is None else raw.value - left.value
+
+
+def _left(pair: Pair) -> LossDifference | None:
+    """The difference at equal exposure: that on fresh samples, else the one that decides.
+
+    Evaluation differs from the training loss by more than exposure, so it stands in only where nothing is fresh.
+    """
+    measure = pair.judgement.measure
+    if measure is None or not pair.relation.comparable:
         return None
-    return raw.value - _of(pair, measure).value
+    return pair.estimates.fresh or _of(pair, measure)
+
+
+def _is_certain(pair: Pair) -> bool:
+    """Whether exposure certainly explains a part of the raw difference: its value is not among those that are left."""
+    raw, left = pair.estimates.raw, _left(pair)
+    return raw is not None and left is not None and not left.low <= raw.value <= left.high
 
 
 def is_misleading(pair: Pair) -> bool:
-    """Whether the raw training losses certainly differ, and the verdict does not say so."""
-    raw, explained = pair.estimates.raw, explained_by_exposure(pair)
-    if raw is None or explained is None or raw.p >= SIGNIFICANT or abs(raw.value) < pair.judgement.margin:
+    """Whether the raw training losses certainly differ, the verdict does not say so, and exposure is why."""
+    raw = pair.estimates.raw
+    if raw is None or not _is_certain(pair) or raw.p >= SIGNIFICANT or abs(raw.value) < pair.judgement.margin:
         return False
     return pair.judgement.verdict != ("better" if raw.value < 0 else "worse")
 
@@ -153,15 +176,16 @@ def _looks_better(pair: Pair) -> str:
 
 
 def _raw(pair: Pair) -> str:
-    """What the losses as they were logged say, if exposure explains a part of it."""
-    raw, explained = pair.estimates.raw, explained_by_exposure(pair)
-    if raw is None or explained is None:
+    """What the losses as they were logged say, if exposure certainly explains a part of it."""
+    raw, left, explained = pair.estimates.raw, _left(pair), explained_by_exposure(pair)
+    if raw is None or left is None or explained is None or not _is_certain(pair):
         return ""
-    measure = pair.judgement.measure
+    cause = "the mixture and exposure" if pair.relation.data == "other_mixture" else "exposure"
+    measure = "fresh" if pair.estimates.fresh is not None else pair.judgement.measure
     assert measure is not None
     split = (
-        f"The raw difference is {raw.value:+.3f}, that of {MEASURES[measure]} {_of(pair, measure).value:+.3f}; "
-        f"the rest, {explained:+.3f}, is put down to exposure."
+        f"The raw difference is {raw.value:+.3f}, that of {MEASURES[measure]} {left.value:+.3f}; "
+        f"the rest, {explained:+.3f}, is put down to {cause}."
     )
     if is_misleading(pair):
         return f" {_looks_better(pair)}. {split}"
@@ -223,9 +247,11 @@ def run_rows(findings: Findings) -> list[tuple[str, ...]]:
 
 
 def _fresh_text(place: RunAtPlace) -> str:
-    return (
-        f"{number_text(place.fresh)} ({place.fresh_share:.0%})" if place.fresh_share >= LEAST_FRESH else "hardly any"
-    )
+    if math.isnan(place.fresh_share):
+        return UNKNOWN
+    if place.fresh_share < LEAST_FRESH:
+        return "hardly any"
+    return f"{number_text(place.fresh)} ({place.fresh_share:.0%})"
 
 
 PAIR_TITLE = (
