@@ -3,6 +3,7 @@
 import codecs
 import sys
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 _UNSAFE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
@@ -17,6 +18,11 @@ _PLAIN = {
 }  # fmt: skip
 _HANDLER = "paddle_epoch_guard.plain"
 _ASCII = "paddle_epoch_guard_ascii"
+
+
+def joined(names: Sequence[str]) -> str:
+    """One name or several as a list in a sentence."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def plain(text: str, keep: str = "") -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paddle_epoch_guard.ledger.repeated_data import effective_tokens, worth_of_next_token
+from paddle_epoch_guard.terminal import joined
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,7 @@ class CorpusDraws:
     @property
     def name(self) -> str:
         """What a person calls it."""
-        names = list(dict.fromkeys(self.prefixes))
-        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return joined(list(dict.fromkeys(self.prefixes)))
 
     @property
     def data_epochs(self) -> float:

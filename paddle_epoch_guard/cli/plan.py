@@ -8,6 +8,7 @@ import typer
 
 from paddle_epoch_guard.cli.output import JsonFlag, exposure_row, layout_rows, print_json, print_table, print_text, say
 from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.terminal import joined
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.cli.planning import Run
@@ -135,7 +136,7 @@ def _told_of_corpora(run: "Run", facts: dict[str, Any]) -> list[str]:
         if len(names) == 1:
             lines.append(f"{names[0]} is listed {len(group['prefixes'])} times: its {epochs}")
         else:
-            lines.append(f"{', '.join(names[:-1])} and {names[-1]} are the same corpus: their {epochs}")
+            lines.append(f"{joined(names)} are the same corpus: their {epochs}")
     for pair in run.corpora.unsure:
         first, second = (run.datasets[number].prefix for number in pair)
         lines.append(

@@ -1,6 +1,5 @@
 """``report``: what happened in a run, finished or running, from its logs and checkpoints."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from paddle_epoch_guard.cli.output import JsonFlag, print_json, print_table, print_text, say
+from paddle_epoch_guard.comparison.numbers import finite
 from paddle_epoch_guard.errors import ArgumentsError, ReportError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _epoch_facts(epoch: "EpochSummary") -> dict[str, Any]:
         "samples": total and total.samples,
         "first_step": total and total.first_step,
         "last_step": total and total.last_step,
-        "mean_loss": _finite(epoch.mean_loss),
+        "mean_loss": finite(epoch.mean_loss),
     }
 
 
@@ -177,12 +177,12 @@ def _jump_facts(jump: "Jump | None") -> dict[str, Any] | None:
     if jump is None:
         return None
     return {
-        "jump": _finite(jump.value),
-        "standard_error": _finite(jump.error),
-        "low": _finite(jump.low),
-        "high": _finite(jump.high),
+        "jump": finite(jump.value),
+        "standard_error": finite(jump.error),
+        "low": finite(jump.low),
+        "high": finite(jump.high),
         "significant": jump.significant,
-        "detectable": _finite(jump.detectable),
+        "detectable": finite(jump.detectable),
     }
 
 
@@ -201,12 +201,7 @@ def _builtins(value: object) -> object:
 
 def _pair_facts(pair: tuple[float, float] | None) -> dict[str, float | None]:
     before, after = pair or (None, None)
-    return {"before": _finite(before), "after": _finite(after)}
-
-
-def _finite(value: float | None) -> float | None:
-    """A number as JSON allows it: NaN and infinities become null."""
-    return value if value is not None and math.isfinite(value) else None
+    return {"before": finite(before), "after": finite(after)}
 
 
 def _settings_facts(run: "RunData") -> dict[str, Any] | None:

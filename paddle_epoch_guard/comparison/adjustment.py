@@ -61,8 +61,7 @@ def fresh_difference(pair: Aligned, place: Place) -> FreshDifference | None:
     size = 1
     while count // size >= FEWEST_BINS:
         found = _merged_difference(pair, mixture, size, int(np.flatnonzero(inside)[-1]) + 1)
-        within = (found.tokens > place.start) & (found.tokens < place.stop)
-        if within.sum() >= max(FEWEST_BINS, _FILLED * (count // size)):
+        if place.holds(found.tokens).sum() >= max(FEWEST_BINS, _FILLED * (count // size)):
             return found
         size *= 2
     return None

@@ -32,10 +32,9 @@ class Place:
     changed: int = 0
     """Tokens drawn before the last change of the order in any of the runs, if that lies before the place."""
 
-    @property
-    def middle(self) -> float:
-        """In tokens drawn."""
-        return (self.start + self.stop) / 2
+    def holds(self, middle: Floats) -> npt.NDArray[np.bool_]:
+        """Whether windows or bins with these middles, in tokens drawn, lie in it."""
+        return (middle > self.start) & (middle < self.stop)
 
 
 @dataclass(frozen=True, eq=False)

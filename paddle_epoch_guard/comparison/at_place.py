@@ -30,7 +30,7 @@ class RunAtPlace:
 def at_place(run: Run, place: Place) -> RunAtPlace:
     """A run at the place, over all log windows whose middle lies in it."""
     middle = (run.windows["tokens_before"] + run.windows["tokens"]) / 2
-    inside = (middle > place.start) & (middle < place.stop)
+    inside = place.holds(middle)
     windows = run.windows[inside]
     samples = float(windows["samples"].sum())
     fresh_samples = float(run.fresh.samples[inside].sum())

@@ -132,7 +132,7 @@ def compare(
 
 def _measured(one: Run, other: Run, place: Place) -> tuple[Evidence, bool, Curves]:
     relation = relation_of(one, other)
-    paired = same_draws(one, other, place.first_step, place.last_step)
+    paired = same_draws(one, other, relation, place.first_step, place.last_step)
     pair = aligned(one, other, paired)
     estimates, curves = estimates_of((one, other), pair, place, relation, paired)
     known = [run.evaluation_set.apart for run in (one, other) if run.evaluation_set is not None]

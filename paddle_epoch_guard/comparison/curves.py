@@ -89,6 +89,11 @@ def style_of(number: int) -> dict[str, Any]:
     return {"color": COLORS[number % len(COLORS)], "linestyle": _DASHES[number % len(_DASHES)], "linewidth": 1.5}
 
 
+def dots_of(number: int) -> dict[str, Any]:
+    """The dots of a run's evaluations."""
+    return {"color": COLORS[number % len(COLORS)], "marker": "o", "markersize": 2.2, "linestyle": "none"}
+
+
 def sides_of(run: RunCurves, scale: Scale) -> list[int]:
     """Where the trend of a run must be interrupted."""
     starts = np.searchsorted(run.windows["step"], [change.first_after for change in run.changes])
@@ -130,8 +135,7 @@ def draw_fresh(axes: "Axes", runs: Sequence[tuple[int, RunCurves]], scale: Scale
             curves.append((fresh, sides))
         evaluation = series_of(scale, run.evaluations["tokens"], run.evaluations["loss"])
         if len(evaluation):
-            style = {"color": COLORS[number % len(COLORS)], "marker": "o", "markersize": 2.2, "linestyle": "none"}
-            draw_raw(axes, evaluation, width, style)
+            draw_raw(axes, evaluation, width, dots_of(number))
             curves.append((evaluation, sides))
     axes.set_ylabel("on fresh samples\n(dots: evaluation)")
     if curves:

@@ -87,7 +87,7 @@ def estimates_of(
     least = FEW_EVALUATIONS_AUTOCORRELATION if relation.same_order else OTHER_ORDER_AUTOCORRELATION
     estimates = Estimates(
         raw=estimate_difference(pair.middle, difference, within),
-        fresh=None if fresh is None else estimate_difference(*_points(fresh), within, weights=fresh.weights),
+        fresh=None if fresh is None else _on_fresh(fresh, place),
         evaluation=_evaluation(evaluation_tokens, evaluation, place, least) if is_one_set else None,
         inferred=_inferred(runs, pair, place) if comparable and fresh is None else None,
         pairing=_pairing(pair, place) if paired else None,
@@ -99,8 +99,8 @@ def estimates_of(
     return estimates, Curves(pair.middle, difference, curve, evaluation_tokens, evaluation)
 
 
-def _points(fresh: FreshDifference) -> tuple[Floats, Floats]:
-    return fresh.tokens, fresh.difference
+def _on_fresh(fresh: FreshDifference, place: Place) -> LossDifference | None:
+    return estimate_difference(fresh.tokens, fresh.difference, (place.start, place.stop), weights=fresh.weights)
 
 
 def _evaluation(tokens: Floats, difference: Floats, place: Place, least: float) -> LossDifference | None:
@@ -131,9 +131,7 @@ def _fresh_level(run: Run, bins: Bins, pair: Aligned, place: Place) -> tuple[flo
     nothing = replace(bins, loss=np.zeros_like(bins.loss), fresh_loss=np.zeros_like(bins.fresh_loss))
     measured = fresh_difference(Aligned(pair.edges, bins, nothing), place)
     if measured is not None:
-        level = estimate_difference(
-            measured.tokens, measured.difference, (place.start, place.stop), weights=measured.weights
-        )
+        level = _on_fresh(measured, place)
         return None if level is None else (level.value, level.error, level.freedom)
     gap = gap_of(run, place)
     tokens, losses = run.evaluations["tokens"].astype(np.float64), run.evaluations["loss"]
@@ -145,7 +143,7 @@ def _fresh_level(run: Run, bins: Bins, pair: Aligned, place: Place) -> tuple[flo
 
 def _pairing(pair: Aligned, place: Place) -> float | None:
     """How much of the noise is left where both runs draw the same samples."""
-    inside = (pair.middle > place.start) & (pair.middle < place.stop)
+    inside = place.holds(pair.middle)
     if inside.sum() < _FEWEST_FOR_VARIANCE:
         return None
     tokens = pair.middle[inside]
@@ -161,7 +159,7 @@ def _scatter(x: Floats, values: Floats) -> float:
 
 
 def _level(pair: Aligned, place: Place) -> float:
-    inside = (pair.middle > place.start) & (pair.middle < place.stop)
+    inside = place.holds(pair.middle)
     return float((pair.one.loss[inside].mean() + pair.other.loss[inside].mean()) / 2) if inside.any() else math.nan
 
 

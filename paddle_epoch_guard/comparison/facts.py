@@ -1,10 +1,10 @@
 """A comparison as one JSON object."""
 
-import math
 from typing import Any
 
 from paddle_epoch_guard.comparison.at_place import at_place
 from paddle_epoch_guard.comparison.findings import Findings, Pair
+from paddle_epoch_guard.comparison.numbers import finite
 from paddle_epoch_guard.comparison.run import Run
 from paddle_epoch_guard.comparison.texts import (
     explained_by_exposure,
@@ -49,11 +49,11 @@ def _run_facts(run: Run, findings: Findings) -> dict[str, Any]:
         "ended": run.ended,
         "first_step": found.first_step,
         "step": found.last_step,
-        "training_loss": _finite(found.loss),
-        "fresh_loss": _finite(found.fresh),
-        "fresh_share": _finite(found.fresh_share),
-        "exposure": _finite(found.exposure),
-        "evaluation_loss": _finite(found.evaluation),
+        "training_loss": finite(found.loss),
+        "fresh_loss": finite(found.fresh),
+        "fresh_share": finite(found.fresh_share),
+        "exposure": finite(found.exposure),
+        "evaluation_loss": finite(found.evaluation),
         "evaluation_step": found.evaluation_step,
         "faults": list(run.faults),
     }
@@ -89,14 +89,10 @@ def _difference_facts(difference: LossDifference | None) -> dict[str, Any] | Non
     if difference is None:
         return None
     return {
-        "value": _finite(difference.value),
-        "standard_error": _finite(difference.error),
-        "low": _finite(difference.low),
-        "high": _finite(difference.high),
-        "p": _finite(difference.p),
+        "value": finite(difference.value),
+        "standard_error": finite(difference.error),
+        "low": finite(difference.low),
+        "high": finite(difference.high),
+        "p": finite(difference.p),
         "points": difference.points,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

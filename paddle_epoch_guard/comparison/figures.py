@@ -1,7 +1,8 @@
 """Figures of a comparison: pure functions from a `Comparison` to matplotlib figures."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from paddle_epoch_guard.comparison.alignment import Place
 from paddle_epoch_guard.comparison.curves import (
     COLORS,
     Scale,
+    dots_of,
     draw_exposure,
     draw_fresh,
     draw_losses,
@@ -17,6 +19,7 @@ from paddle_epoch_guard.comparison.curves import (
     sides_of,
     style_of,
 )
+from paddle_epoch_guard.comparison.estimates import Curves
 from paddle_epoch_guard.comparison.findings import Findings, Pair
 from paddle_epoch_guard.comparison.run import Floats, Run
 from paddle_epoch_guard.report.drawing import WIDE, legend, limit, look, new_figure
@@ -126,30 +129,48 @@ def _draw_difference(axes: "Axes", pair: Pair, place: Place, scale: Scale, of: t
     """Draws the raw difference, that on fresh samples with its band, and the evaluations'; returns the raw one."""
     sign, label, number = of
     curves, style = pair.curves, style_of(number)
-    at, value, _, _ = band_of(curves.tokens, sign * curves.raw, np.ones_like(curves.raw), place)
-    drawn = series_of(scale, at, value)
-    axes.plot(scale.of(at), value, label=f"{label}, raw", **{**style, "linewidth": 0.8})
-    if curves.fresh is not None:
-        fresh = curves.fresh
-        at, value, low, high = band_of(fresh.tokens, sign * fresh.difference, fresh.weights, place)
-        axes.plot(scale.of(at), value, label=f"{label}, fresh", **style)
-        axes.fill_between(scale.of(at), low, high, color=style["color"], alpha=0.15, linewidth=0)
+    raw, fresh = bands_of(curves, place)
+    axes.plot(scale.of(raw.tokens), sign * raw.value, label=f"{label}, raw", **{**style, "linewidth": 0.8})
+    if fresh is not None:
+        at = scale.of(fresh.tokens)
+        axes.plot(at, sign * fresh.value, label=f"{label}, fresh", **style)
+        axes.fill_between(at, sign * fresh.low, sign * fresh.high, color=style["color"], alpha=0.15, linewidth=0)
     if len(curves.evaluation) and pair.relation.evaluation == "same":
-        dots = {"color": style["color"], "marker": "o", "markersize": 2.2, "linestyle": "none"}
-        axes.plot(scale.of(curves.evaluation_tokens), sign * curves.evaluation, label=f"{label}, evaluation", **dots)
-    return drawn
+        at, evaluation = scale.of(curves.evaluation_tokens), sign * curves.evaluation
+        axes.plot(at, evaluation, label=f"{label}, evaluation", **dots_of(number))
+    return series_of(scale, raw.tokens, sign * raw.value)
 
 
-def band_of(
-    tokens: Floats, difference: Floats, weights: Floats, place: Place
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """The difference along the runs, over stretches as long as the place, with their 95 % intervals.
+class Band(NamedTuple):
+    """A difference along the runs, over stretches as long as the place, with its 95 % intervals; ``[n]`` each."""
 
-    Returns:
-        ``[n]`` each: the middle of the stretch in tokens, value, low and high end, nats per token.
-    """
+    tokens: Floats
+    """The middle of the stretch, in tokens drawn."""
+    value: Floats
+    """First run minus second run, nats per token."""
+    low: Floats
+    high: Floats
+
+
+_bands: "WeakKeyDictionary[Curves, dict[Place, tuple[Band, Band | None]]]" = WeakKeyDictionary()
+
+
+def bands_of(curves: Curves, place: Place) -> tuple[Band, Band | None]:
+    """The bands of the raw difference and of that on fresh samples; cached, because several figures draw them."""
+    cached = _bands.setdefault(curves, {})
+    if place not in cached:
+        raw = _band_of(curves.tokens, curves.raw, np.ones_like(curves.raw), place)
+        fresh = curves.fresh
+        cached[place] = (
+            raw,
+            None if fresh is None else _band_of(fresh.tokens, fresh.difference, fresh.weights, place),
+        )
+    return cached[place]
+
+
+def _band_of(tokens: Floats, difference: Floats, weights: Floats, place: Place) -> Band:
     if not len(tokens):
-        return (np.empty(0),) * 4
+        return Band(*(np.empty(0),) * 4)
     half = (place.stop - place.start) / 2
     found = []
     last = max(place.stop - half, tokens[0] + half)
@@ -161,8 +182,7 @@ def band_of(
         estimate = estimate_difference(tokens[upto], difference[upto], within, weights=weights[upto])
         if estimate is not None:
             found.append((middle, estimate.value, estimate.low, estimate.high))
-    at, value, low, high = np.array(found, np.float64).reshape(-1, 4).T
-    return at, value, low, high
+    return Band(*np.array(found, np.float64).reshape(-1, 4).T)
 
 
 def _mark(axes: "Axes", place: Place, runs: Sequence[tuple[int, Run]], scale: Scale) -> None:

@@ -50,13 +50,9 @@ class Evidence:
         """The differences that a verdict may rest on."""
         found: dict[Measure, LossDifference] = {}
         estimates = self.estimates
-        if estimates.fresh is not None and self.relation.comparable:
+        if estimates.fresh is not None:
             found["fresh"] = estimates.fresh
-        if (
-            estimates.evaluation is not None
-            and self.relation.evaluation == "same"
-            and self.evaluates_apart is not False
-        ):
+        if estimates.evaluation is not None and self.evaluates_apart is not False:
             found["evaluation"] = estimates.evaluation
         if not found and estimates.inferred is not None:
             found["inferred"] = estimates.inferred
@@ -116,15 +112,10 @@ def judge(pair: Evidence, differs: bool, margin: float | None = None) -> Judgeme
 
 
 def _obstacle(pair: Evidence) -> Reason:
-    match pair.relation.data:
-        case "unknown":
-            return "data_unknown"
-        case "other":
-            return "other_data"
-        case "other_length":
-            return "other_length"
-        case "other_mixture" if not pair.estimates.by_dataset:
-            return "mixture_unknown"
+    if pair.relation.obstacle is not None:
+        return pair.relation.obstacle
+    if not pair.estimates.by_dataset:
+        return "mixture_unknown"
     return "too_few_windows" if pair.estimates.raw is None else "all_repeated"
 
 

@@ -12,7 +12,7 @@ from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.record.provenance import package_versions
 from paddle_epoch_guard.report.drawing import NARROW, WIDE, as_svg, write_figure
-from paddle_epoch_guard.report.page import data_url, style
+from paddle_epoch_guard.report.page import data_url, escaping_environment, style
 
 _CLASSES = {"better": "improvement", "worse": "artefact", "no difference": "none", "not comparable": "undecided"}
 """The style of each verdict."""
@@ -69,10 +69,7 @@ def notebook_html(findings: Findings) -> str:
 
 def render(findings: Findings) -> str:
     """The page's HTML."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    template = escaping_environment().from_string(_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         style=style(),
         title=" against ".join(run.name for run in findings.runs)

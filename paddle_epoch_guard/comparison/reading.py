@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.comparison.run import EVALUATION, WINDOW, FreshLosses, Run
+from paddle_epoch_guard.comparison.run import EVALUATION, WINDOW, FreshLosses, Run, sequence_length_of, state_of
 from paddle_epoch_guard.errors import ReportError, ScheduleError
 from paddle_epoch_guard.ledger import ChangePoint, Weighted
-from paddle_epoch_guard.ledger.losses import standard_error
+from paddle_epoch_guard.ledger.exposure import MOST as MOST_EXPOSURE
+from paddle_epoch_guard.ledger.losses import standard_error, total
 from paddle_epoch_guard.record.events import (
     ChangeReached,
     Evaluated,
@@ -25,15 +26,13 @@ from paddle_epoch_guard.record.events import (
     step_of,
 )
 from paddle_epoch_guard.record.reader import RecordFile
+from paddle_epoch_guard.record.recorder import MOST_DATASETS
 from paddle_epoch_guard.record.writer import PART_DIGITS, RECORD_NAME, record_path
 from paddle_epoch_guard.report.fold import parts_that_count
 from paddle_epoch_guard.report.log_folders import has_siblings, siblings_of
 from paddle_epoch_guard.report.reading import find_logging_dir
 
 _ALL_FRESH = 0.99  # share of fresh samples from which all are taken to be wholly fresh
-MOST_DATASETS = 16
-"""Of a blend, whose losses a record holds by dataset; those of more are summed up."""
-_LEVELS = 5  # exposure 0, 1, 2, 3, and 4 or more
 
 
 def read_run(folder: str | Path) -> Run:
@@ -99,10 +98,7 @@ class _Reading:
         counting = parts_that_count(record, others)
         events = _events_of(counting, (*others, record))
         for part, limit in counting:
-            self.windows = [window for window in self.windows if window.last_step <= part.step]
-            self.evaluations = [each for each in self.evaluations if each.step <= part.step]
-            self.changes = {name: change for name, change in self.changes.items() if change.step <= part.step}
-            self.ended = False
+            self.ended = False  # an earlier part may have been complete, before the run was made longer
             for event in events[part.part[:PART_DIGITS]]:
                 if step_of(event) <= limit:
                     self._take(event)
@@ -156,10 +152,9 @@ class _Table:
         self._windows = windows
         datasets = len(parts[-1].datasets)
         self._datasets = datasets if 0 < datasets <= MOST_DATASETS else 1
-        state = next((part.state for part in reversed(parts) if part.state is not None), None)
+        state = state_of(parts)
         self._schedule = None if state is None else state.schedule
-        lengths = set() if state is None else {dataset.seq_length for dataset in state.datasets}
-        self._length = lengths.pop() if len(lengths) == 1 else _length_of(windows)
+        self._length = sequence_length_of(state) or _length_of(windows)
         self._samples_drawn = self._counted()
 
     def _counted(self) -> dict[int, int]:
@@ -209,7 +204,7 @@ class _Table:
         samples = sum(share.samples for share in window.epochs)
         if samples:
             row["data_epoch"] = sum(share.epoch * share.samples for share in window.epochs) / samples
-        for level in range(1, _LEVELS):
+        for level in range(1, MOST_EXPOSURE + 1):
             row[f"loss_exposure_{level}"] = _at_level(window, level).mean
 
     def evaluations(self, evaluations: Sequence[Evaluated]) -> npt.NDArray[Any]:
@@ -269,8 +264,4 @@ def _is_all_fresh(window: WindowLogged) -> bool:
 
 def _at_level(window: WindowLogged, level: int) -> Weighted:
     """The loss of a window's samples at an exposure, over all datasets."""
-    found = [each.loss for each in window.by_exposure if each.exposure == level]
-    total = Weighted()
-    for loss in found:
-        total.add(loss)
-    return total
+    return total(each.loss for each in window.by_exposure if each.exposure == level)

@@ -17,6 +17,8 @@ Data = Literal["same", "other_mixture", "other_length", "other", "unknown"]
 Evaluation = Literal["same", "other", "unknown", "none"]
 """Whether they evaluate on the same data; ``none`` if one does not evaluate."""
 
+Obstacle = Literal["other_data", "other_length", "data_unknown"]
+_OBSTACLES: dict[Data, Obstacle] = {"other": "other_data", "other_length": "other_length", "unknown": "data_unknown"}
 _POSITIONS = 1 << 12  # compared, at most; two permutations that agree in as many are the same
 
 
@@ -34,9 +36,14 @@ class Relation:
     """Whether the texts were compared; otherwise document sizes alone."""
 
     @property
+    def obstacle(self) -> Obstacle | None:
+        """Why the training losses cannot be compared; None if they can."""
+        return _OBSTACLES.get(self.data)
+
+    @property
     def comparable(self) -> bool:
         """Whether the training losses can be compared."""
-        return self.data in ("same", "other_mixture")
+        return self.obstacle is None
 
 
 def relation_of(one: Run, other: Run) -> Relation:
@@ -84,15 +91,13 @@ def _same_index(first: Sidecar, second: Sidecar) -> bool:
     return all(mine.indices[:1] == theirs.indices[:1] for mine, theirs in pairs)
 
 
-def same_draws(one: Run, other: Run, first_step: int, last_step: int) -> bool:
+def same_draws(one: Run, other: Run, relation: Relation, first_step: int, last_step: int) -> bool:
     """Whether each step from ``first_step`` to ``last_step`` draws the same samples in both runs.
 
     Exact for the ranges of positions; of the samples at these positions, up to 4,096 are compared.
     """
     first, second = one.state, other.state
-    if first is None or second is None or _data(one, other, first, second)[0] != "same":
-        return False
-    if not _same_index(first, second):
+    if first is None or second is None or relation.data != "same" or not _same_index(first, second):
         return False
     try:
         draws = [_merged(state.schedule.draws(first_step, last_step)) for state in (first, second)]

@@ -1,5 +1,6 @@
 """A run as a table: one row for each log window."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,17 @@ EVALUATION = np.dtype([("step", np.int64), ("tokens", np.int64), ("loss", np.flo
 """The columns of :attr:`Run.evaluations`."""
 
 
+def state_of(parts: Sequence[PartBegan]) -> Sidecar | None:
+    """Order, schedule and data of a run, by its latest part that knows them."""
+    return next((part.state for part in reversed(parts) if part.state is not None), None)
+
+
+def sequence_length_of(state: Sidecar | None) -> int | None:
+    """Tokens of a sample that have a loss; None if unknown, or if the datasets differ in it."""
+    lengths = set() if state is None else {dataset.seq_length for dataset in state.datasets}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
 @dataclass(frozen=True, eq=False)
 class FreshLosses:
     """The losses of wholly fresh samples by dataset, in each window: none of their tokens had been drawn before.
@@ -113,7 +125,7 @@ class Run:
     @property
     def state(self) -> Sidecar | None:
         """Order, schedule and data; None if positions are unknown."""
-        return next((part.state for part in reversed(self.parts) if part.state is not None), None)
+        return state_of(self.parts)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -128,8 +140,7 @@ class Run:
     @property
     def sequence_length(self) -> int | None:
         """Tokens of a sample that have a loss; None if unknown, or if the datasets differ in it."""
-        lengths = set() if self.state is None else {dataset.seq_length for dataset in self.state.datasets}
-        return lengths.pop() if len(lengths) == 1 else None
+        return sequence_length_of(self.state)
 
     @property
     def evaluates_apart(self) -> bool:

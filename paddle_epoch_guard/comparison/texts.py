@@ -1,7 +1,6 @@
 """A comparison as sentences, in English."""
 
 import math
-from collections.abc import Sequence
 
 from paddle_epoch_guard.comparison.adjustment import LEAST_FRESH
 from paddle_epoch_guard.comparison.at_place import RunAtPlace, at_place
@@ -9,6 +8,7 @@ from paddle_epoch_guard.comparison.findings import Findings, Pair
 from paddle_epoch_guard.comparison.judging import SIGNIFICANT, Measure
 from paddle_epoch_guard.comparison.numbers import UNKNOWN, number_text
 from paddle_epoch_guard.statistics.difference import LossDifference
+from paddle_epoch_guard.terminal import joined
 
 MEASURES: dict[Measure, str] = {
     "fresh": "the training loss on fresh samples",
@@ -58,11 +58,6 @@ def _best(findings: Findings) -> str:
     return f"{joined(best)} are the best of {len(ranks)} runs; the data does not tell them apart."
 
 
-def joined(names: Sequence[str]) -> str:
-    """Names as a list in a sentence."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def place_sentence(findings: Findings) -> str:
     """What is compared."""
     place, first = findings.place, findings.runs[0]
@@ -74,8 +69,8 @@ def relation_sentence(pair: Pair) -> str:
     """How two runs are related, and so how they are compared."""
     one, other, relation = pair.one.name, pair.other.name, pair.relation
     evaluation = _EVALUATIONS[relation.evaluation]
-    if not relation.comparable:
-        return f"{one} and {other}: {_OBSTACLES[_obstacle(relation.data)]}. {evaluation}"
+    if relation.obstacle is not None:
+        return f"{one} and {other}: {_OBSTACLES[relation.obstacle]}. {evaluation}"
     if pair.paired:
         left = pair.estimates.pairing
         kept = "" if left is None else f"; {left:.0%} of the variance of an unpaired difference is left"
@@ -94,10 +89,6 @@ def relation_sentence(pair: Pair) -> str:
     ]
     what = " and another ".join(differing) or "part of the order"
     return f"{one} and {other} draw the same data in another {what}: compared at equal tokens drawn. {evaluation}"
-
-
-def _obstacle(data: str) -> str:
-    return {"other": "other_data", "other_length": "other_length"}.get(data, "data_unknown")
 
 
 def verdict_sentence(pair: Pair) -> str:

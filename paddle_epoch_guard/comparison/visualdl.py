@@ -3,9 +3,7 @@
 import re
 from pathlib import Path
 
-import numpy as np
-
-from paddle_epoch_guard.comparison.figures import band_of
+from paddle_epoch_guard.comparison.figures import bands_of
 from paddle_epoch_guard.comparison.findings import Findings, Pair
 from paddle_epoch_guard.comparison.texts import relation_sentence, verdict_sentence
 from paddle_epoch_guard.errors import ReportError
@@ -52,13 +50,11 @@ def write_visualdl(folder: Path, findings: Findings) -> list[Path]:
 
 def _write(log: EpochGuardLog, pair: Pair, findings: Findings) -> None:
     curves, steps = pair.curves, _Steps(pair)
-    raw = band_of(curves.tokens, curves.raw, np.ones_like(curves.raw), findings.place)
-    for tokens, value in zip(raw[0], raw[1], strict=True):
+    raw, fresh = bands_of(curves, findings.place)
+    for tokens, value in zip(raw.tokens, raw.value, strict=True):
         log.scalar(RAW_TAG, value, steps.at(tokens))
-    if curves.fresh is not None:
-        fresh = curves.fresh
-        bands = zip(*band_of(fresh.tokens, fresh.difference, fresh.weights, findings.place), strict=True)
-        for tokens, value, low, high in bands:
+    if fresh is not None:
+        for tokens, value, low, high in zip(*fresh, strict=True):
             log.scalar(FRESH_TAG, value, steps.at(tokens))
             log.scalar(FRESH_TAG, low, steps.at(tokens), _ENDS["low"])
             log.scalar(FRESH_TAG, high, steps.at(tokens), _ENDS["high"])

@@ -33,13 +33,10 @@ def as_shuffled(layout: IndexLayout, arrays: IndexArrays, documents: tuple[int, 
     """
     if layout.num_epochs < 2:
         return layout
-    samples, listed = _samples_apart(layout, arrays), _documents_apart(layout, arrays, documents)
-    if samples is None:
-        apart = layout.separated if listed is None else listed
-    elif listed is None or listed == samples:
-        apart = samples
-    else:
-        apart = True
+    samples = _samples_apart(layout, arrays)
+    apart = True if samples else _documents_apart(layout, arrays, documents)
+    if apart is None:
+        apart = layout.separated if samples is None else samples
     return replace(layout, separated=apart)
 
 
@@ -67,9 +64,10 @@ def _documents_apart(layout: IndexLayout, arrays: IndexArrays, documents: tuple[
     if count < _FEWEST_DOCUMENTS:
         return None
     start = (layout.num_epochs - 1) * count
-    if count > WHOLE_UP_TO:  # a joint shuffle has a document twice in almost every block
-        return all(_has_no_document_twice(arrays, *block) for block in blocks(start, start + count, _BLOCK))
-    return _has_no_document_twice(arrays, start, start + count)
+    # A joint shuffle has a document twice in almost every block: the first one mostly tells.
+    if not all(_has_no_document_twice(arrays, *block) for block in blocks(start, start + count, _BLOCK)):
+        return False
+    return count > WHOLE_UP_TO or _has_no_document_twice(arrays, start, start + count)
 
 
 def _has_no_document_twice(arrays: IndexArrays, first: int, last: int) -> bool:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.ledger.students_t import t_quantile
+from paddle_epoch_guard.ledger.students_t import interval_of
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
@@ -80,8 +80,8 @@ class Difference:
     @property
     def interval(self) -> tuple[float, float]:
         """Holds the true value with a probability of 95 %."""
-        half = float(t_quantile(0.95, self.degrees)) * self.error
-        return self.value - half, self.value + half
+        low, high = interval_of(self.value, self.error, self.degrees)
+        return float(low), float(high)
 
     @property
     def significant(self) -> bool:

@@ -11,6 +11,8 @@ Floats = npt.NDArray[np.float64]
 # Gauss and Legendre's nodes of (0, 1), for integrals to six digits.
 _POINTS, _WEIGHTS_TWICE = np.polynomial.legendre.leggauss(96)  # type: ignore[no-untyped-call]
 _NODES, _WEIGHTS = (_POINTS + 1) / 2, _WEIGHTS_TWICE / 2
+CONFIDENCE = 0.95
+"""Of all intervals."""
 _BISECTIONS = 60
 _GRID = np.linspace(0.0, 1.0, 401)  # of 1 / freedom
 _MOST_FREEDOM = 1000.0  # beyond it the nodes miss the tail, and the quantiles change by 0.1 %
@@ -44,6 +46,18 @@ def t_quantile(confidence: float, freedom: npt.ArrayLike) -> Floats:
     """
     quantile: Floats = np.exp(np.interp(1 / np.asarray(freedom, np.float64), _GRID, _log_quantiles(confidence)))
     return quantile
+
+
+def interval_of(value: npt.ArrayLike, error: npt.ArrayLike, freedom: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """The lower and the upper ends of 95 % intervals, [...] each.
+
+    Args:
+        value: estimates, [...].
+        error: their standard errors, [...].
+        freedom: degrees of freedom of the errors, at least 1, [...].
+    """
+    middle, half = np.asarray(value, np.float64), t_quantile(CONFIDENCE, freedom) * np.asarray(error, np.float64)
+    return middle - half, middle + half
 
 
 @functools.cache

@@ -33,7 +33,7 @@ from paddle_epoch_guard.record.events import (
 from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.statistics.verdicts import ChangeReport, ExposureOfSteps
 
-_MOST_DATASETS = 16
+MOST_DATASETS = 16
 """Datasets of a blend whose own losses are kept, in checkpoints for hundreds of windows, in the record for all."""
 
 
@@ -279,7 +279,7 @@ class Recorder:
 
 def _of_datasets(closed: ClosedWindow, datasets: int) -> tuple[Weighted, ...]:
     """The loss of each dataset of a blend; empty without a blend, of many datasets, and if unknown by sample."""
-    if closed.losses is None or not 1 < datasets <= _MOST_DATASETS:
+    if closed.losses is None or not 1 < datasets <= MOST_DATASETS:
         return ()
     return tuple(
         total(share.loss for share in closed.epochs if share.dataset == dataset) for dataset in range(datasets)
@@ -303,7 +303,7 @@ def _wholly_fresh(losses: WindowLosses, datasets: int) -> tuple[ExposureLoss, ..
 def _cells_of(sums_of: dict[tuple[int, int], LossSums], datasets: int) -> tuple[ExposureLoss, ...]:
     cells: dict[tuple[int | None, int], tuple[float, ...]] = {}
     for (dataset, level), own in sums_of.items():
-        key = (dataset if datasets <= _MOST_DATASETS else None), level
+        key = (dataset if datasets <= MOST_DATASETS else None), level
         cells[key] = tuple(map(sum, zip(cells.get(key, (0.0, 0.0, 0.0)), own, strict=True)))
     return tuple(
         ExposureLoss(dataset, None if level == UNKNOWN else level, *sums) for (dataset, level), sums in cells.items()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import atomic_write
@@ -23,6 +23,9 @@ from paddle_epoch_guard.report.texts import count_text, epoch_row, moment_text, 
 from paddle_epoch_guard.resume import Sidecar, write_sidecar
 from paddle_epoch_guard.views.verdict_texts import interval_text, jump_text
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _T = TypeVar("_T")
 PAGE_NAME = "epoch_guard_report.html"
@@ -109,9 +112,7 @@ def write_page(path: Path, run: RunData) -> None:
 
 def render(run: RunData) -> str:
     """The page's HTML."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = escaping_environment()
     environment.filters |= {
         "jump": jump_text,
         "interval": interval_text,
@@ -141,6 +142,13 @@ def render(run: RunData) -> str:
         versions=list(package_versions().items()),
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def escaping_environment() -> "Environment":
+    """In which all pages are rendered: every text is escaped, and a missing value is an error."""
+    from jinja2 import Environment, StrictUndefined
+
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def style() -> str:

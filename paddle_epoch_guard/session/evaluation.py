@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from paddle_epoch_guard import host
+from paddle_epoch_guard.index.corpus import count_tokens
 from paddle_epoch_guard.index.equal_corpora import texts_of
 from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.index.overlap import Comparison, compare_documents
@@ -80,7 +81,7 @@ def _digest_of(data: tuple[host.EvaluatedData, ...], read: int) -> str:
     for each, text in zip(data, texts, strict=True):
         sizes = digest_array(each.sizes)
         digest.update(f"{sizes} {each.start} {each.stop} {text} {each.seq_length}\n".encode())
-    tokens = sum(int(each.sizes[each.start : each.stop].sum()) for each in data)
+    tokens = sum(count_tokens(each.sizes, each.start, each.stop) for each in data)
     if len(data) > 1 or read * data[0].seq_length < tokens - data[0].seq_length:
         digest.update(f"{read}\n".encode())
         for each in data:

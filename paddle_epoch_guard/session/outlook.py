@@ -5,10 +5,8 @@ from paddle_epoch_guard.ledger import BoundaryStep
 from paddle_epoch_guard.ledger.change_points import FIRST, FULL, SIDE
 from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.session.run_plan import RunPlan
-from paddle_epoch_guard.statistics.verdicts import ExposureOfSteps
+from paddle_epoch_guard.statistics.verdicts import MIN_WINDOWS, ExposureOfSteps
 
-FEWEST_WINDOWS = 6
-"""Log windows on each side without which there is no verdict."""
 EVALUATIONS = 5
 """Evaluations on each side that confirm a verdict: four, and one to spare."""
 _NEAR = 50  # logging_steps that are never called too many: the first verdict comes within 600 steps
@@ -68,7 +66,7 @@ def _verdict_facts(
     behind = max_steps - boundary.first_after + 1
     first = boundary.first_after - 1 + max(FIRST.steps, FIRST.windows * every)
     final = boundary.first_after - 1 + max(FULL.steps, FULL.windows * every)
-    if min(behind, boundary.last_before) < FEWEST_WINDOWS:
+    if min(behind, boundary.last_before) < MIN_WINDOWS:
         return {
             "first_verdict": None,
             "final_verdict": max_steps,
@@ -81,7 +79,7 @@ def _verdict_facts(
     evaluates_every = _evaluates_every(args)
     is_sparse = evaluates_every is None or evaluates_every > most_evaluating
     return {
-        "first_verdict": min(first, max_steps) if behind // every >= FEWEST_WINDOWS else None,
+        "first_verdict": min(first, max_steps) if behind // every >= MIN_WINDOWS else None,
         "final_verdict": min(final, max_steps),
         "most_logging_steps": min(most_logging, _NEAR) if every > min(most_logging, _NEAR) else None,
         "evaluates": evaluates_every is not None,

@@ -24,6 +24,7 @@ from paddle_epoch_guard.record.recorder import Recorder, Remembered, View
 from paddle_epoch_guard.record.writer import RecordWriter
 from paddle_epoch_guard.resume import Sidecar
 from paddle_epoch_guard.session.run_plan import RunPlan
+from paddle_epoch_guard.terminal import joined
 from paddle_epoch_guard.views.charts import ChartView
 from paddle_epoch_guard.views.console import ConsoleView
 from paddle_epoch_guard.views.sinks import open_sinks
@@ -194,10 +195,7 @@ def corpus_messages(corpora: EqualCorpora, names: Sequence[str]) -> list[Message
         names: of the datasets.
     """
     told = [("same_corpus", group) for group in corpora.groups] + [("same_sizes", pair) for pair in corpora.unsure]
-    return [
-        Message(code, {"names": f"{', '.join(names[number] for number in numbers[:-1])} and {names[numbers[-1]]}"})
-        for code, numbers in told
-    ]
+    return [Message(code, {"names": joined([names[number] for number in numbers])}) for code, numbers in told]
 
 
 def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: host.TrainerState) -> Sidecar:

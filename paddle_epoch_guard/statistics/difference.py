@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.ledger.students_t import t_quantile, two_sided_p
+from paddle_epoch_guard.ledger.students_t import interval_of, two_sided_p
 
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["better", "worse", "no difference"]
@@ -37,8 +37,6 @@ MOST_POINTS = 150
 """Points of a place that are used as they are; more are merged to as many."""
 HISTORY = 300
 """Points (merged like those of the place) that tell the autocorrelation, at most."""
-CONFIDENCE = 0.95
-"""Of the intervals."""
 RELEVANT_DIFFERENCE = 0.005
 """Share of the loss below which two runs count as equal. Runs of equal settings differ by less, but for one in 100:
 see docs/comparison-intervals.md."""
@@ -99,12 +97,12 @@ class LossDifferences:
     @property
     def low(self) -> Floats:
         """The lower ends of the 95 % intervals."""
-        return self.value - t_quantile(CONFIDENCE, self.freedom) * self.error
+        return interval_of(self.value, self.error, self.freedom)[0]
 
     @property
     def high(self) -> Floats:
         """The upper ends of the 95 % intervals."""
-        return self.value + t_quantile(CONFIDENCE, self.freedom) * self.error
+        return interval_of(self.value, self.error, self.freedom)[1]
 
     def counts(self, level: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Whether the intervals exclude 0, and the differences matter at losses of ``level``."""

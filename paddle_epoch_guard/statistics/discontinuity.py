@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.ledger.students_t import t_quantile, two_sided_p
+from paddle_epoch_guard.ledger.students_t import interval_of, two_sided_p
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -44,8 +44,6 @@ RELEVANT = 0.005
 """Share of the loss below which a jump does not matter."""
 SIGNIFICANT = 0.05
 """Level at which a jump counts, two-sided."""
-CONFIDENCE = 0.95
-"""Of the intervals."""
 
 # Two-sided levels of the three tests. The wide one alone keeps the false positive rate on well-behaved curves. On the
 # others it errs in one direction, in which the other two must agree with it: only half of their levels counts.
@@ -112,12 +110,12 @@ class Jumps:
     @property
     def low(self) -> Floats:
         """The lower ends of the 95 % intervals."""
-        return self.value - t_quantile(CONFIDENCE, self.freedom) * self.error
+        return interval_of(self.value, self.error, self.freedom)[0]
 
     @property
     def high(self) -> Floats:
         """The upper ends of the 95 % intervals."""
-        return self.value + t_quantile(CONFIDENCE, self.freedom) * self.error
+        return interval_of(self.value, self.error, self.freedom)[1]
 
     @property
     def detectable(self) -> Floats:
