@@ -11,7 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/comparison.md", "docs/why-the-loss-drops.md")
+PAGES = ("README.md", *sorted(f"docs/{page.name.replace('.zh-CN', '')}" for page in ROOT.glob("docs/*.zh-CN.md")))
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 FIGURE = re.compile(r"(?:(?<!\S)[+-])?\d[\d,]*(?:\.\d+)*")
 
