@@ -224,7 +224,7 @@ def test_every_picture_and_link_is_there(page):
         path, _, anchor = target.partition("#")
         file = (ROOT / page).parent / path if path else ROOT / page
         assert file.exists(), target
-        assert not anchor or anchor in anchors(file.read_text()), target
+        assert not anchor or unquote(anchor) in anchors(file.read_text()), target
 
 
 @pytest.mark.parametrize("readme", [README, CHINESE], ids=["English", "Chinese"])
@@ -268,6 +268,14 @@ def test_the_page_tells_the_demos_figures_as_the_readme_does():
     figures = re.findall(r"[+-]?\d\.\d\d", caption)
     assert len(figures) == 3
     assert all(figure in README for figure in figures)
+
+
+@pytest.mark.parametrize("readme", [README, CHINESE], ids=["English", "Chinese"])
+def test_the_readme_says_what_kind_of_model_its_picture_shows(readme):
+    caption = readme[readme.index("images/loss.png") : readme.index("images/visualdl.png")]
+    assert "n-gram" in caption
+    assert "images/loss-llama.png" in caption
+    assert "make demo MODEL=llama" in caption
 
 
 def test_every_flag_is_in_the_table():
