@@ -287,3 +287,9 @@ def test_every_flag_is_in_the_table():
         row = next(line for line in DOCS["training"].splitlines() if line.startswith(f"| `--{flag.name}`"))
         assert all(f"`{choice}`" in row for choice in flag.metadata.get("choices", ()))
         assert f"| `{flag.default}` |" in row or flag.default is None
+
+
+def test_the_page_lists_every_command():
+    from paddle_epoch_guard.cli.app import COMMANDS
+
+    assert re.findall(r"^\| `(\w+)` \|", DOCS["commands"], re.MULTILINE) == list(COMMANDS)

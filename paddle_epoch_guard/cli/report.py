@@ -27,13 +27,15 @@ def report(
         Path, typer.Argument(metavar="OUTPUT_DIR", help="Folder of the run's checkpoints (output_dir).")
     ],
     logging_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the run's logs; by default the newest below OUTPUT_DIR.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the run's logs; by default the newest below OUTPUT_DIR."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="The page to write; by default epoch_guard_report.html in OUTPUT_DIR.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The page to write; by default epoch_guard_report.html in OUTPUT_DIR."),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Also write the figures to this folder, as PNG and SVG.")
+        Path | None, typer.Option(metavar="FOLDER", help="Also write the figures to this folder, as PNG and SVG.")
     ] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Write no page: tables, or JSON, only.")] = False,
     as_json: JsonFlag = False,

@@ -98,7 +98,7 @@ class _Reading:
         counting = parts_that_count(record, others)
         events = _events_of(counting, (*others, record))
         for part, limit in counting:
-            self.ended = False  # an earlier part may have been complete, before the run was made longer
+            self.ended = False  # an earlier part may have been complete, before the run was extended
             for event in events[part.part[:PART_DIGITS]]:
                 if step_of(event) <= limit:
                     self._take(event)
