@@ -4,6 +4,7 @@ Those of the Chinese pages are not run again: tests/test_languages.py holds them
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -101,7 +102,7 @@ COMMANDS = [line for page in WITH_COMMANDS.values() for block in snippets("bash"
 @pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 def test_every_command_works(command, demo, monkeypatch):
     folder, _ = demo
-    words = command.split()
+    words = shlex.split(command)
     if words[0] == "make":  # the demo and these tests are what such a command starts
         dry = subprocess.run([*words, "--dry-run"], cwd=ROOT, capture_output=True, text=True)
         assert dry.returncode == 0
