@@ -6,6 +6,7 @@ EpochGuardError            the user can act on it
 │   └── CorpusNotFoundError
 ├── IndexFileError
 ├── IndexMismatchError
+├── MissingPackageError        also an ImportError
 ├── OrderError
 ├── RankMismatchError
 ├── ReportError
@@ -42,6 +43,10 @@ class IndexFileError(EpochGuardError):
 
 class IndexMismatchError(EpochGuardError):
     """The files of a sample index do not match each other or the corpus."""
+
+
+class MissingPackageError(EpochGuardError, ImportError):
+    """A package is not installed that is needed for this, and is not needed for everything."""
 
 
 class OrderError(EpochGuardError):

@@ -62,6 +62,8 @@ def serve(logdir: str, options: Sequence[str], say: Callable[[str], object]) -> 
     from visualdl.server import app
     from visualdl.server.args import parse_args
 
+    import paddle_epoch_guard.views.visualdl_package  # noqa: F401 - it says what to install
+
     sys.argv = ["visualdl", "--logdir", logdir, *options, "--disable-telemetry"]
     asked = parse_args()
     is_port_named = any(re.match(r"(--port|-p)(=|$)", option) for option in options)

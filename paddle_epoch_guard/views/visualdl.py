@@ -15,13 +15,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visualdl.component import base_component as components
-from visualdl.utils.figure_util import figure_to_image
-
 from paddle_epoch_guard.files import append_whole, atomic_write, keep_aside
 from paddle_epoch_guard.resume import SIDECAR_NAME
 from paddle_epoch_guard.views.logfile import sound_length
 from paddle_epoch_guard.views.sink import Sink
+from paddle_epoch_guard.views.visualdl_package import components, figure_to_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
