@@ -15,9 +15,6 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-from google.protobuf.message import DecodeError
-from visualdl.proto.record_pb2 import Record
-
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.views.logfile import check_record, next_record
 
