@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.views.logfile import check_record, next_record
+from paddle_epoch_guard.views.visualdl_package import DecodeError, Record
 
 _KINDS = (
     "epoch_", "trainer_epoch_", "unified_from_step_", "boundary_", "trainer_boundary_", "exposure_", "drawn_",
@@ -58,8 +59,6 @@ def serve(logdir: str, options: Sequence[str], say: Callable[[str], object]) -> 
     from visualdl.reader import record_reader
     from visualdl.server import app
     from visualdl.server.args import parse_args
-
-    import paddle_epoch_guard.views.visualdl_package  # noqa: F401 - it says what to install
 
     sys.argv = ["visualdl", "--logdir", logdir, *options, "--disable-telemetry"]
     asked = parse_args()
