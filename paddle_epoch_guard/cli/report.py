@@ -24,10 +24,11 @@ _SETTINGS = ("step", "position", "planned", "max_steps", "reorders", "schedule",
 
 def report(
     output_dir: Annotated[
-        Path, typer.Argument(metavar="OUTPUT_DIR", help="Folder of the run's checkpoints (output_dir).")
+        Path,
+        typer.Argument(metavar="OUTPUT_DIR", help="Folder of the run's checkpoints (output_dir), or of its logs."),
     ],
     logging_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the run's logs; by default the newest below OUTPUT_DIR.")
+        Path | None, typer.Option(help="Folder of the run's logs; by default OUTPUT_DIR tells where it is.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="The page to write; by default epoch_guard_report.html in OUTPUT_DIR.")
@@ -101,6 +102,7 @@ def facts_of_report(run: "RunData", page: Path | None, drawn: list[Path]) -> dic
 
     planned = planned_steps(run)
     return {
+        "run": run.run or None,
         "logging_dir": str(run.logging_dir),
         "output_dir": str(run.output_dir),
         "last_step": run.last_step,

@@ -189,6 +189,8 @@ class RunData:
 
     logging_dir: Path
     output_dir: Path | None
+    run: str = ""
+    """Identifies it; empty without a record."""
     loss: Series = field(default_factory=Series)
     """Training loss at the last step of each log window, nats per token."""
     evaluation: Series = field(default_factory=Series)
