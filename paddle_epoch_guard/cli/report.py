@@ -111,7 +111,7 @@ def facts_of_report(run: "RunData", page: Path | None, drawn: list[Path]) -> dic
         "summary": summary(run),
         "epochs": [_epoch_facts(epoch) for epoch in run.epochs],
         "repeated_against_fresh": _contrast_facts(run.contrast),
-        "cuts": [_change_facts(change) for change in run.cuts],
+        "cuts": [_change_facts(change, run) for change in run.cuts],
         "resumes": [
             {"first_logged_step": part.first_logged, "began_ms": part.began, "arguments": part.arguments}
             for part in run.parts[1:]
@@ -149,7 +149,9 @@ def _contrast_facts(contrast: "Contrast") -> dict[str, Any] | None:
     }
 
 
-def _change_facts(change: "ChangeSummary") -> dict[str, Any]:
+def _change_facts(change: "ChangeSummary", run: "RunData") -> dict[str, Any]:
+    from paddle_epoch_guard.report.texts import advice_at
+
     report = change.report
     return {
         "name": change.name,
@@ -159,6 +161,7 @@ def _change_facts(change: "ChangeSummary") -> dict[str, Any]:
         "epochs": None if change.epochs is None else list(change.epochs),
         "verdict": change.verdict or None,
         "clause": change.clause or None,
+        "advice": advice_at(change, run),
         "final": None if report is None else report.final,
         "found_by": [] if report is None else list(report.found_by),
         "training": _jump_facts(change.training),

@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import NamedTuple
 
+from paddle_epoch_guard.index.layout import IndexLayout
 from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.report.drawing import trend_of
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
 from paddle_epoch_guard.views.messages import repeated_against_fresh
-from paddle_epoch_guard.views.verdict_texts import counterfactual_text
+from paddle_epoch_guard.views.verdict_texts import Situation, advice, counterfactual_text
 
 _VERDICT_COUNTS = {
     "artefact": "at {} the training loss jumps because of the data that is drawn (artefact; {})",
     "mixed": "at {} a part of the jump is an artefact, and the evaluation loss shares the rest (mixed; {})",
-    "improvement": "at {} the training loss falls, and the evaluation loss with it (improvement; {})",
     "unexplained": "at {} the training loss jumps, and the data does not explain it (unexplained; {})",
+    "improvement": "at {} the training loss falls, and the evaluation loss with it (improvement; {})",
     "undecided": "at {} the losses cannot tell (undecided; {})",
     "none": "at {} it does not jump",
     "unknown": "at {} too little is known ({})",
@@ -43,6 +45,70 @@ def epoch_row(epoch: EpochSummary) -> EpochRow:
         _UNKNOWN if total is None else f"{count_text(total.first_step)} to {count_text(total.last_step)}",
         _UNKNOWN if loss is None or math.isnan(loss) else f"{loss:.4f}",
     )
+
+
+class AdviceGroup(NamedTuple):
+    """What to do at the change points of one verdict."""
+
+    verdict: str
+    """Empty without a verdict."""
+    changes: tuple[ChangeSummary, ...]
+    sentences: list[str]
+    """About the first of them."""
+
+    @property
+    def others(self) -> str:
+        """The steps of the other change points, as a sentence; empty without others."""
+        steps = _steps_text(self.changes[1:]) if len(self.changes) > 1 else ""
+        return f"The same applies at {steps}." if steps else ""
+
+
+def advice_of(run: RunData) -> list[AdviceGroup]:
+    """What to do now, by verdict, in the order of :data:`_VERDICT_COUNTS`. A start of the run needs no advice."""
+    groups = []
+    for verdict in (*_VERDICT_COUNTS, ""):
+        changes = tuple(change for change in run.cuts if change.verdict == verdict and change.step > 1)
+        if changes:
+            groups.append(AdviceGroup(verdict, changes, advice_at(changes[0], run)))
+    return groups
+
+
+def advice_at(change: ChangeSummary, run: RunData) -> list[str]:
+    """What to do now at a change point; nothing at the start of the run."""
+    return advice(_situation(change, run)) if change.step > 1 else []
+
+
+def headline(run: RunData) -> str:
+    """The verdict that matters most, in the order of :data:`_VERDICT_COUNTS`; empty without any."""
+    found = {change.verdict for change in run.cuts if change.step > 1}
+    return next((verdict for verdict in _VERDICT_COUNTS if verdict in found), "")
+
+
+def _situation(change: ChangeSummary, run: RunData) -> Situation:
+    knows_order = not change.trainer and len(run.data_epoch) > 0
+    if change.report is None:
+        return Situation(change.step, is_boundary=change.epochs is not None, can_unify=knows_order)
+    situation = Situation.of(change.report, can_unify=knows_order, together=_shuffled_together(change, run))
+    return replace(situation, is_boundary=change.epochs is not None)
+
+
+def _shuffled_together(change: ChangeSummary, run: RunData) -> tuple[int, int] | None:
+    """The fewest and the most steps of a new run that reaches this data epoch, and shuffles it with the others.
+
+    None unless the run draws one dataset by one index, with one global batch.
+    """
+    state = run.sidecar
+    if state is None or state.blend is not None or state.epoch_sampling is not None or change.epochs is None:
+        return None
+    batches = {segment.global_batch for segment in state.schedule.segments}
+    if len(state.datasets) != 1 or len(state.datasets[0].indices) != 1 or len(batches) != 1:
+        return None
+    (dataset,), (batch,) = state.datasets, batches
+    requested = dataset.indices[0].samples_requested
+    layout = IndexLayout.of(dataset.tokens_per_epoch, dataset.seq_length, requested)
+    fewest, most = -(-layout.joined_from() // batch), layout.samples_built // batch
+    fits = layout.separated and change.epochs[1] == layout.num_epochs and fewest <= most
+    return (fewest, most) if fits else None
 
 
 def summary(run: RunData) -> list[str]:
