@@ -139,6 +139,18 @@ def test_it_is_made_for_phones_and_for_those_who_do_not_see_it(page):
     assert narrow == {"(max-width: 40rem)"}
 
 
+def test_alternative_texts_say_what_was_found(page):
+    losses, epochs, samples = (" ".join(one["alt"].split()) for one in page.all("img"))
+    assert re.search(r"The training loss goes from \d\.\d\d at step 1 to \d\.\d\d at step 200\.", losses)
+    assert re.search(
+        r"At step 41, where data epoch 2 begins, the training loss jumps by -[01]\.\d{3} \(.*\(artefact\)\.", losses
+    )
+    assert losses.endswith("Exposure goes from 0.00 to 4.00.")
+    assert "In data epoch 5 the loss goes from" in epochs
+    assert epochs.count("the loss goes from") == 4  # of five
+    assert "The loss of repeated samples goes from" in samples
+
+
 def test_texts_are_escaped(page):
     assert EVIL in page.sections["resumes"]
     assert len(page.all("img")) == 3

@@ -59,6 +59,7 @@ class _Image:
 
     title: str
     text: str
+    found: str
     wide: str
     narrow: str
 
@@ -198,7 +199,7 @@ def _title(run: RunData) -> str:
 
 def _images(run: RunData) -> list[_Image]:
     return [
-        _Image(wide.title, wide.text, data_url(as_svg(wide.figure)), data_url(as_svg(narrow.figure)))
+        _Image(wide.title, wide.text, wide.found, data_url(as_svg(wide.figure)), data_url(as_svg(narrow.figure)))
         for wide, narrow in zip(pictures(run, WIDE), pictures(run, NARROW), strict=True)
     ]
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from paddle_epoch_guard.index.layout import IndexLayout
 from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.report.drawing import trend_of
-from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
+from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData, Series
 from paddle_epoch_guard.views.messages import repeated_against_fresh
-from paddle_epoch_guard.views.verdict_texts import Situation, advice, counterfactual_text
+from paddle_epoch_guard.views.verdict_texts import Situation, advice, counterfactual_text, jump_text
 
 _VERDICT_COUNTS = {
     "artefact": "at {} the training loss jumps because of the data that is drawn (artefact; {})",
@@ -24,6 +24,7 @@ _VERDICT_COUNTS = {
 }
 """For several change points: a text for each verdict, with the number of change points and their steps."""
 _STEPS_LISTED = 5
+_CHANGES_TOLD, _EPOCHS_TOLD = 3, 4
 _UNKNOWN = "\u2013"
 
 
@@ -227,6 +228,67 @@ def _order_sentence(run: RunData) -> str:
     if len(run.loss) > 1 and first > 2 * (int(run.loss.steps[1]) - first) + 1:
         return f"{order}; no log in this folder covers the steps before {first}."
     return f"{order}; the run was not interrupted."
+
+
+def losses_found(run: RunData) -> str:
+    """What the curves of the losses and the exposure show, in sentences."""
+    found = [_course("The training loss goes from {} at step {} to {} at step {}.", run.loss, run.sides)]
+    if len(run.evaluation):
+        found.append(
+            _course("The evaluation loss goes from {} at step {} to {} at step {}.", run.evaluation, run.sides)
+        )
+    changes = [change for change in run.cuts if change.step > 1]
+    found += [_change_found(change) for change in changes[:_CHANGES_TOLD]]
+    if len(changes) > _CHANGES_TOLD:
+        found.append(f"The table has {len(changes) - _CHANGES_TOLD} more such places.")
+    if len(run.exposure):
+        first, last = run.exposure.values[[0, -1]]
+        found.append(f"Exposure goes from {first:.2f} to {last:.2f}.")
+    return " ".join(found)
+
+
+def epochs_found(run: RunData) -> str:
+    """What the curves of the epochs show, in sentences."""
+    drawn = [epoch for epoch in run.epochs if len(epoch.loss)]
+    told = drawn if len(drawn) <= _EPOCHS_TOLD else [*drawn[: _EPOCHS_TOLD - 1], drawn[-1]]
+    return " ".join(
+        _course(
+            f"In {_braceless(epoch.title)} the loss goes from {{}} at its step {{}} to {{}} at its step {{}}.",
+            epoch.loss,
+        )
+        for epoch in told
+    )
+
+
+def fresh_found(run: RunData) -> str:
+    """What the curves of fresh and repeated samples show, in sentences."""
+    fresh = "The loss of fresh samples goes from {} at step {} to {} at step {}."
+    repeated = "The loss of repeated samples goes from {} at step {} to {} at step {}."
+    found = [
+        _course(sentence, series, run.sides)
+        for sentence, series in ((fresh, run.loss_fresh), (repeated, run.loss_repeat))
+        if len(series)
+    ]
+    return " ".join([*found, *_contrast_sentence(run)])
+
+
+def _course(sentence: str, series: Series, sides: Sequence[int] = ()) -> str:
+    """A sentence with the first and the last value of a trend, and their steps."""
+    trend, steps = trend_of(series, sides), series.steps
+    return sentence.format(f"{trend[0]:.2f}", count_text(steps[0]), f"{trend[-1]:.2f}", count_text(steps[-1]))
+
+
+def _braceless(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _change_found(change: ChangeSummary) -> str:
+    where = f"At step {count_text(change.step)}, where {change.label}"
+    if change.training is None:
+        return f"{where}, nothing is known of a jump."
+    if not change.training.significant:
+        return f"{where}, the training loss does not clearly jump: {jump_text(change.training)} ({change.verdict})."
+    return f"{where}, the training loss jumps by {jump_text(change.training)} ({change.verdict})."
 
 
 def pair_text(pair: tuple[float, float] | None, digits: int = 3) -> str:
