@@ -28,13 +28,15 @@ def report(
         typer.Argument(metavar="OUTPUT_DIR", help="Folder of the run's checkpoints (output_dir), or of its logs."),
     ],
     logging_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the run's logs; by default OUTPUT_DIR tells where it is.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the run's logs; by default OUTPUT_DIR tells where it is."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="The page to write; by default epoch_guard_report.html in OUTPUT_DIR.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The page to write; by default epoch_guard_report.html in OUTPUT_DIR."),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Also write the figures to this folder, as PNG and SVG.")
+        Path | None, typer.Option(metavar="FOLDER", help="Also write the figures to this folder, as PNG and SVG.")
     ] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Write no page: tables, or JSON, only.")] = False,
     as_json: JsonFlag = False,
@@ -46,7 +48,7 @@ def report(
 
     \b
     Example:
-      paddle-epoch-guard report output --logging-dir output/logs --output run.html
+      paddle-epoch-guard report output --output run.html
     """
     # Importing VisualDL and matplotlib takes a second.
     from paddle_epoch_guard.report.figures import write_figures

@@ -22,7 +22,7 @@ from paddle_epoch_guard.ledger import (
 )
 from paddle_epoch_guard.progress import progress_bar
 from paddle_epoch_guard.record.events import Message, TokensTraced
-from paddle_epoch_guard.record.recorder import Recorder
+from paddle_epoch_guard.record.recorder import Recorder, View
 from paddle_epoch_guard.record.run_file import add_part
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
 from paddle_epoch_guard.session.evaluation import (
@@ -67,12 +67,19 @@ class Session:
         args: the trainer's arguments.
         state: the trainer's state.
         flags: the guard's.
+        listener: gets each event, on the first rank.
     """
 
     def __init__(
-        self, plan: RunPlan, args: host.TrainingArguments, state: host.TrainerState, flags: EpochGuardArguments
+        self,
+        plan: RunPlan,
+        args: host.TrainingArguments,
+        state: host.TrainerState,
+        flags: EpochGuardArguments,
+        listener: View | None = None,
     ) -> None:
         self.plan = plan
+        self._listener = listener
         self.collector: LossCollector | None = None
         self.recorder: Recorder | None = None
         """On the first rank, while tracking is on."""
@@ -319,7 +326,7 @@ class Session:
     @shield
     def _open_records(self, state: host.TrainerState) -> None:
         plan = self.plan
-        self.recorder = recorder = open_recorder(plan, self._args, state, self._args.report_to)
+        self.recorder = recorder = open_recorder(plan, self._args, state, self._args.report_to, self._listener)
         for warning in start_messages(plan, state.max_steps):
             self._note(warning, state, is_warning=True)
         for mismatch in plan.past.mismatches:
