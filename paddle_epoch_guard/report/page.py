@@ -19,7 +19,15 @@ from paddle_epoch_guard.report.figures import add_figures, pictures
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.report.run_data import RunData
 from paddle_epoch_guard.report.settings import settings, stages
-from paddle_epoch_guard.report.texts import count_text, epoch_row, moment_text, pair_text, summary
+from paddle_epoch_guard.report.texts import (
+    advice_of,
+    count_text,
+    epoch_row,
+    headline,
+    moment_text,
+    pair_text,
+    summary,
+)
 from paddle_epoch_guard.resume import Sidecar, write_sidecar
 from paddle_epoch_guard.views.verdict_texts import interval_text, jump_text
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
@@ -30,13 +38,13 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 PAGE_NAME = "epoch_guard_report.html"
 VERDICTS = {
-    "artefact": "the training loss jumps with the data that is drawn, not because the model has changed",
-    "mixed": "a part of the jump is an artefact, and the evaluation loss shares the rest",
-    "improvement": "the training loss falls, and the evaluation loss with it",
-    "unexplained": "the training loss jumps, and the data does not explain it: look at the learning rate",
-    "undecided": "the losses do not tell whether the training loss jumps, or why",
-    "none": "the training loss does not jump by 1 % or more",
-    "unknown": "too few steps on one side",
+    "artefact": "The training loss jumps with the data that is drawn, not because the model has changed.",
+    "mixed": "A part of the jump is an artefact, and the evaluation loss shares the rest.",
+    "improvement": "The training loss falls, and the evaluation loss with it.",
+    "unexplained": "The training loss jumps, and the data does not explain it.",
+    "undecided": "The losses do not tell whether the training loss jumps, or why.",
+    "none": "The training loss does not jump by 1 % or more.",
+    "unknown": "There are too few steps on one side.",
 }
 """The meaning of each verdict, in the order of the page."""
 
@@ -51,6 +59,7 @@ class _Image:
 
     title: str
     text: str
+    found: str
     wide: str
     narrow: str
 
@@ -126,6 +135,8 @@ def render(run: RunData) -> str:
         run=run,
         title=_title(run),
         sentences=summary(run),
+        headline=headline(run),
+        advice=advice_of(run),
         images=_images(run),
         epochs=[epoch_row(epoch) for epoch in _ends(run.epochs, _ROWS_AT_MOST)],
         parts=_ends(run.parts, _ROWS_AT_MOST),
@@ -134,8 +145,8 @@ def render(run: RunData) -> str:
         totals_step=_totals_step(run),
         counts_samples=any(epoch.total is not None for epoch in run.epochs),
         outdated=run.sidecar is not None and run.sidecar.step < run.last_step,
-        cuts=_ends(list(enumerate(run.cuts, start=1)), _ROWS_AT_MOST),
-        verdicts={name: text for name, text in VERDICTS.items() if any(cut.verdict == name for cut in run.cuts)},
+        cuts=_ends(run.cuts, _ROWS_AT_MOST),
+        meanings=VERDICTS,
         notes=[(note.step, note.text.strip("\n")[:_TEXT_AT_MOST]) for note in run.notes[-_NOTES_AT_MOST:]],
         settings=settings(run)[:_TABLES_AT_MOST],
         stages=_ends(stages(run), _TABLES_AT_MOST),
@@ -188,7 +199,7 @@ def _title(run: RunData) -> str:
 
 def _images(run: RunData) -> list[_Image]:
     return [
-        _Image(wide.title, wide.text, data_url(as_svg(wide.figure)), data_url(as_svg(narrow.figure)))
+        _Image(wide.title, wide.text, wide.found, data_url(as_svg(wide.figure)), data_url(as_svg(narrow.figure)))
         for wide, narrow in zip(pictures(run, WIDE), pictures(run, NARROW), strict=True)
     ]
 
