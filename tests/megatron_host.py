@@ -1,10 +1,12 @@
 """Builds and reads datasets with the real megatron-core. Run by the interpreter of ``.venv-megatron``, not imported.
 
 Standard input: a JSON list of jobs, each with ``prefixes``, ``weights``, ``samples``, ``seq_length``, ``seed``,
-``split``, ``cache`` and, where wanted, fields of ``GPTDatasetConfig``. Standard output: a JSON list with, for each,
+``split``, ``cache`` and, where wanted, ``threshold``, the share below which the last epoch is shuffled apart, and
+fields of ``GPTDatasetConfig``. Standard output: a JSON list with, for each,
 what the splits' datasets draw: ``{"train": [first token of each position], ...}``.
 """
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -24,8 +26,25 @@ class Tokenizer:
         self.unique_identifiers = OrderedDict([("class", "Tokenizer"), ("tokenizer_path", ["some", "where"])])
 
 
+@contextlib.contextmanager
+def threshold_of(share):
+    """Lets the host have another threshold, as one who edits its source: it is a constant in a method (0.16.1)."""
+    method = GPTDataset._build_document_sample_shuffle_indices
+    code = method.__code__
+    assert code.co_consts.count(0.80) == 1
+    method.__code__ = code.replace(co_consts=tuple(share if one == 0.80 else one for one in code.co_consts))
+    yield
+    method.__code__ = code
+
+
 def build(job):
     """The datasets of train, valid and test."""
+    with threshold_of(job.pop("threshold", 0.80)):
+        return build_as_it_is(job)
+
+
+def build_as_it_is(job):
+    """:func:`build`, with the host's threshold as it is."""
     weights, samples = job.pop("weights", None), job.pop("samples")
     prefixes, cache = job.pop("prefixes"), job.pop("cache")
     config = GPTDatasetConfig(

@@ -201,6 +201,8 @@ RUNS = {
     "odd": {"samples": [170, 30, 9], "split": "949,50,33", "seed": 1234},
     "no_extra": {"samples": [180, 20, 5], "split": "80,15,5", "add_extra_token_to_sequence": False},
     "partial": {"samples": [180, 20, 5], "split": "80,15,5", "drop_last_partial_validation_sequence": False},
+    "never_apart": {"samples": [corpora.SEPARATED, 0, 0], "split": "100,0,0", "threshold": 0.0},
+    "always_apart": {"samples": [corpora.JOINT, 0, 0], "split": "100,0,0", "threshold": 1.1},
     "blend": {"samples": [300, 20, 0], "split": "90,10,0", "weights": [0.3, 0.7]},
     "exhaustive": {"samples": [None, None, None], "split": "100,0,0", "weights": None},
 }
@@ -244,6 +246,7 @@ def test_a_cache_of_the_real_package_is_read(megatron, name):
             shuffle = np.load(str(path).replace("description.txt", "shuffle_index.npy")).astype(np.int64)
             cuts = [at for at in range(1, len(shuffle)) if shuffle[:at].max() < at]
             wanted = found["boundary_position"]
+            assert found["follows_threshold"] == ("threshold" not in RUNS[name])
             assert (wanted is not None) == found["separated"]
             assert wanted is None or wanted in cuts
 
@@ -265,7 +268,27 @@ def test_the_facts_are_those_of_paddlenlps_index_of_the_same_corpus(megatron):
             assert np.load(path).tolist() == getattr(dataset, mine).tolist()
 
 
-REBUILT = [("separated", 0), ("separated", 40), ("splits", 20), ("no_extra", 17), ("blend", 0), ("blend", 40)]
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "boundary"), [("never_apart", None), ("always_apart", 151)])
+def test_a_host_with_another_threshold_is_followed(megatron, name, boundary):
+    folder, _ = megatron
+    found = told("inspect", folder / name)
+    assert (found["separated"], found["boundary_position"]) == (boundary is not None, boundary)
+    shown = " ".join(cli("inspect", folder / name)[1].split())
+    assert f"though it is {'below 80%' if boundary is None else '80% or more'}: built with another threshold" in shown
+    status, out, _ = cli("doctor", folder / name)
+    assert (status, out) == (0, f"{folder / name}: 1 sound indices; 0 findings; 0 not checked\n")
+
+
+REBUILT = [
+    ("separated", 0),
+    ("separated", 40),
+    ("always_apart", 40),
+    ("splits", 20),
+    ("no_extra", 17),
+    ("blend", 0),
+    ("blend", 40),
+]
 
 
 @pytest.mark.slow
