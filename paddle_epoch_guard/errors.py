@@ -3,7 +3,8 @@
 EpochGuardError            the user can act on it
 ├── ArgumentsError
 ├── CorpusError
-│   └── CorpusNotFoundError
+│   ├── CorpusNotFoundError
+│   └── CorpusPointerError
 ├── IndexFileError
 ├── IndexMismatchError
 ├── OrderError
@@ -34,6 +35,10 @@ class CorpusError(EpochGuardError):
 
 class CorpusNotFoundError(CorpusError):
     """The corpus of an index is in none of the expected places."""
+
+
+class CorpusPointerError(CorpusError):
+    """The ``.idx`` file of a corpus points to other text than its documents', or beyond the ``.bin`` file."""
 
 
 class IndexFileError(EpochGuardError):

@@ -1,9 +1,9 @@
 """Builds and reads datasets with the real megatron-core. Run by the interpreter of ``.venv-megatron``, not imported.
 
 Standard input: a JSON list of jobs, each with ``prefixes``, ``weights``, ``samples``, ``seq_length``, ``seed``,
-``split``, ``cache`` and, where wanted, ``threshold``, the share below which the last epoch is shuffled apart, and
-fields of ``GPTDatasetConfig``. Standard output: a JSON list with, for each,
-what the splits' datasets draw: ``{"train": [first token of each position], ...}``.
+``split`` (None: the corpora are the train split's), ``cache`` and, where wanted, ``threshold``, the share below which
+the last epoch is shuffled apart, and fields of ``GPTDatasetConfig``. Standard output: a JSON list with, for each, what
+the splits' datasets draw: ``{"train": [first token of each position], ...}``; or ``{"error": its type}``.
 """
 
 import contextlib
@@ -33,8 +33,10 @@ def threshold_of(share):
     code = method.__code__
     assert code.co_consts.count(0.80) == 1
     method.__code__ = code.replace(co_consts=tuple(share if one == 0.80 else one for one in code.co_consts))
-    yield
-    method.__code__ = code
+    try:
+        yield
+    finally:
+        method.__code__ = code
 
 
 def build(job):
@@ -46,18 +48,19 @@ def build(job):
 def build_as_it_is(job):
     """:func:`build`, with the host's threshold as it is."""
     weights, samples = job.pop("weights", None), job.pop("samples")
-    prefixes, cache = job.pop("prefixes"), job.pop("cache")
+    prefixes, cache, split = job.pop("prefixes"), job.pop("cache"), job.pop("split")
+    blend = prefixes, weights
+    data = {"blend": blend, "split": split} if split else {"blend_per_split": [blend, None, None]}
     config = GPTDatasetConfig(
         random_seed=job.pop("seed"),
         sequence_length=job.pop("seq_length"),
-        split=job.pop("split"),
-        blend=(prefixes, weights),
         path_to_cache=cache,
         reset_position_ids=False,
         reset_attention_mask=False,
         eod_mask_loss=False,
         create_attention_mask=False,
         tokenizer=Tokenizer(),
+        **data,
         **job,
     )
     return BlendedMegatronDatasetBuilder(GPTDataset, samples, lambda: True, config).build()
@@ -73,8 +76,11 @@ def main():
     torch.distributed.init_process_group("gloo", init_method=f"file://{tempfile.mktemp()}", rank=0, world_size=1)
     found = []
     for job in json.load(sys.stdin):
-        splits = zip(("train", "valid", "test"), build(job), strict=True)
-        found.append({name: first_tokens(dataset) for name, dataset in splits if dataset is not None})
+        try:
+            splits = zip(("train", "valid", "test"), build(job), strict=True)
+            found.append({name: first_tokens(dataset) for name, dataset in splits if dataset is not None})
+        except Exception as cause:  # what stops a run
+            found.append({"error": type(cause).__name__})
     torch.distributed.destroy_process_group()
     json.dump(found, sys.stdout)
 

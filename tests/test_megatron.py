@@ -280,6 +280,32 @@ def test_a_host_with_another_threshold_is_followed(megatron, name, boundary):
     assert (status, out) == (0, f"{folder / name}: 1 sound indices; 0 findings; 0 not checked\n")
 
 
+@pytest.mark.slow
+def test_a_broken_corpus_does_to_the_real_package_what_doctor_says(megatron, tmp_path):
+    _, drawn = megatron
+    jobs = {}
+    for name in ("shifted", "overflowed", "listed"):
+        corpora.write_corpus(tmp_path / name / "corpus" / "web", corpora.SIZES)
+        jobs[name] = job(tmp_path / name, "separated", tmp_path / name / "cache")
+    sound = drawn["separated"]["train"]
+    jobs["listed"]["split"] = None  # fast_cache_load takes no other
+    assert host([jobs["listed"]]) == [{"train": sound}]
+    corpora.shift_pointers(tmp_path / "shifted" / "corpus" / "web", slice(30, None), -200)
+    corpora.shift_pointers(tmp_path / "overflowed" / "corpus" / "web", slice(30, None), -(2**31))
+    corpora.end_document_list(tmp_path / "listed" / "corpus" / "web", 12)
+    shifted, overflowed, listed, fast = host([*jobs.values(), {**jobs["listed"], "fast_cache_load": True}])
+    assert (len(shifted["train"]), shifted["train"] == sound) == (len(sound), False)
+    assert (overflowed, listed, fast) == ({"error": "ValueError"}, {"error": "AssertionError"}, {"train": sound})
+    effects = {
+        "shifted": "a run opens it without an error, then draws other text, or its loader dies",
+        "overflowed": "a run opens it without an error, then draws other text, or its loader dies",
+        "listed": "megatron-core stops when it opens the corpus, unless fast_cache_load is set",
+    }
+    for name, effect in effects.items():
+        status, out, _ = cli("doctor", tmp_path / name / "cache")
+        assert (status, out.count("corpus: "), effect in out) == (1, 1, True)
+
+
 REBUILT = [
     ("separated", 0),
     ("separated", 40),
