@@ -1,18 +1,24 @@
 """Builds and reads datasets with the real megatron-core. Run by the interpreter of ``.venv-megatron``, not imported.
 
 Standard input: a JSON list of jobs, each with ``prefixes``, ``weights``, ``samples``, ``seq_length``, ``seed``,
-``split`` (None: the corpora are the train split's), ``cache`` and, where wanted, ``threshold``, the share below which
-the last epoch is shuffled apart, and fields of ``GPTDatasetConfig``. Standard output: a JSON list with, for each, what
-the splits' datasets draw: ``{"train": [first token of each position], ...}``; or ``{"error": its type}``.
+``split`` (None: the corpora are the train split's) and ``cache``. Where wanted, ``threshold``, the share below which the
+last epoch is shuffled apart; ``store``, a folder that stands for object storage; and fields of ``GPTDatasetConfig``.
+Standard output: a JSON list with, for each, what the splits' datasets draw:
+``{"train": [first token of each position], ...}``; or ``{"error": its type}``.
 """
 
 import contextlib
+import io
 import json
+import shutil
 import sys
 import tempfile
+import types
 from collections import OrderedDict
+from pathlib import Path
 
 import torch
+from megatron.core.datasets import indexed_dataset, object_storage_utils
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 
@@ -39,6 +45,24 @@ def threshold_of(share):
         method.__code__ = code
 
 
+def stand_in_for_object_storage(folder):
+    """Lets ``s3://BUCKET/KEY`` be the file BUCKET/KEY of a folder: what the host calls of boto3, and nothing else."""
+
+    class Client:
+        def download_file(self, bucket, key, target):
+            shutil.copy(Path(folder) / bucket / key, target)
+
+        def get_object(self, Bucket, Key, Range):  # noqa: N803 - boto3's names
+            first, last = map(int, Range.removeprefix("bytes=").split("-"))
+            return {"Body": io.BytesIO((Path(folder) / Bucket / Key).read_bytes()[first : last + 1])}
+
+        def close(self):
+            pass
+
+    storage = types.SimpleNamespace(client=lambda _: Client())
+    object_storage_utils.boto3 = indexed_dataset.boto3 = storage
+
+
 def build(job):
     """The datasets of train, valid and test."""
     with threshold_of(job.pop("threshold", 0.80)):
@@ -49,6 +73,7 @@ def build_as_it_is(job):
     """:func:`build`, with the host's threshold as it is."""
     weights, samples = job.pop("weights", None), job.pop("samples")
     prefixes, cache, split = job.pop("prefixes"), job.pop("cache"), job.pop("split")
+    stand_in_for_object_storage(job.pop("store", None))
     blend = prefixes, weights
     data = {"blend": blend, "split": split} if split else {"blend_per_split": [blend, None, None]}
     config = GPTDatasetConfig(

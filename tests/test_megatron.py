@@ -306,6 +306,35 @@ def test_a_broken_corpus_does_to_the_real_package_what_doctor_says(megatron, tmp
         assert (status, out.count("corpus: "), effect in out) == (1, 1, True)
 
 
+@pytest.mark.slow
+def test_a_corpus_in_object_storage_needs_only_its_sizes_here(megatron, tmp_path):
+    folder, drawn = megatron
+    local = tmp_path / "idx"  # only the sizes are copied there
+    stored = {
+        "prefixes": ["s3://corpus/web"], "store": str(folder), "object_storage_cache_path": str(local),
+        "mmap_bin_files": False,
+    }  # fmt: skip
+    cache = tmp_path / "cache"
+    sound = drawn["separated"]["train"]
+    assert host([job(folder, "separated", cache) | stored]) == [{"train": sound}]
+    assert [path.name for path in (local / "corpus").iterdir()] == ["web.idx"]
+    assert "s3://corpus/web.idx lies in object storage; expected a local copy. Name it" in refused("inspect", cache)
+    status, out, _ = cli("doctor", cache)
+    assert (status, out.endswith(f"{cache}: 0 sound indices; 0 findings; 1 not checked\n")) == (0, True)
+
+    prefix = ("--prefix", local / "corpus" / "web")
+    found = told("inspect", cache, *prefix)
+    assert (found["boundary_position"], found["samples_built"]) == (151, len(sound))
+    assert found["notes"] == ["s3://corpus/web.bin lies in object storage: its length is not checked"]
+    status, out, _ = cli("doctor", cache, *prefix)
+    assert (status, out.endswith(f"{cache}: 1 sound indices; 0 findings; 0 not checked\n")) == (0, True)
+    assert f"note: {found['notes'][0]}\n" in out
+    unified = told("rebuild", cache, *prefix, "--from-position", 40, "--output", tmp_path / "unified")
+    order = Reorder(**unified["reorder"] | {"key": tuple(unified["reorder"]["key"])})
+    (after,) = host([job(folder, "separated", tmp_path / "unified") | stored])
+    assert after["train"] == [sound[position] for position in PositionMap([order]).base(np.arange(len(sound)))]
+
+
 REBUILT = [
     ("separated", 0),
     ("separated", 40),

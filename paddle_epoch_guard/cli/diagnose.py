@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from paddle_epoch_guard.cli.corpus_notes import LIST_STOPS, notes_of_index
+from paddle_epoch_guard.cli.corpus_notes import LIST_STOPS, missing_texts, notes_of_index
 from paddle_epoch_guard.errors import (
     ArgumentsError,
     CorpusError,
@@ -36,6 +36,7 @@ _REBUILD = "Move its files aside (--move-aside) and run 'rebuild' again: the hos
 _STOPS = "a run stops when it opens it"
 _WAITS = "PaddleNLP and PaddleFormers take it for an unfinished file and wait forever"
 _SILENT = "a run opens it without an error, then draws other samples than planned or stops at a missing one"
+_STOPS_AT_CORPUS = "a run stops when it opens the corpus"
 _OTHER_TEXT = "a run opens it without an error, then draws other text, or its loader dies and the run waits forever"
 _RESTORE = "Restore the corpus; the index itself may be sound"
 
@@ -210,10 +211,12 @@ def _fit(files: IndexFiles, prefixes: Sequence[str]) -> Problem | _Sound:
     except UnreadableError:
         raise
     except CorpusError as error:
-        effect = _OTHER_TEXT if isinstance(error, CorpusPointerError) else "a run stops when it opens the corpus"
+        effect = _OTHER_TEXT if isinstance(error, CorpusPointerError) else _STOPS_AT_CORPUS
         return Problem("corpus", files.stem, str(error), effect, _RESTORE, ())
     except EpochGuardError as error:
         return Problem("mismatch", files.stem, str(error), _SILENT, _fix_for(files), files.present)
+    for path in missing_texts(opened):
+        return Problem("corpus", files.stem, f"{path}: no such file", _STOPS_AT_CORPUS, _RESTORE, ())
     if files.kind.format == "megatron":
         for corpus in opened.corpora:
             fault = fault_of_document_list(corpus)

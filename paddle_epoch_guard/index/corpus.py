@@ -45,13 +45,14 @@ class _IndexFile:
     """What the document list ends with; the number of documents in a file that Megatron opens."""
 
 
-def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
+def read_sizes(prefix: str | Path, *, needs_text: bool = True) -> npt.NDArray[np.int32]:
     """Tokens of each document of the corpus ``<prefix>.idx``/``<prefix>.bin``, memory-mapped.
 
     Pointers of up to 16 million documents are checked whole, more at the ends and in evenly spaced blocks.
 
     Args:
         prefix: path of the corpus, without ``.idx``/``.bin``.
+        needs_text: whether the ``.bin`` file must be there. It may lie in object storage; the sizes do not need it.
 
     Returns:
         int32 array ``[documents]``, read-only.
@@ -62,7 +63,7 @@ def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
         UnreadableCorpusError: a file cannot be opened or read, and may be sound.
     """
     index_path, data_path = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
-    for path in (index_path, data_path):
+    for path in (index_path, data_path) if needs_text else (index_path,):
         if not path.is_file():
             raise CorpusError(f"{path}: no such file; expected the corpus prefix, without .idx or .bin")
     index = _open_index(index_path)
@@ -154,6 +155,8 @@ def _read_index(stream: BinaryIO, path: Path) -> _IndexFile:
 def _check_pointers(index: _IndexFile, data_path: Path) -> None:
     """Checks that each document starts where the one before it ends, and that the ``.bin`` file holds them all.
 
+    The file need not be there.
+
     Raises:
         CorpusPointerError: a check failed.
     """
@@ -171,7 +174,7 @@ def _check_pointers(index: _IndexFile, data_path: Path) -> None:
                 f"{_POINTERS}"
             )
         end, checked = int(ends[-1]), last
-    size = data_path.stat().st_size
+    size = data_path.stat().st_size if data_path.is_file() else end
     if size < end:
         raise CorpusPointerError(
             f"{data_path}: {size} bytes; {index.path.name} describes {end}. "

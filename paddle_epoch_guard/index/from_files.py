@@ -50,7 +50,7 @@ def unchanged(files: IndexFiles, array: _T) -> _T:
 
 
 def open_index(files: IndexFiles, prefixes: Sequence[str] = (), base_of: BaseOf = unchanged) -> Opened:
-    """Reads an index and verifies it against its corpora.
+    """Reads an index and verifies it against its corpora, of which the ``.idx`` files are enough.
 
     Args:
         files: the files of the index.
@@ -107,10 +107,15 @@ def _open_gpt(
     files: IndexFiles, description: Description | MegatronDescription, corpus: Path, base_of: BaseOf
 ) -> GPTIndex:
     loaded = load_arrays(files.arrays, functools.partial(base_of, files))
-    arrays = IndexArrays(**loaded, sizes=read_sizes(corpus))
+    arrays = IndexArrays(**loaded, sizes=read_sizes(corpus, needs_text=False))
     if isinstance(description, MegatronDescription):
         return read_megatron(description, arrays)
     return GPTIndex.from_arrays(description, arrays)
+
+
+def in_object_storage(prefix: str) -> bool:
+    """Whether megatron-core reads a corpus from object storage; its ``.idx`` file is copied, the text is not."""
+    return prefix.startswith(("s3://", "msc://"))  # megatron/core/datasets/object_storage_utils.py (0.16.1)
 
 
 def corpus_of(files: IndexFiles, described: str, given: str | None) -> Path:
@@ -135,6 +140,11 @@ def corpus_of(files: IndexFiles, described: str, given: str | None) -> Path:
     for path in paths:
         if Path(f"{path}.idx").is_file():
             return path
+    if in_object_storage(described):
+        raise CorpusNotFoundError(
+            f"{described}.idx lies in object storage; expected a local copy. Name it with --prefix, without .idx: "
+            "megatron-core keeps one below its object_storage_cache_path. The .bin file is not needed"
+        )
     raise CorpusNotFoundError(
         f"{described}.idx: no such file; expected the corpus that {files.description.name} names. "
         "If it lies elsewhere, name it with --prefix"
