@@ -6,6 +6,7 @@ EpochGuardError            the user can act on it
 │   ├── CorpusNotFoundError
 │   └── CorpusPointerError
 ├── IndexFileError
+│   └── ForeignIndexError
 ├── IndexMismatchError
 ├── OrderError
 ├── RankMismatchError
@@ -43,6 +44,10 @@ class CorpusPointerError(CorpusError):
 
 class IndexFileError(EpochGuardError):
     """A file of a sample index is missing, truncated or in an unexpected format."""
+
+
+class ForeignIndexError(IndexFileError):
+    """An index of a class of dataset that this package does not read; it may be sound."""
 
 
 class IndexMismatchError(EpochGuardError):

@@ -1,10 +1,10 @@
 """Builds and reads datasets with the real megatron-core. Run by the interpreter of ``.venv-megatron``, not imported.
 
 Standard input: a JSON list of jobs, each with ``prefixes``, ``weights``, ``samples``, ``seq_length``, ``seed``,
-``split`` (None: the corpora are the train split's) and ``cache``. Where wanted, ``threshold``, the share below which the
-last epoch is shuffled apart; ``store``, a folder that stands for object storage; and fields of ``GPTDatasetConfig``.
-Standard output: a JSON list with, for each, what the splits' datasets draw:
-``{"train": [first token of each position], ...}``; or ``{"error": its type}``.
+``split`` (None: the corpora are the train split's) and ``cache``. Where wanted, ``threshold``, the share below which
+the last epoch is shuffled apart; ``store``, a folder that stands for object storage; ``subclass``, the name of one of
+GPTDataset that is built; and fields of ``GPTDatasetConfig``. Standard output: a JSON list with, for each, what the
+splits' datasets draw: ``{"train": [first token of each position], ...}``; or ``{"error": its type}``.
 """
 
 import contextlib
@@ -74,6 +74,8 @@ def build_as_it_is(job):
     weights, samples = job.pop("weights", None), job.pop("samples")
     prefixes, cache, split = job.pop("prefixes"), job.pop("cache"), job.pop("split")
     stand_in_for_object_storage(job.pop("store", None))
+    name = job.pop("subclass", None)
+    kind = type(name, (GPTDataset,), {}) if name else GPTDataset
     blend = prefixes, weights
     data = {"blend": blend, "split": split} if split else {"blend_per_split": [blend, None, None]}
     config = GPTDatasetConfig(
@@ -88,7 +90,7 @@ def build_as_it_is(job):
         **data,
         **job,
     )
-    return BlendedMegatronDatasetBuilder(GPTDataset, samples, lambda: True, config).build()
+    return BlendedMegatronDatasetBuilder(kind, samples, lambda: True, config).build()
 
 
 def first_tokens(dataset):

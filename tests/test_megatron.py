@@ -176,8 +176,25 @@ def test_any_value_of_any_field_is_read_or_refused(value, field):
 def test_an_index_of_a_class_that_is_not_known_is_not_taken_for_one(tmp_path):
     built, _ = build(corpora.SIZES, (0, 40), LENGTH, 180, 1)
     arrays = dict(zip(("document_index", "sample_index", "shuffle_index"), built, strict=True))
-    write_megatron(tmp_path / "cache", identifiers("x", 180, LENGTH), arrays, kind="OtherDataset")
-    assert "no index of PaddleNLP, PaddleFormers or megatron-core" in refused("inspect", tmp_path / "cache")
+    digest = write_megatron(tmp_path / "cache", identifiers("x", 180, LENGTH), arrays, kind="OtherDataset")
+    said = "found an index of the class OtherDataset; expected one of GPTDataset"
+    assert said in refused("inspect", tmp_path / "cache")
+    assert said in refused("inspect", tmp_path / "cache", "--hash", digest[:6])
+    write_megatron(tmp_path / "cache", identifiers("y", 180, LENGTH), arrays)
+    assert said in refused("inspect", tmp_path / "cache", "--hash", digest)
+
+
+def test_files_of_other_classes_are_listed_as_not_checked(tmp_path):
+    """Named as masked_dataset.py, bert_dataset.py and gpt_dataset.py (0.16.1) name them."""
+    names = ["BERTMaskedWordPieceDataset-train-sample_index.npy", "MockGPTDataset-valid-description.txt"]
+    for name in names:
+        (tmp_path / f"{'a' * 32}-{name}").write_bytes(b"")
+    status, out, _ = cli("doctor", tmp_path, "--move-aside", tmp_path / "aside")
+    assert (status, sorted(path.name for path in tmp_path.iterdir())) == (0, [f"{'a' * 32}-{name}" for name in names])
+    for name in ("BERTMaskedWordPieceDataset-train", "MockGPTDataset-valid"):
+        index = f"{'a' * 32}-{name}"
+        assert f"not checked: {index}: an index of the class {name.split('-')[0]}; only GPTDataset" in out
+    assert out.endswith(f"{tmp_path}: 0 sound indices; 0 findings; 2 not checked\n")
 
 
 # What follows is against the real package.
@@ -333,6 +350,24 @@ def test_a_corpus_in_object_storage_needs_only_its_sizes_here(megatron, tmp_path
     order = Reorder(**unified["reorder"] | {"key": tuple(unified["reorder"]["key"])})
     (after,) = host([job(folder, "separated", tmp_path / "unified") | stored])
     assert after["train"] == [sound[position] for position in PositionMap([order]).base(np.arange(len(sound)))]
+
+
+@pytest.mark.slow
+def test_indices_of_a_subclass_are_never_called_broken(megatron, tmp_path):
+    folder, drawn = megatron
+    names = ("separated", "blend")
+    jobs = [job(folder, name, tmp_path / name) | {"subclass": "GPTFIMDataset"} for name in names]
+    assert host(jobs) == [drawn[name] for name in names]
+    before = contents(tmp_path)
+    for name, count in zip(names, (1, 6), strict=True):  # two datasets and a blend for train and valid each
+        status, out, _ = cli("doctor", tmp_path / name, "--move-aside", tmp_path / "aside")
+        assert (status, out.count("not checked: "), out.count("the class GPTFIMDataset")) == (0, count, count)
+        assert out.endswith(f"0 sound indices; 0 findings; {count} not checked\n")
+        assert "the class GPTFIMDataset; expected" in refused("inspect", tmp_path / name)
+    (dataset_index,) = (tmp_path / "blend").glob("*-BlendedDataset-train-dataset_index.npy")
+    dataset_index.unlink()
+    assert cli("doctor", tmp_path / "blend")[0] == 0
+    assert contents(tmp_path).keys() == before.keys() - {str(dataset_index.relative_to(tmp_path))}
 
 
 REBUILT = [

@@ -13,6 +13,7 @@ from paddle_epoch_guard.errors import (
     CorpusNotFoundError,
     CorpusPointerError,
     EpochGuardError,
+    ForeignIndexError,
     IndexFileError,
     UnreadableError,
 )
@@ -100,7 +101,8 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
         IndexFileError: there is no such folder, or it is not a cache.
     """
     contents = scan(cache)
-    if contents.others and not (contents.indices or contents.guard_blends or contents.temporary):
+    known = contents.indices, contents.guard_blends, contents.temporary, contents.foreign
+    if contents.others and not any(known):
         raise IndexFileError(
             f"{cache}: no index of PaddleNLP, PaddleFormers or megatron-core "
             f"(found {', '.join(contents.others[:3])}). Name the host's index cache"
@@ -125,7 +127,11 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
             problems.append(result)
         else:
             unchecked.append(f"{files.stem}: {result}")
-    is_sure = not unreadable and len(sound) + len(unchecked) == len(contents.indices)
+    unchecked += [
+        f"{index.stem}: an index of the class {index.class_name}; only GPTDataset and blends of it are read"
+        for index in contents.foreign
+    ]
+    is_sure = not unreadable and not contents.foreign and len(sound) + len(unchecked) == len(contents.indices)
     unchecked += moved.unused(is_sure)
     for stem in contents.guard_blends:
         try:
@@ -172,6 +178,13 @@ def _examine_index(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[Inde
     Raises:
         UnreadableError: a file cannot be opened or read.
     """
+    if files.kind is MEGATRON_BLEND:
+        try:
+            describe(files)
+        except ForeignIndexError as error:
+            return str(error)
+        except IndexFileError:
+            pass  # told below
     if files.missing:
         return _incomplete(files)
     return _unreadable(files) or _contradiction(files, moved, sound)

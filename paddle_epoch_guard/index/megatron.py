@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from paddle_epoch_guard.errors import CorpusError, IndexFileError, IndexMismatchError
+from paddle_epoch_guard.errors import CorpusError, ForeignIndexError, IndexFileError, IndexMismatchError
 from paddle_epoch_guard.index.corpus import count_tokens
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.gpt import GPTIndex
@@ -66,15 +66,20 @@ class MegatronDescription:
 
         Raises:
             IndexFileError: the text is not in megatron-core's format.
+            ForeignIndexError: it describes a dataset of another class.
         """
         return cls.from_json(_loads(text, source), text, source)
 
     @classmethod
     def from_json(cls, fields: object, text: str, source: str) -> "MegatronDescription":
         """Checks the decoded JSON ``fields`` of ``text``; otherwise as :meth:`parse`."""
-        if not isinstance(fields, dict) or fields.get("class") != "GPTDataset":
-            kind = fields.get("class") if isinstance(fields, dict) else type(fields).__name__
-            raise IndexFileError(f"{source}: describes {kind!r}; expected 'GPTDataset', the only supported class")
+        kind = fields.get("class") if isinstance(fields, dict) else type(fields).__name__
+        if isinstance(fields, dict) and isinstance(kind, str) and kind.isidentifier() and kind != "GPTDataset":
+            raise ForeignIndexError(
+                f"{source}: describes a dataset of the class {kind}; expected GPTDataset, the only class that is read"
+            )
+        if not isinstance(fields, dict) or kind != "GPTDataset":
+            raise IndexFileError(f"{source}: describes {str(kind)[:80]!r}; expected 'GPTDataset'")
         path, name, split = fields.get("dataset_path"), fields.get("index_split"), fields.get("split")
         samples = fields.get("num_samples", -1)
         if not isinstance(path, str) or name not in _SPLITS or not isinstance(split, str | None):
@@ -137,6 +142,7 @@ class MegatronBlend:
 
         Raises:
             IndexFileError: the text is not in megatron-core's format.
+            ForeignIndexError: its datasets are of another class than GPTDataset.
         """
         fields = _loads(text, source)
         if not isinstance(fields, dict) or fields.get("class") != "BlendedDataset":
