@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import corpora
 from caches import cli, contents, identifiers, refused, told, write_megatron
 from paddle_epoch_guard.errors import CorpusError, EpochGuardError, IndexMismatchError
-from paddle_epoch_guard.index.megatron import MegatronDescription, read_megatron
+from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription, read_megatron
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.order import PositionMap, Reorder
 
@@ -160,6 +160,39 @@ def test_a_split_with_corpora_of_its_own_has_all_their_documents():
     assert parse(split=None, split_matrix=None).documents(17) == (0, 17)
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    weights=st.lists(st.integers(1, 1000), min_size=1, max_size=40),
+    samples=st.integers(1, 100_000),
+    margin=st.sampled_from([0.0, 0.005]),
+    surplus=st.sampled_from([0.0, 0.005]),
+)
+@example(weights=[1, 2, 3, 4], samples=298, margin=0.0, surplus=0.005)
+@example(weights=[3, 7], samples=2400, margin=0.0, surplus=0.005)
+def test_the_samples_that_a_blend_was_built_for_are_inferred(weights, samples, margin, surplus):
+    shares = [weight / sum(weights) for weight in weights]
+    if margin:  # before 0.13: one list of sizes
+        sizes = asked = [math.ceil(samples * share * (1 + margin)) for share in shares]
+    else:
+        sizes = [math.ceil(samples * share) for share in shares]
+        asked = [math.ceil(size * (1 + surplus)) for size in sizes]
+    described = {
+        "class": "BlendedDataset", "datasets": [identifiers("x", count, LENGTH) for count in asked],
+        "split": "train", "weights": shares, "size": sum(sizes),
+    }  # fmt: skip
+    least, most = MegatronBlend.parse(json.dumps(described), "text").drawn
+    assert 0 <= least <= samples <= most <= sum(sizes)
+    if asked != sizes:
+        assert most - least <= len(weights)
+
+
+def test_a_blend_that_draws_each_dataset_once_was_built_for_all_its_positions():
+    described = {"class": "BlendedDataset", "split": "train", "datasets": [identifiers("x", None, LENGTH)] * 2}
+    for weights, size in (([0.3, 0.7], 90), ([30, 60], None)):
+        text = json.dumps(described | {"weights": weights, "size": size})
+        assert MegatronBlend.parse(text, "text").drawn is None
+
+
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
 
 
@@ -221,15 +254,16 @@ RUNS = {
     "never_apart": {"samples": [corpora.SEPARATED, 0, 0], "split": "100,0,0", "threshold": 0.0},
     "always_apart": {"samples": [corpora.JOINT, 0, 0], "split": "100,0,0", "threshold": 1.1},
     "blend": {"samples": [300, 20, 0], "split": "90,10,0", "weights": [0.3, 0.7]},
+    "longer": {"samples": [298, 20, 0], "split": "90,10,0", "weights": [0.1, 0.2, 0.3, 0.4]},
     "exhaustive": {"samples": [None, None, None], "split": "100,0,0", "weights": None},
 }
-BLENDS = ("blend", "exhaustive")
+BLENDS = ("blend", "longer", "exhaustive")
 
 
 def job(folder, name, cache):
-    prefixes = [str(folder / "corpus" / "web"), str(folder / "corpus" / "code")]
+    prefixes = [str(folder / "corpus" / corpus) for corpus in ("web", "code", "news", "books")]
     run = {"seq_length": LENGTH, "seed": 1, **RUNS[name], "cache": str(cache)}
-    return {**run, "prefixes": prefixes if name in BLENDS else prefixes[:1]}
+    return {**run, "prefixes": prefixes[: len(run.get("weights") or [1, 1]) if name in BLENDS else 1]}
 
 
 @pytest.fixture(scope="session")
@@ -237,7 +271,8 @@ def megatron(tmp_path_factory):
     """Caches that the real megatron-core has built, and what it draws from each."""
     folder = tmp_path_factory.mktemp("megatron")
     corpora.write_corpus(folder / "corpus" / "web", corpora.SIZES)
-    corpora.write_corpus(folder / "corpus" / "code", corpora.SIZES[10:])
+    for name in ("code", "news", "books"):
+        corpora.write_corpus(folder / "corpus" / name, corpora.SIZES[10:])
     drawn = dict(zip(RUNS, host([job(folder, name, folder / name) for name in RUNS]), strict=True))
     return folder, drawn
 
@@ -324,6 +359,19 @@ def test_a_broken_corpus_does_to_the_real_package_what_doctor_says(megatron, tmp
 
 
 @pytest.mark.slow
+def test_what_a_longer_blend_draws_is_said_or_named(megatron, tmp_path):
+    folder, _ = megatron
+    (chosen,) = (folder / "longer").glob("*-BlendedDataset-train-description.txt")
+    call = ("rebuild", folder / "longer", "--hash", chosen.name[:32], "--from-position", 0, "--output")
+    out = cli(*call, tmp_path / "inferred")[1]
+    assert "by the blend's size and weights, the run draws 298 to 300 samples. From position 298 on, the order" in out
+    found = told(*call, tmp_path / "named", "--stop", 299)
+    assert (found["reorder"]["stop"], found["drawn"]) == (299, None)
+    said = refused(*call, tmp_path / "late", "--from-position", 299, status=2)
+    assert said.endswith("the run draws positions 0 to 297. Name one of them, or --stop")
+
+
+@pytest.mark.slow
 def test_a_corpus_in_object_storage_needs_only_its_sizes_here(megatron, tmp_path):
     folder, drawn = megatron
     local = tmp_path / "idx"  # only the sizes are copied there
@@ -378,6 +426,8 @@ REBUILT = [
     ("no_extra", 17),
     ("blend", 0),
     ("blend", 40),
+    ("longer", 0),
+    ("longer", 40),
 ]
 
 
@@ -399,7 +449,11 @@ def test_the_real_package_draws_from_what_was_rebuilt(megatron, tmp_path):
         expected.append([old[position] for position in PositionMap([reorder]).base(np.arange(len(old)))])
         assert expected[-1] != old
         assert expected[-1][:start] == old[:start]
-        assert Counter(expected[-1][: reorder.stop]) == Counter(old[: reorder.stop])
+        drawn_of = found["drawn"]
+        assert (drawn_of is not None) == (name in BLENDS)
+        assert drawn_of is None or drawn_of["least"] <= RUNS[name]["samples"][0] <= drawn_of["most"]
+        asked = RUNS[name]["samples"][0]  # what a run draws, of a blend that may be longer
+        assert Counter(expected[-1][:asked]) == Counter(old[:asked])
         jobs.append(job(folder, name, output))
         outputs.append((output, contents(output)))
     for wanted, found in zip(expected, host(jobs), strict=True):

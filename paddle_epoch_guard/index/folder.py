@@ -210,6 +210,8 @@ class Described:
     """The number of positions of a blend; None without a blend, or if each dataset is drawn once."""
     weights: str = ""
     """The weights of a blend, as the host wrote them."""
+    drawn: tuple[int, int] | None = None
+    """The fewest and the most positions of a blend that its run draws; None if all, or without a blend."""
 
     @property
     def name(self) -> str:
@@ -236,7 +238,7 @@ def describe(files: IndexFiles) -> Described:
         return Described((MegatronDescription.parse(text, str(path)),))
     if files.kind is MEGATRON_BLEND:
         blend = MegatronBlend.parse(text, str(path))
-        return Described(blend.datasets, blend.size, blend.weights)
+        return Described(blend.datasets, blend.size, blend.weights, blend.drawn)
     if files.kind is PADDLE_BLEND:
         return _describe_blend(text, str(path))
     return Described((Description.parse(text, str(path)),))
