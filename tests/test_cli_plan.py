@@ -569,7 +569,7 @@ def test_any_subsample_repeats_as_the_target_does(parts, max_steps, share, doubl
     ("options", "status", "said"),
     [
         (("nothing", *_RUN), 1, "nothing.idx: no such file"),
-        (("text.idx", *_RUN), 1, "without .idx or .bin"),
+        (("text.idx", *_RUN), 2, "text.idx: is a file of a corpus; expected its path without .idx: text"),
         ((), 2, "PREFIX"),
         (("text",), 2, "--seq-length"),
         (("text", *_RUN, "--max-steps", 0), 2, "--max-steps"),
@@ -606,7 +606,8 @@ def test_any_subsample_repeats_as_the_target_does(parts, max_steps, share, doubl
         (("1e308", "text", "1e308", "code", *_RUN), 2, "expected a positive number"),
         (("1", "text", "2", "nothing", *_RUN), 1, "nothing.idx: no such file"),
         (("text", *_RUN, "--png", "missing/plan.png"), 1, "--png missing/plan.png: cannot be written"),
-        (("text", *_RUN, "--png", "."), 1, "--png .: cannot be written (is a folder)"),
+        (("text", *_RUN, "--png", "."), 2, "--png .: expected a file name that ends in .png"),
+        (("text", *_RUN, "--png", "plan.svg"), 2, "--png plan.svg: expected a file name that ends in .png"),
         (("text", *_RUN, "--png", "text.idx/plan.png"), 1, "cannot be written (Not a directory)"),
     ],
     ids=str,

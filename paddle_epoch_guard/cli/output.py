@@ -19,7 +19,7 @@ _WIDE_ENOUGH = 72  # columns, for a table of more than two
 _STYLES = {
     **dict.fromkeys(("improvement", "better"), "green"),
     **dict.fromkeys(("artefact", "mixed", "worse", "incomplete", "broken", "leftover"), "bold yellow"),
-    **dict.fromkeys(("unexplained", "undecided", "not comparable", "not checked", "left out"), "yellow"),
+    **dict.fromkeys(("unexplained", "undecided", "not comparable", "not checked", "left out", "warning"), "yellow"),
 }
 """Style of the words that say how something stands, at the beginning of a text. A terminal shows it unless NO_COLOR is
 set; a file or a pipe gets none."""

@@ -1,5 +1,6 @@
 """``plan``: what a run will draw, from the corpus alone, before anything is built."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,27 +15,54 @@ if TYPE_CHECKING:
     from paddle_epoch_guard.cli.planning import Run
 
 
+SETTINGS = {"ignore_unknown_options": True}
+"""Options that are unknown here may be the training script's own; `run_config` refuses the others."""
+REACHED = 4
+"""The exit status with --fail-on-boundary."""
+
+
 def plan(  # noqa: PLR0913 - its options
     data: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="PREFIX…",
-            help="Path of the corpus without .idx or .bin; for a blend: WEIGHT PREFIX WEIGHT PREFIX …",
+            metavar="[PREFIX…]",
+            help="Path of the corpus without .idx or .bin; for a blend: WEIGHT PREFIX WEIGHT PREFIX …. By default the "
+            "input_dir of --config.",
         ),
-    ],
-    seq_length: Annotated[int, typer.Option(metavar="TOKENS", min=1, help="Tokens of a sample (max_seq_length).")],
-    global_batch: Annotated[
-        int,
+    ] = None,
+    config: Annotated[
+        Path | None,
         typer.Option(
-            metavar="SAMPLES", min=1, help="Samples per step: batch per device x accumulation x data-parallel ranks."
+            metavar="FILE",
+            help="JSON or YAML file of the run, as its training script reads it. Flags in the script's own spelling "
+            "(--max_steps 1000, --per_device_train_batch_size 4) win over the file.",
         ),
-    ],
-    max_steps: Annotated[int, typer.Option(metavar="STEPS", min=1, help="Optimizer steps of the run.")],
-    split: Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, valid and test.")] = "949,50,1",
+    ] = None,
+    devices: Annotated[
+        int, typer.Option(metavar="N", min=1, help="All devices of the run, with --config or the script's own flags.")
+    ] = 1,
+    seq_length: Annotated[
+        int | None, typer.Option(metavar="TOKENS", min=1, help="Tokens of a sample (max_seq_length).")
+    ] = None,
+    global_batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SAMPLES",
+            min=1,
+            help="Samples per step: batch per device x accumulation x data-parallel ranks.",
+        ),
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option(metavar="STEPS", min=1, help="Optimizer steps of the run.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="SHARES", help="Shares of train, valid and test. [default: 949,50,1]")
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(
-            metavar="SEED", min=0, max=(1 << 32) - 1, help="Seed of the run; nothing that plan prints depends on it."
+            metavar="SEED",
+            min=0,
+            max=(1 << 32) - 1,
+            help="Seed of the run; nothing that plan prints depends on it.",
         ),
     ] = 42,
     threshold: Annotated[
@@ -60,39 +88,54 @@ def plan(  # noqa: PLR0913 - its options
         typer.Option(metavar="SAMPLES", min=1, help="Samples per step of the trial. [default: --global-batch]"),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a picture of the exposure to this file.")
+        Path | None, typer.Option(metavar="FILE", help="Write a picture of the exposure to this file: PNG.")
     ] = None,
+    fail_on_boundary: Annotated[
+        bool,
+        typer.Option("--fail-on-boundary", help="End with exit status 4 if the run reaches a boundary; for scripts."),
+    ] = False,
     as_json: JsonFlag = False,
-) -> None:
+) -> int:
     """Show what a run will draw, before anything is built.
 
     Read the corpus only. Show the data epochs, whether the last one is shuffled separately and at which step it
     begins, how often the data was seen before and after that, what a unified order would change, which max_steps have
-    no cliff, and what repeated data is worth. With --trial-steps, show whether a shorter trial repeats the data as
+    no cliff, and what repeated data is worth. The run is described by the options, or by its own file and flags. With
+    --trial-steps, show whether a shorter trial repeats the data as
     often as the run, and the share of the documents that makes it do so.
 
     \b
     Example:
       paddle-epoch-guard plan data/text --seq-length 2048 --global-batch 256 --max-steps 20000
+
+    \b
+    The same from the run's own configuration, on eight devices:
+      paddle-epoch-guard plan --config pretrain.json --max_steps 20000 --devices 8
     """
     # Not needed for --help: numpy takes a quarter of a second to import.
     from paddle_epoch_guard.cli.corpus_notes import document_list_notes
     from paddle_epoch_guard.cli.planning import facts_of_run, run_of
+    from paddle_epoch_guard.cli.run_config import RunOptions, asked_run
     from paddle_epoch_guard.cli.trial import trial_facts
 
     if trial_batch is not None and trial_steps is None:
         raise ArgumentsError(f"--trial-batch {trial_batch} without a trial; expected --trial-steps. Add it")
-    run = replace(run_of(data, split, seq_length, global_batch, max_steps), threshold=threshold)
+    if png is not None and png.suffix.lower() != ".png":
+        raise ArgumentsError(f"--png {png}: expected a file name that ends in .png")
+    asked = asked_run(data or [], config, devices, RunOptions(seq_length, global_batch, max_steps, split), _options())
+    max_steps, split = asked.max_steps, asked.split
+    run = replace(run_of(asked.data, split, asked.seq_length, asked.global_batch, max_steps), threshold=threshold)
     trial = None if trial_steps is None else trial_facts(run, max_steps, trial_steps, trial_batch)
     facts = facts_of_run(run, max_steps) | {"seed": seed, "split": split, "trial": trial}
     facts["notes"] = document_list_notes([dataset.prefix for dataset in run.datasets])
+    facts["warnings"] = run.warnings
     if png is not None:
         from paddle_epoch_guard.cli.plan_picture import draw_plan
 
         draw_plan(png, run, facts)
     if as_json:
         print_json(facts)
-        return
+        return REACHED if fail_on_boundary and facts["boundary_step"] is not None else 0
     _show(run, facts)
     if trial is not None:
         _show_trial(trial, max_steps)
@@ -100,9 +143,17 @@ def plan(  # noqa: PLR0913 - its options
         print_text(f"note: {note}")
     if png is not None:
         say(f"picture: {png}")
+    return REACHED if fail_on_boundary and facts["boundary_step"] is not None else 0
+
+
+def _options() -> list[str]:
+    """The names of all options."""
+    return [f"--{name.replace('_', '-')}" for name in inspect.signature(plan).parameters if name != "data"]
 
 
 def _show(run: "Run", facts: dict[str, Any]) -> None:
+    for warning in facts["warnings"]:
+        print_text(f"warning: {warning}")
     for dataset in facts.get("datasets", [facts]):
         print_table(_rows(dataset, facts["max_steps"]), title=dataset["prefix"])
     if run.blended:
@@ -132,6 +183,13 @@ def _show_trial(trial: dict[str, Any], max_steps: int) -> None:
     print_table(trial_rows(trial), f"a trial: --max-steps {trial['max_steps']} instead of {max_steps}", HEAD)
     for sentence in trial_sentences(trial):
         print_text(sentence)
+
+
+_FALLS = {
+    "likely": "the training loss will likely fall there, by how much depends on the model",
+    "small": "the training loss may fall a little there; the data was seen before already",
+    "slight": "the training loss will hardly fall there; the data was seen several times already",
+}
 
 
 def _repeats(dataset: dict[str, Any]) -> bool:
@@ -178,7 +236,7 @@ def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
         about = "" if dataset.get("boundary_is_exact", True) else "about "
         step = f"{about}step {dataset['boundary_step']:,} of {max_steps:,}"
         rows += [
-            ("shuffled separately", "yes. The training loss falls off a cliff"),
+            ("shuffled separately", f"yes: {_FALLS[dataset['expected_fall']]}"),
             ("boundary", f"{step}, position {dataset['boundary_position']:,}"),
             exposure_row(dataset),
             ("with a unified order", f"{dataset['unified_exposure']:.2f} on both sides"),

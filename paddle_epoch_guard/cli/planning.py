@@ -10,6 +10,7 @@ from typing import Any
 from paddle_epoch_guard.cli.corpus_draws import CorpusDraws, worth_of_blend, worth_of_dataset
 from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of, unified_exposure
 from paddle_epoch_guard.cli.repeated_corpora import RepeatedCorpora
+from paddle_epoch_guard.cli.run_config import check_prefix
 from paddle_epoch_guard.errors import ArgumentsError, CorpusError
 from paddle_epoch_guard.index import IndexLayout
 from paddle_epoch_guard.index.blend_lookup import BlendPosition, blend_position
@@ -91,6 +92,17 @@ class Run:
         drawn = tuple(self.drawn(number, steps) for number in range(len(self.datasets)))
         return RepeatedCorpora(self.corpora, self.shares, tuple(self.layouts(steps)), drawn)
 
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence for each dataset of which one sample holds the whole data epoch, or more than one."""
+        return [
+            f"a sample of {self.seq_length:,} tokens is longer than a data epoch of {dataset.prefix}, "
+            f"{dataset.tokens:,} tokens: it repeats text within itself. Check the sequence length, the corpus and the "
+            "split"
+            for dataset in self.datasets
+            if self.seq_length >= dataset.tokens
+        ]
+
     def boundary(self, number: int, steps: int) -> BlendPosition | None:
         """Where the run reaches the separated epoch of a dataset; None if it does not."""
         inner = self.layout(number, steps).boundary_position
@@ -128,6 +140,8 @@ def run_of(data: Sequence[str], split: str, seq_length: int, global_batch: int, 
     except CorpusError as error:
         raise ArgumentsError(f"--split: {error}") from error
     pairs = _weights_and_prefixes(data)
+    for _, prefix in pairs:
+        check_prefix(prefix)
     corpora = [Corpus(prefix, read_sizes(prefix)) for _, prefix in pairs]
     datasets = tuple(
         Dataset(prefix, weight, *_tokens_and_documents(corpus, split))
@@ -218,7 +232,7 @@ def _facts_of_dataset(run: Run, number: int, steps: int) -> dict[str, Any]:
     facts |= {"boundary_position": position, "boundary_step": step_of(position, run.global_batch)}
     facts["boundary_is_exact"] = None if turn is None else turn.exact
     if turn is None:
-        facts["exposure"] = {"before": None, "after": None}
+        facts |= {"exposure": {"before": None, "after": None}, "expected_fall": None}
     return prefix | {"weight": run.shares[number], "samples_drawn": drawn} | facts
 
 
