@@ -49,7 +49,7 @@ def main() -> None:
         "--model",
         choices=sorted(LEARNING_RATES),
         default="ngram",
-        help="ngram: a hashed n-gram model that memorises within an epoch, as large transformers do (default). "
+        help="ngram: a hashed n-gram model that memorises within an epoch (default). "
         "llama: PaddleNLP's LlamaForCausalLM, tiny; on a CPU it learns too slowly to show much of a cliff.",
     )
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where everything goes")

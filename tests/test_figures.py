@@ -226,15 +226,17 @@ def test_figures_are_added_to_visualdl(run, tmp_path):
     log.scalar("epoch_guard/exposure", 0.0, 1)
     add_figures(log, run, 200)
     log.close()
-    reader = LogReader(file_path=str(tmp_path / "epoch_guard" / "vdlrecords.epoch_guard.log"))
+    add_figures(EpochGuardLog(tmp_path), run, 240)  # the run was resumed, and ended again
+    reader = LogReader(file_path=str(tmp_path / "epoch_guard" / "figures" / "vdlrecords.epoch_guard.log"))
     for name in ("loss", "loss_by_epoch", "fresh_and_repeat"):
         (record,) = reader.get_data("image", f"epoch_guard/figure_{name}")
-        assert record.id == 200
+        assert record.id == 240  # VisualDL opens on the first image
         with Image.open(io.BytesIO(record.image.encoded_image_string)) as image:
             assert image.format == "PNG"
             assert image.size[0] == WIDE * 120
             assert image.getpixel((0, 0)) == (255, 255, 255)
-    assert len(reader.get_data("scalar", "epoch_guard/exposure")) == 1
+    log = LogReader(file_path=str(tmp_path / "epoch_guard" / "vdlrecords.epoch_guard.log"))
+    assert len(log.get_data("scalar", "epoch_guard/exposure")) == 1
     # A report that reads this log again is not disturbed.
     assert len(read_run(tmp_path).exposure) == 1
 

@@ -34,7 +34,7 @@ def test_a_run_leaves_a_report_and_figures_in_visualdl(tmp_path, dataset, host_l
     assert f"step {STEPS}" in page
     assert f"epoch guard: report: {page_of(run)}" in host_log.of_guard()
     folder = Path(run.args.logging_dir) / "epoch_guard"
-    log = read_log(folder)
+    log = read_log(folder / "figures")
     for name in ("loss", "loss_by_epoch", "fresh_and_repeat"):
         (record,) = log.get_data("image", f"epoch_guard/figure_{name}")
         assert record.id == STEPS

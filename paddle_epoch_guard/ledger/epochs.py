@@ -1,7 +1,7 @@
 """Loss per epoch: the mean over its own samples; if that is unknown, each window's loss by share of samples."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from paddle_epoch_guard.ledger.contrast import Contrast
 from paddle_epoch_guard.ledger.losses import Weighted, WindowLosses
@@ -86,6 +86,10 @@ class EpochLoss:
     def mean_loss(self) -> float:
         """Mean over the epoch's samples; NaN if all their tokens were masked."""
         return self.loss.mean
+
+    def copy(self) -> "EpochLoss":
+        """The totals as they are now."""
+        return replace(self, loss=replace(self.loss))
 
 
 class EpochLedger:
