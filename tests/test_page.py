@@ -235,6 +235,13 @@ def test_it_advises_under_each_verdict(page):
     assert "Why the training loss jumps where data repeats" in undecided
 
 
+def test_flags_and_commands_are_in_code_font(finished):
+    folder, run = finished
+    html = render(read_run(folder / "logs", state=run.sidecar(200)))
+    assert "resume with <code>--epoch_guard</code> unified" in html
+    assert "let <code>paddle-epoch-guard compare</code> weigh" in html
+
+
 def test_places_of_one_verdict_are_advised_once(tmp_path):
     cuts = tuple(change("artefact", step=step) for step in (50, 90, 130))
     (group,) = advice_of(RunData(tmp_path, None, cuts=cuts))

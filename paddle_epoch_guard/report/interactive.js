@@ -38,41 +38,46 @@
     return place;
   };
 
+  // Labels of so few lines have a row each; those of more stand in one row, where they have room.
+  const ROWS = 4;
+
   // The label of a line, and where it begins: after the line, or before it; if neither has room, the step alone.
-  const placed = (ctx, mark, x, bbox, ratio) => {
-    const gap = 5 * ratio;
+  const placed = (ctx, mark, x, [left, right], gap) => {
     for (const words of [mark.label, mark.short]) {
       const width = ctx.measureText(words).width;
-      if (x + gap + width < bbox.left + bbox.width) return [words, x + gap];
-      if (x - gap - width > bbox.left) return [words, x - gap - width];
+      if (x + gap + width < right) return [words, x + gap];
+      if (x - gap - width > left) return [words, x - gap - width];
     }
-    return ["", x];
+    return null;
   };
 
-  // A vertical line at each place where the order of the data changes, with its label while there is room.
+  // A vertical line at each place where the order of the data changes, with its label.
   const marksOf = (marks, labels) => (chart) => {
     const { ctx, bbox } = chart;
     const ratio = devicePixelRatio;
-    let free = -Infinity;
+    const [left, right] = [bbox.left, bbox.left + bbox.width];
+    const seen = marks
+      .map((mark) => ({ mark, x: chart.valToPos(mark.step, "x", true) }))
+      .filter(({ x }) => left <= x && x <= right);
     ctx.save();
     ctx.font = `${12 * ratio}px system-ui, sans-serif`;
     ctx.textBaseline = "top";
     ctx.textAlign = "left";
-    for (const mark of marks) {
-      const x = chart.valToPos(mark.step, "x", true);
-      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    ctx.lineWidth = 1.5 * ratio;
+    ctx.setLineDash([3 * ratio, 3 * ratio]);
+    let free = left;
+    seen.forEach(({ mark, x }, at) => {
       ctx.strokeStyle = ctx.fillStyle = mark.color;
-      ctx.lineWidth = 1.5 * ratio;
-      ctx.setLineDash([3 * ratio, 3 * ratio]);
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      const [words, left] = placed(ctx, mark, x, bbox, ratio);
-      if (!labels || left < free) continue;
-      ctx.fillText(words, left, bbox.top + 2 * ratio);
-      free = Math.max(x, left + ctx.measureText(words).width) + 8 * ratio;
-    }
+      const inRows = seen.length <= ROWS;
+      const room = inRows ? [left, right] : [free, seen[at + 1]?.x ?? right];
+      const label = labels ? placed(ctx, mark, x, room, 5 * ratio) : null;
+      if (label) ctx.fillText(label[0], label[1], bbox.top + (2 + (inRows ? 16 * at : 0)) * ratio);
+      free = x;
+    });
     ctx.restore();
   };
 
@@ -82,7 +87,7 @@
     width,
     height: panel.height,
     cursor: { dataIdx: toldAt, sync: { key: name }, drag: { x: true, y: false }, focus: { prox: 24 } },
-    focus: { alpha: 0.35 },
+    focus: { alpha: 0.6 },
     scales: { x: { time: false }, y: { range: rangeOf(panel) } },
     axes: [{ ...axis, size: 30, label: panel.x_label }, { ...axis, size: 48 }],
     series: [{ label: panel.x_label, value: (_, value) => number(value) }]

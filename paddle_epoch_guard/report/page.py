@@ -8,6 +8,7 @@ one that it names by its hash.
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -52,6 +53,7 @@ VERDICTS = {
 }
 """The meaning of each verdict, in the order of the page."""
 
+_CODE = re.compile(r"--[a-z]\w+|paddle-epoch-guard [a-z]+")
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _TEXT_AT_MOST, _NOTES_AT_MOST = 20_000, 200
 _ROWS_AT_MOST, _TABLES_AT_MOST, _FAULTS_AT_MOST = 200, 60, 50
@@ -133,6 +135,7 @@ def render(run: RunData) -> str:
         "pair": pair_text,
         "count": count_text,
         "moment": moment_text,
+        "code": _with_code,
     }
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     script, curves = _script(), _curves(run)
@@ -181,6 +184,13 @@ def _read(name: str) -> str:
     from markupsafe import Markup
 
     return Markup((_TEMPLATE.parent / name).read_text(encoding="utf-8"))
+
+
+def _with_code(sentence: str) -> str:
+    """A sentence with its flags and commands in code font; everything else in it is escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(_CODE.sub(r"<code>\g<0></code>", str(escape(sentence))))
 
 
 def _script() -> str:
