@@ -14,10 +14,9 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-from google.protobuf.message import DecodeError
-
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.views.logfile import check_record, next_record
+from paddle_epoch_guard.views.visualdl_package import DecodeError
 
 _KINDS = (
     "epoch_", "trainer_epoch_", "unified_from_step_", "boundary_", "trainer_boundary_", "exposure_", "drawn_",
@@ -58,8 +57,6 @@ def serve(logdir: str, options: Sequence[str], say: Callable[[str], object]) -> 
     from visualdl.reader import record_reader
     from visualdl.server import app
     from visualdl.server.args import parse_args
-
-    import paddle_epoch_guard.views.visualdl_package  # noqa: F401 - it says what to install
 
     sys.argv = ["visualdl", "--logdir", logdir, *options, "--disable-telemetry"]
     asked = parse_args()
