@@ -96,6 +96,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/messages --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

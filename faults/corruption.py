@@ -92,6 +92,7 @@ def corruption(folder: Path, every: int = 1, cuts: int = 1) -> Iterator[Outcome]
         (sidecars, (samples, every, cuts)),
         (arrays, (samples, every, cuts)),
         (descriptions, (samples,)),
+        (pointers, (samples,)),
     ):
         try:
             yield from in_child(work, *args, patience=900, memory=MEMORY)
@@ -300,6 +301,30 @@ def descriptions(samples: Path) -> list[Outcome]:
             contents += [b"", b"\0" * 70_000, b"[" * 100_000, b"\xed\xa0\x80" * 100, b"\xef\xbb\xbf" + one.sample]
             for at, content in enumerate(contents):
                 try_on(outcome, f"{one.name}, {at}: {content[:60]!r}", partial(one.parse, content))
+    return [outcome]
+
+
+def pointers(samples: Path) -> list[Outcome]:
+    """Pointers of a corpus, broken at each document, alone or from there on: each is refused by its document."""
+    from corpora import shift_pointers
+    from faults.parsers import in_memory
+    from paddle_epoch_guard.index.corpus import check_live_corpus, read_sizes
+
+    outcome = Outcome("pointers")
+    with tempfile.TemporaryDirectory(dir=in_memory(samples)) as work:
+        prefix = Path(work) / "text"
+        for suffix in (".idx", ".bin"):
+            shutil.copy(samples / "corpus" / f"text{suffix}", f"{prefix}{suffix}")
+        documents = len(read_sizes(prefix))
+        for first in range(documents):
+            for change in (-(2**31), 2**31, -(2**62), -2, 2, -1, 1):
+                for rows in (slice(first, first + 1), slice(first, None)):
+                    shift_pointers(prefix, rows, change)
+                    where = f"documents {rows.start} to {rows.stop}, {change:+}"
+                    for check in (read_sizes, check_live_corpus):
+                        try_on(outcome, where, partial(check, str(prefix)), must_refuse=True)
+                    shift_pointers(prefix, rows, -change)
+        outcome.expect(len(read_sizes(prefix)) == documents, "the sound corpus is refused")
     return [outcome]
 
 

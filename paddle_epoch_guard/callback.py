@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paddle_epoch_guard import host
+from paddle_epoch_guard import host, language
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
 from paddle_epoch_guard.host import TrainerControl, TrainerState, TrainingArguments
 from paddle_epoch_guard.record.events import Event
@@ -113,6 +113,8 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         dataloader: Any = kwargs.get("train_dataloader")
         host.take_over(getattr(dataloader, "dataset", None), training)
         flags, checkpoint = self.flags(args), self._checkpoint(args, training)
+        if flags.epoch_guard_lang != "auto":
+            language.use(flags.epoch_guard_lang)
         is_off = flags.epoch_guard == "off"
         if not is_off and self.on_event is not None and state.is_world_process_zero:
             self._listener = Listener(self.on_event, host.logger.warning)

@@ -3,8 +3,10 @@
 EpochGuardError            the user can act on it
 ├── ArgumentsError
 ├── CorpusError
-│   └── CorpusNotFoundError
+│   ├── CorpusNotFoundError
+│   └── CorpusPointerError
 ├── IndexFileError
+│   └── ForeignIndexError
 ├── IndexMismatchError
 ├── MissingPackageError        also an ImportError
 ├── OrderError
@@ -37,8 +39,16 @@ class CorpusNotFoundError(CorpusError):
     """The corpus of an index is in none of the expected places."""
 
 
+class CorpusPointerError(CorpusError):
+    """The ``.idx`` file of a corpus points to other text than its documents', or beyond the ``.bin`` file."""
+
+
 class IndexFileError(EpochGuardError):
     """A file of a sample index is missing, truncated or in an unexpected format."""
+
+
+class ForeignIndexError(IndexFileError):
+    """An index of a class of dataset that this package does not read; it may be sound."""
 
 
 class IndexMismatchError(EpochGuardError):

@@ -42,6 +42,25 @@ def write_corpus(prefix: Path, sizes: Sequence[int], first: int = 0) -> str:
     return str(prefix)
 
 
+def shift_pointers(prefix: str | Path, rows: slice, change: int) -> None:
+    """Breaks pointers of a corpus: the bytes at which the documents ``rows`` start."""
+    with open(f"{prefix}.idx", "r+b") as stream:
+        stream.seek(18)  # magic 9, version 8, dtype code 1
+        count = int.from_bytes(stream.read(8), "little")
+        stream.seek(34 + 4 * count)  # the number of documents, and the sizes
+        pointers = np.frombuffer(stream.read(8 * count), np.int64).copy()
+        pointers[rows] += change
+        stream.seek(34 + 4 * count)
+        stream.write(pointers.tobytes())
+
+
+def end_document_list(prefix: str | Path, end: int) -> None:
+    """Writes another last entry into the document list of a corpus."""
+    with open(f"{prefix}.idx", "r+b") as stream:
+        stream.seek(-8, 2)
+        stream.write(end.to_bytes(8, "little", signed=True))
+
+
 def build_train(
     prefixes: list[Any],
     samples: int,

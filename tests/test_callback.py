@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
 
-from corpora import build_train, write_corpus
+from corpora import build_train, end_document_list, shift_pointers, write_corpus
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError, host
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from training import TokenModel, arguments, read_scalars, train
@@ -428,6 +428,26 @@ def test_a_stale_index_can_be_trained_on_at_the_users_word(tmp_path, host_log):
     assert run.steps == 3
     assert run.directories() == []
     assert "switched off for this run" in host_log.warnings[0]
+
+
+@pytest.mark.parametrize("change", [-(2**31), -100])
+def test_a_corpus_with_wrong_pointers_stops_the_run_before_its_first_step(tmp_path, change):
+    prefix = write_corpus(tmp_path / "corpus" / "text", SIZES)
+    shift_pointers(prefix, slice(4, None), change)
+    dataset = build_train([prefix], STEPS * 4, SEQ_LENGTH)
+    with pytest.raises(
+        EpochGuardError, match=r"text\.idx: document 4 starts at byte .* Build or merge the corpus again"
+    ):
+        train(arguments(tmp_path, max_steps=STEPS), dataset)
+    assert not (tmp_path / "logs").exists()
+
+
+def test_the_document_list_which_the_host_does_not_read_stops_no_run(tmp_path):
+    prefix = write_corpus(tmp_path / "corpus" / "text", SIZES)
+    end_document_list(prefix, 3)
+    run = train(arguments(tmp_path, max_steps=3), build_train([prefix], STEPS * 4, SEQ_LENGTH))
+    assert run.steps == 3
+    assert run.directories() != []
 
 
 def test_one_callback_serves_two_runs_in_turn(tmp_path, dataset):

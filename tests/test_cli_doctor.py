@@ -225,6 +225,39 @@ def test_a_corpus_that_was_replaced_breaks_all_its_indices(tmp_path, prefix, cac
     assert not (tmp_path / "aside").exists()  # the cache is not at fault
 
 
+@pytest.mark.parametrize("host", ["cache", "megatron"])
+def test_wrong_pointers_of_a_corpus_are_a_problem_of_the_corpus(request, tmp_path, prefix, host):
+    folder = request.getfixturevalue(host)
+    corpora.shift_pointers(prefix, slice(30, None), -(2**31))
+    result = diagnosis(folder, "--move-aside", tmp_path / "aside")
+    assert [problem["kind"] for problem in result["findings"]] == ["corpus"] * 3  # not that of the other corpus
+    problem = result["findings"][0]
+    assert "text.idx: document 30 starts at byte -2,147,4" in problem["what"]
+    assert problem["effect"].startswith("a run opens it without an error, then draws other text")
+    assert (problem["mend"], problem["moved_to"]) == ("Restore the corpus; the index itself may be sound", [])
+    assert "document 30 starts at byte" in refused("inspect", folder, "--hash", problem["index"][:32])
+
+
+def test_a_document_list_that_one_host_does_not_read_and_the_other_refuses(prefix, cache, megatron):
+    corpora.end_document_list(prefix, 12)
+    result = diagnosis(cache)
+    assert (result["findings"], len(result["sound_indices"])) == ([], 5)
+    (note,) = result["notes"]
+    assert "text.idx: its document list ends at 12; expected 40, its sequences. Megatron-core stops" in note
+    assert note.endswith("unless fast_cache_load is set; PaddleNLP does not read the list")
+    shown = cli("doctor", cache)[1]
+    assert f"note: {note}\n" in shown
+    digest = result["sound_indices"][0]["hash"]
+    assert told("inspect", cache, "--hash", digest)["notes"] in ([note], [])
+    options = ("--seq-length", 8, "--global-batch", 4, "--max-steps", 10)
+    assert told("plan", prefix, *options)["notes"] == [note]
+    assert "note: " in cli("plan", prefix, *options)[1]
+    theirs = diagnosis(megatron)
+    assert [problem["kind"] for problem in theirs["findings"]] == ["corpus"] * 4  # the blend's too
+    assert theirs["findings"][0]["effect"].startswith("megatron-core stops when it opens the corpus")
+    assert theirs["notes"] == []
+
+
 def test_without_the_corpus_what_could_not_be_checked_is_said(tmp_path, prefix, cache):
     shutil.move(tmp_path / "corpus", tmp_path / "moved")
     result = diagnosis(cache)

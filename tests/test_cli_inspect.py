@@ -200,6 +200,22 @@ def test_an_index_of_another_corpus_is_refused(tmp_path, prefix, cache):
     assert f"{prefix}.bin: 0 bytes" in refused("inspect", cache)
 
 
+def test_the_sizes_of_a_corpus_are_enough(tmp_path, prefix, cache):
+    wanted = told("inspect", cache)
+    assert wanted["notes"] == []
+    Path(f"{prefix}.bin").unlink()
+    found = told("inspect", cache)
+    (note,) = found.pop("notes")
+    assert note == f"{prefix}.bin: no such file. The document sizes are enough here; a run needs the text"
+    assert {**found, "notes": []} == wanted
+    assert cli("rebuild", cache, "--from-position", 0, "--output", tmp_path / "unified")[0] == 0
+    status, out, _ = cli("doctor", cache)
+    assert status == 1
+    assert (
+        f"corpus: {wanted['hash']}: {prefix}.bin: no such file\n  effect: a run stops when it opens the corpus" in out
+    )
+
+
 def test_an_edited_description_is_refused(tmp_path, prefix, blend, cache):
     for folder in (cache, tmp_path / "blend"):
         for path in folder.glob("*.dsc"):

@@ -629,7 +629,7 @@ def test_a_wrong_call_says_so_in_one_line_and_writes_nothing(corpus, monkeypatch
         (lambda raw: raw[:9] + b"\x07" + raw[10:], "version 7"),
         (lambda raw: raw[:17] + b"\x63" + raw[18:], "dtype code 99"),
         (lambda raw: raw[:18] + b"\xff" * 8 + raw[26:], "need at least"),
-        (lambda raw: raw[:34] + bytes(160) + raw[194:], "0 tokens in the train split"),
+        (lambda raw: raw[:34] + bytes(160 + 320) + raw[514:], "0 tokens in the train split"),
         (lambda raw: raw[:18] + bytes(8) + raw[26:], "has no documents"),
         (None, "no such file"),
     ],

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from paddlenlp.data.indexed_dataset import MMapIndexedDataset, make_builder, make_dataset
 
 import corpora
-from paddle_epoch_guard.errors import CorpusError, UnreadableCorpusError
-from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
+from paddle_epoch_guard.errors import CorpusError, CorpusPointerError, UnreadableCorpusError
+from paddle_epoch_guard.index.corpus import check_live_corpus, count_tokens, fault_of_document_list, read_sizes
 
 SIZES = [5, 0, 300, 1, 7]
 HEADER = 34
@@ -222,6 +222,71 @@ def test_random_damage_to_an_index_file_raises_nothing_but_corpus_errors(tmp_pat
         assert refuses(prefix, index) or refuses(prefix, data) or read_sizes(prefix).dtype == np.int32
 
     damage()
+
+
+SHIFTS = {
+    "an int32 overflow": (slice(2, None), -(2**31)),
+    "beyond the file": (slice(2, None), 2**31),
+    "one negative": (slice(2, 3), -(2**40)),
+    "one token": (slice(2, 3), 2),
+    "all, within the file": (slice(None), 2),
+    "the last": (slice(-1, None), -2),
+    "the first": (slice(1), 14),
+}
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_a_wrong_pointer_is_refused_by_its_document(tmp_path, shift):
+    prefix = corpora.write_corpus(tmp_path / "corpus", SIZES)
+    rows, change = SHIFTS[shift]
+    corpora.shift_pointers(prefix, rows, change)
+    first = range(len(SIZES))[rows][0]
+    said = rf"corpus\.idx: document {first} starts at byte .*; expected {2 * sum(SIZES[:first]):,}, where"
+    for check in (read_sizes, check_live_corpus):
+        with pytest.raises(CorpusPointerError, match=said):
+            check(prefix)
+
+
+def test_the_host_reads_other_text_at_a_wrong_pointer(tmp_path):
+    prefix = corpora.write_corpus(tmp_path / "corpus", SIZES)
+    corpora.shift_pointers(prefix, slice(1), 14)
+    corpora.shift_pointers(prefix, slice(3, 4), -(2**31))
+    with contextlib.redirect_stdout(io.StringIO()):
+        dataset = make_dataset(prefix, "mmap", skip_warmup=True)
+    assert dataset[0].tolist() == [7, 8, 9, 10, 11]  # tokens count up
+    with pytest.raises(ValueError, match="offset"):
+        dataset[3]
+
+
+def test_pointers_of_a_large_corpus_are_checked_in_blocks_and_the_sizes_between_them_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("paddle_epoch_guard.index.verify.WHOLE_UP_TO", 1000)
+    monkeypatch.setattr("paddle_epoch_guard.index.corpus._BLOCK", 10)
+    sizes = [3 + document % 5 for document in range(2000)]
+    prefix = corpora.write_corpus(tmp_path / "corpus", sizes)
+    assert read_sizes(prefix).tolist() == sizes
+    taken = []
+    for document in range(0, len(sizes), 7):  # from there to the end, as a merge breaks them
+        corpora.shift_pointers(prefix, slice(document, None), -(2**31))
+        with contextlib.suppress(CorpusPointerError):
+            read_sizes(prefix)
+            taken.append(document)
+        corpora.shift_pointers(prefix, slice(document, None), 2**31)
+    assert taken == []
+
+
+def test_a_corpus_of_another_format_is_left_to_the_host(tmp_path):
+    check_live_corpus(str(tmp_path / "nothing"))
+    for suffix in (".idx", ".bin"):
+        (tmp_path / f"corpus{suffix}").write_bytes(b"TNTIDX\x00\x00 and more")
+    check_live_corpus(str(tmp_path / "corpus"))
+
+
+def test_a_document_list_that_does_not_end_at_the_last_sequence_is_named(tmp_path):
+    prefix = corpora.write_corpus(tmp_path / "corpus", SIZES)
+    assert fault_of_document_list(prefix) == ""
+    corpora.end_document_list(prefix, 3)
+    assert read_sizes(prefix).tolist() == SIZES
+    assert fault_of_document_list(prefix).endswith("its document list ends at 3; expected 5, its sequences")
 
 
 def test_tokens_are_counted_over_ranges_larger_than_a_block_and_beyond_int32():

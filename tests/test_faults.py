@@ -54,6 +54,7 @@ def test_a_bad_disk_changes_nothing_and_is_said(tmp_path):
 def test_damaged_files_are_refused(tmp_path):
     outcomes = kept(corruption(tmp_path, every=61, cuts=17))
     assert sum(outcome.tried for outcome in outcomes) > 1_000
+    assert [outcome.tried for outcome in outcomes if outcome.fault == "pointers"] == [8 * 7 * 2 * 2]
 
 
 def test_random_inputs_are_refused_or_taken(tmp_path):

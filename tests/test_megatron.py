@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import corpora
 from caches import cli, contents, identifiers, refused, told, write_megatron
 from paddle_epoch_guard.errors import CorpusError, EpochGuardError, IndexMismatchError
-from paddle_epoch_guard.index.megatron import MegatronDescription, read_megatron
+from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription, read_megatron
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.order import PositionMap, Reorder
 
@@ -160,6 +160,39 @@ def test_a_split_with_corpora_of_its_own_has_all_their_documents():
     assert parse(split=None, split_matrix=None).documents(17) == (0, 17)
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    weights=st.lists(st.integers(1, 1000), min_size=1, max_size=40),
+    samples=st.integers(1, 100_000),
+    margin=st.sampled_from([0.0, 0.005]),
+    surplus=st.sampled_from([0.0, 0.005]),
+)
+@example(weights=[1, 2, 3, 4], samples=298, margin=0.0, surplus=0.005)
+@example(weights=[3, 7], samples=2400, margin=0.0, surplus=0.005)
+def test_the_samples_that_a_blend_was_built_for_are_inferred(weights, samples, margin, surplus):
+    shares = [weight / sum(weights) for weight in weights]
+    if margin:  # before 0.13: one list of sizes
+        sizes = asked = [math.ceil(samples * share * (1 + margin)) for share in shares]
+    else:
+        sizes = [math.ceil(samples * share) for share in shares]
+        asked = [math.ceil(size * (1 + surplus)) for size in sizes]
+    described = {
+        "class": "BlendedDataset", "datasets": [identifiers("x", count, LENGTH) for count in asked],
+        "split": "train", "weights": shares, "size": sum(sizes),
+    }  # fmt: skip
+    least, most = MegatronBlend.parse(json.dumps(described), "text").drawn
+    assert 0 <= least <= samples <= most <= sum(sizes)
+    if asked != sizes:
+        assert most - least <= len(weights)
+
+
+def test_a_blend_that_draws_each_dataset_once_was_built_for_all_its_positions():
+    described = {"class": "BlendedDataset", "split": "train", "datasets": [identifiers("x", None, LENGTH)] * 2}
+    for weights, size in (([0.3, 0.7], 90), ([30, 60], None)):
+        text = json.dumps(described | {"weights": weights, "size": size})
+        assert MegatronBlend.parse(text, "text").drawn is None
+
+
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
 
 
@@ -176,8 +209,25 @@ def test_any_value_of_any_field_is_read_or_refused(value, field):
 def test_an_index_of_a_class_that_is_not_known_is_not_taken_for_one(tmp_path):
     built, _ = build(corpora.SIZES, (0, 40), LENGTH, 180, 1)
     arrays = dict(zip(("document_index", "sample_index", "shuffle_index"), built, strict=True))
-    write_megatron(tmp_path / "cache", identifiers("x", 180, LENGTH), arrays, kind="OtherDataset")
-    assert "no index of PaddleNLP, PaddleFormers or megatron-core" in refused("inspect", tmp_path / "cache")
+    digest = write_megatron(tmp_path / "cache", identifiers("x", 180, LENGTH), arrays, kind="OtherDataset")
+    said = "found an index of the class OtherDataset; expected one of GPTDataset"
+    assert said in refused("inspect", tmp_path / "cache")
+    assert said in refused("inspect", tmp_path / "cache", "--hash", digest[:6])
+    write_megatron(tmp_path / "cache", identifiers("y", 180, LENGTH), arrays)
+    assert said in refused("inspect", tmp_path / "cache", "--hash", digest)
+
+
+def test_files_of_other_classes_are_listed_as_not_checked(tmp_path):
+    """Named as masked_dataset.py, bert_dataset.py and gpt_dataset.py (0.16.1) name them."""
+    names = ["BERTMaskedWordPieceDataset-train-sample_index.npy", "MockGPTDataset-valid-description.txt"]
+    for name in names:
+        (tmp_path / f"{'a' * 32}-{name}").write_bytes(b"")
+    status, out, _ = cli("doctor", tmp_path, "--move-aside", tmp_path / "aside")
+    assert (status, sorted(path.name for path in tmp_path.iterdir())) == (0, [f"{'a' * 32}-{name}" for name in names])
+    for name in ("BERTMaskedWordPieceDataset-train", "MockGPTDataset-valid"):
+        index = f"{'a' * 32}-{name}"
+        assert f"not checked: {index}: an index of the class {name.split('-')[0]}; only GPTDataset" in out
+    assert out.endswith(f"{tmp_path}: 0 sound indices; 0 findings; 2 not checked\n")
 
 
 # What follows is against the real package.
@@ -201,16 +251,19 @@ RUNS = {
     "odd": {"samples": [170, 30, 9], "split": "949,50,33", "seed": 1234},
     "no_extra": {"samples": [180, 20, 5], "split": "80,15,5", "add_extra_token_to_sequence": False},
     "partial": {"samples": [180, 20, 5], "split": "80,15,5", "drop_last_partial_validation_sequence": False},
+    "never_apart": {"samples": [corpora.SEPARATED, 0, 0], "split": "100,0,0", "threshold": 0.0},
+    "always_apart": {"samples": [corpora.JOINT, 0, 0], "split": "100,0,0", "threshold": 1.1},
     "blend": {"samples": [300, 20, 0], "split": "90,10,0", "weights": [0.3, 0.7]},
+    "longer": {"samples": [298, 20, 0], "split": "90,10,0", "weights": [0.1, 0.2, 0.3, 0.4]},
     "exhaustive": {"samples": [None, None, None], "split": "100,0,0", "weights": None},
 }
-BLENDS = ("blend", "exhaustive")
+BLENDS = ("blend", "longer", "exhaustive")
 
 
 def job(folder, name, cache):
-    prefixes = [str(folder / "corpus" / "web"), str(folder / "corpus" / "code")]
+    prefixes = [str(folder / "corpus" / corpus) for corpus in ("web", "code", "news", "books")]
     run = {"seq_length": LENGTH, "seed": 1, **RUNS[name], "cache": str(cache)}
-    return {**run, "prefixes": prefixes if name in BLENDS else prefixes[:1]}
+    return {**run, "prefixes": prefixes[: len(run.get("weights") or [1, 1]) if name in BLENDS else 1]}
 
 
 @pytest.fixture(scope="session")
@@ -218,7 +271,8 @@ def megatron(tmp_path_factory):
     """Caches that the real megatron-core has built, and what it draws from each."""
     folder = tmp_path_factory.mktemp("megatron")
     corpora.write_corpus(folder / "corpus" / "web", corpora.SIZES)
-    corpora.write_corpus(folder / "corpus" / "code", corpora.SIZES[10:])
+    for name in ("code", "news", "books"):
+        corpora.write_corpus(folder / "corpus" / name, corpora.SIZES[10:])
     drawn = dict(zip(RUNS, host([job(folder, name, folder / name) for name in RUNS]), strict=True))
     return folder, drawn
 
@@ -244,6 +298,7 @@ def test_a_cache_of_the_real_package_is_read(megatron, name):
             shuffle = np.load(str(path).replace("description.txt", "shuffle_index.npy")).astype(np.int64)
             cuts = [at for at in range(1, len(shuffle)) if shuffle[:at].max() < at]
             wanted = found["boundary_position"]
+            assert found["follows_threshold"] == ("threshold" not in RUNS[name])
             assert (wanted is not None) == found["separated"]
             assert wanted is None or wanted in cuts
 
@@ -265,7 +320,115 @@ def test_the_facts_are_those_of_paddlenlps_index_of_the_same_corpus(megatron):
             assert np.load(path).tolist() == getattr(dataset, mine).tolist()
 
 
-REBUILT = [("separated", 0), ("separated", 40), ("splits", 20), ("no_extra", 17), ("blend", 0), ("blend", 40)]
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "boundary"), [("never_apart", None), ("always_apart", 151)])
+def test_a_host_with_another_threshold_is_followed(megatron, name, boundary):
+    folder, _ = megatron
+    found = told("inspect", folder / name)
+    assert (found["separated"], found["boundary_position"]) == (boundary is not None, boundary)
+    shown = " ".join(cli("inspect", folder / name)[1].split())
+    assert f"though it is {'below 80%' if boundary is None else '80% or more'}: built with another threshold" in shown
+    status, out, _ = cli("doctor", folder / name)
+    assert (status, out) == (0, f"{folder / name}: 1 sound indices; 0 findings; 0 not checked\n")
+
+
+@pytest.mark.slow
+def test_a_broken_corpus_does_to_the_real_package_what_doctor_says(megatron, tmp_path):
+    _, drawn = megatron
+    jobs = {}
+    for name in ("shifted", "overflowed", "listed"):
+        corpora.write_corpus(tmp_path / name / "corpus" / "web", corpora.SIZES)
+        jobs[name] = job(tmp_path / name, "separated", tmp_path / name / "cache")
+    sound = drawn["separated"]["train"]
+    jobs["listed"]["split"] = None  # fast_cache_load takes no other
+    assert host([jobs["listed"]]) == [{"train": sound}]
+    corpora.shift_pointers(tmp_path / "shifted" / "corpus" / "web", slice(30, None), -200)
+    corpora.shift_pointers(tmp_path / "overflowed" / "corpus" / "web", slice(30, None), -(2**31))
+    corpora.end_document_list(tmp_path / "listed" / "corpus" / "web", 12)
+    shifted, overflowed, listed, fast = host([*jobs.values(), {**jobs["listed"], "fast_cache_load": True}])
+    assert (len(shifted["train"]), shifted["train"] == sound) == (len(sound), False)
+    assert (overflowed, listed, fast) == ({"error": "ValueError"}, {"error": "AssertionError"}, {"train": sound})
+    effects = {
+        "shifted": "a run opens it without an error, then draws other text, or its loader dies",
+        "overflowed": "a run opens it without an error, then draws other text, or its loader dies",
+        "listed": "megatron-core stops when it opens the corpus, unless fast_cache_load is set",
+    }
+    for name, effect in effects.items():
+        status, out, _ = cli("doctor", tmp_path / name / "cache")
+        assert (status, out.count("corpus: "), effect in out) == (1, 1, True)
+
+
+@pytest.mark.slow
+def test_what_a_longer_blend_draws_is_said_or_named(megatron, tmp_path):
+    folder, _ = megatron
+    (chosen,) = (folder / "longer").glob("*-BlendedDataset-train-description.txt")
+    call = ("rebuild", folder / "longer", "--hash", chosen.name[:32], "--from-position", 0, "--output")
+    out = cli(*call, tmp_path / "inferred")[1]
+    assert "by the blend's size and weights, the run draws 298 to 300 samples. From position 298 on, the order" in out
+    found = told(*call, tmp_path / "named", "--stop", 299)
+    assert (found["reorder"]["stop"], found["drawn"]) == (299, None)
+    said = refused(*call, tmp_path / "late", "--from-position", 299, status=2)
+    assert said.endswith("the run draws positions 0 to 297. Name one of them, or --stop")
+
+
+@pytest.mark.slow
+def test_a_corpus_in_object_storage_needs_only_its_sizes_here(megatron, tmp_path):
+    folder, drawn = megatron
+    local = tmp_path / "idx"  # only the sizes are copied there
+    stored = {
+        "prefixes": ["s3://corpus/web"], "store": str(folder), "object_storage_cache_path": str(local),
+        "mmap_bin_files": False,
+    }  # fmt: skip
+    cache = tmp_path / "cache"
+    sound = drawn["separated"]["train"]
+    assert host([job(folder, "separated", cache) | stored]) == [{"train": sound}]
+    assert [path.name for path in (local / "corpus").iterdir()] == ["web.idx"]
+    assert "s3://corpus/web.idx lies in object storage; expected a local copy. Name it" in refused("inspect", cache)
+    status, out, _ = cli("doctor", cache)
+    assert (status, out.endswith(f"{cache}: 0 sound indices; 0 findings; 1 not checked\n")) == (0, True)
+
+    prefix = ("--prefix", local / "corpus" / "web")
+    found = told("inspect", cache, *prefix)
+    assert (found["boundary_position"], found["samples_built"]) == (151, len(sound))
+    assert found["notes"] == ["s3://corpus/web.bin lies in object storage: its length is not checked"]
+    status, out, _ = cli("doctor", cache, *prefix)
+    assert (status, out.endswith(f"{cache}: 1 sound indices; 0 findings; 0 not checked\n")) == (0, True)
+    assert f"note: {found['notes'][0]}\n" in out
+    unified = told("rebuild", cache, *prefix, "--from-position", 40, "--output", tmp_path / "unified")
+    order = Reorder(**unified["reorder"] | {"key": tuple(unified["reorder"]["key"])})
+    (after,) = host([job(folder, "separated", tmp_path / "unified") | stored])
+    assert after["train"] == [sound[position] for position in PositionMap([order]).base(np.arange(len(sound)))]
+
+
+@pytest.mark.slow
+def test_indices_of_a_subclass_are_never_called_broken(megatron, tmp_path):
+    folder, drawn = megatron
+    names = ("separated", "blend")
+    jobs = [job(folder, name, tmp_path / name) | {"subclass": "GPTFIMDataset"} for name in names]
+    assert host(jobs) == [drawn[name] for name in names]
+    before = contents(tmp_path)
+    for name, count in zip(names, (1, 6), strict=True):  # two datasets and a blend for train and valid each
+        status, out, _ = cli("doctor", tmp_path / name, "--move-aside", tmp_path / "aside")
+        assert (status, out.count("not checked: "), out.count("the class GPTFIMDataset")) == (0, count, count)
+        assert out.endswith(f"0 sound indices; 0 findings; {count} not checked\n")
+        assert "the class GPTFIMDataset; expected" in refused("inspect", tmp_path / name)
+    (dataset_index,) = (tmp_path / "blend").glob("*-BlendedDataset-train-dataset_index.npy")
+    dataset_index.unlink()
+    assert cli("doctor", tmp_path / "blend")[0] == 0
+    assert contents(tmp_path).keys() == before.keys() - {str(dataset_index.relative_to(tmp_path))}
+
+
+REBUILT = [
+    ("separated", 0),
+    ("separated", 40),
+    ("always_apart", 40),
+    ("splits", 20),
+    ("no_extra", 17),
+    ("blend", 0),
+    ("blend", 40),
+    ("longer", 0),
+    ("longer", 40),
+]
 
 
 @pytest.mark.slow
@@ -286,7 +449,11 @@ def test_the_real_package_draws_from_what_was_rebuilt(megatron, tmp_path):
         expected.append([old[position] for position in PositionMap([reorder]).base(np.arange(len(old)))])
         assert expected[-1] != old
         assert expected[-1][:start] == old[:start]
-        assert Counter(expected[-1][: reorder.stop]) == Counter(old[: reorder.stop])
+        drawn_of = found["drawn"]
+        assert (drawn_of is not None) == (name in BLENDS)
+        assert drawn_of is None or drawn_of["least"] <= RUNS[name]["samples"][0] <= drawn_of["most"]
+        asked = RUNS[name]["samples"][0]  # what a run draws, of a blend that may be longer
+        assert Counter(expected[-1][:asked]) == Counter(old[:asked])
         jobs.append(job(folder, name, output))
         outputs.append((output, contents(output)))
     for wanted, found in zip(expected, host(jobs), strict=True):

@@ -4,11 +4,13 @@ import difflib
 import importlib
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+from paddle_epoch_guard import language
 from paddle_epoch_guard.autoinject import Program, execute
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError
 from paddle_epoch_guard.terminal import replace_unprintable
@@ -29,6 +31,13 @@ COMMANDS = {
 }
 """Each command and its help text. The command is a function in a module of the same name."""
 _CallError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+class Language(str, Enum):
+    """The languages of `--lang`."""
+
+    en = "en"
+    zh = "zh"
 
 
 class _Command(TyperCommand):
@@ -87,6 +96,10 @@ _LOOK: dict[str, Any] = {
 app = typer.Typer(name=NAME, cls=_Commands, no_args_is_help=True, **_LOOK | {"add_completion": True})
 
 
+def _use(wanted: Language | None) -> None:
+    language.use(None if wanted is None else wanted.value)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -100,6 +113,12 @@ def _group(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    lang: Annotated[
+        Language | None,
+        typer.Option(
+            "--lang", metavar="en|zh", callback=_use, is_eager=True, help="Language; by default that of the locale."
+        ),
+    ] = None,
 ) -> None:
     """Show the data epochs of LLM pretraining runs: what a run will draw or has drawn, and in which order."""
 

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import msgspec
 
+from paddle_epoch_guard.cli.corpus_notes import LIST_STOPS, missing_texts, notes_of_index
 from paddle_epoch_guard.errors import (
     ArgumentsError,
     CorpusError,
     CorpusNotFoundError,
+    CorpusPointerError,
     EpochGuardError,
+    ForeignIndexError,
     IndexFileError,
     UnreadableError,
 )
 from paddle_epoch_guard.index.cache import load_array
+from paddle_epoch_guard.index.corpus import fault_of_document_list
 from paddle_epoch_guard.index.folder import (
     MEGATRON,
     MEGATRON_BLEND,
@@ -33,6 +37,9 @@ _REBUILD = "Move its files aside (--move-aside) and run 'rebuild' again: the hos
 _STOPS = "a run stops when it opens it"
 _WAITS = "PaddleNLP and PaddleFormers take it for an unfinished file and wait forever"
 _SILENT = "a run opens it without an error, then draws other samples than planned or stops at a missing one"
+_STOPS_AT_CORPUS = "a run stops when it opens the corpus"
+_OTHER_TEXT = "a run opens it without an error, then draws other text, or its loader dies and the run waits forever"
+_RESTORE = "Restore the corpus; the index itself may be sound"
 
 # What the hosts do when a file of an index is missing: `_build_index_mappings` in
 # paddlenlp/data/causal_dataset.py (3.0.0b4; paddleformers 1.2.0), `BlendableDataset` beside it, and
@@ -69,8 +76,17 @@ class Diagnosis:
     problems: tuple[Problem, ...]
     unchecked: tuple[str, ...]
     """What could not be checked and why, as sentences."""
+    notes: tuple[str, ...] = ()
+    """What another host does not accept, as sentences."""
     unreadable: tuple[str, ...] = ()
     """Of these, what could not be opened or read: it may be sound, and must not be moved."""
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """The result for an index that has no problem."""
+
+    notes: tuple[str, ...]
 
 
 def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
@@ -85,7 +101,8 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
         IndexFileError: there is no such folder, or it is not a cache.
     """
     contents = scan(cache)
-    if contents.others and not (contents.indices or contents.guard_blends or contents.temporary):
+    known = contents.indices, contents.guard_blends, contents.temporary, contents.foreign
+    if contents.others and not any(known):
         raise IndexFileError(
             f"{cache}: no index of PaddleNLP, PaddleFormers or megatron-core "
             f"(found {', '.join(contents.others[:3])}). Name the host's index cache"
@@ -94,6 +111,7 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
     unchecked: list[str] = []
     unreadable: list[str] = []
     sound: list[IndexFiles] = []
+    notes: list[str] = []
     moved = _MovedCorpora(prefixes)
     # Blends last: a problem of a dataset's index is not one of the blend.
     for files in sorted(contents.indices, key=lambda files: files.kind.is_blend):
@@ -102,13 +120,18 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
         except UnreadableError as error:
             unreadable.append(f"{files.stem}: {error}")
             continue
-        if result is None:
+        if isinstance(result, _Sound):
             sound.append(files)
+            notes += result.notes
         elif isinstance(result, Problem):
             problems.append(result)
         else:
             unchecked.append(f"{files.stem}: {result}")
-    is_sure = not unreadable and len(sound) + len(unchecked) == len(contents.indices)
+    unchecked += [
+        f"{index.stem}: an index of the class {index.class_name}; only GPTDataset and blends of it are read"
+        for index in contents.foreign
+    ]
+    is_sure = not unreadable and not contents.foreign and len(sound) + len(unchecked) == len(contents.indices)
     unchecked += moved.unused(is_sure)
     for stem in contents.guard_blends:
         try:
@@ -116,7 +139,9 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
         except UnreadableError as error:
             unreadable.append(f"{stem}: {error}")
     problems += [_leftover(path) for path in contents.temporary]
-    return Diagnosis(tuple(sound), tuple(problems), (*unchecked, *unreadable), tuple(unreadable))
+    return Diagnosis(
+        tuple(sound), tuple(problems), (*unchecked, *unreadable), tuple(dict.fromkeys(notes)), tuple(unreadable)
+    )
 
 
 class _MovedCorpora:
@@ -147,18 +172,25 @@ class _MovedCorpora:
         return [f"--prefix {prefix}: whether a broken index here was built from it" for prefix in unused]
 
 
-def _examine_index(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[IndexFiles]) -> Problem | str | None:
-    """The problem of an index, or what could not be checked and why; None if it is sound.
+def _examine_index(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[IndexFiles]) -> Problem | str | _Sound:
+    """The problem of an index, or what could not be checked and why.
 
     Raises:
         UnreadableError: a file cannot be opened or read.
     """
+    if files.kind is MEGATRON_BLEND:
+        try:
+            describe(files)
+        except ForeignIndexError as error:
+            return str(error)
+        except IndexFileError:
+            pass  # told below
     if files.missing:
         return _incomplete(files)
     return _unreadable(files) or _contradiction(files, moved, sound)
 
 
-def _contradiction(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[IndexFiles]) -> Problem | str | None:
+def _contradiction(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[IndexFiles]) -> Problem | str | _Sound:
     """As :func:`_examine_index`, of an index whose arrays are there and can be read."""
     try:
         described = describe(files)
@@ -178,16 +210,32 @@ def _contradiction(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[Inde
             reason = _not_sound(dataset_files(files, dataset), prefix, sound)
             if reason is not None:
                 return f"whether it fits its datasets: {reason}"
+    return _fit(files, prefixes)
+
+
+def _fit(files: IndexFiles, prefixes: Sequence[str]) -> Problem | _Sound:
+    """Whether the files of an index fit each other and its corpora.
+
+    Raises:
+        UnreadableError: a file cannot be opened or read.
+    """
     try:
-        open_index(files, prefixes, host_order)
+        opened = open_index(files, prefixes, host_order)
     except UnreadableError:
         raise
     except CorpusError as error:
-        fix = "Restore the corpus; the index itself may be sound"
-        return Problem("corpus", files.stem, str(error), "a run stops when it opens the corpus", fix, ())
+        effect = _OTHER_TEXT if isinstance(error, CorpusPointerError) else _STOPS_AT_CORPUS
+        return Problem("corpus", files.stem, str(error), effect, _RESTORE, ())
     except EpochGuardError as error:
         return Problem("mismatch", files.stem, str(error), _SILENT, _fix_for(files), files.present)
-    return None
+    for path in missing_texts(opened):
+        return Problem("corpus", files.stem, f"{path}: no such file", _STOPS_AT_CORPUS, _RESTORE, ())
+    if files.kind.format == "megatron":
+        for corpus in opened.corpora:
+            fault = fault_of_document_list(corpus)
+            if fault:
+                return Problem("corpus", files.stem, fault, LIST_STOPS, _RESTORE, ())
+    return _Sound(tuple(notes_of_index(opened)))
 
 
 def _not_sound(dataset: IndexFiles, prefix: str, sound: Sequence[IndexFiles]) -> str | None:

@@ -141,6 +141,7 @@ def _as_json(cache: Path, diagnosis: "Diagnosis", moved: dict[Path, Path]) -> di
         ],
         "unchecked": list(diagnosis.unchecked),
         "unreadable": list(diagnosis.unreadable),
+        "notes": list(diagnosis.notes),
     }
 
 
@@ -156,6 +157,8 @@ def _show(cache: Path, diagnosis: "Diagnosis", moved: dict[Path, Path]) -> None:
             say(f"  moved:  {len(problem.files)} files to {folders[0]}")
     for sentence in diagnosis.unchecked:
         say(f"not checked: {sentence}")
+    for sentence in diagnosis.notes:
+        say(f"note: {sentence}")
     rebuilt = sum(bool(read_note(files.note)) for files in diagnosis.sound)
     also = f", {rebuilt} of them written by 'rebuild'" if rebuilt else ""
     counts = f"{len(diagnosis.problems)} findings; {len(diagnosis.unchecked)} not checked"

@@ -31,6 +31,7 @@ def inspect(
     """
     # Not needed for --help: numpy takes a quarter of a second to import.
     from paddle_epoch_guard.cli.built_index_facts import facts_of_index
+    from paddle_epoch_guard.cli.corpus_notes import notes_of_index
     from paddle_epoch_guard.index.folder import choose
     from paddle_epoch_guard.index.from_files import open_index
     from paddle_epoch_guard.order.materialise import host_order, read_note
@@ -38,6 +39,7 @@ def inspect(
     files = choose(cache, digest)
     opened = open_index(files, prefix or (), host_order)
     facts = facts_of_index(opened, read_note(files.note), global_batch)
+    facts["notes"] = notes_of_index(opened)
     if as_json:
         print_json(facts)
     else:
@@ -60,6 +62,8 @@ def _show(facts: dict[str, Any]) -> None:
         f"{facts['format']} index {facts['hash']} ({facts['name']}): description, arrays and corpus fit each other, "
         f"arrays read {facts['verified']}"
     )
+    for note in facts["notes"]:
+        say(f"note: {note}")
 
 
 def _rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:

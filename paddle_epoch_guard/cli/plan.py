@@ -76,6 +76,7 @@ def plan(  # noqa: PLR0913 - its options
       paddle-epoch-guard plan data/text --seq-length 2048 --global-batch 256 --max-steps 20000
     """
     # Not needed for --help: numpy takes a quarter of a second to import.
+    from paddle_epoch_guard.cli.corpus_notes import document_list_notes
     from paddle_epoch_guard.cli.planning import facts_of_run, run_of
     from paddle_epoch_guard.cli.trial import trial_facts
 
@@ -84,6 +85,7 @@ def plan(  # noqa: PLR0913 - its options
     run = replace(run_of(data, split, seq_length, global_batch, max_steps), threshold=threshold)
     trial = None if trial_steps is None else trial_facts(run, max_steps, trial_steps, trial_batch)
     facts = facts_of_run(run, max_steps) | {"seed": seed, "split": split, "trial": trial}
+    facts["notes"] = document_list_notes([dataset.prefix for dataset in run.datasets])
     if png is not None:
         from paddle_epoch_guard.cli.plan_picture import draw_plan
 
@@ -94,6 +96,8 @@ def plan(  # noqa: PLR0913 - its options
     _show(run, facts)
     if trial is not None:
         _show_trial(trial, max_steps)
+    for note in facts["notes"]:
+        print_text(f"note: {note}")
     if png is not None:
         say(f"picture: {png}")
 

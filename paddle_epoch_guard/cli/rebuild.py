@@ -46,7 +46,8 @@ def rebuild(  # noqa: PLR0913 - its options
         typer.Option(
             metavar="SAMPLES",
             min=1,
-            help="Samples that the run draws in total; by default as many as the index was built for.",
+            help="Samples that the run draws in total; by default as many as the index was built for. A blend of "
+            "megatron-core is longer: by default the fewest that it may have been built for.",
         ),
     ] = None,
     prefix: PrefixOption = None,
@@ -72,6 +73,7 @@ def rebuild(  # noqa: PLR0913 - its options
     opened = open_index(files, prefix or (), host_order)
     refuse_inside(output, (files, *opened.dataset_files))
     reorder = new_reorder(opened, from_position, stop, mix.value, seed)
+    drawn = opened.described.drawn
     with progress_bar("writing", quiet=as_json) as tell:
         written = write_cache(opened, reorder, output, functools.partial(_counted, tell))
     result = {
@@ -80,6 +82,7 @@ def rebuild(  # noqa: PLR0913 - its options
         "hash": files.digest,
         "files": sorted(written),
         "reorder": asdict(reorder),
+        "drawn": None if stop is not None or drawn is None else {"least": drawn[0], "most": drawn[1]},
         "shadowed_by": shadow(opened, output),
     }
     if as_json:
@@ -100,12 +103,24 @@ def _counted(tell: Tell, total: int) -> Callable[[int], None]:
     return advance
 
 
+def _told_of_drawn(least: int, most: int) -> str:
+    """What was inferred of the samples that a run draws of a blend that is longer."""
+    if least == most:
+        return f"by the blend's size and weights, the run draws {least:,} samples (else name their number with --stop)"
+    return (
+        f"by the blend's size and weights, the run draws {least:,} to {most:,} samples. From position {least:,} on, "
+        "the order is the host's. Name their number with --stop"
+    )
+
+
 def _show(result: dict[str, Any]) -> None:
     reorder = result["reorder"]
     say(
         f"{result['output']}: positions {reorder['start']:,} to {reorder['stop']:,} in one order "
         f"(mix {reorder['mix']}, seed {reorder['key'][0]}), {len(result['files'])} files"
     )
+    if result["drawn"] is not None:
+        say(_told_of_drawn(**result["drawn"]))
     if result["format"] == "megatron":
         say(f"to train on it with megatron-core: --data-cache-path {result['output']}, all else as before")
         return

@@ -33,7 +33,8 @@ def new_reorder(opened: Opened, start: int, stop: int | None, mix: str, seed: in
     Args:
         opened: the index.
         start: the position that the run draws next.
-        stop: number of planned samples; None for all that were requested.
+        stop: number of planned samples; None for all that were requested. If that is inferred, for the fewest: those
+            behind them stay where the host has them, so that none is lost or drawn twice.
         mix: ``auto``, ``uniform`` or ``ramp``.
         seed: of the order; None for the seed of the index.
 
@@ -49,11 +50,16 @@ def new_reorder(opened: Opened, start: int, stop: int | None, mix: str, seed: in
             f"{opened.files.description}: nothing to unify: 'rebuild' has written this index. Name the host's index"
         )
     planned = index.layout.samples_requested if isinstance(index, GPTIndex) else len(index)
+    planned, hint = (planned, "") if opened.described.drawn is None else (opened.described.drawn[0], ", or --stop")
+    if planned < 1:
+        raise OrderError(f"{opened.files.description}: nothing to unify: the index was built for 0 samples")
     stop = planned if stop is None else stop
     if stop > len(index):
         raise ArgumentsError(f"--stop {stop}: the index has {len(index)} positions, of which {planned} were requested")
     if start >= stop:
-        raise ArgumentsError(f"--from-position {start}: the run draws positions 0 to {stop - 1}. Name one of them")
+        raise ArgumentsError(
+            f"--from-position {start}: the run draws positions 0 to {stop - 1}. Name one of them{hint}"
+        )
     seed = opened.datasets[0].description.seed if seed is None else seed
     if not 0 <= seed < _SEEDS:
         raise ArgumentsError(f"--seed {seed}: expected an integer from 0 to 2**62 - 1")

@@ -26,6 +26,7 @@ from paddle_epoch_guard.index import (
 from paddle_epoch_guard.index.blend import verify_blend
 from paddle_epoch_guard.index.cache import index_files
 from paddle_epoch_guard.index.concatenated import concatenated_arrays
+from paddle_epoch_guard.index.corpus import check_live_corpus
 from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.folder import PADDLE, PADDLE_BLEND, IndexFiles, Kind
 from paddle_epoch_guard.index.verify import IndexArrays
@@ -46,7 +47,7 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
         The index; None if the dataset has none.
 
     Raises:
-        EpochGuardError: description, arrays and corpus do not match.
+        EpochGuardError: description, arrays and corpus do not match, or the corpus is broken.
     """
     if isinstance(dataset, BlendableDataset):
         source, base_of = _stored_order(dataset, "dataset_index", PADDLE_BLEND)
@@ -74,6 +75,7 @@ def _read_gpt(dataset: Any) -> GPTIndex:
     }
     arrays["shuffle_idx"] = base_of(arrays["shuffle_idx"])
     sources["shuffle_idx"] = source or sources["shuffle_idx"]
+    check_live_corpus(description.prefix)
     return GPTIndex.from_arrays(
         description, IndexArrays(**arrays, sizes=dataset.indexed_dataset.sizes, sources=sources)
     )

@@ -1,78 +1,185 @@
-"""Reads the document sizes of a corpus from its ``.idx`` file, without the host."""
+"""Reads the document sizes of a corpus from its ``.idx`` file, without the host.
+
+The hosts read a document from where its pointer says, so a run draws other text if the pointers are wrong. Every
+writer puts each document where the one before it ends: Megatron's, PaddleNLP's, PaddleFormers'. So pointers must be
+the sizes, summed up. A merge with int32 numbers breaks them from 2 GiB on (Megatron-LM issue 1672).
+"""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.errors import CorpusError, UnreadableCorpusError
+from paddle_epoch_guard.errors import CorpusError, CorpusPointerError, UnreadableCorpusError
 from paddle_epoch_guard.index.mapped import map_array, open_regular
+from paddle_epoch_guard.index.verify import blocks
 
 # The memory-mapped format of paddlenlp/data/indexed_dataset.py (3.0.0b4), which is Megatron's:
-# magic, version (u64), dtype code (u8), sequences (u64), documents (u64), int32 sizes, int64 pointers, ...
+# magic, version (u64), dtype code (u8), sequences (u64), documents (u64), int32 sizes, int64 pointers,
+# int64 document_indices: the sequence at which each document starts, and their number
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER_BYTES = len(_MAGIC) + 8 + 1 + 8 + 8
 _ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 8, 7: 4, 8: 2, 9: 4, 10: 8}
+_BLOCK = 1 << 18
+_POINTERS = (
+    "A run draws other text there, or its loader dies and the run waits forever. Build or merge the corpus again with "
+    "64-bit pointers"
+)
 
 
-def read_sizes(prefix: str | Path) -> npt.NDArray[np.int32]:
+@dataclass(frozen=True)
+class _IndexFile:
+    """The arrays of an ``.idx`` file."""
+
+    path: Path
+    item_bytes: int
+    """Bytes of a token."""
+    sizes: npt.NDArray[np.int32]
+    """``[documents]``: tokens of each."""
+    pointers: npt.NDArray[np.int64]
+    """``[documents]``: the byte of the ``.bin`` file at which each starts."""
+    listed: int
+    """What the document list ends with; the number of documents in a file that Megatron opens."""
+
+
+def read_sizes(prefix: str | Path, *, needs_text: bool = True) -> npt.NDArray[np.int32]:
     """Tokens of each document of the corpus ``<prefix>.idx``/``<prefix>.bin``, memory-mapped.
+
+    Pointers of up to 16 million documents are checked whole, more at the ends and in evenly spaced blocks.
 
     Args:
         prefix: path of the corpus, without ``.idx``/``.bin``.
+        needs_text: whether the ``.bin`` file must be there. It may lie in object storage; the sizes do not need it.
 
     Returns:
         int32 array ``[documents]``, read-only.
 
     Raises:
-        CorpusError: a file is missing, is not a memory-mapped corpus, or is truncated.
+        CorpusError: a file is missing, or is not a memory-mapped corpus.
+        CorpusPointerError: a pointer is wrong, or the ``.bin`` file is too short.
         UnreadableCorpusError: a file cannot be opened or read, and may be sound.
     """
     index_path, data_path = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
-    for path in (index_path, data_path):
+    for path in (index_path, data_path) if needs_text else (index_path,):
         if not path.is_file():
             raise CorpusError(f"{path}: no such file; expected the corpus prefix, without .idx or .bin")
+    index = _open_index(index_path)
+    _check_pointers(index, data_path)
+    return index.sizes
+
+
+def check_live_corpus(prefix: str) -> None:
+    """Checks the pointers of the corpus that a run reads.
+
+    Does nothing if there is no memory-mapped corpus of this prefix: the host has formats of its own.
+
+    Raises:
+        CorpusPointerError: a pointer is wrong, or the ``.bin`` file is too short.
+        UnreadableCorpusError: the ``.idx`` file cannot be opened or read.
+    """
+    index_path, data_path = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
+    if index_path.is_file() and data_path.is_file() and _is_mapped(index_path):
+        _check_pointers(_open_index(index_path), data_path)
+
+
+def _is_mapped(path: Path) -> bool:
     try:
-        with open_regular(index_path) as stream:
-            return _read_sizes(stream, index_path, data_path)
+        with open_regular(path) as stream:
+            return stream.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return True  # `_open_index` then raises the error
+
+
+def fault_of_document_list(prefix: str | Path) -> str:
+    """What is wrong with the list of documents of an ``.idx`` file, which PaddleNLP does not read.
+
+    Returns:
+        A sentence without an end; empty if the list is sound.
+
+    Raises:
+        CorpusError: the file is missing, or is not a memory-mapped corpus.
+        UnreadableCorpusError: it cannot be opened or read.
+    """
+    index = _open_index(Path(f"{prefix}.idx"))
+    if index.listed == len(index.sizes):
+        return ""
+    return f"{index.path}: its document list ends at {index.listed:,}; expected {len(index.sizes):,}, its sequences"
+
+
+def _open_index(path: Path) -> _IndexFile:
+    try:
+        with open_regular(path) as stream:
+            return _read_index(stream, path)
+    except FileNotFoundError as cause:
+        raise CorpusError(f"{path}: no such file; expected the corpus prefix, without .idx or .bin") from cause
     except OSError as cause:
         raise UnreadableCorpusError(
-            f"{index_path}: could not be read: {cause.strerror or cause}. The file itself may be sound"
+            f"{path}: could not be read: {cause.strerror or cause}. The file itself may be sound"
         ) from cause
 
 
-def _read_sizes(stream: BinaryIO, index_path: Path, data_path: Path) -> npt.NDArray[np.int32]:
+def _read_index(stream: BinaryIO, path: Path) -> _IndexFile:
     header = stream.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise CorpusError(
-            f"{index_path}: starts with {header[:9]!r}; expected {_MAGIC!r}, the memory-mapped format, "
+            f"{path}: starts with {header[:9]!r}; expected {_MAGIC!r}, the memory-mapped format, "
             "the only supported one. Build the corpus again with --data_impl mmap"
         )
     version = int.from_bytes(header[9:17], "little")
     item_bytes = _ITEM_BYTES.get(header[17])
-    count = int.from_bytes(header[18:26], "little")
+    count, listed = (int.from_bytes(header[start : start + 8], "little") for start in (18, 26))
     if version != 1 or item_bytes is None:
         raise CorpusError(
-            f"{index_path}: version {version} and dtype code {header[17]}; expected version 1 and a code from 1 to 10"
+            f"{path}: version {version} and dtype code {header[17]}; expected version 1 and a code from 1 to 10"
         )
-    needed = _HEADER_BYTES + count * (4 + 8) + int.from_bytes(header[26:34], "little") * 8
+    needed = _HEADER_BYTES + count * (4 + 8) + listed * 8
     size = os.fstat(stream.fileno()).st_size
     if size < needed:
-        raise CorpusError(f"{index_path}: {size} bytes; its header's {count} documents need at least {needed}")
+        raise CorpusError(f"{path}: {size} bytes; its header's {count} documents need at least {needed}")
     if count == 0:
-        return np.empty(0, dtype=np.int32)
-    sizes = map_array(stream, index_path, np.int32, (count,), _HEADER_BYTES)
-    stream.seek(_HEADER_BYTES + 4 * count + 8 * (count - 1))
-    last_pointer = int.from_bytes(stream.read(8), "little", signed=True)
-    described = last_pointer + int(sizes[-1]) * item_bytes
-    if data_path.stat().st_size < described:
-        raise CorpusError(
-            f"{data_path}: {data_path.stat().st_size} bytes; {index_path.name} describes {described}. "
+        return _IndexFile(path, item_bytes, np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64), 0)
+    after_sizes = _HEADER_BYTES + 4 * count
+    stream.seek(needed - 8)
+    return _IndexFile(
+        path,
+        item_bytes,
+        map_array(stream, path, np.int32, (count,), _HEADER_BYTES),
+        map_array(stream, path, np.int64, (count,), after_sizes),
+        int.from_bytes(stream.read(8), "little", signed=True) if listed else 0,
+    )
+
+
+def _check_pointers(index: _IndexFile, data_path: Path) -> None:
+    """Checks that each document starts where the one before it ends, and that the ``.bin`` file holds them all.
+
+    The file need not be there.
+
+    Raises:
+        CorpusPointerError: a check failed.
+    """
+    end = checked = 0
+    for first, last in blocks(0, len(index.sizes), _BLOCK):
+        end += count_tokens(index.sizes, checked, first) * index.item_bytes
+        lengths = index.sizes[first:last].astype(np.int64) * index.item_bytes
+        ends = np.cumsum(lengths) + end
+        wrong = index.pointers[first:last] != ends - lengths
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise CorpusPointerError(
+                f"{index.path}: document {first + at:,} starts at byte {index.pointers[first + at]:,} of "
+                f"{data_path.name}; expected {int(ends[at] - lengths[at]):,}, where the documents before it end. "
+                f"{_POINTERS}"
+            )
+        end, checked = int(ends[-1]), last
+    size = data_path.stat().st_size if data_path.is_file() else end
+    if size < end:
+        raise CorpusPointerError(
+            f"{data_path}: {size} bytes; {index.path.name} describes {end}. "
             "The data file is truncated or belongs to another index file"
         )
-    return sizes
 
 
 def count_tokens(sizes: npt.NDArray[np.integer[Any]], start: int, stop: int) -> int:

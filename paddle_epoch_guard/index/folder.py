@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from paddle_epoch_guard.errors import IndexFileError, UnreadableIndexError
+from paddle_epoch_guard.errors import ForeignIndexError, IndexFileError, UnreadableIndexError
 from paddle_epoch_guard.index.cache import read_text
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription
@@ -54,6 +54,8 @@ _MEGATRON_NAME = re.compile(
     r"([0-9a-f]{32}-(GPTDataset|BlendedDataset)-(?:train|valid|test))"
     r"(-description\.txt|-(?:document|sample|shuffle|dataset|dataset_sample)_index\.npy)"
 )
+_FOREIGN_NAME = re.compile(r"([0-9a-f]{32}-([A-Za-z_]\w*)-(?:train|valid|test))-[\w.-]+")
+"""Of megatron-core's other classes: BERT's, mock data, and those of users."""
 _GUARD_BLEND = re.compile(r"(epoch_guard_blend_[0-9a-f]{32})_(?:sample_)?index\.npy")
 _NOTE_NAME = re.compile(r"[0-9a-f]{32}(?:-(?:GPTDataset|BlendedDataset)-(?:train|valid|test))?\.epoch_guard\.json")
 _TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # an unfinished `atomic_write`
@@ -120,6 +122,15 @@ def is_there(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
+class ForeignIndex:
+    """An index of another class of dataset, by the names of its files."""
+
+    stem: str
+    """The common start of their names."""
+    class_name: str
+
+
+@dataclass(frozen=True)
 class Folder:
     """The contents of a cache directory."""
 
@@ -128,6 +139,8 @@ class Folder:
     """The stems of blends that the guard built for extended runs."""
     temporary: tuple[Path, ...]
     """Files that are being written, or were when their process ended."""
+    foreign: tuple[ForeignIndex, ...]
+    """Indices of megatron-core that are neither of GPTDataset nor a blend."""
     others: tuple[str, ...]
     """Names of other files."""
 
@@ -146,18 +159,20 @@ def scan(folder: Path) -> Folder:
     except OSError as cause:
         raise UnreadableIndexError(f"{folder}: could not be read: {cause.strerror or cause}") from cause
     stems: dict[str, set[str]] = {}
-    guard_blends, temporary, others = set(), [], []
+    guard_blends, temporary, foreign, others = set(), [], {}, []
     for name in names:
         if match := _PADDLE_NAME.fullmatch(name) or _MEGATRON_NAME.fullmatch(name):
             stems.setdefault(match[1], set()).add(match[match.lastindex or 1])
         elif match := _GUARD_BLEND.fullmatch(name):
             guard_blends.add(match[1])
+        elif not name.endswith(".epoch_guard.json") and (match := _FOREIGN_NAME.fullmatch(name)):
+            foreign[match[1]] = ForeignIndex(match[1], match[2])
         elif _is_temporary(name) and os.path.isfile(folder / name):
             temporary.append(folder / name)
         elif not name.endswith(".epoch_guard.json") and not os.path.isdir(folder / name):
             others.append(name)
     indices = tuple(IndexFiles(folder, stem, _kind(folder, stem, stems[stem])) for stem in sorted(stems))
-    return Folder(indices, tuple(sorted(guard_blends)), tuple(temporary), tuple(others))
+    return Folder(indices, tuple(sorted(guard_blends)), tuple(temporary), tuple(foreign.values()), tuple(others))
 
 
 def _is_temporary(name: str) -> bool:
@@ -195,6 +210,8 @@ class Described:
     """The number of positions of a blend; None without a blend, or if each dataset is drawn once."""
     weights: str = ""
     """The weights of a blend, as the host wrote them."""
+    drawn: tuple[int, int] | None = None
+    """The fewest and the most positions of a blend that its run draws; None if all, or without a blend."""
 
     @property
     def name(self) -> str:
@@ -207,6 +224,7 @@ def describe(files: IndexFiles) -> Described:
 
     Raises:
         IndexFileError: the file is missing, in another format, or its md5 is not the one in its name.
+        ForeignIndexError: it describes a class of dataset that is not read.
     """
     path = files.description
     text = read_text(path, _DESCRIPTION_BYTES)
@@ -220,7 +238,7 @@ def describe(files: IndexFiles) -> Described:
         return Described((MegatronDescription.parse(text, str(path)),))
     if files.kind is MEGATRON_BLEND:
         blend = MegatronBlend.parse(text, str(path))
-        return Described(blend.datasets, blend.size, blend.weights)
+        return Described(blend.datasets, blend.size, blend.weights, blend.drawn)
     if files.kind is PADDLE_BLEND:
         return _describe_blend(text, str(path))
     return Described((Description.parse(text, str(path)),))
@@ -247,8 +265,11 @@ def choose(folder: Path, digest: str | None) -> IndexFiles:
 
     Raises:
         IndexFileError: there is no index, or the choice is ambiguous.
+        ForeignIndexError: there are only indices of classes that are not read.
     """
     contents = scan(folder)
+    if digest is not None or not contents.indices:
+        _refuse_foreign(folder, contents, digest or "")
     if not contents.indices:
         others = f"found {', '.join(contents.others[:3])}" if contents.others else "it holds none of their files"
         raise IndexFileError(
@@ -260,6 +281,8 @@ def choose(folder: Path, digest: str | None) -> IndexFiles:
     if len(contents.indices) == 1:
         return contents.indices[0]
     candidates = _candidates(contents.indices)
+    if not candidates:
+        describe(contents.indices[0])  # says what is wrong with it
     if len(candidates) == 1:
         return candidates[0][0]
     listed = [f"{files.digest} ({_summary(described)})" for files, described in candidates[:20]]
@@ -267,6 +290,17 @@ def choose(folder: Path, digest: str | None) -> IndexFiles:
         f"{folder}: {len(candidates)} indices to choose from; expected one. Name one with --hash: "
         f"{', '.join(listed or [files.digest for files in contents.indices[:20]])}"
     )
+
+
+def _refuse_foreign(folder: Path, contents: Folder, digest: str) -> None:
+    """Raises ForeignIndexError if only indices of other classes begin with the digest."""
+    found = [index for index in contents.foreign if index.stem.startswith(digest)]
+    if found and not any(files.stem.startswith(digest) for files in contents.indices):
+        classes = ", ".join(sorted({index.class_name for index in found}))
+        raise ForeignIndexError(
+            f"{folder}: found an index of the class {classes}; expected one of GPTDataset, the only class that is "
+            "read, or a blend of it"
+        )
 
 
 def _choose_by_digest(folder: Path, indices: tuple[IndexFiles, ...], digest: str) -> IndexFiles:

@@ -27,6 +27,8 @@ class Opened:
     files: IndexFiles
     described: Described
     index: GPTIndex | BlendIndex
+    corpora: tuple[Path, ...]
+    """The path of each dataset's corpus, without ``.idx``/``.bin``."""
     dataset_files: tuple[IndexFiles, ...] = ()
     """The files of a blend's datasets."""
 
@@ -48,7 +50,7 @@ def unchanged(files: IndexFiles, array: _T) -> _T:
 
 
 def open_index(files: IndexFiles, prefixes: Sequence[str] = (), base_of: BaseOf = unchanged) -> Opened:
-    """Reads an index and verifies it against its corpora.
+    """Reads an index and verifies it against its corpora, of which the ``.idx`` files are enough.
 
     Args:
         files: the files of the index.
@@ -70,11 +72,16 @@ def open_index(files: IndexFiles, prefixes: Sequence[str] = (), base_of: BaseOf 
         )
     given: Sequence[str | None] = prefixes or [None] * len(described.datasets)
     if not files.kind.is_blend:
-        return Opened(files, described, _open_gpt(files, described.datasets[0], given[0], base_of))
+        corpus = corpus_of(files, described.datasets[0].prefix, given[0])
+        return Opened(files, described, _open_gpt(files, described.datasets[0], corpus, base_of), (corpus,))
     inner_files = tuple(dataset_files(files, description) for description in described.datasets)
-    datasets = tuple(
-        _open_gpt(dataset, description, prefix, base_of)
+    corpora = tuple(
+        corpus_of(dataset, description.prefix, prefix)
         for dataset, description, prefix in zip(inner_files, described.datasets, given, strict=True)
+    )
+    datasets = tuple(
+        _open_gpt(dataset, description, corpus, base_of)
+        for dataset, description, corpus in zip(inner_files, described.datasets, corpora, strict=True)
     )
     which, inner = (base_of(files, load_array(file)) for file in files.arrays.values())
     source = str(files.arrays["dataset_index"])
@@ -84,7 +91,7 @@ def open_index(files: IndexFiles, prefixes: Sequence[str] = (), base_of: BaseOf 
         raise IndexMismatchError(f"{source}: {cause}") from cause
     size = sum(map(len, datasets)) if described.size is None else described.size
     verify_blend(blend, size, source)
-    return Opened(files, described, blend, inner_files)
+    return Opened(files, described, blend, corpora, inner_files)
 
 
 def dataset_files(files: IndexFiles, description: Description | MegatronDescription) -> IndexFiles:
@@ -97,13 +104,18 @@ def dataset_files(files: IndexFiles, description: Description | MegatronDescript
 
 
 def _open_gpt(
-    files: IndexFiles, description: Description | MegatronDescription, prefix: str | None, base_of: BaseOf
+    files: IndexFiles, description: Description | MegatronDescription, corpus: Path, base_of: BaseOf
 ) -> GPTIndex:
     loaded = load_arrays(files.arrays, functools.partial(base_of, files))
-    arrays = IndexArrays(**loaded, sizes=read_sizes(corpus_of(files, description.prefix, prefix)))
+    arrays = IndexArrays(**loaded, sizes=read_sizes(corpus, needs_text=False))
     if isinstance(description, MegatronDescription):
         return read_megatron(description, arrays)
     return GPTIndex.from_arrays(description, arrays)
+
+
+def in_object_storage(prefix: str) -> bool:
+    """Whether megatron-core reads a corpus from object storage; its ``.idx`` file is copied, the text is not."""
+    return prefix.startswith(("s3://", "msc://"))  # megatron/core/datasets/object_storage_utils.py (0.16.1)
 
 
 def corpus_of(files: IndexFiles, described: str, given: str | None) -> Path:
@@ -128,6 +140,11 @@ def corpus_of(files: IndexFiles, described: str, given: str | None) -> Path:
     for path in paths:
         if Path(f"{path}.idx").is_file():
             return path
+    if in_object_storage(described):
+        raise CorpusNotFoundError(
+            f"{described}.idx lies in object storage; expected a local copy. Name it with --prefix, without .idx: "
+            "megatron-core keeps one below its object_storage_cache_path. The .bin file is not needed"
+        )
     raise CorpusNotFoundError(
         f"{described}.idx: no such file; expected the corpus that {files.description.name} names. "
         "If it lies elsewhere, name it with --prefix"

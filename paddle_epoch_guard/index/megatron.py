@@ -10,13 +10,15 @@ class and the split name the files. The three arrays are those of PaddleNLP, byt
   ``drop_last_partial_validation_sequence`` off (the leftover tokens make the last sample of ``valid``).
 """
 
+import bisect
 import hashlib
 import json
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from paddle_epoch_guard.errors import CorpusError, IndexFileError, IndexMismatchError
+from paddle_epoch_guard.errors import CorpusError, ForeignIndexError, IndexFileError, IndexMismatchError
 from paddle_epoch_guard.index.corpus import count_tokens
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.gpt import GPTIndex
@@ -34,6 +36,7 @@ from paddle_epoch_guard.index.verify import (
 
 _SPLITS = ("train", "valid", "test")
 _MAX_INTEGER = 10**18
+_ROUNDING = 1e-12
 _FORM = "expected the JSON that megatron-core 0.12 to 0.16 writes"
 
 
@@ -66,15 +69,20 @@ class MegatronDescription:
 
         Raises:
             IndexFileError: the text is not in megatron-core's format.
+            ForeignIndexError: it describes a dataset of another class.
         """
         return cls.from_json(_loads(text, source), text, source)
 
     @classmethod
     def from_json(cls, fields: object, text: str, source: str) -> "MegatronDescription":
         """Checks the decoded JSON ``fields`` of ``text``; otherwise as :meth:`parse`."""
-        if not isinstance(fields, dict) or fields.get("class") != "GPTDataset":
-            kind = fields.get("class") if isinstance(fields, dict) else type(fields).__name__
-            raise IndexFileError(f"{source}: describes {kind!r}; expected 'GPTDataset', the only supported class")
+        kind = fields.get("class") if isinstance(fields, dict) else type(fields).__name__
+        if isinstance(fields, dict) and isinstance(kind, str) and kind.isidentifier() and kind != "GPTDataset":
+            raise ForeignIndexError(
+                f"{source}: describes a dataset of the class {kind}; expected GPTDataset, the only class that is read"
+            )
+        if not isinstance(fields, dict) or kind != "GPTDataset":
+            raise IndexFileError(f"{source}: describes {str(kind)[:80]!r}; expected 'GPTDataset'")
         path, name, split = fields.get("dataset_path"), fields.get("index_split"), fields.get("split")
         samples = fields.get("num_samples", -1)
         if not isinstance(path, str) or name not in _SPLITS or not isinstance(split, str | None):
@@ -137,6 +145,7 @@ class MegatronBlend:
 
         Raises:
             IndexFileError: the text is not in megatron-core's format.
+            ForeignIndexError: its datasets are of another class than GPTDataset.
         """
         fields = _loads(text, source)
         if not isinstance(fields, dict) or fields.get("class") != "BlendedDataset":
@@ -157,6 +166,39 @@ class MegatronBlend:
     def digest(self) -> str:
         """The md5 that names the blend's files."""
         return _md5(self.text)
+
+    @property
+    def drawn(self) -> tuple[int, int] | None:
+        """The fewest and the most samples that the run may have asked for; None if that is the number of positions.
+
+        Asked for N samples, the host rounds each dataset's share of N up, and makes the blend as long as their sum:
+        `_get_size_per_split_per_dataset` in blended_megatron_dataset_builder.py (0.16.1). Earlier releases first added
+        0.5 % to each share; then the datasets were asked for as many samples as the blend has positions.
+        """
+        asked = [dataset.samples_requested for dataset in self.datasets]
+        shares = _shares(self.weights)
+        if self.size is None or None in asked or shares is None:
+            return None  # each dataset is drawn once, or the size is the number asked for
+        margin = 1.005 if sum(samples or 0 for samples in asked) == self.size else 1.0
+        size = self.size
+
+        def positions(samples: int, factor: float, slack: float) -> int:
+            return int(np.ceil(samples * shares * factor * (1 + slack)).sum())
+
+        # The host's weights have been through a division or two more: a share may be a whole number, or just above.
+        least = bisect.bisect_left(range(size), size, key=lambda samples: positions(samples, margin, _ROUNDING))
+        most = bisect.bisect_right(range(size + 1), size, key=lambda samples: positions(samples, 1.0, -_ROUNDING)) - 1
+        return min(least, most), max(least, most)
+
+
+def _shares(weights: str) -> npt.NDArray[np.float64] | None:
+    """The weights of a blend, normalised; None if they are no weights."""
+    values = json.loads(weights)
+    if not all(type(value) in (int, float) and 0 < value < 1e300 for value in values):
+        return None
+    found: npt.NDArray[np.float64] = np.array(values, dtype=np.float64)
+    found /= found.sum()
+    return found
 
 
 def _md5(text: str) -> str:

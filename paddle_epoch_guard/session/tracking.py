@@ -74,7 +74,7 @@ def _ledger_of(plan: RunPlan, step: int) -> EpochLedger:
     ledger, sidecar = EpochLedger(plan.source, step), plan.past.sidecar
     if sidecar is not None:
         for total in sidecar.epoch_losses:
-            ledger.totals[EpochKey(total.dataset, total.epoch)] = replace(total, loss=replace(total.loss))
+            ledger.totals[EpochKey(total.dataset, total.epoch)] = total.copy()
         ledger.fresh.add(sidecar.fresh)
         ledger.repeat.add(sidecar.repeat)
         ledger.contrast = sidecar.contrast
