@@ -9,7 +9,7 @@ try:
     from visualdl.utils.figure_util import figure_to_image
 except ModuleNotFoundError as cause:
     raise MissingPackageError(
-        f"the package {cause.name} is not installed. The callback, report, compare and view need VisualDL: "
+        f"VisualDL is not installed: no module {cause.name}. The callback, report, compare and view need it: "
         "pip install 'paddle-epoch-guard[visualdl]' (from a checkout: pip install '.[visualdl]')"
     ) from cause
 
