@@ -12,12 +12,13 @@ NLP2_READY := .venv-paddlenlp-2/.ready
 DEMO_VENV := $(if $(filter paddlenlp,$(HOST)),.venv,.venv-$(HOST))
 MEGATRON_READY := .venv-megatron/.ready
 BENCH_READY := .venv-bench/.ready
+DOCS_READY := .venv-docs/.ready
 COMPILED := paddle_epoch_guard/order/_network.c
 BENCH ?=
 
 export PYTHON
 
-.PHONY: help demo bench test test-fast test-paddleformers test-paddlenlp-2 test-megatron faults lint format clean
+.PHONY: help demo bench test test-fast test-paddleformers test-paddlenlp-2 test-megatron faults docs lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +31,7 @@ help:
 	@echo "make test-paddlenlp-2  run the tests on PaddleNLP 2.8.1, in an environment of its own (2 GB)"
 	@echo "make test-megatron  run the tests that need megatron-core, in an environment of its own (1 GB)"
 	@echo "make faults  bring about every fault: kills, bad disks, damaged files, races; up to half an hour"
+	@echo "make docs    build the documentation site into build/site, and check its links"
 	@echo "make lint    check style, types and the direction of imports"
 	@echo "make format  format the code"
 	@echo "make clean   remove the environments, caches and $(OUTPUT)/"
@@ -53,6 +55,10 @@ $(MEGATRON_READY): constraints/megatron.txt scripts/make-megatron-venv
 # Without the package the rows that need it say so.
 $(BENCH_READY): scripts/make-bench-venv
 	@scripts/make-bench-venv && touch $@ || true
+
+$(DOCS_READY): constraints/docs.txt scripts/make-docs-venv
+	@scripts/make-docs-venv
+	@touch $@
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/python examples/demo.py --model $(MODEL) --output $(OUTPUT)
@@ -81,11 +87,16 @@ faults: $(READY)
 	-@scripts/make-atheris-venv
 	$(BIN)/python -m faults
 
+# Not --quiet: it would drop the warnings before --strict counts them.
+docs: $(DOCS_READY)
+	.venv-docs/bin/mkdocs build --strict
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/messages --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -23,13 +23,13 @@ from rich.table import Table
 
 from corpus import Corpus, write_corpus
 from figures import draw_runs
-from hosts import CPU_ARGUMENTS, TrainerCallback, logger
+from hosts import CPU_ARGUMENTS, logger
 from models import HashedNgramLM, tiny_llama
 from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.cli.app import run as run_command
 from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 from paddle_epoch_guard.index.description import split_documents
-from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
+from pretraining import PreTrainingArguments, PretrainingTrainer, StopAt, build_datasets, collate
 from runlog import jump_at, read_scalar, verdict_at
 
 SEQ_LENGTH = 32
@@ -49,7 +49,7 @@ def main() -> None:
         "--model",
         choices=sorted(LEARNING_RATES),
         default="ngram",
-        help="ngram: a hashed n-gram model that memorises within an epoch, as large transformers do (default). "
+        help="ngram: a hashed n-gram model that memorises within an epoch (default). "
         "llama: PaddleNLP's LlamaForCausalLM, tiny; on a CPU it learns too slowly to show much of a cliff.",
     )
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where everything goes")
@@ -91,18 +91,6 @@ def compare_runs(console: Console, output: Path) -> None:
     call += ["--html", str(output / "compare.html"), "--png", str(output / "compare.png")]
     console.rule(" ".join(["paddle-epoch-guard", *call[:4], "…"]))
     run_command(call)
-
-
-class StopAt(TrainerCallback):
-    """Saves a checkpoint at a step and stops there, as a run that is interrupted."""
-
-    def __init__(self, step: int):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        """Saves and stops at the step."""
-        if state.global_step == self.step:
-            control.should_save = control.should_training_stop = True
 
 
 def train(

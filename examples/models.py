@@ -24,8 +24,8 @@ class TokenLoss(nn.Layer):
 class HashedNgramLM(nn.Layer):
     """Predicts the next token from the last 1 to 4, each n-gram hashed into an embedding table of its order.
 
-    It memorises what it reads within one epoch, in seconds and on a CPU, as a large transformer does on a
-    large machine: that is what makes the loss cliff at a repeated data epoch visible.
+    It memorises what it reads within one epoch, in minutes and on a CPU: that is what makes the loss cliff at a
+    repeated data epoch visible. How far this carries over to other models: docs/why-the-loss-drops.md.
     """
 
     def __init__(self, vocab_size: int, width: int = 64, table_size: int = 1 << 14, orders: int = 4):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hosts import DistributedBatchSampler, Trainer, TrainingArguments, build_train_valid_test_datasets
+from hosts import DistributedBatchSampler, Trainer, TrainerCallback, TrainingArguments, build_train_valid_test_datasets
 from paddle_epoch_guard import EpochGuardArguments
 
 
@@ -29,6 +29,18 @@ class PretrainingTrainer(Trainer):
             rank=self.args.dataset_rank,
             drop_last=self.args.dataloader_drop_last,
         )
+
+
+class StopAt(TrainerCallback):
+    """Saves a checkpoint at a step and stops there, as a run that is interrupted."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Saves and stops at the step."""
+        if state.global_step == self.step:
+            control.should_save = control.should_training_stop = True
 
 
 def collate(samples):

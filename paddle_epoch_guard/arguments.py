@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Optional
 
 from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.language import LANGUAGES
 
 LIBRARIES = ["paddlenlp", "paddleformers"]
 """The host libraries: PaddleNLP and its successor. Their modules have the same names."""
@@ -11,6 +12,7 @@ MODES = ("off", "track", "unified")
 MIX_CHOICES = ("auto", "uniform", "ramp")
 POOLS = ("planned", "all")
 ON_MISMATCH = ("error", "warn")
+LANGUAGE_CHOICES = ("auto", *LANGUAGES)
 
 
 @dataclass
@@ -89,6 +91,15 @@ class EpochGuardArguments:
             "help": "Whether to evaluate just before each change point and a few times on both sides of it, where the "
             "run has an evaluation set, so that the evaluation loss can tell progress from an artefact. Costs up to "
             "nine evaluations for each change point."
+        },
+    )
+    epoch_guard_lang: str = field(
+        default="auto",
+        metadata={
+            "help": "The language of the guard's messages, texts, figures and report page. auto: that of the "
+            "environment variable PADDLE_EPOCH_GUARD_LANG or of the locale; English if that is neither English nor "
+            "Chinese.",
+            "choices": LANGUAGE_CHOICES,
         },
     )
 

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paddle_epoch_guard import host
+from paddle_epoch_guard import host, language
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
 from paddle_epoch_guard.host import TrainerControl, TrainerState, TrainingArguments
+from paddle_epoch_guard.record.events import Event
 from paddle_epoch_guard.session.pipeline import prepare
 from paddle_epoch_guard.session.session import Session, leave_order_behind
+from paddle_epoch_guard.views.listener import Listener
 
 
 def _follows(event: Callable[..., None]) -> Callable[..., None]:
@@ -54,27 +56,35 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         arguments: the flags, where they were parsed beside the training arguments rather than mixed in.
         resume_from_checkpoint: the folder that ``Trainer.train`` is told to resume from, where it is neither in
             ``args.resume_from_checkpoint`` nor in the output folder: the trainer does not tell its callbacks.
+        on_event: a function that gets each event of the record (`paddle_epoch_guard.record.events`), such as
+            ``ChangeReached`` and ``ChangeJudged``, and ``Refused`` if the guard refuses to start. It is called on the
+            first rank, in a thread of its own. What it raises leads to one warning and stops nothing; the end of
+            training waits at most 5 seconds for it.
 
     Attributes:
         arguments: as above; read when training begins.
         resume_from_checkpoint: as above; read when training begins.
+        on_event: as above; read when training begins.
     """
 
     def __init__(
         self,
         arguments: EpochGuardArguments | None = None,
         resume_from_checkpoint: str | Path | None = None,
+        on_event: Callable[[Event], object] | None = None,
     ) -> None:
         self.arguments = arguments
         self.resume_from_checkpoint = resume_from_checkpoint
+        self.on_event = on_event
         self.session: Session | None = None
         """The run that is followed; None outside training, and if the guard is off."""
         self._training: host.Training | None = None
+        self._listener: Listener | None = None
         host.watch_trainings()
 
     def __getstate__(self) -> dict[str, Any]:
         """Copied or pickled, it is its configuration, without the run that it follows."""
-        return {"arguments": self.arguments, "resume_from_checkpoint": self.resume_from_checkpoint}
+        return {name: getattr(self, name) for name in ("arguments", "resume_from_checkpoint", "on_event")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -103,19 +113,29 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         dataloader: Any = kwargs.get("train_dataloader")
         host.take_over(getattr(dataloader, "dataset", None), training)
         flags, checkpoint = self.flags(args), self._checkpoint(args, training)
+        if flags.epoch_guard_lang != "auto":
+            language.use(flags.epoch_guard_lang)
         is_off = flags.epoch_guard == "off"
-        plan = None if is_off else prepare(flags, args, state, dataloader, checkpoint)
+        if not is_off and self.on_event is not None and state.is_world_process_zero:
+            self._listener = Listener(self.on_event, host.logger.warning)
+        try:
+            plan = None if is_off else prepare(flags, args, state, dataloader, checkpoint, self._listener)
+        except BaseException:
+            self._let_go()
+            raise
         if plan is None:
             leave_order_behind(state)
+            self._let_go()
             return
         try:
             plan.install(dataloader)
         except BaseException:
             host.release(plan.loader.dataset)
+            self._let_go()
             raise
         if plan.schedule is not None:
             host.write_stamp(state, plan.stamp)
-        self.session = Session(plan, args, state, flags)
+        self.session = Session(plan, args, state, flags, self._listener)
         if training is not None:
             training.at_end.append(self._let_go)
             training.own(plan.loader.dataset, restores_at_end=plan.drawn.is_live)
@@ -141,7 +161,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """Training has ended, perhaps in an exception: keeps neither hooks nor plan nor dataset."""
         if self.session is not None:
             self.session.close()
-        self.session = self._training = None
+        if self._listener is not None:
+            self._listener.close()
+        self.session = self._training = self._listener = None
 
     def _checkpoint(self, args: TrainingArguments, training: host.Training | None) -> str | Path | None:
         """The folder that the trainer resumes from, where the user named it or ``Trainer.train`` was told."""

@@ -8,6 +8,7 @@ EpochGuardError            the user can act on it
 ├── IndexFileError
 │   └── ForeignIndexError
 ├── IndexMismatchError
+├── MissingPackageError        also an ImportError
 ├── OrderError
 ├── RankMismatchError
 ├── ReportError
@@ -52,6 +53,10 @@ class ForeignIndexError(IndexFileError):
 
 class IndexMismatchError(EpochGuardError):
     """The files of a sample index do not match each other or the corpus."""
+
+
+class MissingPackageError(EpochGuardError, ImportError):
+    """A package is not installed that is needed for this, and is not needed for everything."""
 
 
 class OrderError(EpochGuardError):

@@ -8,13 +8,20 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from paddle_epoch_guard import files
+from paddle_epoch_guard import files, language
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Does not wait for late files."""
     monkeypatch.setattr(files, "PATIENCE", 0.5)
+
+
+@pytest.fixture(autouse=True)
+def in_english(monkeypatch):
+    """Whatever the locale of the machine; also in the processes that a test starts."""
+    monkeypatch.setenv(language.VARIABLE, "en")
+    language.use(None)
 
 
 @pytest.fixture(autouse=True)

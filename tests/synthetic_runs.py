@@ -125,8 +125,8 @@ class Run:
         watch, ledger = self.recorder.watch, self.recorder.ledger
         values = {
             "version": VERSION,
-            "run": "a" * 32,
-            "part": "b" * 32,
+            "run": self.run_id,
+            "part": self.last_part,
             "step": step,
             "position": step * BATCH,
             "planned": 400 * BATCH,

@@ -118,3 +118,46 @@ def test_no_import_and_no_command_connects_to_another_machine(tmp_path, logs, co
     process, connections = watched(tmp_path, sys.executable, "-c", code.replace("LOGS", str(logs)))
     process.communicate(timeout=120)
     assert beyond(connections) == []
+
+
+def write_part(folder, name, steps, loss):
+    """A log as the Trainer opens one each time it starts."""
+    log = EpochGuardLog(folder)
+    log.text("args", f"from {steps[0]}", 0)
+    for step in steps:
+        log.scalar("train/loss", loss(step), step)
+        if step % 10 == 0:
+            log.scalar("eval/loss", loss(step), step)
+    log.close()
+    os.rename(folder / "epoch_guard" / "vdlrecords.epoch_guard.log", folder / name)
+
+
+def test_a_resumed_run_has_one_curve_though_the_trainer_opened_several_logs(tmp_path):
+    folder = tmp_path / "logs" / "run"
+    write_part(folder, "vdlrecords.1700000001.log", range(1, 58), lambda step: 1.0)  # killed after step 57
+    write_part(folder, "vdlrecords.1700000002.log", range(41, 91), lambda step: 2.0)  # resumed after step 40
+    newest = folder / "vdlrecords.1700000003.log"
+    write_part(folder, newest.name, range(81, 101), lambda step: 3.0)
+    expected = [(step, 1.0 if step <= 40 else 2.0 if step <= 80 else 3.0) for step in range(1, 101)]
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with visualdl_server(tmp_path / "logs", command=VIEW) as server:
+        assert server.scalars(str(folder), "train/loss") == expected
+        assert server.scalars(str(folder), "eval/loss") == expected[9::10]
+        assert len(server.texts(str(folder), "args")) == 3
+        # The trainer is started once more while the server runs.
+        write_part(folder, "vdlrecords.1700000004.log", range(101, 111), lambda step: 4.0)
+        more = [(step, 4.0) for step in range(101, 111)]
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and server.scalars(str(folder), "train/loss") == expected:
+            server.get("runs")
+            time.sleep(0.5)
+        assert server.scalars(str(folder), "train/loss") == expected + more
+    assert before.items() <= {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}.items()
+
+
+def test_a_log_of_another_run_in_the_same_folder_is_left_out(tmp_path):
+    folder = tmp_path / "logs"
+    write_part(folder, "vdlrecords.1700000001.log", range(1, 51), lambda step: 1.0)
+    write_part(folder, "vdlrecords.1700000002.log", range(1, 11), lambda step: 2.0)
+    with visualdl_server(folder, command=VIEW) as server:
+        assert server.scalars(str(folder), "train/loss") == [(step, 2.0) for step in range(1, 11)]

@@ -1,6 +1,7 @@
 """The command line as a whole: help, version, and what they cost."""
 
 import importlib.metadata
+import os
 import re
 import shlex
 import subprocess
@@ -82,3 +83,56 @@ def test_help_loads_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out == f"[] False {[[] for _ in COMMANDS]}\n"
+
+
+def test_a_command_with_a_slip_is_understood():
+    assert cli("plann")[2] == f"{NAME}: No such command: plann. Did you mean plan? See {NAME} --help\n"
+    assert "Expected one of plan, inspect," in cli("xyzzy")[2]
+    assert "--seq-length" in cli("plan", "--seq-lenght", "1")[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_what_each_value_is(command):
+    out = cli(command, "--help")[1]
+    # Types as typer's releases write them say nothing, or something else each.
+    assert re.search(r"(<(?!=)|\bINTEGER\b|\bTEXT\b|\{)", out) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("re", ["rebuild", "report"]), ("plan --seq", ["--seq-length"]), ("view --h", ["--help"])]
+)
+def test_a_shell_completes_commands_and_options(typed, meant):
+    words = f"{NAME} {typed}"
+    environment = {
+        f"_{NAME.upper().replace('-', '_')}_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.argv = ['{NAME}']; from paddle_epoch_guard.cli import main; main()",
+    ]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    assert done.stdout.split() == meant
+
+
+def test_env_names_what_is_installed():
+    status, out, err = cli("env")
+    assert (status, err) == (0, "")
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines()[1:])
+    assert rows[NAME] == importlib.metadata.version(NAME)
+    assert rows["numpy"] == importlib.metadata.version("numpy")
+    assert rows["paddlepaddle-gpu"] == "not installed"
+    assert not [line for line in out.splitlines() if line.endswith(" ")]
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+def test_words_of_a_meaning_have_a_colour_on_a_terminal_alone(monkeypatch, no_color):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    err = cli("xyzzy")[2]
+    assert ("\x1b[1;31m" in err) is not no_color
+    assert "No such command: xyzzy" in err

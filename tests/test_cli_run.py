@@ -166,6 +166,33 @@ def test_a_script_without_a_trainer_ends_with_a_warning(tmp_path):
     assert (completed.returncode, completed.stdout, completed.stderr) == (0, "done\n", NOTHING)
 
 
+def test_a_flag_with_a_slip_goes_to_the_script_with_a_warning(tmp_path):
+    (tmp_path / "user.py").write_text(
+        """
+import argparse, sys
+parser = argparse.ArgumentParser()
+parser.add_argument("--epoch_guards")
+parser.parse_known_args(["--epoch_gaurd_seed=3", *sys.argv[1:]])
+parser.parse_known_args()
+print(sys.argv[1:])
+"""
+    )
+    given = ("--epoch_gaurd", "unified", "--epochs", "3", "--epochguard-report=no", "--", "--epoch_gard")
+    completed = python(*RUN, "user.py", "--epoch_guard", "track", *given, folder=tmp_path)
+    assert completed.stdout == f"{list(given)}\n"
+    told = [line for line in completed.stderr.splitlines(keepends=True) if line != NOTHING]
+    meant = [
+        ("--epoch_gaurd", "epoch_guard"),
+        ("--epochguard-report", "epoch_guard_report"),
+        ("--epoch_gaurd_seed", "epoch_guard_seed"),  # as a parser reads one from a file
+    ]
+    assert told == [
+        f"paddle-epoch-guard: warning: {option} is not a flag of the guard, and goes to the script; "
+        f"did you mean --{flag}?\n"
+        for option, flag in meant
+    ]
+
+
 # Training, as a user does it.
 
 
@@ -230,6 +257,20 @@ def test_a_script_that_resumes_goes_on_in_its_order(user, begun):
     completed = python(*RUN, SCRIPT, "config.json", *there, "--epoch_guard=unified", folder=folder)
     assert completed.returncode == 0, completed.stderr[-3000:]
     assert tokens(folder, "two") == unified(dataset)[8 * BATCH :]
+
+
+@pytest.mark.host
+def test_a_refusal_is_one_message_and_the_line_of_the_script(user, begun):
+    folder, _ = user
+    there = ["--continue_from", folder / "one" / "checkpoint-8", "--seed", SEED + 1, *outputs(folder, "refused")]
+    completed = python(*RUN, SCRIPT, "config.json", *there, folder=folder)
+    assert completed.returncode == 1
+    assert "Traceback" not in completed.stderr
+    message, where = completed.stderr.splitlines()[-2:]
+    assert message.startswith("paddle-epoch-guard: ")
+    assert f"seed {SEED} -> {SEED + 1}" in message or "seed" in message
+    line = next(number for number, text in enumerate(SCRIPT.read_text().splitlines(), 1) if "trainer.train(" in text)
+    assert where == f"  stopped at {SCRIPT}, line {line}, in main"
 
 
 @pytest.mark.host

@@ -44,6 +44,9 @@ def test_a_record_of_an_earlier_release_says_what_it_said(folder):
     assert facts.pop("repeated_against_fresh") is None  # losses were not compared then
     expected = json.loads((folder / "report.json").read_text())
     del expected["summary"]
+    if folder.name == "track":  # since then, an epoch ends at its boundary, whatever sample of it is drawn later
+        assert expected["epochs"][1]["last_step"] == 35
+        expected["epochs"][1]["last_step"] = expected["cuts"][0]["step"]
     assert known_then(facts, expected) == expected
 
 

@@ -11,7 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/comparison.md", "docs/why-the-loss-drops.md")
+PAGES = ("README.md", *sorted(f"docs/{page.name.replace('.zh-CN', '')}" for page in ROOT.glob("docs/*.zh-CN.md")))
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 FIGURE = re.compile(r"(?:(?<!\S)[+-])?\d[\d,]*(?:\.\d+)*")
 
@@ -58,10 +58,10 @@ def figures(tokens):
 
 
 def targets(tokens):
-    """The targets of pictures and links; a page in either language counts as the same page."""
+    """The targets of pictures and links; a page in either language counts as the same page, whatever its anchors."""
     where = {"image": "src", "link_open": "href"}
     linked = [(leaf.type, leaf.attrs[where[leaf.type]]) for leaf in leaves(tokens) if leaf.type in where]
-    return sorted((kind, target.replace(".zh-CN", "")) for kind, target in linked)
+    return sorted((kind, re.sub(r"\.zh-CN|(?<=#).*", "", target)) for kind, target in linked)
 
 
 def code_blocks(tokens):

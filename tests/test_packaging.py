@@ -36,7 +36,18 @@ def test_the_extra_for_the_host_is_satisfied_by_the_pinned_set():
 def test_the_core_is_light():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert not any("paddle" in name for name in project["dependencies"])
+    assert not any("visualdl" in name for name in project["dependencies"])
     assert project["requires-python"] == ">=3.10"
+
+
+@pytest.mark.parametrize("host", ["paddlenlp", "paddleformers"])
+def test_a_host_comes_with_visualdl(host):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert "paddle-epoch-guard[visualdl]" in extras[host]
+    assert {requirement.partition(">")[0].partition("<")[0] for requirement in extras["visualdl"]} == {
+        "visualdl",
+        "protobuf",
+    }
 
 
 def test_what_is_shipped_is_the_package_alone(tmp_path):

@@ -1,6 +1,7 @@
 """The report page: what it says, and that it needs nothing but itself."""
 
 import base64
+import hashlib
 import json
 import re
 import shlex
@@ -8,19 +9,23 @@ import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import paddle_epoch_guard.report
+from paddle_epoch_guard.cli import planning
 from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.index.layout import IndexLayout
 from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint
-from paddle_epoch_guard.order import Reorder
+from paddle_epoch_guard.order import Reorder, Schedule, Segment
 from paddle_epoch_guard.report.page import PAGE_NAME, render, report_run, write_page
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, Note, RunData, Series
 from paddle_epoch_guard.report.settings import flags_of, stages
-from paddle_epoch_guard.report.texts import summary
-from paddle_epoch_guard.resume import SIDECAR_NAME
+from paddle_epoch_guard.report.texts import advice_at, advice_of, headline, summary
+from paddle_epoch_guard.resume import SIDECAR_NAME, BlendRecord
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from synthetic_runs import BATCH, Plan, Run, long_run, summarized
@@ -109,14 +114,24 @@ def page(finished):
     return Page(render(read_run(folder / "logs", folder / "out", state=run.sidecar(200))))
 
 
+def scripts(html):
+    """What stands in the page's script elements."""
+    return re.findall(r"<script[^>]*>(.*?)</script>", html, flags=re.DOTALL)
+
+
 def test_it_needs_nothing_but_itself(page, finished):
     folder, run = finished
     html = render(read_run(folder / "logs", state=run.sidecar(200)))
     outside = re.sub(r"data:image/svg\+xml;base64,[A-Za-z0-9+/=]+", "", html)
+    for script in scripts(html):
+        outside = outside.replace(script, "")
     assert "http" not in outside.replace("http-equiv", "").replace("http://evil.example", "")
-    assert not {"script", "link", "iframe", "object", "form", "base"} & {tag for tag, _ in page.elements}
+    assert page.all("script") == [{"type": "application/json", "id": "curves"}, {}]
+    assert not {"link", "iframe", "object", "form", "base"} & {tag for tag, _ in page.elements}
     assert not [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
-    assert [(tag, name) for tag, attrs in page.elements for name in attrs if name in ("href", "action")] == []
+    links = [attrs[name] for _, attrs in page.elements for name in ("href", "action") if name in attrs]
+    assert links == ["#why", "#terms"]
+    assert {"why", "terms"} <= {attrs.get("id") for _, attrs in page.elements}
     sources = [attrs[name] for _, attrs in page.elements for name in ("src", "srcset") if name in attrs]
     assert len(sources) == 6
     for source in sources:
@@ -124,7 +139,31 @@ def test_it_needs_nothing_but_itself(page, finished):
     assert "url(" not in outside
     assert "@import" not in outside
     (policy,) = [one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    digest = base64.b64encode(hashlib.sha256(scripts(html)[1].encode()).digest()).decode()
+    assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def test_the_chart_library_is_the_one_that_its_note_names():
+    folder = Path(paddle_epoch_guard.report.__file__).parent / "uplot"
+    named = dict(re.findall(r"\| `([\w.]+)` \| `([0-9a-f]{64})` \|", (folder / "README.md").read_text()))
+    assert set(named) == {"uPlot.iife.min.js", "uPlot.min.css"}
+    for name, digest in named.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert "1.6.32" in (folder / "README.md").read_text().splitlines()[0]
+    assert b"v1.6.32" in (folder / "uPlot.iife.min.js").read_bytes()[:100]
+    assert "MIT" in (folder / "LICENSE").read_text()
+
+
+def test_names_cannot_leave_the_values_of_the_charts(finished):
+    folder, run = finished
+    read = read_run(folder / "logs", state=run.sidecar(200))
+    evil = replace(read, epochs=tuple(replace(epoch, dataset="</script><!--<script>&") for epoch in read.epochs))
+    html = render(evil)
+    values, script = scripts(html)
+    assert not {"<", ">", "&"} & set(values)
+    assert "</script" not in script
+    labels = [curve["label"] for curve in json.loads(values)["charts"]["loss_by_epoch"]["panels"][0]["curves"]]
+    assert labels[0].startswith("</script><!--<script>&, data epoch 1")
 
 
 def test_it_is_made_for_phones_and_for_those_who_do_not_see_it(page):
@@ -135,13 +174,25 @@ def test_it_is_made_for_phones_and_for_those_who_do_not_see_it(page):
     assert narrow == {"(max-width: 40rem)"}
 
 
+def test_alternative_texts_say_what_was_found(page):
+    losses, epochs, samples = (" ".join(one["alt"].split()) for one in page.all("img"))
+    assert re.search(r"The training loss goes from \d\.\d\d at step 1 to \d\.\d\d at step 200\.", losses)
+    assert re.search(
+        r"At step 41, where data epoch 2 begins, the training loss jumps by -[01]\.\d{3} \(.*\(artefact\)\.", losses
+    )
+    assert losses.endswith("Exposure goes from 0.00 to 4.00.")
+    assert "In data epoch 5 the loss goes from" in epochs
+    assert epochs.count("the loss goes from") == 4  # of five
+    assert "The loss of repeated samples goes from" in samples
+
+
 def test_texts_are_escaped(page):
     assert EVIL in page.sections["resumes"]
     assert len(page.all("img")) == 3
 
 
 def test_it_begins_with_the_verdicts_in_three_sentences(page, finished):
-    first, *others = [line for line in page.sections["summary"].split("\n") if line.strip()]
+    _, first, *others = [line for line in page.sections["summary"].split("\n") if line.strip()]
     assert first == (
         "The order of the data changes at 2 places: at 1 the training loss jumps because of the data that is drawn "
         "(artefact; step 41), at 1 the losses cannot tell (undecided; step 81)."
@@ -160,13 +211,67 @@ def test_it_begins_with_the_verdicts_in_three_sentences(page, finished):
 def test_cuts_are_told_with_verdict_and_numbers(page):
     head, boundary, unified = page.rows["cuts"]
     assert len(head) == len(boundary) == len(unified) == 8
-    assert boundary[:2] == ["1. data epoch 1 to 2", "41"]
+    assert boundary[:2] == ["data epoch 2 begins", "41"]
     assert boundary[2].startswith("artefact")
     assert re.fullmatch(r"-[01]\.\d{3} ?\(-[01]\.\d{3} to -[01]\.\d{3}\)", boundary[3])
     assert boundary[5] == "0.00 → 1.00"
-    assert unified[0] == "2. a unified order begins"
+    assert unified[0] == "a unified order begins"
     assert "Verdict at the start of data epoch 2 (step 41): artefact" in page.sections["cuts"]
     assert "is no progress by itself" in page.sections["cuts"]
+
+
+def test_the_summary_is_marked_by_the_verdict_that_matters_most_as_a_word_and_as_a_colour(page):
+    (box,) = [attrs for tag, attrs in page.elements if attrs.get("id") == "summary"]
+    assert box["class"] == "summary artefact"
+    assert page.sections["summary"].split()[0] == "artefact"
+
+
+def test_it_advises_under_each_verdict(page):
+    told = " ".join(page.sections["advice"].split())
+    artefact, undecided = told.removeprefix("What to do now ").split("a unified order begins, step 81: undecided ")
+    assert artefact.startswith("data epoch 2 begins, step 41: artefact Keep the run, and do not count the fall as")
+    assert "resume with --epoch_guard unified from a checkpoint that was saved before step 41" in artefact
+    assert undecided.startswith("Evaluate and log more often")
+    assert "Why the training loss jumps where data repeats" in undecided
+
+
+def test_places_of_one_verdict_are_advised_once(tmp_path):
+    cuts = tuple(change("artefact", step=step) for step in (50, 90, 130))
+    (group,) = advice_of(RunData(tmp_path, None, cuts=cuts))
+    assert (group.verdict, len(group.changes), group.others) == ("artefact", 3, "The same applies at steps 90, 130.")
+    assert headline(RunData(tmp_path, None, cuts=(*cuts, change("none", step=150)))) == "artefact"
+    assert headline(RunData(tmp_path, None)) == ""
+    assert advice_of(RunData(tmp_path, None)) == []
+    assert advice_at(replace(cuts[0], change=ChangePoint("b", 1, 0, 1)), RunData(tmp_path, None)) == []
+
+
+def test_the_lengths_that_need_no_separate_epoch_are_those_of_plan(finished):
+    """1,600 samples of 32 tokens over a corpus of 40,000: the second data epoch is needed to 28 %."""
+    folder, run = finished
+    (dataset,) = run.sidecar(200).datasets
+    state = run.sidecar(
+        200,
+        datasets=(replace(dataset, tokens_per_epoch=40_000),),
+        schedule=Schedule((Segment(1, 0, BATCH, 1, 1, 2000),)),
+    )
+    cut = read_run(folder / "logs", state=state).cuts[0]
+    told = advice_at(cut, RunData(folder, None, sidecar=state, data_epoch=Series.of([(1, 1.0)])))
+    planned = {one["kind"]: one["max_steps"] for one in plan_advice(40_000, 32, BATCH, 400)}
+    assert f"between {planned['threshold']:,} and {planned['whole_epoch']:,} steps" in told[-1]
+    elsewhere = replace(state, blend=BlendRecord("[1.0]", 1600, ""))
+    assert "between" not in str(advice_at(cut, RunData(folder, None, sidecar=elsewhere)))
+
+
+def plan_advice(tokens, seq_length, batch, steps):
+    class Corpus:
+        blended = False
+        threshold = 0.8
+        global_batch = batch
+
+        def layout(self, _, steps):
+            return IndexLayout.of(tokens, seq_length, steps * batch)
+
+    return planning.advice(Corpus(), steps)
 
 
 def test_epochs_are_told_with_samples_steps_and_mean_loss(page, finished):

@@ -215,11 +215,11 @@ def test_the_state_that_was_kept_at_the_end_goes_before_a_checkpoint(tmp_path):
     run = Run(tmp_path / "logs").train(1, 120)
     checkpoint(tmp_path / "out", run, 120)
     kept = tmp_path / "logs" / "epoch_guard"
-    write_sidecar(kept, run.sidecar(120, run="c" * 32))
-    assert read_run(tmp_path / "logs", tmp_path / "out").sidecar.run == "c" * 32
+    write_sidecar(kept, run.sidecar(120, max_steps=999))
+    assert read_run(tmp_path / "logs", tmp_path / "out").sidecar.max_steps == 999
     (kept / SIDECAR_NAME).write_bytes(b"\x80\x04damaged")
     read = read_run(tmp_path / "logs", tmp_path / "out")
-    assert read.sidecar.run == "a" * 32
+    assert read.sidecar.max_steps == 400
     assert f"left out: {kept / SIDECAR_NAME}: not a sidecar" in read.faults[0]
 
 

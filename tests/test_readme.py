@@ -1,34 +1,46 @@
-"""The snippets of the README, and of the page on why the loss drops, are run as they stand.
+"""The snippets of the README, and of the pages that it leads to, are run as they stand.
 
 Those of the Chinese pages are not run again: tests/test_languages.py holds them equal to these, letter by letter.
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 
 from caches import cli
 from corpora import build_train, write_corpus
 from pretraining import PretrainingTrainer, collate
 from servers import visualdl_server
+from synthetic_runs import Run
+from test_cli import parses
 from training import TokenModel
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-WHY = (ROOT / "docs" / "why-the-loss-drops.md").read_text()
-PAGES = (
-    "README.md",
-    "README.zh-CN.md",
-    "docs/comparison.md",
-    "docs/comparison.zh-CN.md",
-    "docs/why-the-loss-drops.md",
-    "docs/why-the-loss-drops.zh-CN.md",
-)
+CHINESE = (ROOT / "README.zh-CN.md").read_text()
+DOCS = {page.stem: page.read_text() for page in (ROOT / "docs").glob("*.md") if ".zh-CN" not in page.name}
+WHY = DOCS["why-the-loss-drops"]
+# Not why-the-loss-drops, whose corpus is made below, and not comparison, whose runs are nobody's.
+WITH_COMMANDS = {"README": README} | {name: DOCS[name] for name in ("commands", "training", "try-it")}
+PAGES = ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")
+PAGES += tuple(sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ADDRESS = PROJECT["urls"]["Repository"]
+LONGEST = 900
+"""Words of a README."""
 
 
 def snippets(language, page=README):
@@ -38,7 +50,7 @@ def snippets(language, page=README):
 @pytest.mark.host
 def test_the_callback_snippet_trains(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    adding, _ = snippets("python")
+    (adding,) = snippets("python")
     names = {
         "__name__": "readme",
         "PretrainingTrainer": PretrainingTrainer,
@@ -55,8 +67,8 @@ def test_the_callback_snippet_trains(tmp_path, monkeypatch):
 def test_the_index_snippet_reads_the_demos_index(demo, monkeypatch, capsys):
     folder, _ = demo
     monkeypatch.chdir(folder)
-    _, reading = snippets("python")
-    exec(compile(reading, "README.md", "exec"), {"__name__": "readme"})
+    (reading,) = snippets("python", DOCS["commands"])
+    exec(compile(reading, "commands.md", "exec"), {"__name__": "commands"})
     printed = capsys.readouterr().out
     assert "num_epochs=2" in printed
     assert "separated=True" in printed
@@ -64,14 +76,33 @@ def test_the_index_snippet_reads_the_demos_index(demo, monkeypatch, capsys):
     assert printed.splitlines()[-1] == "[1 1 2]"
 
 
-COMMANDS = [line for block in snippets("bash") for line in block.splitlines()]
+def test_the_page_on_training_adds_the_callback_as_the_readme_does():
+    assert snippets("python", DOCS["training"]) == snippets("python")
+
+
+def test_the_page_on_comparing_runs_in_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("lr-1e-3", "lr-5e-4"):
+        Run(tmp_path / "logs" / name).train(1, 120)
+    (comparing,) = snippets("python", DOCS["comparison"])
+    exec(compile(comparing, "comparison.md", "exec"), {"__name__": "comparison"})
+    assert "<html" in (tmp_path / "compare.html").read_text()
+
+
+def test_all_python_of_the_pages_is_run():
+    run_here = {"commands", "comparison", "training", "why-the-loss-drops"}
+    run_elsewhere = {"extending"}  # test_extending.py
+    assert {name for name, page in DOCS.items() if snippets("python", page)} == run_here | run_elsewhere
+
+
+COMMANDS = [line for page in WITH_COMMANDS.values() for block in snippets("bash", page) for line in block.splitlines()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_works(command, demo):
+@pytest.mark.parametrize("command", sorted(set(COMMANDS)))
+def test_every_command_works(command, demo, monkeypatch):
     folder, _ = demo
-    words = command.split()
+    words = shlex.split(command)
     if words[0] == "make":  # the demo and these tests are what such a command starts
         dry = subprocess.run([*words, "--dry-run"], cwd=ROOT, capture_output=True, text=True)
         assert dry.returncode == 0
@@ -80,12 +111,27 @@ def test_every_command_works(command, demo):
     elif words[:2] == [".venv/bin/paddle-epoch-guard", "view"]:
         with visualdl_server(folder / words[2], command=("paddle-epoch-guard", "view")) as server:
             assert "train/loss" in sum(server.get("scalar/tags")["tags"], [])
+    elif words[0] == "paddle-epoch-guard":
+        monkeypatch.chdir(folder)
+        status, printed, error = cli(*words[1:])
+        assert (status, error) == (0, "")
+        assert "490" in printed  # the boundary
     elif words[:2] == ["pip", "install"]:
         flags = ["--dry-run", "--no-index", "--no-build-isolation"]  # all of it is installed here
         done = subprocess.run([sys.executable, "-m", *words, *flags], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     else:
-        pytest.fail(f"the README has a command that no test runs: {command}")
+        pytest.fail(f"a page has a command that no test runs: {command}")
+
+
+CALLS = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?(paddle-epoch-guard (?!COMMAND).*)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["README", *sorted(DOCS)])
+def test_every_call_in_a_block_is_one_that_the_command_knows(page):
+    text = README if page == "README" else DOCS[page]
+    blocks = "".join(block for language in ("bash", "sh", "console") for block in snippets(language, text))
+    assert [call for call in CALLS.findall(blocks) if not parses(call)] == []
 
 
 @pytest.mark.slow
@@ -95,7 +141,7 @@ def test_the_table_of_resumes_is_what_its_script_prints(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     table = "\n".join(line for line in done.stdout.splitlines() if line.startswith("|"))
     assert table.count("\n") == 8
-    assert table in README
+    assert table in DOCS["resuming"]
     # With the guard, a change costs no more than the plan itself leaves out.
     guarded = [row.split("|")[3].split("/") for row in table.splitlines()[2:]]
     assert all(int(doubled) == 0 and int(lost) <= 16 for doubled, lost in guarded)
@@ -156,10 +202,65 @@ def test_the_page_counts_what_is_never_drawn():
     assert round((1 - 1.8 / 2) ** 2, 6) == 0.01
 
 
+def linked(text):
+    """``(kind, target)`` of each picture and link; those in code are none."""
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        for leaf in token.children or ():
+            if leaf.type in ("image", "link_open"):
+                yield leaf.type, leaf.attrs["src" if leaf.type == "image" else "href"]
+
+
+def anchors(text):
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    tokens = MarkdownIt("commonmark").parse(text)
+    headings = [tokens[at + 1].content for at, token in enumerate(tokens) if token.type == "heading_open"]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_picture_and_link_is_there(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
-        assert target.startswith("https://") or ((ROOT / page).parent / target).exists(), target
+    for _, target in linked((ROOT / page).read_text()):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        assert not anchor or unquote(anchor) in anchors(file.read_text()), target
+
+
+@pytest.mark.parametrize("readme", [README, CHINESE], ids=["English", "Chinese"])
+def test_a_package_index_shows_the_pictures(readme):
+    pictures = [target for kind, target in linked(readme) if kind == "image"]
+    ours = [target.removeprefix(f"{ADDRESS}/raw/main/") for target in pictures if target.startswith(ADDRESS)]
+    badges = [target for target in pictures if target.startswith("https://img.shields.io/badge/")]
+    assert len(ours) + len(badges) == len(pictures)
+    assert "docs/images/loss.png" in ours
+    assert all((ROOT / target).exists() for target in ours)
+
+
+@pytest.mark.parametrize("readme", [README, CHINESE], ids=["English", "Chinese"])
+def test_the_badges_are_true(readme):
+    badges = [unquote(target) for target in re.findall(r"https://img\.shields\.io/badge/([^)]+)-blue", readme)]
+    assert "paddlenlp>=3.0.0b4,<4" in PROJECT["optional-dependencies"]["paddlenlp"]
+    pinned = {path.stem for path in (ROOT / "constraints").glob("paddlenlp-*.txt")}
+    assert pinned == {"paddlenlp-2.8.1", "paddlenlp-3.0.0b4"}
+    assert badges == [
+        f"license-{PROJECT['license'].replace('-', '--')}",
+        f"python-{PROJECT['requires-python'].replace('>=', '≥')}",
+        "PaddleNLP-2.8.1 | 3.0.0b4",
+    ]
+
+
+def test_the_readme_is_short():
+    assert len(README.split()) <= LONGEST
+
+
+def test_the_readmes_lead_to_every_page():
+    for readme in ("README.md", "README.zh-CN.md"):
+        found = {target.partition("#")[0] for _, target in linked((ROOT / readme).read_text())}
+        of_language = {page for page in PAGES if page.startswith("docs/") and ".zh-CN" not in page} - {"docs/index.md"}
+        missing = {page for page in of_language if not {page, page.replace(".md", ".zh-CN.md")} & found}
+        assert not missing
 
 
 def test_the_page_tells_the_demos_figures_as_the_readme_does():
@@ -169,12 +270,26 @@ def test_the_page_tells_the_demos_figures_as_the_readme_does():
     assert all(figure in README for figure in figures)
 
 
+@pytest.mark.parametrize("readme", [README, CHINESE], ids=["English", "Chinese"])
+def test_the_readme_says_what_kind_of_model_its_picture_shows(readme):
+    caption = readme[readme.index("images/loss.png") : readme.index("images/visualdl.png")]
+    assert "n-gram" in caption
+    assert "images/loss-llama.png" in caption
+    assert "make demo MODEL=llama" in caption
+
+
 def test_every_flag_is_in_the_table():
     from dataclasses import fields
 
     from paddle_epoch_guard import EpochGuardArguments
 
     for flag in fields(EpochGuardArguments):
-        row = next(line for line in README.splitlines() if line.startswith(f"| `--{flag.name}`"))
+        row = next(line for line in DOCS["training"].splitlines() if line.startswith(f"| `--{flag.name}`"))
         assert all(f"`{choice}`" in row for choice in flag.metadata.get("choices", ()))
         assert f"| `{flag.default}` |" in row or flag.default is None
+
+
+def test_the_page_lists_every_command():
+    from paddle_epoch_guard.cli.app import COMMANDS
+
+    assert re.findall(r"^\| `(\w+)` \|", DOCS["commands"], re.MULTILINE) == list(COMMANDS)

@@ -6,6 +6,7 @@ import pytest
 from visualdl import LogReader
 
 from corpora import build_train, write_corpus
+from paddle_epoch_guard.record.run_file import RUN_FILE_NAME, read_run_file
 from paddle_epoch_guard.report.page import PAGE_NAME
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.resume import SIDECAR_NAME
@@ -33,7 +34,7 @@ def test_a_run_leaves_a_report_and_figures_in_visualdl(tmp_path, dataset, host_l
     assert f"step {STEPS}" in page
     assert f"epoch guard: report: {page_of(run)}" in host_log.of_guard()
     folder = Path(run.args.logging_dir) / "epoch_guard"
-    log = read_log(folder)
+    log = read_log(folder / "figures")
     for name in ("loss", "loss_by_epoch", "fresh_and_repeat"):
         (record,) = log.get_data("image", f"epoch_guard/figure_{name}")
         assert record.id == STEPS
@@ -93,3 +94,21 @@ def test_no_report_where_none_is_wanted(tmp_path, dataset):
     assert not page_of(run).exists()
     (path,) = (Path(run.args.logging_dir) / "epoch_guard").glob("vdlrecords*")
     assert "image" not in LogReader(file_path=str(path)).get_tags()
+
+
+def test_a_run_notes_in_its_output_folder_where_its_logs_are(tmp_path, dataset):
+    """At its first checkpoint, or at its end: before, some scripts want that folder to be empty."""
+    args = arguments(tmp_path, max_steps=STEPS)
+    assert not (Path(args.output_dir) / RUN_FILE_NAME).exists()
+    train(args, dataset)
+    noted = read_run_file(Path(args.output_dir))
+    assert noted.folders(Path(args.output_dir)) == [Path(args.logging_dir)]
+    assert noted.run == read_run(args.logging_dir).run
+    values = {"max_steps": STEPS, "save_strategy": "steps", "save_steps": 10}
+    train(arguments(tmp_path, **values), dataset)
+    begun = read_run_file(Path(args.output_dir))
+    assert begun.run != noted.run
+    train(arguments(tmp_path, **values), dataset, resume=str(tmp_path / "run" / "checkpoint-20"))
+    resumed = read_run_file(Path(args.output_dir))
+    assert (resumed.run, len(resumed.parts), resumed.parts[0]) == (begun.run, 2, begun.parts[0])
+    assert read_run(args.logging_dir, args.output_dir).sidecar.run == resumed.run

@@ -1,8 +1,10 @@
 """Separates the guard's flags from the arguments of a script."""
 
+import difflib
+import itertools
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
 
@@ -69,6 +71,25 @@ def _value_of(flag: re.Match[str], following: deque[str]) -> str:
     if not following or following[0].startswith("--"):
         raise ArgumentsError(f"--{name} has no value; expected {_expected(name)}")
     return following.popleft()
+
+
+def misspelt(arguments: Iterable[str]) -> dict[str, str]:
+    """Options of a script that look like a flag of the guard, but are none.
+
+    Args:
+        arguments: of the script, without the guard's flags. Those after a ``--`` are not looked at.
+
+    Returns:
+        The option as written -> the flag that it looks like.
+    """
+    options = (token.split("=")[0] for token in itertools.takewhile(lambda token: token != "--", arguments))
+    found = {}
+    for option in options:
+        name = option.lstrip("-").replace("-", "_")
+        near = difflib.get_close_matches(name, FLAGS, n=1, cutoff=0.85) if option.startswith("--") else []
+        if near:
+            found[option] = near[0]
+    return found
 
 
 def as_tokens(flags: Mapping[str, str]) -> list[str]:

@@ -1,9 +1,12 @@
 """The guard's flags for a script, and whether the guard was added to a trainer."""
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from paddle_epoch_guard.autoinject.flags import Flags, arguments_of
+from paddle_epoch_guard.autoinject.flags import Flags, arguments_of, misspelt
+from paddle_epoch_guard.terminal import plain
 
 
 @dataclass
@@ -20,6 +23,8 @@ class Injection:
     """Whether this has been logged."""
     passed_on: bool = False
     """Whether a process that this one started has the guard too."""
+    misspelt: set[str] = field(default_factory=set)
+    """Options that the user was warned of."""
 
     @property
     def flags(self) -> Flags:
@@ -33,3 +38,14 @@ class Injection:
             ArgumentsError: a flag has an invalid value.
         """
         arguments_of({**flags, **self.flags})
+
+    def warn_of_misspelt(self, arguments: Iterable[str]) -> None:
+        """Warns of each option that looks like a flag of the guard, once, on the first rank."""
+        for option, flag in misspelt(arguments).items():
+            if option not in self.misspelt and os.environ.get("PADDLE_TRAINER_ID", "0") == "0":
+                self.misspelt.add(option)
+                print(
+                    f"paddle-epoch-guard: warning: {plain(option)} is not a flag of the guard, and goes to the "
+                    f"script; did you mean --{flag}?",
+                    file=sys.stderr,
+                )

@@ -33,9 +33,11 @@ def hook_argparse(injection: Injection) -> None:
 
 
 def _for_argparse(injection: Injection, parser: argparse.ArgumentParser, arguments: list[str]) -> list[str]:
-    known = [name for name in FLAGS if f"--{name}" in parser._option_string_actions]  # noqa: SLF001 - argparse has no public list
+    own = parser._option_string_actions  # noqa: SLF001 - argparse has no public list
+    known = [name for name in FLAGS if f"--{name}" in own]
     with _exit_on_error():
         flags, others = split_flags(arguments)
+        injection.warn_of_misspelt(option for option in others if option.split("=")[0] not in own)
         merged = _merged(injection, flags, known)
     return [*as_tokens({name: value for name, value in merged.items() if value != NONE}), *others]
 
@@ -55,6 +57,7 @@ def hook_parse_dict(injection: Injection, module: ModuleType) -> None:
         known = {field.name for kind in self.dataclass_types for field in fields(kind)}.intersection(FLAGS)
         with _exit_on_error():
             flags = {name: str(args[name]) for name in FLAGS if name in args}
+            injection.warn_of_misspelt(f"--{key}" for key in args if key not in FLAGS)
             args.update(typed(_merged(injection, flags, known)))
         return _without_flags(original(self, args, *more, **options))
 

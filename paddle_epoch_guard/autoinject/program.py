@@ -12,6 +12,8 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from paddle_epoch_guard.autoinject.injection import Injection
+from paddle_epoch_guard.errors import EpochGuardError
+from paddle_epoch_guard.terminal import plain
 
 UNGUARDED = "the script built no PaddleNLP Trainer: nothing was guarded"
 
@@ -40,6 +42,8 @@ def execute(program: Program) -> None:
 
     # A launcher's own parser must keep the flags: they are for the processes that it starts.
     injection = Injection(program.flags) if program.launches else install(program.flags)
+    if not program.launches:
+        injection.warn_of_misspelt(program.arguments)
     _as_launched()
     sys.excepthook = _without_our_frames(sys.excepthook)
     try:
@@ -92,13 +96,29 @@ _ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None
 
 
 def _without_our_frames(hook: _ExceptHook) -> _ExceptHook:
-    """An exception hook that hides the guard's frames, which lie below the program's own."""
+    """An exception hook that hides the guard's frames, which lie below the program's own.
+
+    Of an error that the user can act on, it shows the message and the program's line: the frames between are the
+    trainer's and the guard's.
+    """
 
     def show(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
         own = _above_ours(trace)
-        hook(kind, value.with_traceback(own), own)
+        if isinstance(value, EpochGuardError) and own is not None:
+            message = plain(" ".join(str(value).split()))
+            print(f"paddle-epoch-guard: {message}\n  stopped at {plain(_last_line_of(own))}", file=sys.stderr)
+        else:
+            hook(kind, value.with_traceback(own), own)
 
     return show
+
+
+def _last_line_of(trace: TracebackType) -> str:
+    """The innermost line of the file in which a traceback begins, before it leaves that file."""
+    inner, path = trace, trace.tb_frame.f_code.co_filename
+    while inner.tb_next is not None and inner.tb_next.tb_frame.f_code.co_filename == path:
+        inner = inner.tb_next
+    return f"{path}, line {inner.tb_lineno}, in {inner.tb_frame.f_code.co_name}"
 
 
 def _above_ours(trace: TracebackType | None) -> TracebackType | None:

@@ -1,16 +1,19 @@
 """The commands, and how their errors are reported."""
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+from paddle_epoch_guard import language
 from paddle_epoch_guard.autoinject import Program, execute
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError
-from paddle_epoch_guard.terminal import plain, replace_unprintable
+from paddle_epoch_guard.terminal import replace_unprintable
 
 NAME = "paddle-epoch-guard"
 WRONG_CALL = 2
@@ -24,9 +27,36 @@ COMMANDS = {
     "doctor": "Find what is broken in a cache, and how to fix it.",
     "view": "Open VisualDL with its run list in order.",
     "run": "Run an unchanged training script with the guard.",
+    "env": "Show the versions to name when you report a fault.",
 }
 """Each command and its help text. The command is a function in a module of the same name."""
 _CallError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+class Language(str, Enum):
+    """The languages of `--lang`."""
+
+    en = "en"
+    zh = "zh"
+
+
+class _Command(TyperCommand):
+    """Shows arguments by their names alone, as the options' sections of typer's releases differ."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [self.options_metavar or "", *(str(argument.metavar) for argument in _arguments(self))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        arguments = [(str(argument.metavar), str(argument.help)) for argument in _arguments(self)]
+        options = [option.get_help_record(ctx) for option in self.get_params(ctx) if option not in _arguments(self)]
+        for title, rows in (("Arguments", arguments), ("Options", [row for row in options if row])):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def _arguments(command: TyperCommand) -> list[TyperArgument]:
+    return [parameter for parameter in command.params if isinstance(parameter, TyperArgument)]
 
 
 class _Commands(TyperGroup):
@@ -35,13 +65,21 @@ class _Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            meant = f"Did you mean {near[0]}?" if near else f"Expected one of {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command: {name}. {meant}")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
         command = typer.Typer(**_LOOK)
         module = importlib.import_module(f"paddle_epoch_guard.cli.{cmd_name}")
         settings = {**_LOOK["context_settings"], **getattr(module, "SETTINGS", {})}
-        command.command(context_settings=settings)(getattr(module, cmd_name))
+        command.command(cls=_Command, context_settings=settings)(getattr(module, cmd_name))
         return typer.main.get_command(command)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -55,7 +93,11 @@ _LOOK: dict[str, Any] = {
     "rich_markup_mode": None,  # importing its panels takes a quarter of a second
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-app = typer.Typer(name=NAME, cls=_Commands, no_args_is_help=True, **_LOOK)
+app = typer.Typer(name=NAME, cls=_Commands, no_args_is_help=True, **_LOOK | {"add_completion": True})
+
+
+def _use(wanted: Language | None) -> None:
+    language.use(None if wanted is None else wanted.value)
 
 
 def _version(wanted: bool) -> None:
@@ -71,6 +113,12 @@ def _group(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    lang: Annotated[
+        Language | None,
+        typer.Option(
+            "--lang", metavar="en|zh", callback=_use, is_eager=True, help="Language; by default that of the locale."
+        ),
+    ] = None,
 ) -> None:
     """Show the data epochs of LLM pretraining runs: what a run will draw or has drawn, and in which order."""
 
@@ -113,5 +161,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(why: str, status: int) -> int:
-    typer.echo(plain(" ".join(f"{NAME}: {why}".split())), err=True)
+    from paddle_epoch_guard.cli.output import complain
+
+    complain(why)
     return status

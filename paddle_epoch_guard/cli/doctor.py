@@ -27,11 +27,14 @@ def doctor(
     prefix: Annotated[
         list[str] | None,
         typer.Option(
-            "--prefix", help="Path of a corpus without .idx or .bin, if it has moved; its name must be the same."
+            "--prefix",
+            metavar="PREFIX",
+            help="Path of a corpus without .idx or .bin, if it has moved; its name must be the same.",
         ),
     ] = None,
     move_aside: Annotated[
-        Path | None, typer.Option(help="Folder to move broken files to; nothing is deleted or replaced.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder to move broken files to; nothing is deleted or replaced."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> int:

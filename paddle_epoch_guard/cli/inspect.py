@@ -22,7 +22,9 @@ def inspect(
     prefix: PrefixOption = None,
     global_batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Samples per step: batch per device x accumulation x data-parallel ranks."),
+        typer.Option(
+            metavar="SAMPLES", min=1, help="Samples per step: batch per device x accumulation x data-parallel ranks."
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

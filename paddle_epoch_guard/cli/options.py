@@ -10,12 +10,15 @@ CacheArgument = Annotated[
 ]
 HashOption = Annotated[
     str | None,
-    typer.Option("--hash", help="md5 in the index's file names, or its beginning; needed if CACHE holds several."),
+    typer.Option(
+        "--hash", metavar="MD5", help="md5 in the index's file names, or its beginning; needed if CACHE holds several."
+    ),
 ]
 PrefixOption = Annotated[
     list[str] | None,
     typer.Option(
         "--prefix",
+        metavar="PREFIX",
         help="Path of the corpus without .idx or .bin, if it has moved; for a blend once per dataset, in its order.",
     ),
 ]

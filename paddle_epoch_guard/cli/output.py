@@ -11,10 +11,18 @@ import typer
 from paddle_epoch_guard.terminal import plain
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.text import Text
 
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _WIDE_ENOUGH = 72  # columns, for a table of more than two
+_STYLES = {
+    **dict.fromkeys(("improvement", "better"), "green"),
+    **dict.fromkeys(("artefact", "mixed", "worse", "incomplete", "broken", "leftover"), "bold yellow"),
+    **dict.fromkeys(("unexplained", "undecided", "not comparable", "not checked", "left out"), "yellow"),
+}
+"""Style of the words that say how something stands, at the beginning of a text. A terminal shows it unless NO_COLOR is
+set; a file or a pipe gets none."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
 
@@ -28,12 +36,20 @@ def print_json(value: dict[str, Any]) -> None:
 
 def say(text: str = "") -> None:
     """Prints a line of text as it is, but for what a terminal would obey."""
-    typer.echo(plain(text))
+    _print(_styled(plain(text)), soft_wrap=True)
 
 
 def print_text(text: str) -> None:
     """Prints a text, wrapped between words to the width of the terminal."""
-    _console().print(plain(text))
+    _print(_styled(plain(text)))
+
+
+def complain(text: str) -> None:
+    """Prints a line about what went wrong to the error stream, after the name of the command."""
+    from rich.text import Text
+
+    line = Text.assemble(("paddle-epoch-guard:", "bold red"), " ", plain(" ".join(text.split())))
+    _print(line, soft_wrap=True, to_errors=True)
 
 
 def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] = ()) -> None:
@@ -46,9 +62,10 @@ def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] =
             for a table of two columns, names and values.
     """
     from rich.table import Table
+    from rich.text import Text
 
     console = _console()
-    console.print(plain(title), style="italic")
+    _print(Text(plain(title), "italic"))
     if head and console.width < _WIDE_ENOUGH:
         for row in rows:
             print_table(list(zip(head[1:], row[1:], strict=True)), f"{head[0]}: {row[0]}")
@@ -59,15 +76,31 @@ def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] =
     for name in head[1:] or ("",):
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*map(plain, row))
-    console.print(table)
+        table.add_row(*(_styled(plain(cell)) for cell in row))
+    _print(table)
 
 
-def _console() -> "Console":
+def _print(what: "RenderableType", soft_wrap: bool = False, to_errors: bool = False) -> None:
+    """Prints without the blanks that a table has at the ends of its lines."""
+    console = _console(to_errors)
+    with console.capture() as capture:
+        console.print(what, soft_wrap=soft_wrap)
+    for line in capture.get().splitlines():
+        typer.echo(line.rstrip(" "), err=to_errors, color=True)  # rich has decided
+
+
+def _styled(text: str) -> "Text":
+    from rich.text import Text
+
+    word = next((word for word in _STYLES if text.startswith(word)), "")
+    return Text.assemble((word, _STYLES.get(word, "")), text[len(word) :])
+
+
+def _console(to_errors: bool = False) -> "Console":
     """A console that prints text from logs and folders as it is, with its brackets and colons."""
     from rich.console import Console
 
-    return Console(markup=False, emoji=False, highlight=False)
+    return Console(markup=False, emoji=False, highlight=False, stderr=to_errors)
 
 
 def number(value: float | None, unit: str = "") -> str:

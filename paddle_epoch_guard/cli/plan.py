@@ -31,31 +31,46 @@ def plan(  # noqa: PLR0913 - its options
             help="Path of the corpus without .idx or .bin; for a blend: WEIGHT PREFIX WEIGHT PREFIX …",
         ),
     ],
-    seq_length: Annotated[int, typer.Option(min=1, help="Tokens of a sample (max_seq_length).")],
+    seq_length: Annotated[int, typer.Option(metavar="TOKENS", min=1, help="Tokens of a sample (max_seq_length).")],
     global_batch: Annotated[
-        int, typer.Option(min=1, help="Samples per step: batch per device x accumulation x data-parallel ranks.")
+        int,
+        typer.Option(
+            metavar="SAMPLES", min=1, help="Samples per step: batch per device x accumulation x data-parallel ranks."
+        ),
     ],
-    max_steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of the run.")],
-    split: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = "949,50,1",
+    max_steps: Annotated[int, typer.Option(metavar="STEPS", min=1, help="Optimizer steps of the run.")],
+    split: Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, valid and test.")] = "949,50,1",
     seed: Annotated[
-        int, typer.Option(min=0, max=(1 << 32) - 1, help="Seed of the run; nothing that plan prints depends on it.")
+        int,
+        typer.Option(
+            metavar="SEED", min=0, max=(1 << 32) - 1, help="Seed of the run; nothing that plan prints depends on it."
+        ),
     ] = 42,
     threshold: Annotated[
         float,
-        typer.Option(min=0, max=2, help="Share of a data epoch below which the host shuffles the last one apart."),
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=2,
+            help="Share of a data epoch below which the host shuffles the last one apart.",
+        ),
     ] = 0.8,
     trial_steps: Annotated[
         int | None,
         typer.Option(
+            metavar="STEPS",
             min=1,
             help="Steps of a shorter trial, such as one of a sweep: tell whether it repeats the data as often as the "
             "run, and how many documents to train it on so that it does.",
         ),
     ] = None,
     trial_batch: Annotated[
-        int | None, typer.Option(min=1, help="Samples per step of the trial. [default: --global-batch]")
+        int | None,
+        typer.Option(metavar="SAMPLES", min=1, help="Samples per step of the trial. [default: --global-batch]"),
     ] = None,
-    png: Annotated[Path | None, typer.Option(help="Write a picture of the exposure to this file.")] = None,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a picture of the exposure to this file.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a run will draw, before anything is built.

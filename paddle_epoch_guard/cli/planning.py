@@ -276,7 +276,7 @@ def advice(run: Run, max_steps: int) -> list[dict[str, Any]]:
     for epoch in (last - 1, last):
         candidates.append(("whole_epoch", epoch, most_samples(epoch) // batch, f"ends with data epoch {epoch}"))
     if last > 1:
-        at_threshold = most_samples(last - 1) + int(run.threshold * layout.samples_per_epoch)
+        at_threshold = layout.joined_from(run.threshold)
         why = f"reaches {run.threshold:.0%} of data epoch {last}"
         candidates.append(("threshold", last, -(-at_threshold // batch), why))
     advised: dict[int, dict[str, Any]] = {}

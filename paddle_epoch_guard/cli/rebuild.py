@@ -26,17 +26,25 @@ def rebuild(  # noqa: PLR0913 - its options
     cache: CacheArgument,
     from_position: Annotated[
         int,
-        typer.Option(min=0, help="Samples that the run has drawn: global step x samples per step; 0 for a new run."),
+        typer.Option(
+            metavar="SAMPLES",
+            min=0,
+            help="Samples that the run has drawn: global step x samples per step; 0 for a new run.",
+        ),
     ],
-    output: Annotated[Path, typer.Option(help="Folder for the new cache; created if missing.")],
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the new cache; created if missing.")],
     digest: HashOption = None,
-    mix: Annotated[Mix, typer.Option(help="auto: uniform from position 0, ramp later.")] = Mix.auto,
+    mix: Annotated[
+        Mix, typer.Option(metavar="auto|uniform|ramp", help="auto: uniform from position 0, ramp later.")
+    ] = Mix.auto,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of the unified order; by default that of the index.")
+        int | None,
+        typer.Option(metavar="SEED", min=0, help="Seed of the unified order; by default that of the index."),
     ] = None,
     stop: Annotated[
         int | None,
         typer.Option(
+            metavar="SAMPLES",
             min=1,
             help="Samples that the run draws in total; by default as many as the index was built for. A blend of "
             "megatron-core is longer: by default the fewest that it may have been built for.",

@@ -24,16 +24,19 @@ _SETTINGS = ("step", "position", "planned", "max_steps", "reorders", "schedule",
 
 def report(
     output_dir: Annotated[
-        Path, typer.Argument(metavar="OUTPUT_DIR", help="Folder of the run's checkpoints (output_dir).")
+        Path,
+        typer.Argument(metavar="OUTPUT_DIR", help="Folder of the run's checkpoints (output_dir), or of its logs."),
     ],
     logging_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the run's logs; by default the newest below OUTPUT_DIR.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the run's logs; by default OUTPUT_DIR tells where it is."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="The page to write; by default epoch_guard_report.html in OUTPUT_DIR.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The page to write; by default epoch_guard_report.html in OUTPUT_DIR."),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Also write the figures to this folder, as PNG and SVG.")
+        Path | None, typer.Option(metavar="FOLDER", help="Also write the figures to this folder, as PNG and SVG.")
     ] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Write no page: tables, or JSON, only.")] = False,
     as_json: JsonFlag = False,
@@ -45,7 +48,7 @@ def report(
 
     \b
     Example:
-      paddle-epoch-guard report output --logging-dir output/logs --output run.html
+      paddle-epoch-guard report output --output run.html
     """
     # Importing VisualDL and matplotlib takes a second.
     from paddle_epoch_guard.report.figures import write_figures
@@ -101,6 +104,7 @@ def facts_of_report(run: "RunData", page: Path | None, drawn: list[Path]) -> dic
 
     planned = planned_steps(run)
     return {
+        "run": run.run or None,
         "logging_dir": str(run.logging_dir),
         "output_dir": str(run.output_dir),
         "last_step": run.last_step,
@@ -109,7 +113,7 @@ def facts_of_report(run: "RunData", page: Path | None, drawn: list[Path]) -> dic
         "summary": summary(run),
         "epochs": [_epoch_facts(epoch) for epoch in run.epochs],
         "repeated_against_fresh": _contrast_facts(run.contrast),
-        "cuts": [_change_facts(change) for change in run.cuts],
+        "cuts": [_change_facts(change, run) for change in run.cuts],
         "resumes": [
             {"first_logged_step": part.first_logged, "began_ms": part.began, "arguments": part.arguments}
             for part in run.parts[1:]
@@ -147,7 +151,9 @@ def _contrast_facts(contrast: "Contrast") -> dict[str, Any] | None:
     }
 
 
-def _change_facts(change: "ChangeSummary") -> dict[str, Any]:
+def _change_facts(change: "ChangeSummary", run: "RunData") -> dict[str, Any]:
+    from paddle_epoch_guard.report.texts import advice_at
+
     report = change.report
     return {
         "name": change.name,
@@ -157,6 +163,7 @@ def _change_facts(change: "ChangeSummary") -> dict[str, Any]:
         "epochs": None if change.epochs is None else list(change.epochs),
         "verdict": change.verdict or None,
         "clause": change.clause or None,
+        "advice": advice_at(change, run),
         "final": None if report is None else report.final,
         "found_by": [] if report is None else list(report.found_by),
         "training": _jump_facts(change.training),

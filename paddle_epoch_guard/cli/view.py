@@ -17,8 +17,10 @@ SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 def view(context: typer.Context, logdir: Logdir) -> None:
     """Open VisualDL on a log folder, with its run list in order: the run, then its epochs, then its boundaries.
 
-    VisualDL itself lists folders in the order of the file system. All other options go to VisualDL; without --host it
-    can be reached from this machine only. Its telemetry is off. Of a damaged log, the sound part is shown.
+    VisualDL itself lists folders in the order of the file system, and shows the newest log of each alone. Here a
+    resumed run has one curve: its logs are joined, without the steps that were trained again. All other options go to
+    VisualDL; without --host it can be reached from this machine only. Its telemetry is off. Of a damaged log, the
+    sound part is shown.
 
     \b
     Example:

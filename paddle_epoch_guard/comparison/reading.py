@@ -29,7 +29,7 @@ from paddle_epoch_guard.record.reader import RecordFile
 from paddle_epoch_guard.record.recorder import MOST_DATASETS
 from paddle_epoch_guard.record.writer import PART_DIGITS, RECORD_NAME, record_path
 from paddle_epoch_guard.report.fold import parts_that_count
-from paddle_epoch_guard.report.log_folders import has_siblings, siblings_of
+from paddle_epoch_guard.report.log_folders import folders_beside
 from paddle_epoch_guard.report.reading import find_logging_dir
 
 _ALL_FRESH = 0.99  # share of fresh samples from which all are taken to be wholly fresh
@@ -39,7 +39,7 @@ def read_run(folder: str | Path) -> Run:
     """Reads a run that was trained with the guard.
 
     Args:
-        folder: the run's ``logging_dir``, or a folder above it, such as ``output_dir``: then the newest log below it.
+        folder: the run's ``logging_dir``, or its ``output_dir``, or a folder above its log: then the newest log below.
 
     Raises:
         ReportError: there is no such folder, no record of the guard in it, or no loss in the record.
@@ -56,7 +56,7 @@ def read_run(folder: str | Path) -> Run:
             f"trained without the guard, or with a release that kept none{why}. Train it with the guard, or name "
             "another folder"
         )
-    beside = siblings_of(logs) if has_siblings(logs, logs.parent.parent) else []
+    beside = folders_beside(logs, named)
     others = [other for other in map(RecordFile.open, map(record_path, beside)) if other.parts]
     run = _Reading(_name_of(named, logs), logs).of(record, others)
     if not len(run.windows) and not len(run.evaluations):
@@ -98,7 +98,7 @@ class _Reading:
         counting = parts_that_count(record, others)
         events = _events_of(counting, (*others, record))
         for part, limit in counting:
-            self.ended = False  # an earlier part may have been complete, before the run was made longer
+            self.ended = False  # an earlier part may have been complete, before the run was extended
             for event in events[part.part[:PART_DIGITS]]:
                 if step_of(event) <= limit:
                     self._take(event)

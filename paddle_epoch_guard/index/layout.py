@@ -85,6 +85,10 @@ class IndexLayout:
         """The first sample of the last epoch."""
         return self.samples_requested - self.last_epoch_samples
 
+    def joined_from(self, threshold: float = SEPARATION_THRESHOLD) -> int:
+        """The fewest samples that are as many epochs, the last of which is shuffled with the others."""
+        return self.start_of_last_epoch + int(threshold * self.samples_per_epoch)
+
     @property
     def follows_rule(self) -> bool:
         """Whether the last epoch is shuffled separately exactly if the hosts' own threshold says so."""

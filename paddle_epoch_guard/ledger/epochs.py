@@ -1,7 +1,7 @@
 """Loss per epoch: the mean over its own samples; if that is unknown, each window's loss by share of samples."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from paddle_epoch_guard.ledger.contrast import Contrast
 from paddle_epoch_guard.ledger.losses import Weighted, WindowLosses
@@ -77,6 +77,7 @@ class EpochLoss:
     first_step: int
     """The first step of the first window that drew from it."""
     last_step: int
+    """The last step of the last window that drew from it before its boundary."""
     samples: int = 0
     loss: Weighted = field(default_factory=Weighted)
     """Of its samples."""
@@ -85,6 +86,10 @@ class EpochLoss:
     def mean_loss(self) -> float:
         """Mean over the epoch's samples; NaN if all their tokens were masked."""
         return self.loss.mean
+
+    def copy(self) -> "EpochLoss":
+        """The totals as they are now."""
+        return replace(self, loss=replace(self.loss))
 
 
 class EpochLedger:
@@ -139,11 +144,12 @@ class EpochLedger:
             by_share = Weighted(samples, samples * loss)
             share_loss = by_share if losses is None else losses.by_epoch.get(key, Weighted())
             total = self.totals.setdefault(key, EpochLoss(*key, first_step, last_step))
-            total.last_step = last_step
+            is_open = key.epoch > self._ended.get(key.dataset, 0)
+            if is_open:
+                total.last_step = last_step
             total.samples += samples
             total.loss.add(share_loss)
-            draws_point = key.epoch > self._ended.get(key.dataset, 0) and share_loss.weight > 0
-            step_in_epoch = last_step - total.first_step + 1 if draws_point else None
+            step_in_epoch = last_step - total.first_step + 1 if is_open and share_loss.weight > 0 else None
             shares.append(EpochShare(*key, samples, share_loss, step_in_epoch))
         if losses is not None:
             self.fresh.add(losses.fresh)
@@ -153,9 +159,9 @@ class EpochLedger:
         return ClosedWindow(first_step, last_step, sum(counts.values()), known, tuple(shares), losses)
 
     def end_epochs(self, dataset: int, last_epoch: int) -> None:
-        """Ends the curves of a dataset's epochs up to ``last_epoch``: the order has passed their boundary.
+        """Ends a dataset's epochs up to ``last_epoch``: the order has passed their boundary.
 
-        One sample crosses into the next epoch's group and is drawn there. It counts in its epoch's mean, but must not
-        extend that epoch's curve through the next epoch.
+        One sample crosses into the next epoch's group and is drawn there. It counts in its epoch's samples and mean,
+        but must not extend that epoch's steps and curve through the next epoch.
         """
         self._ended[dataset] = last_epoch

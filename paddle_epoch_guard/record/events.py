@@ -213,6 +213,19 @@ class Noted(_Event, frozen=True, tag="note"):
     is_warning: bool = False
 
 
+class Refused(_Event, frozen=True, tag="refused"):
+    """The guard refused the run before its first step. Listeners get it; the record of the folder stays as it was."""
+
+    step: int
+    """The last step done before the start."""
+    error: str
+    """Name of the error's class in `paddle_epoch_guard.errors`."""
+    message: str
+    """The error's own."""
+    goes_on: bool = False
+    """Whether the run goes on without the guard, as ``--epoch_guard_on_mismatch warn`` asks."""
+
+
 class PartEnded(_Event, frozen=True, tag="part_ended"):
     """The trainer ended by itself, or tracking was switched off. A part that was killed has no such event."""
 
@@ -237,6 +250,7 @@ Event = (
     | ChangeReached
     | ChangeJudged
     | Noted
+    | Refused
     | PartEnded
 )
 

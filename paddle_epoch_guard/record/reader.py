@@ -43,6 +43,8 @@ class RecordFile:
     """In the order in which they began in this file."""
     faults: list[str] = field(default_factory=list)
     """What could not be read or is in doubt, with the consequences."""
+    strays: set[str] = field(default_factory=set)
+    """The first digits of parts that have lines here, and whose beginning is missing."""
 
     @classmethod
     def open(cls, path: Path) -> "RecordFile":
@@ -69,6 +71,7 @@ class RecordFile:
                 part = _part_of(line)
                 if part not in known:
                     unknown += 1
+                    record.strays.add(part)
                 elif part != known[-1]:
                     overlapping.add((part, known[-1]))
                 elif not _is_known(line):
@@ -77,6 +80,11 @@ class RecordFile:
             record.faults.append(f"{path}: cannot be read: {cause.strerror or cause}")
         record._add_faults(damaged, later, unknown, overlapping)
         return record
+
+    @property
+    def part_digits(self) -> set[str]:
+        """The first digits of all parts that have lines here."""
+        return {part.part[:PART_DIGITS] for part in self.parts} | self.strays
 
     def lines(self) -> Iterator[Line]:
         """All sound events of parts that began in this file, in the order in which they were written."""

@@ -267,7 +267,7 @@ class Recorder:
         self._ended.add(key)
         total = self.ledger.totals[key]
         if total.loss.weight > 0:
-            self.emit(EpochEnded(step, total))
+            self.emit(EpochEnded(step, total.copy()))  # a later window may reach back
 
     def _open_epochs(self, closed: ClosedWindow) -> set[EpochKey]:
         """The epochs that steps before a window may have drawn from: all up to the next boundary ahead."""

@@ -5,6 +5,7 @@ VisualDL lists folders in the order of the file system (``visualdl/io/bfile.py``
 
 import errno
 import functools
+import math
 import os
 import re
 import socket
@@ -14,13 +15,13 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-from google.protobuf.message import DecodeError
-
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.views.logfile import check_record, next_record
+from paddle_epoch_guard.views.visualdl_package import DecodeError, Record
 
 _KINDS = (
     "epoch_", "trainer_epoch_", "unified_from_step_", "boundary_", "trainer_boundary_", "exposure_", "drawn_",
+    "figures",
 )  # fmt: skip
 """Folders of the guard, in the order of the list; any other comes before."""
 _PORTS_TRIED = 20
@@ -68,7 +69,7 @@ def serve(logdir: str, options: Sequence[str], say: Callable[[str], object]) -> 
         sys.argv += ["--port", str(port)]
     walk = bfile.walk
     bfile.walk = lambda top: in_order(_regular(walk(top)))
-    record_reader._RecordReader = functools.partial(_SoundReader, say)  # noqa: SLF001 - VisualDL has no other place
+    record_reader._RecordReader = _Joined(say).open  # noqa: SLF001 - VisualDL has no other place
     # VisualDL waits in a thread for its own server: without the server, that would never end.
     app.threading = types.SimpleNamespace(Thread=functools.partial(threading.Thread, daemon=True))
     app.main()
@@ -97,6 +98,97 @@ def _regular(walked: Iterable[tuple[str, Any, Any]]) -> Iterator[tuple[str, Any,
     """What ``os.walk`` gives, without pipes and devices: opening a pipe would wait."""
     for root, folders, names in walked:
         yield root, folders, [name for name in names if os.path.isfile(os.path.join(root, name))]
+
+
+class _Joined:
+    """Opens the newest log of a folder as if the older ones were its beginning.
+
+    VisualDL shows the newest log of each folder alone (``LogReader.logs``, 2.5.3), and the Trainer opens a new one
+    each time it starts: of a resumed run, the curve before would be missing.
+
+    Args:
+        say: takes a line about a log that is shown only in part.
+    """
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._opened: set[str] = set()
+        """The server adds what it reads to what it has shown: of these logs, only a second reading is whole."""
+
+    def open(self, filepath: str) -> "_JoinedReader":
+        """A reader of a log and of those before it."""
+        older = _older_logs(filepath)
+        if filepath not in self._opened:
+            older = [path for path in older if path not in self._opened]
+            self._opened.update([filepath, *older])
+        return _JoinedReader(self._say, [*older, filepath])
+
+
+def _older_logs(path: str) -> list[str]:
+    """The logs of a folder that VisualDL hides behind one, the oldest first."""
+    folder, name = os.path.split(path)
+    try:
+        names = sorted(other for other in os.listdir(folder) if "vdlrecords" in other and other < name)
+    except OSError:
+        return []
+    return [other for other in (os.path.join(folder, each) for each in names) if os.path.isfile(other)]
+
+
+class _JoinedReader:
+    """Reads logs one after another.
+
+    The trainer logs steps again that it repeats after its checkpoint: of a log, the points from the first step of a
+    later log on are left out.
+
+    Args:
+        say: takes a line about a log that is shown only in part.
+        paths: the logs, the oldest first.
+    """
+
+    def __init__(self, say: Callable[[str], object], paths: Sequence[str]) -> None:
+        self._readers = [_SoundReader(say, path) for path in paths]
+        begins = [_first_step(path) for path in paths[1:]]
+        self._ends = [min(begins[at:], default=math.inf) for at in range(len(paths))]
+        self._at = 0
+
+    def get_next(self) -> None:
+        """Reads the next record.
+
+        Raises:
+            EOFError: there is none yet.
+        """
+        while True:
+            try:
+                self._readers[self._at].get_next()
+            except EOFError:
+                if self._at == len(self._readers) - 1:
+                    raise
+                self._at += 1
+                continue
+            end = self._ends[self._at]
+            if end == math.inf or _step_of_point(self.record(), -1) < end:
+                return
+
+    def record(self) -> bytes:
+        """The record that was read last."""
+        return self._readers[self._at].record()
+
+
+def _first_step(path: str) -> float:
+    """The first step of a log's points; infinite if there are none."""
+    reader, first = _SoundReader(lambda _: None, path), math.inf
+    while True:
+        try:
+            reader.get_next()
+        except EOFError:
+            return first
+        first = min(first, _step_of_point(reader.record(), math.inf))
+
+
+def _step_of_point(record: bytes, otherwise: float) -> float:
+    """The step of a record that holds a point; otherwise a value for others, such as texts."""
+    value = Record.FromString(record).values[0]
+    return float(value.id) if value.WhichOneof("one_value") == "value" else otherwise
 
 
 class _SoundReader:
@@ -144,6 +236,6 @@ class _SoundReader:
 
 
 def _place_of_name(name: str) -> tuple[int, list[Any]]:
-    kind = next((at for at, start in enumerate(_KINDS) if re.fullmatch(rf"{start}\d.*", name)), -1)
+    kind = next((at for at, start in enumerate(_KINDS) if re.fullmatch(rf"{start}(\d.*)?", name)), -1)
     # Text and digits alternate, so that numbers are compared with numbers.
     return kind, [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

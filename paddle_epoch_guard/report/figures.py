@@ -26,6 +26,7 @@ from paddle_epoch_guard.report.drawing import (
     write_figure,
 )
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
+from paddle_epoch_guard.report.texts import epochs_found, fresh_found, losses_found
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 LOSS, EPOCH_LOSS = "training loss\n(nats per token)", "training loss (nats per token)"
+BOTH_LOSSES = "training and\nevaluation loss\n(nats per token)"
 EXPOSURE = "exposure (times\ndrawn before)"
 
 HELD_OUT: dict[str, Any] = {"color": "#0969b0", "linestyle": (0, (5, 2)), "linewidth": 1.6}
@@ -49,6 +51,7 @@ _PANELS_AT_MOST = 12
 _LINES_AT_MOST = 24  # epochs in a panel
 _CHANGES_AT_MOST = 200  # vertical lines
 _LABELS_IN_WORDS = 4
+_LABEL_WIDTH = 0.6  # inches of two steps
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ class Picture:
     name: str
     title: str
     text: str
-    """Describes the figure, also to readers who cannot see it."""
+    """How to read the figure."""
+    found: str
+    """What it shows, for readers who cannot see it."""
     figure: "Figure"
 
 
@@ -72,19 +77,21 @@ def pictures(run: RunData, width: float = WIDE) -> list[Picture]:
     drawn = []
     if len(run.loss):
         title = "Training loss, and how often the data was seen before"
-        drawn.append(Picture("loss", title, _loss_text(run), loss_figure(run, width)))
+        drawn.append(Picture("loss", title, _loss_text(run), losses_found(run), loss_figure(run, width)))
     if any(len(epoch.loss) for epoch in run.epochs):
         text = "The loss of each epoch's samples against the step within the epoch, one line per epoch."
         if len(run.epochs) > _LINES_AT_MOST:
             text += f" Of more than {_LINES_AT_MOST} epochs, that many are drawn, at equal distances."
-        drawn.append(Picture("loss_by_epoch", "Training loss by epoch", text, epoch_figure(run, width)))
+        title, found = "Training loss by epoch", epochs_found(run)
+        drawn.append(Picture("loss_by_epoch", title, text, found, epoch_figure(run, width)))
     if len(run.loss_fresh) or len(run.loss_repeat):
         text = (
             "Training loss of samples drawn for the first time (solid), and of repeated samples (dash-dotted). "
             "The model has seen the repeated samples before; the solid line shows its progress. Means over the run do "
             "not compare them, because fresh samples come early, when the loss is high."
         )
-        drawn.append(Picture("fresh_and_repeat", "Fresh against repeated samples", text, fresh_figure(run, width)))
+        title, found = "Fresh against repeated samples", fresh_found(run)
+        drawn.append(Picture("fresh_and_repeat", title, text, found, fresh_figure(run, width)))
     return drawn
 
 
@@ -93,7 +100,7 @@ def _loss_text(run: RunData) -> str:
     if len(run.evaluation):
         text += "; dashed: the evaluation loss"
     if any(change.step > 1 for change in run.cuts):
-        text += ". Vertical lines: the change points, by their numbers in the table"
+        text += ". Vertical lines: where the order of the data changes"
         text += f" ({_CHANGES_AT_MOST} of {len(run.cuts):,})" if len(run.cuts) > _CHANGES_AT_MOST else ""
     if len(run.exposure):
         text += ". Below: exposure, how often the tokens drawn had been drawn before"
@@ -124,7 +131,7 @@ def _draw_losses(axes: "Axes", run: RunData, width: float) -> str:
         marker = "o" if len(run.evaluation) <= 40 else None
         style = {"label": "evaluation", "marker": marker, "markersize": 3, **HELD_OUT}
         draw_raw(axes, run.evaluation, width, style)
-    axes.set_ylabel(LOSS)
+    axes.set_ylabel(BOTH_LOSSES if len(run.evaluation) else LOSS)
     legend(axes, width)
     return limit(axes, [(run.loss, run.sides), (run.evaluation, run.sides)])
 
@@ -243,28 +250,23 @@ def _tint(lightness: float) -> tuple[float, float, float]:
     return 0.85 * lightness, 0.25 + 0.75 * lightness, 0.45 + 0.55 * lightness
 
 
-_Numbered = tuple[int, ChangeSummary]
-"""A change point with its number in the page's table."""
-
-
 def _mark_changes(axes: Sequence["Axes"], changes: Sequence[ChangeSummary], width: float) -> None:
-    """Draws a line at each change point, with its number, and its title and verdict if there are few."""
-    numbered = [(number, change) for number, change in enumerate(changes, start=1) if change.step > 1]
-    numbered = list(evenly(numbered, _CHANGES_AT_MOST))
-    for _, change in numbered:
+    """Draws a line at each change point, with its step; if there are few, with what begins and the verdict."""
+    drawn = evenly([change for change in changes if change.step > 1], _CHANGES_AT_MOST)
+    for change in drawn:
         for panel in axes:
             panel.axvline(change.step, zorder=3, **_style_of(change))
     left, right = axes[0].get_xlim()
-    if len(numbered) <= _LABELS_IN_WORDS and width > NARROW:
-        for row, (number, change) in enumerate(numbered):
-            words = ["" if change.dataset else change.title, change.verdict]
-            label = f"{number}  " + ": ".join(word for word in words if word)
+    if len(drawn) <= _LABELS_IN_WORDS and width > NARROW:
+        for row, change in enumerate(drawn):
+            words = [f"step {change.step}" if change.dataset else change.label, change.verdict]
             before = change.step - left > 0.6 * (right - left)
-            _label(axes[0], change, label, 0.98 - 0.1 * row, before)
+            _label(axes[0], change, ": ".join(word for word in words if word), 0.98 - 0.1 * row, before)
     else:
-        for group in _grouped(numbered, (right - left) * 0.28 / width):
-            (first, change), (last, _) = group[0], group[-1]
-            _label(axes[0], change, f"{first}" if first == last else f"{first}\u2013{last}")
+        for group in _grouped(drawn, (right - left) * _LABEL_WIDTH / width):
+            first, last = group[0].step, group[-1].step
+            before = first - left > 0.85 * (right - left)
+            _label(axes[0], group[0], f"{first}" if first == last else f"{first}\u2013{last}", before=before)
     axes[0].set_xlim(left, right)
 
 
@@ -279,14 +281,14 @@ def _style_of(change: ChangeSummary) -> dict[str, Any]:
     return UNIFIED if change.epochs is None else BOUNDARY
 
 
-def _grouped(numbered: Sequence[_Numbered], steps: float) -> list[list[_Numbered]]:
+def _grouped(changes: Sequence[ChangeSummary], steps: float) -> list[list[ChangeSummary]]:
     """Groups change points less than ``steps`` apart, whose labels would overlap."""
-    groups: list[list[_Numbered]] = []
-    for number, change in numbered:
-        if groups and change.step - groups[-1][0][1].step < steps:
-            groups[-1].append((number, change))
+    groups: list[list[ChangeSummary]] = []
+    for change in changes:
+        if groups and change.step - groups[-1][0].step < steps:
+            groups[-1].append(change)
         else:
-            groups.append([(number, change)])
+            groups.append([change])
     return groups
 
 

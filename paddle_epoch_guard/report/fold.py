@@ -192,6 +192,7 @@ class _Assembly:
         return RunData(
             logging_dir,
             output_dir,
+            run=parts[-1].began.run,
             loss=Series.of(point for part in parts for point in part.loss),
             evaluation=Series.of(point for part in parts for point in part.evaluation),
             data_epoch=Series.of(point for part in parts for point in part.data_epoch),

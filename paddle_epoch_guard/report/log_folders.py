@@ -11,6 +11,7 @@ from typing import Any
 
 from paddle_epoch_guard.record.naming import EVALUATION_TAG, LOSS_TAG, Naming
 from paddle_epoch_guard.record.provenance import shown_arguments
+from paddle_epoch_guard.record.run_file import read_run_file
 from paddle_epoch_guard.report.run_data import Part, Series
 from paddle_epoch_guard.views.logfile import LogFile, read_log_file
 from paddle_epoch_guard.views.visualdl import FILE_NAME
@@ -79,6 +80,21 @@ def folders_of(logs: Path, output: Path | None) -> list[LogFolder]:
 def has_siblings(logs: Path, output: Path | None) -> bool:
     """Whether a log folder is one of the host's default folders, which hold one part of a run each."""
     return output is not None and logs.parent.resolve() == (output / "runs").resolve()
+
+
+def folders_beside(logs: Path, output: Path | None) -> list[Path]:
+    """The other folders that may hold the record of earlier parts of a run: siblings, and those that the run noted.
+
+    Args:
+        logs: the log folder.
+        output: the folder with the run's checkpoints, or whatever folder was named to find the log; None without one.
+    """
+    if output is None:
+        return []
+    noted = read_run_file(output)
+    folders = siblings_of(logs) if has_siblings(logs, logs.parent.parent) else []
+    folders += [] if noted is None else noted.folders(output)
+    return list({folder.resolve(): folder for folder in folders if folder.resolve() != logs.resolve()}.values())
 
 
 def siblings_of(logs: Path) -> list[Path]:

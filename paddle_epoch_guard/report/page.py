@@ -1,10 +1,13 @@
 """The report page: a single HTML file that works offline.
 
 It shows what happened in a run, the figures, and how to draw the same data in the same order again. Texts come from
-log files and corpus names, so each is escaped; a policy in the page itself forbids scripts and the network.
+log files and corpus names, so each is escaped. A policy in the page itself forbids the network, and any script but the
+one that it names by its hash.
 """
 
 import base64
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,12 +17,21 @@ from typing import TYPE_CHECKING, TypeVar
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.record.provenance import package_versions
+from paddle_epoch_guard.report.curves import TEXTS, charts
 from paddle_epoch_guard.report.drawing import NARROW, WIDE, as_svg
 from paddle_epoch_guard.report.figures import add_figures, pictures
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.report.run_data import RunData
 from paddle_epoch_guard.report.settings import settings, stages
-from paddle_epoch_guard.report.texts import count_text, epoch_row, moment_text, pair_text, summary
+from paddle_epoch_guard.report.texts import (
+    advice_of,
+    count_text,
+    epoch_row,
+    headline,
+    moment_text,
+    pair_text,
+    summary,
+)
 from paddle_epoch_guard.resume import Sidecar, write_sidecar
 from paddle_epoch_guard.views.verdict_texts import interval_text, jump_text
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
@@ -30,13 +42,13 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 PAGE_NAME = "epoch_guard_report.html"
 VERDICTS = {
-    "artefact": "the training loss jumps with the data that is drawn, not because the model has changed",
-    "mixed": "a part of the jump is an artefact, and the evaluation loss shares the rest",
-    "improvement": "the training loss falls, and the evaluation loss with it",
-    "unexplained": "the training loss jumps, and the data does not explain it: look at the learning rate",
-    "undecided": "the losses do not tell whether the training loss jumps, or why",
-    "none": "the training loss does not jump by 1 % or more",
-    "unknown": "too few steps on one side",
+    "artefact": "The training loss jumps with the data that is drawn, not because the model has changed.",
+    "mixed": "A part of the jump is an artefact, and the evaluation loss shares the rest.",
+    "improvement": "The training loss falls, and the evaluation loss with it.",
+    "unexplained": "The training loss jumps, and the data does not explain it.",
+    "undecided": "The losses do not tell whether the training loss jumps, or why.",
+    "none": "The training loss does not jump by 1 % or more.",
+    "unknown": "There are too few steps on one side.",
 }
 """The meaning of each verdict, in the order of the page."""
 
@@ -49,8 +61,10 @@ _ROWS_AT_MOST, _TABLES_AT_MOST, _FAULTS_AT_MOST = 200, 60, 50
 class _Image:
     """A figure of the page, as data URLs for desktop and phone."""
 
+    name: str
     title: str
     text: str
+    found: str
     wide: str
     narrow: str
 
@@ -121,11 +135,17 @@ def render(run: RunData) -> str:
         "moment": moment_text,
     }
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    script, curves = _script(), _curves(run)
     return template.render(
-        style=style(),
+        style=style() + _read("uplot/uPlot.min.css"),
+        script=script,
+        script_hash=_hash_of(script),
+        curves=curves,
         run=run,
         title=_title(run),
         sentences=summary(run),
+        headline=headline(run),
+        advice=advice_of(run),
         images=_images(run),
         epochs=[epoch_row(epoch) for epoch in _ends(run.epochs, _ROWS_AT_MOST)],
         parts=_ends(run.parts, _ROWS_AT_MOST),
@@ -134,8 +154,8 @@ def render(run: RunData) -> str:
         totals_step=_totals_step(run),
         counts_samples=any(epoch.total is not None for epoch in run.epochs),
         outdated=run.sidecar is not None and run.sidecar.step < run.last_step,
-        cuts=_ends(list(enumerate(run.cuts, start=1)), _ROWS_AT_MOST),
-        verdicts={name: text for name, text in VERDICTS.items() if any(cut.verdict == name for cut in run.cuts)},
+        cuts=_ends(run.cuts, _ROWS_AT_MOST),
+        meanings=VERDICTS,
         notes=[(note.step, note.text.strip("\n")[:_TEXT_AT_MOST]) for note in run.notes[-_NOTES_AT_MOST:]],
         settings=settings(run)[:_TABLES_AT_MOST],
         stages=_ends(stages(run), _TABLES_AT_MOST),
@@ -153,9 +173,34 @@ def escaping_environment() -> "Environment":
 
 def style() -> str:
     """The style sheet of all pages, as text that is not escaped."""
+    return _read("page.css")
+
+
+def _read(name: str) -> str:
+    """A file of this package, as text that is not escaped."""
     from markupsafe import Markup
 
-    return Markup(_TEMPLATE.with_name("page.css").read_text(encoding="utf-8"))
+    return Markup((_TEMPLATE.parent / name).read_text(encoding="utf-8"))
+
+
+def _script() -> str:
+    """The chart library and what draws with it, as one script that is not escaped."""
+    return _read("uplot/uPlot.iife.min.js") + _read("interactive.js")
+
+
+def _hash_of(script: str) -> str:
+    """The only script that the page's own policy allows."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _curves(run: RunData) -> str:
+    """The values of the charts as JSON that cannot end the element in which it stands."""
+    from markupsafe import Markup
+
+    values = json.dumps({"charts": charts(run), "texts": TEXTS}, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&":
+        values = values.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(values)
 
 
 def data_url(svg: bytes) -> str:
@@ -188,7 +233,14 @@ def _title(run: RunData) -> str:
 
 def _images(run: RunData) -> list[_Image]:
     return [
-        _Image(wide.title, wide.text, data_url(as_svg(wide.figure)), data_url(as_svg(narrow.figure)))
+        _Image(
+            wide.name,
+            wide.title,
+            wide.text,
+            wide.found,
+            data_url(as_svg(wide.figure)),
+            data_url(as_svg(narrow.figure)),
+        )
         for wide, narrow in zip(pictures(run, WIDE), pictures(run, NARROW), strict=True)
     ]
 

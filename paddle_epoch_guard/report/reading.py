@@ -4,6 +4,7 @@ There are three sources. The record holds what happened, as events. The trainer'
 steps without the guard. The sidecar of a checkpoint holds order, schedule and data. One log is enough.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Sequence
@@ -13,19 +14,19 @@ from pathlib import Path
 from paddle_epoch_guard.errors import ReportError, SidecarError
 from paddle_epoch_guard.record.naming import EVALUATION_TAG, LOSS_TAG, Naming
 from paddle_epoch_guard.record.reader import RecordFile
-from paddle_epoch_guard.record.writer import RECORD_NAME, record_path
+from paddle_epoch_guard.record.run_file import read_run_file
+from paddle_epoch_guard.record.writer import PART_DIGITS, RECORD_NAME, record_path
 from paddle_epoch_guard.report.fold import fold
 from paddle_epoch_guard.report.legacy import folders_of_datasets, read_legacy
 from paddle_epoch_guard.report.log_folders import (
     LogFolder,
+    folders_beside,
     folders_of,
-    has_siblings,
     part_of,
-    siblings_of,
     trainer_files,
     trainer_series,
 )
-from paddle_epoch_guard.report.run_data import EpochSummary, RunData, Series
+from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData, Series
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar
 from paddle_epoch_guard.views.verdict_texts import verdict
 from paddle_epoch_guard.views.visualdl import FILE_NAME
@@ -52,7 +53,7 @@ def read_run(
         names: the names of a blend's datasets, in its order, if they are known.
 
     Raises:
-        ReportError: there is no such folder, or no log in it.
+        ReportError: there is no such folder, or no log in it; or the log is of another run than the checkpoints.
     """
     logs, output = Path(logging_dir), None if output_dir is None else Path(output_dir)
     for folder, what in ((logs, "logging_dir"), (output, "output_dir")):
@@ -61,7 +62,12 @@ def read_run(
     record = RecordFile.open(record_path(logs))
     folders = folders_of(logs, output)
     if record.parts:
-        run = _from_record(record, folders, logs, output)
+        others = [
+            other for other in map(RecordFile.open, map(record_path, folders_beside(logs, output))) if other.parts
+        ]
+        if output is not None and state is None:
+            _refuse_another_run([record, *others], logs, output)
+        run = _from_record(record, others, folders, output)
     elif any(folder.trainer or folder.guard for folder in folders):
         run = read_legacy(folders, logs, output)
         run = replace(run, faults=(*record.faults, *run.faults))
@@ -72,11 +78,13 @@ def read_run(
             "as logging_dir"
         )
     run = _with_state(run, state) if state is not None else _with_sidecar(run)
-    return _with_totals(run, names) if run.sidecar is not None else run
+    return _with_spans(_with_totals(run, names) if run.sidecar is not None else run)
 
 
 def find_logging_dir(output_dir: str | Path) -> Path:
-    """The newest log folder below an output folder, the trainer's default place.
+    """The newest log folder of the run in an output folder: below it, or where the run has noted that its logs lie.
+
+    A log folder is found in itself.
 
     Raises:
         ReportError: there is none.
@@ -85,23 +93,60 @@ def find_logging_dir(output_dir: str | Path) -> Path:
     if not output.is_dir():
         raise ReportError(f"{output}: no such folder. Name the run's output_dir")
     files = [*output.rglob(RECORD_NAME), *output.rglob("vdlrecords*.log")]
-    # The trainer's own log comes first, because reports are written beside the guard's.
-    files = sorted(files, key=lambda file: file.parent.name != "epoch_guard")
-    newest: dict[Path, float] = {}
-    for file in files:
-        folder = file.parent.parent if file.parent.name == "epoch_guard" else file.parent
-        if "epoch_guard" not in folder.relative_to(output).parts:
-            newest[folder] = file.stat().st_mtime
-    if not newest:
-        raise ReportError(f"{output}: no VisualDL log below it. Name the folder that the run had as logging_dir")
-    return max(newest, key=lambda folder: newest[folder])
+    folders = {file.parent.parent if file.parent.name == "epoch_guard" else file.parent for file in files}
+    folders = {folder for folder in folders if "epoch_guard" not in folder.relative_to(output).parts}
+    noted = read_run_file(output)
+    if noted is not None:
+        folders |= {folder for folder in noted.folders(output) if _holds_run(folder, noted.run)}
+    if not folders:
+        where = "" if noted is None or not noted.parts else f" and none in {noted.parts[-1].logging_dir}, where it was"
+        raise ReportError(
+            f"{output}: no VisualDL log below it{where}. Name the folder of the run's logs as logging_dir"
+        )
+    return max(sorted(folders), key=_written)
 
 
-def _from_record(record: RecordFile, folders: Sequence[LogFolder], logs: Path, output: Path | None) -> RunData:
+def _written(logs: Path) -> float:
+    """When a log was last written to: the trainer's own if there is one, because reports change the guard's."""
+    files = [*logs.glob("vdlrecords*.log")] or [record_path(logs), *(logs / "epoch_guard").glob("vdlrecords*.log")]
+    return max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
+
+
+def _holds_run(logs: Path, run: str) -> bool:
+    return any(part.run == run for part in RecordFile.open(record_path(logs)).parts)
+
+
+def _refuse_another_run(records: Sequence[RecordFile], logs: Path, output: Path) -> None:
+    """Refuses an output folder in which nothing is of the run in the records.
+
+    Raises:
+        ReportError: it holds checkpoints of another run, or of other parts of the run only.
+    """
+    noted = read_run_file(output)
+    found = set() if noted is None else {(noted.run, part.part[:PART_DIGITS]) for part in noted.parts}
+    for folder in output.glob("checkpoint-*"):
+        with contextlib.suppress(SidecarError):  # reported where it is left out
+            sidecar = read_sidecar(folder, None)
+            found |= set() if sidecar is None else {(sidecar.run, sidecar.part[:PART_DIGITS])}
+    runs, own = sorted({run for run, _ in found}), records[0].parts[-1].run
+    of_run = [record for record in records if any(part.run == own for part in record.parts)]
+    if not found or any((own, digits) in found for record in of_run for digits in record.part_digits):
+        return
+    other = f"{output} holds another run, {' and '.join(runs)}"
+    if own in runs:
+        other = f"{output} holds parts of it of which this log tells nothing"
+    place = "" if noted is None or not noted.parts else f" (it was {noted.parts[-1].logging_dir})"
+    raise ReportError(
+        f"{logs}: the log of run {own}, but {other}. Name the log folder of what {output} holds as "
+        f"logging_dir{place}, or name {logs} alone"
+    )
+
+
+def _from_record(
+    record: RecordFile, others: Sequence[RecordFile], folders: Sequence[LogFolder], output: Path | None
+) -> RunData:
     """The run from its record; steps without the guard come from the trainer's log."""
-    beside = siblings_of(logs) if has_siblings(logs, output) else []
-    others = [other for other in map(RecordFile.open, map(record_path, beside)) if other.parts]
-    run = fold(record, others, logs, output)
+    run = fold(record, others, folders[-1].path, output)
     files = trainer_files(folders)
     runs = {part.run for part in record.parts}
     of_run = [record, *(other for other in others if any(part.run in runs for part in other.parts))]
@@ -149,6 +194,9 @@ def _with_sidecar(run: RunData) -> RunData:
             faults.append(f"left out: {cause}")
             continue
         if sidecar is None:
+            continue
+        if run.run and sidecar.run != run.run:
+            faults.append(f"{folder / SIDECAR_NAME}: left out: it is of another run, {sidecar.run}")
             continue
         if not _agrees(run.loss, sidecar):
             faults.append(f"{folder / SIDECAR_NAME}: left out: its losses are not those of the log")
@@ -202,3 +250,25 @@ def _with_totals(run: RunData, names: Sequence[str]) -> RunData:
     others = [epoch for epoch in run.epochs if epoch.trainer]
     ordered = *(epochs[key] for key in sorted(epochs)), *others
     return replace(run, epochs=ordered, folders=folders, totals_step=totals_step)
+
+
+def _with_spans(run: RunData) -> RunData:
+    """Ends each epoch at its boundary.
+
+    One sample crosses a boundary and may be drawn at any later step. It counts in its epoch's samples and mean.
+    """
+    return replace(run, epochs=tuple(_spanned(epoch, run.cuts) for epoch in run.epochs))
+
+
+def _spanned(epoch: EpochSummary, changes: Sequence[ChangeSummary]) -> EpochSummary:
+    ends = [
+        change.change.first_after - 1
+        for change in changes
+        if change.epochs is not None
+        and (change.dataset, change.trainer) == (epoch.dataset, epoch.trainer)
+        and change.epochs[0] >= epoch.epoch
+    ]
+    total = epoch.total
+    if total is None or not ends or min(ends) >= total.last_step:
+        return epoch
+    return replace(epoch, total=replace(total, last_step=max(min(ends), total.first_step)))

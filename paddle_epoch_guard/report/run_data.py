@@ -95,6 +95,15 @@ class ChangeSummary:
         return f"{kind} {self.epochs[0]} to {self.epochs[1]}{of}"
 
     @property
+    def label(self) -> str:
+        """What begins here."""
+        if self.epochs is None:
+            return "a unified order begins"
+        kind = "trainer epoch" if self.trainer else "data epoch"
+        of = f" of {self.dataset}" if self.dataset else ""
+        return f"{kind} {self.epochs[1]}{of} begins"
+
+    @property
     def verdict(self) -> str:
         """Its verdict; empty without one."""
         return "" if self.report is None else self.report.verdict
@@ -189,6 +198,8 @@ class RunData:
 
     logging_dir: Path
     output_dir: Path | None
+    run: str = ""
+    """Identifies it; empty without a record."""
     loss: Series = field(default_factory=Series)
     """Training loss at the last step of each log window, nats per token."""
     evaluation: Series = field(default_factory=Series)

@@ -2,26 +2,29 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import NamedTuple
 
+from paddle_epoch_guard.index.layout import IndexLayout
 from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.report.drawing import trend_of
-from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
+from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData, Series
 from paddle_epoch_guard.views.messages import repeated_against_fresh
-from paddle_epoch_guard.views.verdict_texts import counterfactual_text
+from paddle_epoch_guard.views.verdict_texts import Situation, advice, counterfactual_text, jump_text
 
 _VERDICT_COUNTS = {
     "artefact": "at {} the training loss jumps because of the data that is drawn (artefact; {})",
     "mixed": "at {} a part of the jump is an artefact, and the evaluation loss shares the rest (mixed; {})",
-    "improvement": "at {} the training loss falls, and the evaluation loss with it (improvement; {})",
     "unexplained": "at {} the training loss jumps, and the data does not explain it (unexplained; {})",
+    "improvement": "at {} the training loss falls, and the evaluation loss with it (improvement; {})",
     "undecided": "at {} the losses cannot tell (undecided; {})",
     "none": "at {} it does not jump",
     "unknown": "at {} too little is known ({})",
 }
 """For several change points: a text for each verdict, with the number of change points and their steps."""
 _STEPS_LISTED = 5
+_CHANGES_TOLD, _EPOCHS_TOLD = 3, 4
 _UNKNOWN = "\u2013"
 
 
@@ -43,6 +46,70 @@ def epoch_row(epoch: EpochSummary) -> EpochRow:
         _UNKNOWN if total is None else f"{count_text(total.first_step)} to {count_text(total.last_step)}",
         _UNKNOWN if loss is None or math.isnan(loss) else f"{loss:.4f}",
     )
+
+
+class AdviceGroup(NamedTuple):
+    """What to do at the change points of one verdict."""
+
+    verdict: str
+    """Empty without a verdict."""
+    changes: tuple[ChangeSummary, ...]
+    sentences: list[str]
+    """About the first of them."""
+
+    @property
+    def others(self) -> str:
+        """The steps of the other change points, as a sentence; empty without others."""
+        steps = _steps_text(self.changes[1:]) if len(self.changes) > 1 else ""
+        return f"The same applies at {steps}." if steps else ""
+
+
+def advice_of(run: RunData) -> list[AdviceGroup]:
+    """What to do now, by verdict, in the order of :data:`_VERDICT_COUNTS`. A start of the run needs no advice."""
+    groups = []
+    for verdict in (*_VERDICT_COUNTS, ""):
+        changes = tuple(change for change in run.cuts if change.verdict == verdict and change.step > 1)
+        if changes:
+            groups.append(AdviceGroup(verdict, changes, advice_at(changes[0], run)))
+    return groups
+
+
+def advice_at(change: ChangeSummary, run: RunData) -> list[str]:
+    """What to do now at a change point; nothing at the start of the run."""
+    return advice(_situation(change, run)) if change.step > 1 else []
+
+
+def headline(run: RunData) -> str:
+    """The verdict that matters most, in the order of :data:`_VERDICT_COUNTS`; empty without any."""
+    found = {change.verdict for change in run.cuts if change.step > 1}
+    return next((verdict for verdict in _VERDICT_COUNTS if verdict in found), "")
+
+
+def _situation(change: ChangeSummary, run: RunData) -> Situation:
+    knows_order = not change.trainer and len(run.data_epoch) > 0
+    if change.report is None:
+        return Situation(change.step, is_boundary=change.epochs is not None, can_unify=knows_order)
+    situation = Situation.of(change.report, can_unify=knows_order, together=_shuffled_together(change, run))
+    return replace(situation, is_boundary=change.epochs is not None)
+
+
+def _shuffled_together(change: ChangeSummary, run: RunData) -> tuple[int, int] | None:
+    """The fewest and the most steps of a new run that reaches this data epoch, and shuffles it with the others.
+
+    None unless the run draws one dataset by one index, with one global batch.
+    """
+    state = run.sidecar
+    if state is None or state.blend is not None or state.epoch_sampling is not None or change.epochs is None:
+        return None
+    batches = {segment.global_batch for segment in state.schedule.segments}
+    if len(state.datasets) != 1 or len(state.datasets[0].indices) != 1 or len(batches) != 1:
+        return None
+    (dataset,), (batch,) = state.datasets, batches
+    requested = dataset.indices[0].samples_requested
+    layout = IndexLayout.of(dataset.tokens_per_epoch, dataset.seq_length, requested)
+    fewest, most = -(-layout.joined_from() // batch), layout.samples_built // batch
+    fits = layout.separated and change.epochs[1] == layout.num_epochs and fewest <= most
+    return (fewest, most) if fits else None
 
 
 def summary(run: RunData) -> list[str]:
@@ -161,6 +228,67 @@ def _order_sentence(run: RunData) -> str:
     if len(run.loss) > 1 and first > 2 * (int(run.loss.steps[1]) - first) + 1:
         return f"{order}; no log in this folder covers the steps before {first}."
     return f"{order}; the run was not interrupted."
+
+
+def losses_found(run: RunData) -> str:
+    """What the curves of the losses and the exposure show, in sentences."""
+    found = [_course("The training loss goes from {} at step {} to {} at step {}.", run.loss, run.sides)]
+    if len(run.evaluation):
+        found.append(
+            _course("The evaluation loss goes from {} at step {} to {} at step {}.", run.evaluation, run.sides)
+        )
+    changes = [change for change in run.cuts if change.step > 1]
+    found += [_change_found(change) for change in changes[:_CHANGES_TOLD]]
+    if len(changes) > _CHANGES_TOLD:
+        found.append(f"The table has {len(changes) - _CHANGES_TOLD} more such places.")
+    if len(run.exposure):
+        first, last = run.exposure.values[[0, -1]]
+        found.append(f"Exposure goes from {first:.2f} to {last:.2f}.")
+    return " ".join(found)
+
+
+def epochs_found(run: RunData) -> str:
+    """What the curves of the epochs show, in sentences."""
+    drawn = [epoch for epoch in run.epochs if len(epoch.loss)]
+    told = drawn if len(drawn) <= _EPOCHS_TOLD else [*drawn[: _EPOCHS_TOLD - 1], drawn[-1]]
+    return " ".join(
+        _course(
+            f"In {_braceless(epoch.title)} the loss goes from {{}} at its step {{}} to {{}} at its step {{}}.",
+            epoch.loss,
+        )
+        for epoch in told
+    )
+
+
+def fresh_found(run: RunData) -> str:
+    """What the curves of fresh and repeated samples show, in sentences."""
+    fresh = "The loss of fresh samples goes from {} at step {} to {} at step {}."
+    repeated = "The loss of repeated samples goes from {} at step {} to {} at step {}."
+    found = [
+        _course(sentence, series, run.sides)
+        for sentence, series in ((fresh, run.loss_fresh), (repeated, run.loss_repeat))
+        if len(series)
+    ]
+    return " ".join([*found, *_contrast_sentence(run)])
+
+
+def _course(sentence: str, series: Series, sides: Sequence[int] = ()) -> str:
+    """A sentence with the first and the last value of a trend, and their steps."""
+    trend, steps = trend_of(series, sides), series.steps
+    return sentence.format(f"{trend[0]:.2f}", count_text(steps[0]), f"{trend[-1]:.2f}", count_text(steps[-1]))
+
+
+def _braceless(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _change_found(change: ChangeSummary) -> str:
+    where = f"At step {count_text(change.step)}, where {change.label}"
+    if change.training is None:
+        return f"{where}, nothing is known of a jump."
+    if not change.training.significant:
+        return f"{where}, the training loss does not clearly jump: {jump_text(change.training)} ({change.verdict})."
+    return f"{where}, the training loss jumps by {jump_text(change.training)} ({change.verdict})."
 
 
 def pair_text(pair: tuple[float, float] | None, digits: int = 3) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, TrackingError
+from paddle_epoch_guard.record.events import Refused
+from paddle_epoch_guard.record.recorder import View
 from paddle_epoch_guard.session.checkpoint import Recalled, earlier_run, recall
 from paddle_epoch_guard.session.consensus import require_same_plan, run_on_all_ranks
 from paddle_epoch_guard.session.observe import Request, observe
@@ -22,6 +24,7 @@ def prepare(
     state: host.TrainerState,
     dataloader: host.Dataloader,
     checkpoint: str | Path | None,
+    listener: View | None = None,
 ) -> RunPlan | None:
     """Derives what the run will draw, and lets all ranks agree. Collective.
 
@@ -31,6 +34,7 @@ def prepare(
         state: the trainer's state; its ``global_step`` is that of the checkpoint.
         dataloader: the training dataloader.
         checkpoint: the folder that the run resumes from, where it is known.
+        listener: gets a refusal as an event.
 
     Returns:
         The plan; None if the guard is switched off for this run, which has then been said.
@@ -40,10 +44,11 @@ def prepare(
     """
     try:
         return _prepared(flags, args, state, dataloader, checkpoint)
-    except ArgumentsError:
-        raise
     except EpochGuardError as doubt:
-        if flags.epoch_guard_on_mismatch != "warn":
+        goes_on = flags.epoch_guard_on_mismatch == "warn" and not isinstance(doubt, ArgumentsError)
+        if listener is not None:
+            listener.take(Refused(state.global_step, type(doubt).__name__, str(doubt), goes_on))
+        if not goes_on:
             raise
         host.logger.warning(f"epoch guard: switched off for this run, as --epoch_guard_on_mismatch warn asks: {doubt}")
     except TrackingError as fault:

@@ -22,7 +22,8 @@ from paddle_epoch_guard.ledger import (
 )
 from paddle_epoch_guard.progress import progress_bar
 from paddle_epoch_guard.record.events import Message, TokensTraced
-from paddle_epoch_guard.record.recorder import Recorder
+from paddle_epoch_guard.record.recorder import Recorder, View
+from paddle_epoch_guard.record.run_file import add_part
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
 from paddle_epoch_guard.session.evaluation import (
     described_evaluation,
@@ -66,12 +67,19 @@ class Session:
         args: the trainer's arguments.
         state: the trainer's state.
         flags: the guard's.
+        listener: gets each event, on the first rank.
     """
 
     def __init__(
-        self, plan: RunPlan, args: host.TrainingArguments, state: host.TrainerState, flags: EpochGuardArguments
+        self,
+        plan: RunPlan,
+        args: host.TrainingArguments,
+        state: host.TrainerState,
+        flags: EpochGuardArguments,
+        listener: View | None = None,
     ) -> None:
         self.plan = plan
+        self._listener = listener
         self.collector: LossCollector | None = None
         self.recorder: Recorder | None = None
         """On the first rank, while tracking is on."""
@@ -89,6 +97,7 @@ class Session:
             plan.loader.passed_over,
         )
         self._stopped_dry = False
+        self._has_noted_run = False
         self._trace: Trace | None = None
         self._switched_off: set[str] = set()
         self.extra = host.ExtraEvaluation(self._training)
@@ -221,6 +230,7 @@ class Session:
     @shield
     def save(self, state: host.TrainerState) -> None:
         """Writes the sidecar into the checkpoint. Where it cannot be, the checkpoint stays, and training goes on."""
+        self._note_run(state)
         if self.plan.schedule is None or not state.is_world_process_zero:
             return
         self._flush()
@@ -236,6 +246,15 @@ class Session:
             del self._late_sidecars[:-_LATE_AT_MOST]
         else:
             self._save_sidecar(host.checkpoint_folder(self._args, state.global_step), sidecar)
+
+    def _note_run(self, state: host.TrainerState) -> None:
+        """Notes in the output folder which run it holds and where the logs are, once; a report can do without."""
+        if self._has_noted_run or self.recorder is None or not state.is_world_process_zero:
+            return
+        self._has_noted_run = True
+        identity = self.plan.identity
+        with contextlib.suppress(Exception):
+            add_part(self._args.output_dir, identity.run, identity.part, self._args.logging_dir)
 
     @shield
     def save_late(self, is_last: bool = False) -> None:
@@ -281,6 +300,7 @@ class Session:
         if recorder is not None:
             self._say_ran_dry(state)
             recorder.finish(state.global_step, state.global_step >= state.max_steps, self._stopped_dry)
+            self._note_run(state)
             if self._writes_report:
                 self._report(state)
         self.recorder = None
@@ -306,7 +326,7 @@ class Session:
     @shield
     def _open_records(self, state: host.TrainerState) -> None:
         plan = self.plan
-        self.recorder = recorder = open_recorder(plan, self._args, state, self._args.report_to)
+        self.recorder = recorder = open_recorder(plan, self._args, state, self._args.report_to, self._listener)
         for warning in start_messages(plan, state.max_steps):
             self._note(warning, state, is_warning=True)
         for mismatch in plan.past.mismatches:

@@ -32,7 +32,11 @@ from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 
 def open_recorder(
-    plan: RunPlan, args: host.TrainingArguments, state: host.TrainerState, report_to: str | Iterable[str] | None = None
+    plan: RunPlan,
+    args: host.TrainingArguments,
+    state: host.TrainerState,
+    report_to: str | Iterable[str] | None = None,
+    listener: View | None = None,
 ) -> Recorder:
     """The records of a run, with what its checkpoint remembers; they tell that this part begins.
 
@@ -41,6 +45,7 @@ def open_recorder(
         args: the trainer's arguments.
         state: the trainer's state.
         report_to: the loggers that the trainer reports to: the guard writes there too.
+        listener: gets each event after the others.
 
     Raises:
         OSError: the folder cannot be written.
@@ -52,6 +57,7 @@ def open_recorder(
     views = [
         RecordWriter(args.logging_dir, plan.identity.part, begins_anew=step == 0),
         *_views(plan, args.logging_dir, names, step, remembered),
+        *([] if listener is None else [listener]),
     ]
     reached = () if sidecar is None else sidecar.boundaries
     recorder = Recorder(ledger, views, plan.naming, reached, _sequence_length(plan))
@@ -68,7 +74,7 @@ def _ledger_of(plan: RunPlan, step: int) -> EpochLedger:
     ledger, sidecar = EpochLedger(plan.source, step), plan.past.sidecar
     if sidecar is not None:
         for total in sidecar.epoch_losses:
-            ledger.totals[EpochKey(total.dataset, total.epoch)] = replace(total, loss=replace(total.loss))
+            ledger.totals[EpochKey(total.dataset, total.epoch)] = total.copy()
         ledger.fresh.add(sidecar.fresh)
         ledger.repeat.add(sidecar.repeat)
         ledger.contrast = sidecar.contrast

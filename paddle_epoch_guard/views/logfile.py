@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from google.protobuf.message import DecodeError
-from visualdl.proto.record_pb2 import Record
+from paddle_epoch_guard.views.visualdl_package import DecodeError, Record
 
 _LARGEST_RECORD = 1 << 26  # 64 MiB; this package and the trainer write no such large pictures
 _LATEST_STEP = 1 << 53

@@ -1,6 +1,7 @@
-"""Verdicts as sentences, in English. Another language would be another module like this."""
+"""Verdicts as sentences, and what to do about them, in English. Another language would be another module like this."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from paddle_epoch_guard.ledger import BoundaryStep
 from paddle_epoch_guard.ledger.change_points import SIDE
@@ -8,7 +9,7 @@ from paddle_epoch_guard.ledger.exposure import Estimate
 from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.statistics.host_changes import HostChange
-from paddle_epoch_guard.statistics.judging import Part
+from paddle_epoch_guard.statistics.judging import Part, Reason, VerdictKind
 from paddle_epoch_guard.statistics.verdicts import ChangeReport, Counterfactual
 
 REASONS = {
@@ -145,3 +146,169 @@ def _about(exposure: Estimate) -> str:
     """A mean exposure, with its standard error unless that rounds to zero."""
     error = f" \u00b1 {exposure.error:.2f}" if exposure.error >= 0.005 else ""
     return f"{exposure.mean:.2f}{error}"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the advice at a change point depends on."""
+
+    step: int
+    verdict: VerdictKind | None = None
+    """None without a verdict so far."""
+    reason: Reason | None = None
+    is_final: bool = True
+    """Whether later steps cannot change the verdict."""
+    is_boundary: bool = True
+    """Whether a data epoch begins here; otherwise a unified order does."""
+    can_unify: bool = True
+    """Whether the run's data epochs and positions are known, so that its order can be changed."""
+    rises: bool = False
+    """Whether the training loss rises."""
+    shared: float | None = None
+    """The part of the jump that evaluation shares, in nats per token; None if unknown."""
+    together: tuple[int, int] | None = None
+    """The fewest and the most steps of a run whose last data epoch is shuffled with the others; None if unknown."""
+
+    @classmethod
+    def of(
+        cls, report: ChangeReport, *, can_unify: bool = True, together: tuple[int, int] | None = None
+    ) -> "Situation":
+        """The situation at a change point that was judged."""
+        return cls(
+            step=report.change.step,
+            verdict=report.verdict,
+            reason=report.reason,
+            is_final=report.final,
+            is_boundary=report.change.boundary is not None,
+            can_unify=can_unify,
+            rises=report.training is not None and report.training.value > 0,
+            shared=None if report.shared is None else report.shared.value,
+            together=together,
+        )
+
+
+def advice(situation: Situation) -> list[str]:
+    """What to do now at a change point, as whole sentences; the first is the most important."""
+    sentences = _advice_by_verdict(situation)
+    if situation.verdict is not None and situation.verdict != "unknown" and not situation.is_final:
+        sentences.append("This verdict is provisional: later steps may change it.")
+    return sentences
+
+
+def _advice_by_verdict(situation: Situation) -> list[str]:
+    match situation.verdict:
+        case None:
+            return [f"Wait: the first verdict needs 60 steps and 12 log windows after step {situation.step:,}."]
+        case "artefact":
+            return _advice_on_artefact(situation)
+        case "mixed":
+            return [_keep_what_is_shared(situation), _compare(situation), *_avoid(situation)]
+        case "improvement":
+            return _advice_on_improvement(situation)
+        case "unexplained":
+            return _advice_on_unexplained(situation)
+        case "undecided":
+            return [_what_would_decide(situation), "Until then, judge the run by its evaluation loss."]
+        case "none":
+            return ["Nothing needs to be done: the training loss does not jump here."]
+        case "unknown":
+            return [
+                "Set a lower --logging_steps for the next part of the run: a verdict needs six log windows a side."
+            ]
+
+
+def _advice_on_artefact(situation: Situation) -> list[str]:
+    if not situation.is_boundary:
+        keep = "Keep the unified order: a run that leaves it draws samples twice and loses others."
+    elif situation.rises:
+        keep = "Keep the run: its training loss rises because of the data that is drawn, and the model is no worse."
+    else:
+        keep = "Keep the run, and do not count the fall as progress: the training loss falls because the data repeats."
+    sentences = [keep, _compare(situation), *_avoid(situation)]
+    if situation.reason == "no_evaluation":
+        sentences.insert(
+            1,
+            "Confirm the verdict with evaluations, at least four on each side: set --evaluation_strategy steps, or "
+            "--epoch_guard_evaluate.",
+        )
+    return sentences
+
+
+def _keep_what_is_shared(situation: Situation) -> str:
+    if situation.shared is None:
+        return "Keep the run, and count as progress only what the evaluation loss shares."
+    return (
+        "Keep the run, and count as progress only what the evaluation loss shares: "
+        f"{situation.shared:+.3f} nats per token."
+    )
+
+
+def _compare(situation: Situation) -> str:
+    return (
+        f"Do not compare training losses from before and after step {situation.step:,}. Compare evaluation losses, or "
+        "let paddle-epoch-guard compare weigh two runs at equal exposure."
+    )
+
+
+def _avoid(situation: Situation) -> list[str]:
+    """How to train without this jump, where that is possible."""
+    if not situation.is_boundary or not situation.can_unify:
+        return []
+    sentences = [
+        "For a curve without this jump, resume with --epoch_guard unified from a checkpoint that was saved before "
+        f"step {situation.step:,}, or begin a new run with it. Later checkpoints are past the boundary."
+    ]
+    if situation.together is not None:
+        fewest, most = situation.together
+        sentences.append(
+            f"Or lengthen a new run to between {fewest:,} and {most:,} steps: then its last data epoch is shuffled "
+            "with the others."
+        )
+    return sentences
+
+
+def _advice_on_improvement(situation: Situation) -> list[str]:
+    sentences = ["Keep the run: the evaluation loss falls with the training loss, so the model has improved."]
+    if situation.reason == "evaluation_shares_most":
+        sentences.append(
+            "Take the size of the progress from the evaluation loss: a part of the fall is training's own."
+        )
+    return sentences
+
+
+def _advice_on_unexplained(situation: Situation) -> list[str]:
+    if situation.reason == "evaluation_rises":
+        return [
+            f"Find out what made the model worse at step {situation.step:,}: look at learning rate, batch, resumes.",
+            "If nothing explains it, go back to a checkpoint that was saved before.",
+        ]
+    if situation.reason == "exposure_unknown":
+        return [
+            f"Look at learning rate, batch size and data around step {situation.step:,}. How often the data was drawn "
+            "before is unknown, so a repetition may be the cause too."
+        ]
+    return [
+        f"Look at learning rate, batch size and resumes around step {situation.step:,}: how often the data was drawn "
+        "before does not explain the jump."
+    ]
+
+
+def _what_would_decide(situation: Situation) -> str:
+    match situation.reason:
+        case "host_changes":
+            return (
+                "Evaluate on both sides of the boundary, or keep learning rate and batch constant there: two causes "
+                f"meet at step {situation.step:,}."
+            )
+        case "evaluation_overlaps":
+            return "Evaluate on documents that the run does not train on: the present evaluation set shares some."
+        case "evaluation_unchecked":
+            return (
+                "Make sure that the evaluation set shares no document with the training data: the guard could not "
+                "compare them."
+            )
+        case _:
+            return (
+                "Evaluate and log more often, at least four evaluations and twelve log windows on each side: noise "
+                "leaves both answers open."
+            )

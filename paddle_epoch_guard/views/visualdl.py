@@ -15,18 +15,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visualdl.component import base_component as components
-from visualdl.utils.figure_util import figure_to_image
-
-from paddle_epoch_guard.files import append_whole, keep_aside
+from paddle_epoch_guard.files import append_whole, atomic_write, keep_aside
 from paddle_epoch_guard.resume import SIDECAR_NAME
 from paddle_epoch_guard.views.logfile import sound_length
 from paddle_epoch_guard.views.sink import Sink
+from paddle_epoch_guard.views.visualdl_package import components, figure_to_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE_NAME = "vdlrecords.epoch_guard.log"
+FIGURES = "figures"
+"""The directory of pictures, and of nothing else."""
 _FLUSHED_EVERY = 1.0  # seconds
 
 
@@ -83,16 +83,18 @@ class EpochGuardLog:
         if self._also is not None:
             self._also.text(tag, text, int(step), directory)
 
-    def figure(self, tag: str, figure: "Figure", step: int, directory: str = ".") -> None:
+    def figure(self, tag: str, figure: "Figure", step: int) -> None:
         """Adds a picture of a matplotlib figure, to VisualDL alone.
+
+        VisualDL opens on the oldest image of a tag. So the pictures have a file of their own, which the next `flush`
+        replaces: what an earlier part of the run drew goes with it.
 
         Args:
             tag: points and texts must not use it.
             figure: rendered by VisualDL at the figure's own dpi, without a window.
             step: the step at which it was drawn.
-            directory: below ``epoch_guard/``.
         """
-        self._add(directory, components.image(_tag(tag), figure_to_image(figure), int(step), _now()))
+        self._add(FIGURES, components.image(_tag(tag), figure_to_image(figure), int(step), _now()))
 
     def flush(self, at_once: bool = True) -> None:
         """Writes everything, so that a reader sees it.
@@ -124,6 +126,11 @@ class EpochGuardLog:
             directory, records = self._waiting.popitem()
             path = self.root / directory / FILE_NAME
             path.parent.mkdir(parents=True, exist_ok=True)
+            if directory == FIGURES:
+                records.insert(0, _framed(components.meta_data(walltime=_now())))
+                with atomic_write(path) as stream:
+                    stream.write(b"".join(records))
+                continue
             if directory not in self._checked:
                 _end_with_a_whole_record(path)
                 self._checked.add(directory)

@@ -1,0 +1,16 @@
+"""What is used of VisualDL, which is an extra: the commands on corpora and caches do without it."""
+
+from paddle_epoch_guard.errors import MissingPackageError
+
+try:
+    from google.protobuf.message import DecodeError
+    from visualdl.component import base_component as components
+    from visualdl.proto.record_pb2 import Record
+    from visualdl.utils.figure_util import figure_to_image
+except ModuleNotFoundError as cause:
+    raise MissingPackageError(
+        f"the package {cause.name} is not installed. The callback, report, compare and view need VisualDL: "
+        "pip install 'paddle-epoch-guard[visualdl]' (from a checkout: pip install '.[visualdl]')"
+    ) from cause
+
+__all__ = ["DecodeError", "Record", "components", "figure_to_image"]
