@@ -122,6 +122,12 @@ def layout_rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def draws_rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
+    """A row that says how often each token is drawn, if nothing else says that data is repeated."""
+    epochs = dataset["data_epochs"]
+    return [("each token is drawn", f"{epochs:,.1f} times")] if epochs > 1 else []
+
+
 def exposure_row(dataset: dict[str, Any]) -> tuple[str, str]:
     """The row of a dataset's exposure at its boundary."""
     before, after = dataset["exposure"]["before"], dataset["exposure"]["after"]

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paddle_epoch_guard.cli.output import JsonFlag, exposure_row, layout_rows, print_json, print_table, print_text, say
+from paddle_epoch_guard.cli.output import (
+    JsonFlag,
+    draws_rows,
+    exposure_row,
+    layout_rows,
+    print_json,
+    print_table,
+    print_text,
+    say,
+)
 from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.terminal import joined
 
@@ -113,7 +122,7 @@ def plan(  # noqa: PLR0913 - its options
       paddle-epoch-guard plan --config pretrain.json --max_steps 20000 --devices 8
     """
     # Not needed for --help: numpy takes a quarter of a second to import.
-    from paddle_epoch_guard.cli.corpus_notes import document_list_notes
+    from paddle_epoch_guard.cli.corpus_notes import document_list_notes, empty_split_notes
     from paddle_epoch_guard.cli.planning import facts_of_run, run_of
     from paddle_epoch_guard.cli.run_config import RunOptions, asked_run
     from paddle_epoch_guard.cli.trial import trial_facts
@@ -128,6 +137,8 @@ def plan(  # noqa: PLR0913 - its options
     trial = None if trial_steps is None else trial_facts(run, max_steps, trial_steps, trial_batch)
     facts = facts_of_run(run, max_steps) | {"seed": seed, "split": split, "trial": trial}
     facts["notes"] = document_list_notes([dataset.prefix for dataset in run.datasets])
+    for dataset in run.datasets:
+        facts["notes"] += empty_split_notes(dataset.prefix, split, dataset.all_documents)
     facts["warnings"] = run.warnings
     if png is not None:
         from paddle_epoch_guard.cli.plan_picture import draw_plan
@@ -209,6 +220,8 @@ def _told_of_corpora(run: "Run", facts: dict[str, Any]) -> list[str]:
     lines = []
     for group in facts["same_corpora"]:
         epochs = f"data epochs add up to {group['data_epochs']:.2f}"
+        if group["same_order"]:
+            epochs += ". They draw the same samples in the same order, so data is repeated from early on"
         names = list(dict.fromkeys(group["prefixes"]))
         if len(names) == 1:
             lines.append(f"{names[0]} is listed {len(group['prefixes'])} times: its {epochs}")
@@ -244,7 +257,7 @@ def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
     elif dataset["separated"]:
         rows.append(("shuffled separately", "yes, but the blend does not reach it: there is no cliff"))
     else:
-        rows.append(("shuffled separately", "no: there is no cliff"))
+        rows += [("shuffled separately", "no: there is no cliff"), *draws_rows(dataset)]
     unseen = dataset["unseen_fraction"]
     never = f"{unseen['planned']:.2%} of the data"
     never += "" if unseen["all"] == unseen["planned"] else f"; {unseen['all']:.2%} with --epoch_guard_pool all"
