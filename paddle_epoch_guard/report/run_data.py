@@ -215,7 +215,7 @@ class RunData:
     parts: tuple[Part, ...] = ()
     """The known parts, oldest first."""
     ahead: tuple[BoundaryStep, ...] = ()
-    """The boundaries that the run has not reached; none where the record does not know them."""
+    """The boundaries that the run has not reached; empty if unknown."""
     sidecar: Sidecar | None = None
     """Order, schedule and data at a step: of the newest checkpoint, or from the record."""
     sidecar_path: Path | None = None
