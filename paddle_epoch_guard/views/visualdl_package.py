@@ -1,6 +1,7 @@
 """What is used of VisualDL, which is an extra: the commands on corpora and caches do without it."""
 
 from paddle_epoch_guard.errors import MissingPackageError
+from paddle_epoch_guard.language import tr
 
 try:
     from google.protobuf.message import DecodeError
@@ -9,8 +10,11 @@ try:
     from visualdl.utils.figure_util import figure_to_image
 except ModuleNotFoundError as cause:
     raise MissingPackageError(
-        f"the package {cause.name} is not installed. The callback, report, compare and view need VisualDL: "
-        "pip install 'paddle-epoch-guard[visualdl]' (from a checkout: pip install '.[visualdl]')"
+        tr(
+            "the package {package} is not installed. The callback, report, compare and view need VisualDL: pip "
+            "install 'paddle-epoch-guard[visualdl]' (from a checkout: pip install '.[visualdl]')",
+            package=cause.name,
+        )
     ) from cause
 
 __all__ = ["DecodeError", "Record", "components", "figure_to_image"]
