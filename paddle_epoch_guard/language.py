@@ -50,7 +50,7 @@ def tr(text: str, /, **values: object) -> str:
     """A text in the language of the process.
 
     Args:
-        text: in English, as it stands in the tables, with a field in braces for each value.
+        text: in English, as in the tables, with a field in braces for each value.
         values: what the fields are filled with. Without any, braces are braces.
     """
     found = _tables(current()).gettext(text)

@@ -18,6 +18,7 @@ from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RUN_LIST = 460  # its width
@@ -60,6 +61,7 @@ return [...document.querySelectorAll('h4')].map(title => ({
 }));
 """
 
+_IS_LOADED = "return document.readyState === 'complete';"
 _RUNS = "return [...document.querySelectorAll('.run-item')].map(one => one.textContent);"
 _IS_OPEN = "return arguments[0].parentElement.nextElementSibling !== null;"
 
@@ -220,6 +222,8 @@ def open_document(driver, path, width, height, screenshot=None, is_phone=False):
     try:
         driver.get_log("browser")  # what earlier pages said
         driver.get(path.resolve().as_uri())
+        # On a busy machine the driver may be back while a large page is still being parsed.
+        WebDriverWait(driver, PATIENCE).until(lambda page: page.execute_script(_IS_LOADED))
         found = driver.execute_script(_DOCUMENT)
         if screenshot is not None:
             screenshot.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import pytest
 import corpora
 from caches import cli
 from paddle_epoch_guard.cli.app import COMMANDS, NAME
+from paddle_epoch_guard.record.run_file import add_part
 from synthetic_runs import Run
 from test_cli import parses
 
@@ -39,9 +40,14 @@ def place(tmp_path_factory):
         corpora.write_corpus(Path("data/text"), [1319] * 94 + [1360] + [1000] * 5)
         corpora.write_corpus(Path("data/code"), [1010] * 421)
         corpora.build_train(["data/text"], 709 * 8, 32, seed=42, split="95,5,0")
+    config = {"input_dir": "data/text", "split": "95,5,0", "max_seq_length": 32, "per_device_train_batch_size": 4}
+    (folder / "pretrain.json").write_text(json.dumps(config))
     for name in ("separated", "unified"):
-        Run(folder / "output" / "logs" / name).train(1, 120)
-    (folder / "output" / "runs" / "separated").mkdir(parents=True)
+        logs, output = folder / "output" / "logs" / name, folder / "output" / "runs" / name
+        run = Run(logs)
+        run.train(1, 120)
+        output.mkdir(parents=True)
+        add_part(output, run.run_id, run.last_part, logs)
     return folder
 
 

@@ -157,6 +157,9 @@ BLENDS = [
     ((605, 455.5, 577), ("text", "code", "dialogue"), 100, 8),
     ((1e-3, 1), ("text", "code"), 60, 4),
     ((0.7, 0.2, 0.1), ("dialogue", "text", "text"), 500, 2),
+    ((0, 1), ("text", "code"), 60, 4),
+    ((2, 0, 1), ("text", "code", "dialogue"), 75, 4),
+    ((1,), ("text",), 45, 4),
 ]
 
 
@@ -569,7 +572,7 @@ def test_any_subsample_repeats_as_the_target_does(parts, max_steps, share, doubl
     ("options", "status", "said"),
     [
         (("nothing", *_RUN), 1, "nothing.idx: no such file"),
-        (("text.idx", *_RUN), 1, "without .idx or .bin"),
+        (("text.idx", *_RUN), 2, "text.idx: is a file of a corpus; expected its path without .idx: text"),
         ((), 2, "PREFIX"),
         (("text",), 2, "--seq-length"),
         (("text", *_RUN, "--max-steps", 0), 2, "--max-steps"),
@@ -600,13 +603,14 @@ def test_any_subsample_repeats_as_the_target_does(parts, max_steps, share, doubl
         (("text", "code", *_RUN), 2, "neither one prefix nor a blend"),
         (("text", "1", "code", "2", *_RUN), 2, "neither one prefix nor a blend"),
         (("-1", "text", "2", "code", *_RUN), 2, "-1"),
-        (("0", "text", "2", "code", *_RUN), 2, "Leave out what the run does not draw"),
+        (("0", "text", "0", "code", *_RUN), 2, "all weights are 0"),
         (("nan", "text", "2", "code", *_RUN), 2, "expected a positive number"),
         (("inf", "text", "2", "code", *_RUN), 2, "expected a positive number"),
         (("1e308", "text", "1e308", "code", *_RUN), 2, "expected a positive number"),
         (("1", "text", "2", "nothing", *_RUN), 1, "nothing.idx: no such file"),
         (("text", *_RUN, "--png", "missing/plan.png"), 1, "--png missing/plan.png: cannot be written"),
-        (("text", *_RUN, "--png", "."), 1, "--png .: cannot be written (is a folder)"),
+        (("text", *_RUN, "--png", "."), 2, "--png .: expected a file name that ends in .png"),
+        (("text", *_RUN, "--png", "plan.svg"), 2, "--png plan.svg: expected a file name that ends in .png"),
         (("text", *_RUN, "--png", "text.idx/plan.png"), 1, "cannot be written (Not a directory)"),
     ],
     ids=str,
@@ -722,6 +726,45 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(corpus, tmp_path, monke
         "plan", corpus / "text", *_RUN, "--png", tmp_path / "plan.png"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_corpus_that_is_listed_twice_is_repeated_at_any_length(corpus):
+    run = ("--seq-length", 8, "--global-batch", 4, "--max-steps", 14, "--split", "100,0,0")
+    twice = ("1", corpus / "text", "1", corpus / "text")
+    assert told("plan", *twice, *run)["advice"] == []
+    out = " ".join(cli("plan", *twice, *run)[1].split())
+    assert "no data is repeated" not in out
+    assert "data epochs add up to 0.74. They draw the same samples in the same order, so data is repeated" in out
+    out = " ".join(cli("plan", *twice, *run, "--trial-steps", 5)[1].split())
+    assert "the trial repeats no data" not in out
+    assert told("plan", "1", corpus / "text", "0", corpus / "text", *run)["advice"] != []  # drawn by one alone
+
+
+def test_without_a_cliff_it_is_said_how_often_each_token_is_drawn(corpus, tmp_path):
+    run = ("--seq-length", 8, "--global-batch", 4, "--split", "100,0,0", "--max-steps")
+    samples = 166 * 605 // 8 // 4 * 4
+    out = " ".join(cli("plan", corpus / "text", *run, samples // 4)[1].split())
+    assert "no: there is no cliff each token is drawn 166.0 times" in out
+    assert "each token" not in cli("plan", corpus / "text", *run, 10)[1]
+    corpora.build_train([corpus / "text"], samples, 8, cache=tmp_path / "cache")
+    assert told("inspect", tmp_path / "cache")["data_epochs"] == pytest.approx(166, abs=0.1)
+    out = " ".join(cli("inspect", tmp_path / "cache")[1].split())
+    assert "no: there is no cliff each token is drawn 166.0 times" in out
+
+
+@pytest.mark.parametrize(
+    ("split", "empty"), [("980,10,10", ["valid", "test"]), ("950,49,1", ["test"]), ("949,50,0", [])]
+)
+def test_a_split_without_documents_is_named(corpus, tmp_path, split, empty):
+    notes = told("plan", corpus / "text", *_RUN[:-1], split)["notes"]
+    assert [re.search("the ([a-z]+) split", note)[1] for note in notes] == empty
+    assert all("gets none of the 40 documents: PaddleNLP builds no dataset of it" in one for one in notes)
+    with contextlib.redirect_stdout(io.StringIO()):
+        built = build_train_valid_test_datasets(
+            [str(corpus / "text")], "mmap", split, [8, 8, 8], 8, 1, True, data_cache_path=str(tmp_path)
+        )
+    names = [name for name, one in zip(("train", "valid", "test"), built, strict=True) if one is None]
+    assert names == empty + [name for name in ("test",) if split.endswith(",0")]
 
 
 def test_a_host_with_another_threshold(tmp_path):

@@ -193,6 +193,12 @@ def test_a_call_that_cannot_be_is_refused_and_writes_nothing(tmp_path, prefix, o
     assert not (tmp_path / "new").exists()
 
 
+def test_an_index_for_no_samples_is_refused(tmp_path, prefix):
+    build(tmp_path, prefix, samples=0)
+    message = refused("rebuild", tmp_path / "cache", "--from-position", 0, "--output", tmp_path / "new")
+    assert message.endswith("nothing to unify: the index was built for 0 samples")
+
+
 @pytest.mark.parametrize(
     ("samples", "why"), [(corpora.ONE_EPOCH, "one data epoch"), (corpora.JOINT, "together already")]
 )

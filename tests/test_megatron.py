@@ -372,6 +372,41 @@ def test_what_a_longer_blend_draws_is_said_or_named(megatron, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_split_without_documents_is_named_by_the_index_that_was_built_before_it(megatron, tmp_path):
+    folder, _ = megatron
+    found = host([{**job(folder, "splits", tmp_path / name), "split": name} for name in ("980,10,10", "995,5,0")])
+    assert found == [{"error": "OverflowError"}] * 2  # in a run, it never ends
+    for split, name in (("980,10,10", "test"), ("995,5,0", "valid")):
+        status, out, _ = cli("doctor", tmp_path / split)
+        said = f"the {name} split of '{split}' gets none of the 40 documents: the build of it by megatron-core never"
+        assert (status, said in out) == (0, True)
+        (train,) = (tmp_path / split).glob("*-train-description.txt")
+        (note,) = told("inspect", tmp_path / split, "--hash", train.name[:32])["notes"]
+        assert said in note
+        planned = ("plan", folder / "corpus" / "web", "--seq-length", 8, "--global-batch", 1, "--max-steps", 9)
+        notes = told(*planned, "--split", split)["notes"]
+        (named,) = (one for one in notes if "by megatron-core" in one)
+        assert f"the {name} split" in named
+    assert told("inspect", folder / "separated")["notes"] == []
+
+
+@pytest.mark.slow
+def test_a_missing_description_does_to_the_real_package_what_doctor_says(megatron, tmp_path):
+    folder, drawn = megatron
+    wanted = {**job(folder, "separated", tmp_path), "split": None}
+    host([wanted])
+    (description,) = tmp_path.glob("*-description.txt")
+    description.unlink()
+    assert "with fast_cache_load it opens the arrays, and nothing shows what" in cli("doctor", tmp_path)[1]
+    assert host([{**wanted, "fast_cache_load": True}]) == [drawn["separated"]]
+    assert not description.exists()
+    next(tmp_path.glob("*-shuffle_index.npy")).unlink()
+    assert "with fast_cache_load it takes it for complete and stops" in cli("doctor", tmp_path)[1]
+    (found,) = host([{**wanted, "fast_cache_load": True}])
+    assert found.keys() == {"error"}
+
+
+@pytest.mark.slow
 def test_a_corpus_in_object_storage_needs_only_its_sizes_here(megatron, tmp_path):
     folder, drawn = megatron
     local = tmp_path / "idx"  # only the sizes are copied there

@@ -100,3 +100,46 @@ def test_an_old_python_is_refused_in_one_line(tmp_path):
     refused = run("scripts/make-venv", env={"PATH": "/usr/bin:/bin", "PYTHON": str(old)})
     assert refused.returncode == 1
     assert refused.stderr.startswith("make-venv: Python 3.8.1 found; Python 3.10 or newer is needed")
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    """The source distribution, built from a copy of what git tracks, and unpacked."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    folder = tmp_path_factory.mktemp("sdist")
+    tracked = run("git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
+    for name in tracked:
+        if (ROOT / name).is_file():
+            (folder / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / "copy" / name)
+    build = "from setuptools import build_meta; print(build_meta.build_sdist('..'))"
+    built = subprocess.run([sys.executable, "-c", build], cwd=folder / "copy", capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    (archive,) = folder.glob("*.tar.gz")
+    shutil.unpack_archive(archive, folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz"), folder / "copy"
+
+
+@pytest.mark.slow
+def test_the_source_distribution_is_the_checkout(unpacked):
+    found, checkout = unpacked
+    names = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_file()}
+    names = {name for name in names if ".egg-info/" not in name}
+    assert {name for name in names if not (found / name).is_file()} == set()
+
+
+@pytest.mark.slow
+def test_its_tests_pass_from_it(unpacked):
+    """Those that read most kinds of files: pages, golden files, examples, the package's own sources."""
+    found, _ = unpacked
+    files = ("architecture", "cli_docs", "front", "golden", "language_style", "languages", "layout", "notebook")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not host"]
+        + [f"tests/test_{name}.py" for name in files],
+        cwd=found,
+        env={**os.environ, "PYTHONPATH": str(found)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -1,6 +1,7 @@
 """The report page: what it says, and that it needs nothing but itself."""
 
 import base64
+import hashlib
 import json
 import re
 import shlex
@@ -8,10 +9,12 @@ import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import paddle_epoch_guard.report
 from paddle_epoch_guard.cli import planning
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.index.layout import IndexLayout
@@ -111,12 +114,20 @@ def page(finished):
     return Page(render(read_run(folder / "logs", folder / "out", state=run.sidecar(200))))
 
 
+def scripts(html):
+    """What stands in the page's script elements."""
+    return re.findall(r"<script[^>]*>(.*?)</script>", html, flags=re.DOTALL)
+
+
 def test_it_needs_nothing_but_itself(page, finished):
     folder, run = finished
     html = render(read_run(folder / "logs", state=run.sidecar(200)))
     outside = re.sub(r"data:image/svg\+xml;base64,[A-Za-z0-9+/=]+", "", html)
+    for script in scripts(html):
+        outside = outside.replace(script, "")
     assert "http" not in outside.replace("http-equiv", "").replace("http://evil.example", "")
-    assert not {"script", "link", "iframe", "object", "form", "base"} & {tag for tag, _ in page.elements}
+    assert page.all("script") == [{"type": "application/json", "id": "curves"}, {}]
+    assert not {"link", "iframe", "object", "form", "base"} & {tag for tag, _ in page.elements}
     assert not [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
     links = [attrs[name] for _, attrs in page.elements for name in ("href", "action") if name in attrs]
     assert links == ["#why", "#terms"]
@@ -128,7 +139,31 @@ def test_it_needs_nothing_but_itself(page, finished):
     assert "url(" not in outside
     assert "@import" not in outside
     (policy,) = [one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    digest = base64.b64encode(hashlib.sha256(scripts(html)[1].encode()).digest()).decode()
+    assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def test_the_chart_library_is_the_one_that_its_note_names():
+    folder = Path(paddle_epoch_guard.report.__file__).parent / "uplot"
+    named = dict(re.findall(r"\| `([\w.]+)` \| `([0-9a-f]{64})` \|", (folder / "README.md").read_text()))
+    assert set(named) == {"uPlot.iife.min.js", "uPlot.min.css"}
+    for name, digest in named.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert "1.6.32" in (folder / "README.md").read_text().splitlines()[0]
+    assert b"v1.6.32" in (folder / "uPlot.iife.min.js").read_bytes()[:100]
+    assert "MIT" in (folder / "LICENSE").read_text()
+
+
+def test_names_cannot_leave_the_values_of_the_charts(finished):
+    folder, run = finished
+    read = read_run(folder / "logs", state=run.sidecar(200))
+    evil = replace(read, epochs=tuple(replace(epoch, dataset="</script><!--<script>&") for epoch in read.epochs))
+    html = render(evil)
+    values, script = scripts(html)
+    assert not {"<", ">", "&"} & set(values)
+    assert "</script" not in script
+    labels = [curve["label"] for curve in json.loads(values)["charts"]["loss_by_epoch"]["panels"][0]["curves"]]
+    assert labels[0].startswith("</script><!--<script>&, data epoch 1")
 
 
 def test_it_is_made_for_phones_and_for_those_who_do_not_see_it(page):
@@ -198,6 +233,13 @@ def test_it_advises_under_each_verdict(page):
     assert "resume with --epoch_guard unified from a checkpoint that was saved before step 41" in artefact
     assert undecided.startswith("Evaluate and log more often")
     assert "Why the training loss jumps where data repeats" in undecided
+
+
+def test_flags_and_commands_are_in_code_font(finished):
+    folder, run = finished
+    html = render(read_run(folder / "logs", state=run.sidecar(200)))
+    assert "resume with <code>--epoch_guard</code> unified" in html
+    assert "let <code>paddle-epoch-guard compare</code> weigh" in html
 
 
 def test_places_of_one_verdict_are_advised_once(tmp_path):

@@ -36,6 +36,7 @@ WHY = DOCS["why-the-loss-drops"]
 # Not why-the-loss-drops, whose corpus is made below, and not comparison, whose runs are nobody's.
 WITH_COMMANDS = {"README": README} | {name: DOCS[name] for name in ("commands", "training", "try-it")}
 PAGES = ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")
+PAGES += ("CODE_OF_CONDUCT.md", "examples/minimal_diff.md")
 PAGES += tuple(sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ADDRESS = PROJECT["urls"]["Repository"]

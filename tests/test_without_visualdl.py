@@ -77,15 +77,16 @@ def test_commands_on_corpora_and_caches_run_without_it(place, words):
     [["report", "--logging-dir", "logs", "."], ["compare", "logs", "logs"], ["view", "logs"]],
     ids=lambda words: words[0],
 )
-def test_a_command_that_needs_it_says_what_to_install(place, words):
-    done = python(place, RUN, *words)
+@pytest.mark.parametrize("missing", [VISUALDL, ("google", *VISUALDL)], ids=len)
+def test_a_command_that_needs_it_says_what_to_install(place, words, missing):
+    done = python(place, RUN, *words, missing=missing)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("paddle-epoch-guard: the package visualdl is not installed")
+    assert line.startswith(f"paddle-epoch-guard: VisualDL is not installed: no module {missing[0]}")
     assert "pip install 'paddle-epoch-guard[visualdl]'" in line
 
 
 def test_the_callback_says_what_to_install(place):
     done = python(place, "from paddle_epoch_guard import EpochGuardCallback")
     assert done.returncode == 1
-    assert "MissingPackageError: the package visualdl is not installed" in done.stderr
+    assert "MissingPackageError: VisualDL is not installed" in done.stderr

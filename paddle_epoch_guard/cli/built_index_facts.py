@@ -62,6 +62,8 @@ def _facts_of_dataset(
     facts = dataset_facts_of(index.layout, opened.files.kind.format, global_batch, drawn, blended=drawn is not None)
     # Positions are those of the blend, which may end before it reaches a dataset's boundary.
     boundary = next((boundary.position for boundary in boundaries if boundary.dataset == number), None)
+    samples = index.layout.samples_requested if drawn is None else drawn
+    facts["data_epochs"] = samples * index.layout.seq_length / index.layout.tokens_per_epoch
     facts |= {"boundary_position": boundary, "boundary_step": step_of(boundary, global_batch)}
     if boundary is None:
         facts |= {"separated": index.layout.separated and not reordered, "exposure": {"before": None, "after": None}}

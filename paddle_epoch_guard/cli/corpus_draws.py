@@ -51,7 +51,7 @@ def worth_of_dataset(corpus: CorpusDraws, drawn: int) -> dict[str, Any]:
         corpus: its corpus.
         drawn: tokens that this dataset draws of it; its worth is that share of the corpus's.
     """
-    tokens = corpus.worth * drawn / corpus.drawn
+    tokens = corpus.worth * drawn / max(corpus.drawn, 1)  # of weight 0, nothing is drawn
     worth = {"drawn": drawn, "tokens": tokens, "next_token": corpus.next_token}
     return {"data_epochs": corpus.data_epochs, "worth_as_fresh": worth}
 

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paddle_epoch_guard.index.corpus import fault_of_document_list
+from paddle_epoch_guard.index.description import empty_splits
 from paddle_epoch_guard.index.from_files import Opened, in_object_storage
+from paddle_epoch_guard.index.megatron import MegatronDescription, empty_in_megatron, matrix_of
 
 # megatron/core/datasets/indexed_dataset.py (0.16.1) compares it with the sequences; PaddleNLP's GPTDataset (3.0.0b4)
 # knows no documents but the sequences.
+_NO_END = "the build of it by megatron-core never ends"
 LIST_STOPS = (
     "megatron-core stops when it opens the corpus, unless fast_cache_load is set; PaddleNLP does not read the list"
 )
@@ -23,6 +26,31 @@ def document_list_notes(prefixes: Sequence[str | Path]) -> list[str]:
     return [f"{fault}. {LIST_STOPS[0].upper()}{LIST_STOPS[1:]}" for fault in faults if fault]
 
 
+def empty_split_notes(prefix: str | Path, split: str, documents: int) -> list[str]:
+    """A sentence for each split of a planned run that has a share, but no documents; the hosts round differently."""
+    effects = {name: ["PaddleNLP builds no dataset of it"] for name in empty_splits(split, documents)}
+    for name in empty_in_megatron(matrix_of(split), documents):
+        effects.setdefault(name, []).append(_NO_END)
+    return [_told_of_empty(prefix, name, split, documents, "; ".join(parts)) for name, parts in effects.items()]
+
+
+def _told_of_empty(prefix: str | Path, name: str, split: str, documents: int, effect: str) -> str:
+    return (
+        f"{prefix}: the {name} split of {split!r} gets none of the {documents:,} documents: {effect}. "
+        "Give it a larger share, or none"
+    )
+
+
+def _empty_split_notes(opened: Opened) -> list[str]:
+    notes = []
+    for index, described in zip(opened.datasets, opened.described.datasets, strict=True):
+        if isinstance(described, MegatronDescription) and index.arrays is not None:
+            documents = len(index.arrays.sizes)
+            for name in empty_in_megatron(described.matrix, documents):
+                notes.append(_told_of_empty(described.prefix, name, described.split, documents, _NO_END))
+    return notes
+
+
 def missing_texts(opened: Opened) -> list[Path]:
     """The ``.bin`` files that a run needs and that are not there; those in object storage do not count."""
     pairs = zip(opened.corpora, opened.described.datasets, strict=True)
@@ -35,6 +63,7 @@ def notes_of_index(opened: Opened) -> list[str]:
     stored = dict.fromkeys(one.prefix for one in opened.described.datasets if in_object_storage(one.prefix))
     return [
         *document_list_notes(opened.corpora),
+        *_empty_split_notes(opened),
         *(f"{prefix}.bin lies in object storage: its length is not checked" for prefix in stored),
         *(
             f"{path}: no such file. The document sizes are enough here; a run needs the text"

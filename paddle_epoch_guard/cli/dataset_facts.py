@@ -7,6 +7,7 @@ Effects below one sample are neglected: one sample draws tokens from both sides 
 from typing import Any
 
 from paddle_epoch_guard.index import IndexLayout
+from paddle_epoch_guard.ledger.repeated_data import expected_fall
 
 
 def dataset_facts_of(
@@ -23,7 +24,7 @@ def dataset_facts_of(
     """
     drawn = layout.samples_requested if drawn is None else drawn
     boundary = layout.boundary_position
-    planned = unseen_fraction(layout, drawn)
+    planned, exposure = unseen_fraction(layout, drawn), exposure_at_boundary(layout)
     return {
         "format": kind,
         "tokens_per_epoch": layout.tokens_per_epoch,
@@ -35,7 +36,8 @@ def dataset_facts_of(
         "separated": layout.separated,
         "boundary_position": boundary,
         "boundary_step": step_of(boundary, global_batch),
-        "exposure": exposure_at_boundary(layout),
+        "exposure": exposure,
+        "expected_fall": None if boundary is None else expected_fall(exposure["before"] or 0.0),
         "unseen_fraction": {"planned": planned, "all": planned if blended else unseen_of_all(layout, drawn)},
     }
 

@@ -263,6 +263,11 @@ def _incomplete(files: IndexFiles) -> Problem:
     if not is_there(files.description):
         if files.kind is PADDLE:
             effect = "PaddleNLP and PaddleFormers build it again"
+        elif files.kind.format == "megatron" and len(files.missing) == 1:
+            effect = (
+                "megatron-core builds it again; with fast_cache_load it opens the arrays, and nothing shows what they "
+                "were built from"
+            )
         elif files.kind is PADDLE_BLEND and len(files.missing) == 1:
             effect = "PaddleNLP and PaddleFormers open it anyway; nothing shows what it was built from"
     elif files.kind is PADDLE:

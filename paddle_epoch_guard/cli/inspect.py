@@ -5,7 +5,15 @@ from typing import Annotated, Any
 import typer
 
 from paddle_epoch_guard.cli.options import CacheArgument, HashOption, PrefixOption
-from paddle_epoch_guard.cli.output import JsonFlag, exposure_row, layout_rows, print_json, print_table, say
+from paddle_epoch_guard.cli.output import (
+    JsonFlag,
+    draws_rows,
+    exposure_row,
+    layout_rows,
+    print_json,
+    print_table,
+    say,
+)
 
 
 def inspect(
@@ -84,6 +92,8 @@ def _rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
         ]
     elif dataset["separated"]:
         rows.append(("boundary", "beyond the end of the blend"))
+    else:
+        rows += draws_rows(dataset)
     rows.append(("never drawn", f"{dataset['unseen_fraction']['planned']:.2%} of the data"))
     return rows
 

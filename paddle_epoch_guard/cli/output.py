@@ -19,7 +19,7 @@ _WIDE_ENOUGH = 72  # columns, for a table of more than two
 _STYLES = {
     **dict.fromkeys(("improvement", "better"), "green"),
     **dict.fromkeys(("artefact", "mixed", "worse", "incomplete", "broken", "leftover"), "bold yellow"),
-    **dict.fromkeys(("unexplained", "undecided", "not comparable", "not checked", "left out"), "yellow"),
+    **dict.fromkeys(("unexplained", "undecided", "not comparable", "not checked", "left out", "warning"), "yellow"),
 }
 """Style of the words that say how something stands, at the beginning of a text. A terminal shows it unless NO_COLOR is
 set; a file or a pipe gets none."""
@@ -120,6 +120,12 @@ def layout_rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
         ("samples built", number(dataset["samples_built"])),
         ("data epochs", number(dataset["num_epochs"])),
     ]
+
+
+def draws_rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
+    """A row that says how often each token is drawn, if nothing else says that data is repeated."""
+    epochs = dataset["data_epochs"]
+    return [("each token is drawn", f"{epochs:,.1f} times")] if epochs > 1 else []
 
 
 def exposure_row(dataset: dict[str, Any]) -> tuple[str, str]:

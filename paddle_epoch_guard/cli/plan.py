@@ -1,12 +1,22 @@
 """``plan``: what a run will draw, from the corpus alone, before anything is built."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paddle_epoch_guard.cli.output import JsonFlag, exposure_row, layout_rows, print_json, print_table, print_text, say
+from paddle_epoch_guard.cli.output import (
+    JsonFlag,
+    draws_rows,
+    exposure_row,
+    layout_rows,
+    print_json,
+    print_table,
+    print_text,
+    say,
+)
 from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.terminal import joined
 
@@ -14,27 +24,54 @@ if TYPE_CHECKING:
     from paddle_epoch_guard.cli.planning import Run
 
 
+SETTINGS = {"ignore_unknown_options": True}
+"""Options that are unknown here may be the training script's own; `run_config` refuses the others."""
+REACHED = 4
+"""The exit status with --fail-on-boundary."""
+
+
 def plan(  # noqa: PLR0913 - its options
     data: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="PREFIX…",
-            help="Path of the corpus without .idx or .bin; for a blend: WEIGHT PREFIX WEIGHT PREFIX …",
+            metavar="[PREFIX…]",
+            help="Path of the corpus without .idx or .bin; for a blend: WEIGHT PREFIX WEIGHT PREFIX …. By default the "
+            "input_dir of --config.",
         ),
-    ],
-    seq_length: Annotated[int, typer.Option(metavar="TOKENS", min=1, help="Tokens of a sample (max_seq_length).")],
-    global_batch: Annotated[
-        int,
+    ] = None,
+    config: Annotated[
+        Path | None,
         typer.Option(
-            metavar="SAMPLES", min=1, help="Samples per step: batch per device x accumulation x data-parallel ranks."
+            metavar="FILE",
+            help="JSON or YAML file of the run, as its training script reads it. Flags in the script's own spelling "
+            "(--max_steps 1000, --per_device_train_batch_size 4) win over the file.",
         ),
-    ],
-    max_steps: Annotated[int, typer.Option(metavar="STEPS", min=1, help="Optimizer steps of the run.")],
-    split: Annotated[str, typer.Option(metavar="SHARES", help="Shares of train, valid and test.")] = "949,50,1",
+    ] = None,
+    devices: Annotated[
+        int, typer.Option(metavar="N", min=1, help="All devices of the run, with --config or the script's own flags.")
+    ] = 1,
+    seq_length: Annotated[
+        int | None, typer.Option(metavar="TOKENS", min=1, help="Tokens of a sample (max_seq_length).")
+    ] = None,
+    global_batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SAMPLES",
+            min=1,
+            help="Samples per step: batch per device x accumulation x data-parallel ranks.",
+        ),
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option(metavar="STEPS", min=1, help="Optimizer steps of the run.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="SHARES", help="Shares of train, valid and test. [default: 949,50,1]")
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(
-            metavar="SEED", min=0, max=(1 << 32) - 1, help="Seed of the run; nothing that plan prints depends on it."
+            metavar="SEED",
+            min=0,
+            max=(1 << 32) - 1,
+            help="Seed of the run; nothing that plan prints depends on it.",
         ),
     ] = 42,
     threshold: Annotated[
@@ -60,39 +97,56 @@ def plan(  # noqa: PLR0913 - its options
         typer.Option(metavar="SAMPLES", min=1, help="Samples per step of the trial. [default: --global-batch]"),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a picture of the exposure to this file.")
+        Path | None, typer.Option(metavar="FILE", help="Write a picture of the exposure to this file: PNG.")
     ] = None,
+    fail_on_boundary: Annotated[
+        bool,
+        typer.Option("--fail-on-boundary", help="End with exit status 4 if the run reaches a boundary; for scripts."),
+    ] = False,
     as_json: JsonFlag = False,
-) -> None:
+) -> int:
     """Show what a run will draw, before anything is built.
 
     Read the corpus only. Show the data epochs, whether the last one is shuffled separately and at which step it
     begins, how often the data was seen before and after that, what a unified order would change, which max_steps have
-    no cliff, and what repeated data is worth. With --trial-steps, show whether a shorter trial repeats the data as
+    no cliff, and what repeated data is worth. The run is described by the options, or by its own file and flags. With
+    --trial-steps, show whether a shorter trial repeats the data as
     often as the run, and the share of the documents that makes it do so.
 
     \b
     Example:
       paddle-epoch-guard plan data/text --seq-length 2048 --global-batch 256 --max-steps 20000
+
+    \b
+    The same from the run's own configuration, on eight devices:
+      paddle-epoch-guard plan --config pretrain.json --max_steps 20000 --devices 8
     """
     # Not needed for --help: numpy takes a quarter of a second to import.
-    from paddle_epoch_guard.cli.corpus_notes import document_list_notes
+    from paddle_epoch_guard.cli.corpus_notes import document_list_notes, empty_split_notes
     from paddle_epoch_guard.cli.planning import facts_of_run, run_of
+    from paddle_epoch_guard.cli.run_config import RunOptions, asked_run
     from paddle_epoch_guard.cli.trial import trial_facts
 
     if trial_batch is not None and trial_steps is None:
         raise ArgumentsError(f"--trial-batch {trial_batch} without a trial; expected --trial-steps. Add it")
-    run = replace(run_of(data, split, seq_length, global_batch, max_steps), threshold=threshold)
+    if png is not None and png.suffix.lower() != ".png":
+        raise ArgumentsError(f"--png {png}: expected a file name that ends in .png")
+    asked = asked_run(data or [], config, devices, RunOptions(seq_length, global_batch, max_steps, split), _options())
+    max_steps, split = asked.max_steps, asked.split
+    run = replace(run_of(asked.data, split, asked.seq_length, asked.global_batch, max_steps), threshold=threshold)
     trial = None if trial_steps is None else trial_facts(run, max_steps, trial_steps, trial_batch)
     facts = facts_of_run(run, max_steps) | {"seed": seed, "split": split, "trial": trial}
     facts["notes"] = document_list_notes([dataset.prefix for dataset in run.datasets])
+    for dataset in run.datasets:
+        facts["notes"] += empty_split_notes(dataset.prefix, split, dataset.all_documents)
+    facts["warnings"] = run.warnings
     if png is not None:
         from paddle_epoch_guard.cli.plan_picture import draw_plan
 
         draw_plan(png, run, facts)
     if as_json:
         print_json(facts)
-        return
+        return REACHED if fail_on_boundary and facts["boundary_step"] is not None else 0
     _show(run, facts)
     if trial is not None:
         _show_trial(trial, max_steps)
@@ -100,9 +154,17 @@ def plan(  # noqa: PLR0913 - its options
         print_text(f"note: {note}")
     if png is not None:
         say(f"picture: {png}")
+    return REACHED if fail_on_boundary and facts["boundary_step"] is not None else 0
+
+
+def _options() -> list[str]:
+    """The names of all options."""
+    return [f"--{name.replace('_', '-')}" for name in inspect.signature(plan).parameters if name != "data"]
 
 
 def _show(run: "Run", facts: dict[str, Any]) -> None:
+    for warning in facts["warnings"]:
+        print_text(f"warning: {warning}")
     for dataset in facts.get("datasets", [facts]):
         print_table(_rows(dataset, facts["max_steps"]), title=dataset["prefix"])
     if run.blended:
@@ -134,6 +196,13 @@ def _show_trial(trial: dict[str, Any], max_steps: int) -> None:
         print_text(sentence)
 
 
+_FALLS = {
+    "likely": "the training loss will likely fall there, by how much depends on the model",
+    "small": "the training loss may fall a little there; the data was seen before already",
+    "slight": "the training loss will hardly fall there; the data was seen several times already",
+}
+
+
 def _repeats(dataset: dict[str, Any]) -> bool:
     return bool(dataset["data_epochs"] > 1)
 
@@ -151,6 +220,8 @@ def _told_of_corpora(run: "Run", facts: dict[str, Any]) -> list[str]:
     lines = []
     for group in facts["same_corpora"]:
         epochs = f"data epochs add up to {group['data_epochs']:.2f}"
+        if group["same_order"]:
+            epochs += ". They draw the same samples in the same order, so data is repeated from early on"
         names = list(dict.fromkeys(group["prefixes"]))
         if len(names) == 1:
             lines.append(f"{names[0]} is listed {len(group['prefixes'])} times: its {epochs}")
@@ -178,7 +249,7 @@ def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
         about = "" if dataset.get("boundary_is_exact", True) else "about "
         step = f"{about}step {dataset['boundary_step']:,} of {max_steps:,}"
         rows += [
-            ("shuffled separately", "yes. The training loss falls off a cliff"),
+            ("shuffled separately", f"yes: {_FALLS[dataset['expected_fall']]}"),
             ("boundary", f"{step}, position {dataset['boundary_position']:,}"),
             exposure_row(dataset),
             ("with a unified order", f"{dataset['unified_exposure']:.2f} on both sides"),
@@ -186,7 +257,7 @@ def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
     elif dataset["separated"]:
         rows.append(("shuffled separately", "yes, but the blend does not reach it: there is no cliff"))
     else:
-        rows.append(("shuffled separately", "no: there is no cliff"))
+        rows += [("shuffled separately", "no: there is no cliff"), *draws_rows(dataset)]
     unseen = dataset["unseen_fraction"]
     never = f"{unseen['planned']:.2%} of the data"
     never += "" if unseen["all"] == unseen["planned"] else f"; {unseen['all']:.2%} with --epoch_guard_pool all"

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from paddle_epoch_guard.cli.dataset_facts import exposure_at, unified_exposure
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import atomic_write
+from paddle_epoch_guard.terminal import joined, plain
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.cli.planning import Run
 
+_NAMED = 3  # datasets, in the title
 Curve = tuple[list[float], list[float]]
 
 
@@ -67,6 +69,15 @@ def print_plan(run: "Run", facts: dict[str, Any]) -> None:
     print("\n".join(line.rstrip() for line in plotext.uncolorize(plotext.build()).splitlines()))
 
 
+def _title(run: "Run", facts: dict[str, Any]) -> str:
+    """Which run it is of: its corpora, its steps and its first boundary."""
+    names = [Path(dataset.prefix).name for dataset in run.datasets]
+    what = plain(joined(names)) if len(names) <= _NAMED else f"a blend of {len(names)} datasets"
+    step = facts["boundary_step"]
+    boundary = "no boundary" if step is None else f"boundary at step {step:,}"
+    return f"{what}: {facts['max_steps']:,} steps of {run.global_batch:,} samples, {boundary}"
+
+
 def draw_plan(path: Path, run: "Run", facts: dict[str, Any]) -> None:
     """Writes both curves as a PNG, whole or not at all.
 
@@ -82,9 +93,17 @@ def draw_plan(path: Path, run: "Run", facts: dict[str, Any]) -> None:
     axes = figure.add_subplot()
     axes.plot(*host, color="0.15", linewidth=1.8, label="the host's order")
     axes.plot(*unified, color="tab:blue", linewidth=1.8, linestyle="--", label="unified")
-    axes.set_title("Exposure: how often the data of a step was drawn before", loc="left", fontsize=10)
+    axes.set_title(_title(run, facts), loc="left", fontsize=10)
+    for dataset in facts.get("datasets", [facts]):
+        step = dataset["boundary_step"]
+        if step is not None:
+            axes.axvline(step, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
+            axes.annotate(
+                f"step {step:,}", (step, 0), (3, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+                fontsize=8, color="0.35",
+            )  # fmt: skip
     axes.set_xlabel("step")
-    axes.set_ylabel("times drawn before")
+    axes.set_ylabel("exposure: times drawn before")
     axes.set_xlim(0, facts["max_steps"])
     axes.set_ylim(0, max(1.05 * max(host[1] + unified[1]), 0.1))
     axes.legend(loc="upper left", frameon=False)

@@ -10,6 +10,7 @@ from typing import Any
 from paddle_epoch_guard.cli.corpus_draws import CorpusDraws, worth_of_blend, worth_of_dataset
 from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of, unified_exposure
 from paddle_epoch_guard.cli.repeated_corpora import RepeatedCorpora
+from paddle_epoch_guard.cli.run_config import check_prefix
 from paddle_epoch_guard.errors import ArgumentsError, CorpusError
 from paddle_epoch_guard.index import IndexLayout
 from paddle_epoch_guard.index.blend_lookup import BlendPosition, blend_position
@@ -34,6 +35,8 @@ class Dataset:
     """T, of the train split."""
     documents: int
     """Of the train split."""
+    all_documents: int = 0
+    """Of all splits."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,13 @@ class Run:
     """Which of them have the same corpus."""
     threshold: float = SEPARATION_THRESHOLD
     """The share of a data epoch below which the host shuffles the last one apart."""
+    weighted: bool = False
+    """Whether weights were given: then the host blends even one dataset alone."""
 
     @property
     def blended(self) -> bool:
-        """Whether it draws from several datasets."""
-        return len(self.datasets) > 1
+        """Whether the host builds a blend."""
+        return self.weighted or len(self.datasets) > 1
 
     @functools.cached_property
     def shares(self) -> tuple[float, ...]:
@@ -91,12 +96,25 @@ class Run:
         drawn = tuple(self.drawn(number, steps) for number in range(len(self.datasets)))
         return RepeatedCorpora(self.corpora, self.shares, tuple(self.layouts(steps)), drawn)
 
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence for each dataset of which one sample holds the whole data epoch, or more than one."""
+        return [
+            f"a sample of {self.seq_length:,} tokens is longer than a data epoch of {dataset.prefix}, "
+            f"{dataset.tokens:,} tokens: it repeats text within itself. Check the sequence length, the corpus and the "
+            "split"
+            for dataset in self.datasets
+            if self.seq_length >= dataset.tokens
+        ]
+
     def boundary(self, number: int, steps: int) -> BlendPosition | None:
         """Where the run reaches the separated epoch of a dataset; None if it does not."""
         inner = self.layout(number, steps).boundary_position
         if inner is None or not self.blended:
             return None if inner is None else BlendPosition(inner, exact=True)
         samples = steps * self.global_batch
+        if self.shares[number] == 0:
+            return None
         if inner >= samples * self.shares[number] + 1:  # a blend exceeds a dataset's share by less than one sample
             return None
         turn = blend_position([dataset.weight for dataset in self.datasets], number, inner)
@@ -128,12 +146,14 @@ def run_of(data: Sequence[str], split: str, seq_length: int, global_batch: int, 
     except CorpusError as error:
         raise ArgumentsError(f"--split: {error}") from error
     pairs = _weights_and_prefixes(data)
+    for _, prefix in pairs:
+        check_prefix(prefix)
     corpora = [Corpus(prefix, read_sizes(prefix)) for _, prefix in pairs]
     datasets = tuple(
-        Dataset(prefix, weight, *_tokens_and_documents(corpus, split))
+        Dataset(prefix, weight, *_tokens_and_documents(corpus, split), len(corpus.sizes))
         for (weight, prefix), corpus in zip(pairs, corpora, strict=True)
     )
-    return Run(datasets, seq_length, global_batch, equal_corpora(corpora))
+    return Run(datasets, seq_length, global_batch, equal_corpora(corpora), weighted=len(data) > 1)
 
 
 def _weights_and_prefixes(data: Sequence[str]) -> list[tuple[float, str]]:
@@ -146,10 +166,11 @@ def _weights_and_prefixes(data: Sequence[str]) -> list[tuple[float, str]]:
             f"{' '.join(data)!r} is neither one prefix nor a blend; expected WEIGHT PREFIX WEIGHT PREFIX …"
         ) from None
     for weight, prefix in pairs:
-        if not 0 < weight < math.inf or not 0 < weight / sum(weights) < math.inf:
-            raise ArgumentsError(
-                f"the weight {weight:g} of {prefix}; expected a positive number. Leave out what the run does not draw"
-            )
+        # The host takes 0, and builds an index that it never draws from.
+        if not 0 <= weight < math.inf or not (weight == 0 or 0 < weight / sum(weights) < math.inf):
+            raise ArgumentsError(f"the weight {weight:g} of {prefix}; expected a positive number, or 0")
+    if not any(weights):
+        raise ArgumentsError("all weights are 0; expected a positive number. Name one corpus that the run draws")
     return pairs
 
 
@@ -196,7 +217,7 @@ def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
         "worth_as_fresh": worth_of_blend(corpora),
         **given,
         "datasets": datasets,
-        "same_corpora": _same_corpora(corpora),
+        "same_corpora": _same_corpora(run, corpora, max_steps),
         "advice": advice_of_blend(run, max_steps),
     }
 
@@ -218,7 +239,7 @@ def _facts_of_dataset(run: Run, number: int, steps: int) -> dict[str, Any]:
     facts |= {"boundary_position": position, "boundary_step": step_of(position, run.global_batch)}
     facts["boundary_is_exact"] = None if turn is None else turn.exact
     if turn is None:
-        facts["exposure"] = {"before": None, "after": None}
+        facts |= {"exposure": {"before": None, "after": None}, "expected_fall": None}
     return prefix | {"weight": run.shares[number], "samples_drawn": drawn} | facts
 
 
@@ -238,10 +259,16 @@ def _count_repeated(run: Run, datasets: list[dict[str, Any]], steps: int) -> Non
                 facts["exposure"][side] += repeated.before(number, position, beyond=side == "after")
 
 
-def _same_corpora(corpora: Sequence[CorpusDraws]) -> list[dict[str, Any]]:
+def _same_corpora(run: Run, corpora: Sequence[CorpusDraws], steps: int) -> list[dict[str, Any]]:
     """The corpora that several datasets have, and the data epochs that they draw of it together."""
+    layouts = run.layouts(steps)
     return [
-        {"datasets": list(corpus.datasets), "prefixes": list(corpus.prefixes), "data_epochs": corpus.data_epochs}
+        {
+            "datasets": list(corpus.datasets),
+            "prefixes": list(corpus.prefixes),
+            "data_epochs": corpus.data_epochs,
+            "same_order": len({layouts[number].epoch_groups for number in corpus.datasets if run.shares[number]}) == 1,
+        }
         for corpus in corpora
         if len(corpus.datasets) > 1
     ]
@@ -286,15 +313,15 @@ def advice_of_blend(run: Run, max_steps: int) -> list[dict[str, Any]]:
     def has_cliff(steps: int) -> bool:
         return any(_may_reach(run, number, layout, steps) for number, layout in enumerate(run.layouts(steps)))
 
-    def repeats(steps: int) -> bool:
-        return (
-            bool(run.corpora.groups)
-            or has_cliff(steps)
-            or any(layout.epoch_groups[0] > 1 for layout in run.layouts(steps))
-        )
+    drawn = [number for number, share in enumerate(run.shares) if share]
 
-    samples = (max(dataset.tokens - 1, 0) // run.seq_length for dataset in run.datasets)
-    most = int(min(count / share for count, share in zip(samples, run.shares, strict=True))) // run.global_batch
+    def repeats(steps: int) -> bool:
+        is_listed_twice = any(sum(number in drawn for number in group) > 1 for group in run.corpora.groups)
+        epochs = (run.layout(number, steps).epoch_groups[0] for number in drawn)
+        return is_listed_twice or has_cliff(steps) or any(count > 1 for count in epochs)
+
+    samples = ((number, max(run.datasets[number].tokens - 1, 0) // run.seq_length) for number in drawn)
+    most = int(min(count / run.shares[number] for number, count in samples)) // run.global_batch
     once = next((steps for steps in range(most, max(most - 3, 0), -1) if not repeats(steps)), None)
     candidates = [(once, "one_epoch", "every dataset stays within one data epoch: no data is repeated")]
     if has_cliff(max_steps):

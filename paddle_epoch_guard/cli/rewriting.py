@@ -51,7 +51,7 @@ def new_reorder(opened: Opened, start: int, stop: int | None, mix: str, seed: in
         )
     planned = index.layout.samples_requested if isinstance(index, GPTIndex) else len(index)
     planned, hint = (planned, "") if opened.described.drawn is None else (opened.described.drawn[0], ", or --stop")
-    if planned < 1:
+    if stop is None and planned < 1:
         raise OrderError(f"{opened.files.description}: nothing to unify: the index was built for 0 samples")
     stop = planned if stop is None else stop
     if stop > len(index):

@@ -108,6 +108,7 @@ def _mismatch(trial: dict[str, Any], differing: list[dict[str, Any]]) -> str:
     worst = max(differing, key=lambda corpus: corpus["data_epochs"]["target"])
     name, epochs = worst["name"], worst["data_epochs"]
     others = f" ({len(differing) - 1} more differ)" if len(differing) > 1 else ""
-    if all(_repetition(corpus["data_epochs"]["trial"]) == _repetition(1) for corpus in trial["corpora"]):
+    once = _repetition(1)
+    if all(_repetition(one["data_epochs"]["trial"]) == once and len(one["datasets"]) == 1 for one in trial["corpora"]):
         return f"the trial repeats no data, the target draws {name} {epochs['target']:.2f} times{others}"
     return f"the trial draws {name} {epochs['trial']:.2f} times, the target {epochs['target']:.2f} times{others}"

@@ -91,6 +91,21 @@ def shares_of(split: str) -> list[float]:
     return shares
 
 
+def empty_splits(split: str, num_documents: int) -> tuple[str, ...]:
+    """The splits that have a share, but no documents.
+
+    Raises:
+        CorpusError: the split is unreadable.
+    """
+    found = []
+    for name, share in zip(_SPLIT_NAMES, shares_of(split), strict=True):
+        try:
+            split_documents(split, name, num_documents)
+        except CorpusError:
+            found += [name] if share else []
+    return tuple(found)
+
+
 def split_documents(split: str, name: str, num_documents: int) -> tuple[int, int]:
     """The documents ``[start, stop)`` of a split, divided as the host does.
 

@@ -12,7 +12,9 @@ class and the split name the files. The three arrays are those of PaddleNLP, byt
 
 import bisect
 import hashlib
+import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +22,7 @@ import numpy.typing as npt
 
 from paddle_epoch_guard.errors import CorpusError, ForeignIndexError, IndexFileError, IndexMismatchError
 from paddle_epoch_guard.index.corpus import count_tokens
-from paddle_epoch_guard.index.description import Description
+from paddle_epoch_guard.index.description import Description, shares_of
 from paddle_epoch_guard.index.gpt import GPTIndex
 from paddle_epoch_guard.index.grouping import as_shuffled
 from paddle_epoch_guard.index.layout import IndexLayout
@@ -54,8 +56,8 @@ class MegatronDescription:
     seed: int
     split: str
     """Shares of the splits; empty if each split has its own corpora."""
-    bounds: tuple[float, float] | None
-    """Where the split starts and ends, as shares of all documents; None if it has none."""
+    matrix: tuple[tuple[float, float] | None, ...]
+    """Where train, valid and test start and end, as shares of all documents; None for one that has none."""
     text: str
     """The whole description."""
 
@@ -94,7 +96,7 @@ class MegatronDescription:
             seq_length=_integer(fields.get("sequence_length"), "sequence_length", 1, source),
             seed=_integer(fields.get("random_seed"), "random_seed", 0, source),
             split=split or "",
-            bounds=_bounds(fields.get("split_matrix"), _SPLITS.index(name), source),
+            matrix=_matrix(fields.get("split_matrix"), name, source),
             text=text,
         )
 
@@ -111,14 +113,40 @@ class MegatronDescription:
         Raises:
             CorpusError: the split has no documents.
         """
-        low, high = self.bounds or (0.0, 0.0)
-        start, stop = round(low * float(num_documents)), round(high * float(num_documents))
+        start, stop = _rounded(self.matrix[_SPLITS.index(self.name)] or (0.0, 0.0), num_documents)
         if not 0 <= start < stop <= num_documents:
             raise CorpusError(
                 f"the {self.name} split of {self.split!r} has no documents: the corpus has {num_documents}. "
                 "Use a larger corpus or give the split a larger share"
             )
         return start, stop
+
+
+def empty_in_megatron(matrix: Sequence[tuple[float, float] | None], num_documents: int) -> tuple[str, ...]:
+    """The splits that have a share of the documents, but none of ``num_documents``: the host never ends their build.
+
+    `_get_num_epochs` in gpt_dataset.py (0.16.1) adds data epochs until there are tokens enough.
+    """
+    return tuple(
+        name
+        for name, bounds in zip(_SPLITS, matrix, strict=True)
+        if bounds is not None and len(set(_rounded(bounds, num_documents))) == 1
+    )
+
+
+def matrix_of(split: str) -> tuple[tuple[float, float] | None, ...]:
+    """:attr:`MegatronDescription.matrix` of a split such as ``949,50,1``.
+
+    Raises:
+        CorpusError: the split is unreadable.
+    """
+    shares = shares_of(split)
+    ends = [sum(shares[:count]) / sum(shares) for count in range(len(shares) + 1)]
+    return tuple((low, high) if low < high else None for low, high in itertools.pairwise(ends))
+
+
+def _rounded(bounds: tuple[float, float], num_documents: int) -> tuple[int, int]:
+    return round(bounds[0] * float(num_documents)), round(bounds[1] * float(num_documents))
 
 
 @dataclass(frozen=True)
@@ -218,17 +246,19 @@ def _integer(value: object, name: str, least: int, source: str) -> int:
     return value
 
 
-def _bounds(matrix: object, which: int, source: str) -> tuple[float, float] | None:
-    if matrix is None:
-        return (0.0, 1.0)  # `blend_per_split`: the split is all of its own corpora
-    if isinstance(matrix, list) and len(matrix) == len(_SPLITS):
-        ends = matrix[which]
-        if ends is None:
-            return None
-        if isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends):
-            low, high = ends
-            if 0 <= low <= high <= 1 + 1e-9:
-                return float(low), float(high)
+def _matrix(matrix: object, name: str, source: str) -> tuple[tuple[float, float] | None, ...]:
+    if matrix is None:  # `blend_per_split`: the split is all of its own corpora
+        return tuple((0.0, 1.0) if which == name else None for which in _SPLITS)
+    if not isinstance(matrix, list) or len(matrix) != len(_SPLITS):
+        raise IndexFileError(f"{source}: its split_matrix is not three pairs of shares; {_FORM}")
+    return tuple(None if ends is None else _bounds(ends, source) for ends in matrix)
+
+
+def _bounds(ends: object, source: str) -> tuple[float, float]:
+    if isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends):
+        low, high = ends
+        if 0 <= low <= high <= 1 + 1e-9:
+            return float(low), float(high)
     raise IndexFileError(f"{source}: its split_matrix is not three pairs of shares; {_FORM}")
 
 

@@ -11,6 +11,7 @@ all of its data, never a part.
 """
 
 import math
+from typing import Literal
 
 REPETITION_DECAY = 15.387756
 """R': repetitions after which one more is worth 1/e of fresh data. The fitted ``R_D*`` of appendix A."""
@@ -43,6 +44,18 @@ def worth_of_next_token(unique: float, drawn: float, decay: float = REPETITION_D
         1 until the corpus was drawn once, then falling towards 0.
     """
     return math.exp(-_repetitions(unique, drawn) / decay)
+
+
+def expected_fall(exposure_before: float) -> Literal["likely", "small", "slight"]:
+    """How visible a fall of the training loss will be where data begins to be drawn once more.
+
+    A model remembers most of what it learns of a text at its first draws: the fall is large from fresh to repeated
+    data, and hardly seen from the fourth draw to the fifth. How large depends on the model, too.
+
+    Args:
+        exposure_before: how often the tokens had been drawn before, on average, up to there.
+    """
+    return "likely" if exposure_before < 1 else "small" if exposure_before < 3 else "slight"
 
 
 def _repetitions(unique: float, drawn: float) -> float:

@@ -151,13 +151,7 @@ def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
         A text about the spikes that are cut off; empty if there are none.
     """
     values = np.concatenate([series.values for series, _ in curves])
-    bottom, top = math.inf, -math.inf
-    for series, sides in curves:
-        if len(series):
-            smooth = trend_of(series, sides)
-            room = _SPIKE * float(np.median(np.abs(series.values - smooth)))
-            bottom, top = min(bottom, float(smooth.min()) - room), max(top, float(smooth.max()) + room)
-    bottom, top = max(bottom, float(values.min())), min(top, float(values.max()))
+    bottom, top = limits_of(curves)
     margin = 0.04 * (top - bottom) or 0.05 * abs(top) or 1.0
     axes.set_ylim(bottom - margin, top + margin)
     beyond = values[(values > top) | (values < bottom)]
@@ -165,6 +159,22 @@ def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
         return ""
     farthest = float(beyond[np.argmax(np.abs(beyond))])
     return f"\n{len(beyond)} {'losses' if len(beyond) > 1 else 'loss'} off the scale, up to {farthest:.3g}"
+
+
+def limits_of(curves: Sequence[tuple[Series, Sequence[int]]]) -> tuple[float, float]:
+    """The lowest and the highest value of curves, without spikes.
+
+    Args:
+        curves: each with the first steps of its sides; one of them has values.
+    """
+    values = np.concatenate([series.values for series, _ in curves])
+    bottom, top = math.inf, -math.inf
+    for series, sides in curves:
+        if len(series):
+            smooth = trend_of(series, sides)
+            room = _SPIKE * float(np.median(np.abs(series.values - smooth)))
+            bottom, top = min(bottom, float(smooth.min()) - room), max(top, float(smooth.max()) + room)
+    return max(bottom, float(values.min())), min(top, float(values.max()))
 
 
 def thinned(series: Series, buckets: int) -> Series:

@@ -100,7 +100,7 @@ def _loss_text(run: RunData) -> str:
     if len(run.evaluation):
         text += "; dashed: the evaluation loss"
     if any(change.step > 1 for change in run.cuts):
-        text += ". Vertical lines: where the order of the data changes, with their steps"
+        text += ". Vertical lines: where the order of the data changes"
         text += f" ({_CHANGES_AT_MOST} of {len(run.cuts):,})" if len(run.cuts) > _CHANGES_AT_MOST else ""
     if len(run.exposure):
         text += ". Below: exposure, how often the tokens drawn had been drawn before"

@@ -1,10 +1,14 @@
 """The report page: a single HTML file that works offline.
 
 It shows what happened in a run, the figures, and how to draw the same data in the same order again. Texts come from
-log files and corpus names, so each is escaped; a policy in the page itself forbids scripts and the network.
+log files and corpus names, so each is escaped. A policy in the page itself forbids the network, and any script but the
+one that it names by its hash.
 """
 
 import base64
+import hashlib
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.record.provenance import package_versions
+from paddle_epoch_guard.report.curves import TEXTS, charts
 from paddle_epoch_guard.report.drawing import NARROW, WIDE, as_svg
 from paddle_epoch_guard.report.figures import add_figures, pictures
 from paddle_epoch_guard.report.reading import read_run
@@ -48,6 +53,7 @@ VERDICTS = {
 }
 """The meaning of each verdict, in the order of the page."""
 
+_CODE = re.compile(r"--[a-z]\w+|paddle-epoch-guard [a-z]+")
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _TEXT_AT_MOST, _NOTES_AT_MOST = 20_000, 200
 _ROWS_AT_MOST, _TABLES_AT_MOST, _FAULTS_AT_MOST = 200, 60, 50
@@ -57,6 +63,7 @@ _ROWS_AT_MOST, _TABLES_AT_MOST, _FAULTS_AT_MOST = 200, 60, 50
 class _Image:
     """A figure of the page, as data URLs for desktop and phone."""
 
+    name: str
     title: str
     text: str
     found: str
@@ -128,10 +135,15 @@ def render(run: RunData) -> str:
         "pair": pair_text,
         "count": count_text,
         "moment": moment_text,
+        "code": _with_code,
     }
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    script, curves = _script(), _curves(run)
     return template.render(
-        style=style(),
+        style=style() + _read("uplot/uPlot.min.css"),
+        script=script,
+        script_hash=_hash_of(script),
+        curves=curves,
         run=run,
         title=_title(run),
         sentences=summary(run),
@@ -164,9 +176,41 @@ def escaping_environment() -> "Environment":
 
 def style() -> str:
     """The style sheet of all pages, as text that is not escaped."""
+    return _read("page.css")
+
+
+def _read(name: str) -> str:
+    """A file of this package, as text that is not escaped."""
     from markupsafe import Markup
 
-    return Markup(_TEMPLATE.with_name("page.css").read_text(encoding="utf-8"))
+    return Markup((_TEMPLATE.parent / name).read_text(encoding="utf-8"))
+
+
+def _with_code(sentence: str) -> str:
+    """A sentence with its flags and commands in code font; everything else in it is escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(_CODE.sub(r"<code>\g<0></code>", str(escape(sentence))))
+
+
+def _script() -> str:
+    """The chart library and what draws with it, as one script that is not escaped."""
+    return _read("uplot/uPlot.iife.min.js") + _read("interactive.js")
+
+
+def _hash_of(script: str) -> str:
+    """The only script that the page's own policy allows."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _curves(run: RunData) -> str:
+    """The values of the charts as JSON that cannot end the element in which it stands."""
+    from markupsafe import Markup
+
+    values = json.dumps({"charts": charts(run), "texts": TEXTS}, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&":
+        values = values.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(values)
 
 
 def data_url(svg: bytes) -> str:
@@ -199,7 +243,14 @@ def _title(run: RunData) -> str:
 
 def _images(run: RunData) -> list[_Image]:
     return [
-        _Image(wide.title, wide.text, wide.found, data_url(as_svg(wide.figure)), data_url(as_svg(narrow.figure)))
+        _Image(
+            wide.name,
+            wide.title,
+            wide.text,
+            wide.found,
+            data_url(as_svg(wide.figure)),
+            data_url(as_svg(narrow.figure)),
+        )
         for wide, narrow in zip(pictures(run, WIDE), pictures(run, NARROW), strict=True)
     ]
 

@@ -11,9 +11,9 @@ try:
 except ModuleNotFoundError as cause:
     raise MissingPackageError(
         tr(
-            "the package {package} is not installed. The callback, report, compare and view need VisualDL: pip "
+            "VisualDL is not installed: no module {module}. The callback, report, compare and view need it: pip "
             "install 'paddle-epoch-guard[visualdl]' (from a checkout: pip install '.[visualdl]')",
-            package=cause.name,
+            module=cause.name,
         )
     ) from cause
 

@@ -1,0 +1,241 @@
+"""A run's own configuration: the JSON or YAML file and the flags that the training script is given."""
+
+import difflib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.terminal import joined
+
+DEFAULTS = {
+    "max_seq_length": 1024,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "split": "949,50,1",
+}
+"""Of PaddleNLP's ``TrainingArguments`` and of ``llm/run_pretrain.py`` (3.0.0b4)."""
+MODEL_DEGREES = (
+    "tensor_parallel_degree", "pipeline_parallel_degree", "sep_parallel_degree", "context_parallel_degree",
+)  # fmt: skip
+"""Devices that these multiply read the same samples; all others read samples of their own."""
+_LISTED = 12  # prefixes, in a message
+KEYS = ("input_dir", "max_steps", "seed", *DEFAULTS, *MODEL_DEGREES)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What decides the samples of a run, as its script is told."""
+
+    data: tuple[str, ...]
+    """One prefix; or weight, prefix, weight, prefix and so on. Empty if unknown."""
+    seq_length: int
+    max_steps: int | None
+    split: str
+    global_batch: int | None
+    """Samples per step: batch per device x accumulation x data ranks; None if that was not asked."""
+
+
+class RunOptions(NamedTuple):
+    """The options of `plan` that describe a run; None if they are not given."""
+
+    seq_length: int | None
+    global_batch: int | None
+    max_steps: int | None
+    split: str | None
+
+
+class AskedRun(NamedTuple):
+    """The run that a call asks about."""
+
+    data: tuple[str, ...]
+    seq_length: int
+    global_batch: int
+    max_steps: int
+    split: str
+
+
+def asked_run(
+    words: Sequence[str], config: Path | None, devices: int, options: RunOptions, known: Sequence[str] = ()
+) -> AskedRun:
+    """The run that a call asks about: its options win over the script's flags, and these over the script's file.
+
+    Args:
+        words: the datasets, then flags in the script's spelling.
+        config: the script's file.
+        devices: all devices of the run.
+        options: those in the spelling of `plan`.
+        known: names of all options of `plan`.
+
+    Raises:
+        ArgumentsError: something is missing or impossible, or there is no such option.
+    """
+    first = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
+    values = ({} if config is None else read_config(config)) | flags_of(words[first:], known)
+    if not values and devices > 1:
+        raise ArgumentsError(f"--devices {devices} belongs to --config; --global-batch counts all devices already")
+    own = config_of(values, None if options.global_batch else devices) if values else None
+    data = tuple(words[:first]) or (() if own is None else own.data)
+    seq_length = options.seq_length or (None if own is None else own.seq_length)
+    global_batch = options.global_batch or (None if own is None else own.global_batch)
+    max_steps = options.max_steps or (None if own is None else own.max_steps)
+    if not data or seq_length is None or global_batch is None or max_steps is None:
+        told = {"PREFIX": data, "--seq-length": seq_length, "--global-batch": global_batch, "--max-steps": max_steps}
+        missing = joined([name for name, value in told.items() if not value])
+        raise ArgumentsError(f"{missing} missing; expected as options, or --config with the run's own file")
+    split = str(DEFAULTS["split"]) if own is None else own.split
+    if options.split is not None:
+        split = options.split
+    return AskedRun(data, seq_length, global_batch, max_steps, split)
+
+
+def check_prefix(prefix: str) -> None:
+    """Checks that a prefix is one, and neither a folder nor a file of the corpus.
+
+    Raises:
+        ArgumentsError: it is; with the prefixes that may be meant.
+    """
+    if Path(f"{prefix}.idx").exists():
+        return
+    stem, ending = os.path.splitext(prefix)
+    if ending in (".bin", ".idx"):
+        raise ArgumentsError(f"{prefix}: is a file of a corpus; expected its path without {ending}: {stem}")
+    if os.path.isdir(prefix):
+        found = sorted(prefixes_in(Path(prefix)))
+        listed = ", ".join(found[:_LISTED]) + (f" and {len(found) - _LISTED} more" if len(found) > _LISTED else "")
+        what = f"the corpora in it: {listed}" if found else "there is no .idx file in it"
+        raise ArgumentsError(f"{prefix}: is a folder; expected the path of a corpus without .idx or .bin; {what}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The values of a JSON or YAML file.
+
+    Raises:
+        ArgumentsError: it cannot be read, or holds no names and values.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix in (".yaml", ".yml"):
+            import yaml
+
+            values = yaml.safe_load(text)
+        else:
+            values = json.loads(text)
+    except OSError as cause:
+        raise ArgumentsError(
+            f"--config {path}: cannot be read ({cause.strerror}). Name the file that the training script is given"
+        ) from cause
+    except ValueError as cause:
+        raise ArgumentsError(f"--config {path}: is neither JSON nor YAML ({cause}). Correct it") from cause
+    except Exception as cause:  # yaml has errors of its own
+        raise ArgumentsError(f"--config {path}: is no YAML ({' '.join(str(cause).split())}). Correct it") from cause
+    if not isinstance(values, dict):
+        raise ArgumentsError(f"--config {path}: holds no names and values. Name the training script's own file")
+    return values
+
+
+def flags_of(tokens: Sequence[str], options: Sequence[str] = ()) -> dict[str, str]:
+    """Flags in the training script's spelling: ``--name value`` or ``--name=value``. The last value of a name counts.
+
+    Args:
+        tokens: of the command line.
+        options: of `plan` itself, for who has misspelt one.
+
+    Raises:
+        ArgumentsError: a flag is unknown, or has no value.
+    """
+    flags, left = {}, list(tokens)
+    while left:
+        token = left.pop(0)
+        name, has_value, value = token.removeprefix("--").partition("=")
+        if not token.startswith("--") or name not in KEYS:
+            meant = _meant(token.partition("=")[0], options)
+            raise ArgumentsError(f"No such option: {token}.{meant} See paddle-epoch-guard plan --help")
+        if not has_value and (not left or left[0].startswith("--")):
+            raise ArgumentsError(f"--{name} has no value. Add it")
+        flags[name] = value if has_value else left.pop(0)
+    return flags
+
+
+def _meant(token: str, options: Sequence[str]) -> str:
+    """What a misspelt option may have been meant to be."""
+    spelt = token.replace("_", "-")
+    own, theirs = list(options), [f"--{key}" for key in KEYS]
+    known = {option.replace("_", "-"): option for option in (own + theirs if "_" in token else theirs + own)}
+    near = difflib.get_close_matches(spelt, known, n=1)
+    return f" Did you mean {known[near[0]]}?" if near else ""
+
+
+def config_of(values: Mapping[str, Any], devices: int | None) -> RunConfig:
+    """What a run's configuration says of its samples.
+
+    Args:
+        values: by the script's own names; others are passed over.
+        devices: all devices of the run; None if the batch is known otherwise.
+
+    Raises:
+        ArgumentsError: a value is impossible.
+    """
+    steps = _integer(values, "max_steps", -1)
+    return RunConfig(
+        data=data_of(str(values.get("input_dir") or "")),
+        seq_length=_integer(values, "max_seq_length"),
+        max_steps=steps if steps > 0 else None,
+        split=str(values.get("split") or DEFAULTS["split"]),
+        global_batch=None if devices is None else _global_batch(values, devices),
+    )
+
+
+def _global_batch(values: Mapping[str, Any], devices: int) -> int:
+    degrees = {name: max(_integer(values, name, 1), 1) for name in MODEL_DEGREES}
+    shared = 1
+    for degree in degrees.values():
+        shared *= degree
+    if devices % shared:
+        told = " x ".join(f"{name} {degree}" for name, degree in degrees.items() if degree > 1)
+        raise ArgumentsError(f"--devices {devices} is no multiple of {told}. Name all devices of the run")
+    batch = _integer(values, "per_device_train_batch_size") * _integer(values, "gradient_accumulation_steps")
+    return batch * (devices // shared)
+
+
+def data_of(input_dir: str) -> tuple[str, ...]:
+    """The datasets of ``--input_dir``, as ``run_pretrain.py`` reads it (``get_train_data_file``, 3.0.0b4).
+
+    Args:
+        input_dir: weights and prefixes; or a folder, whose corpora are drawn with equal weights; or a single prefix,
+            which ``run_pretrain.py`` itself does not take.
+
+    Raises:
+        ArgumentsError: the folder is missing, or holds no corpus.
+    """
+    words = tuple(input_dir.split())
+    if len(words) != 1 or Path(f"{input_dir}.idx").exists():
+        return words
+    prefixes = prefixes_in(Path(input_dir))
+    if not prefixes:
+        raise ArgumentsError(
+            f"input_dir {input_dir}: expected a folder with .idx files. It is read from {os.getcwd()}"
+        )
+    return (prefixes[0],) if len(prefixes) == 1 else tuple(word for each in prefixes for word in ("1.0", each))
+
+
+def prefixes_in(folder: Path) -> list[str]:
+    """The prefixes of the corpora in a folder, in the order in which the host finds them; empty if there is none."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return [str(folder / name[: -len(".idx")]) for name in names if name.endswith(".idx")]
+
+
+def _integer(values: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    value = values.get(name)
+    if value is None:
+        value = DEFAULTS[name] if default is None else default
+    try:
+        return int(str(value))
+    except (TypeError, ValueError):
+        raise ArgumentsError(f"{name} is {value!r}; expected an integer") from None
