@@ -48,7 +48,9 @@ def plain(text: str, keep: str = "") -> str:
 def printable(text: str, *streams: Any) -> str:
     """A text that all of some streams can print: with plain characters for those that an encoding lacks."""
     for stream in streams:
-        with contextlib.suppress(LookupError, TypeError):  # a stream of other code's may have any encoding, or none
+        with contextlib.suppress(
+            AttributeError, LookupError, TypeError
+        ):  # a stream of other code's may have any encoding, or none
             text = text.encode(stream.encoding, _HANDLER).decode(stream.encoding)
     return text
 

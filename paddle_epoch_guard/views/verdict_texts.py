@@ -53,8 +53,9 @@ def jump_text(jump: Jump | None) -> str:
     """A jump and its 95 % interval; its standard error where only that is known; empty if unknown."""
     if jump is None:
         return ""
-    interval = interval_text(jump)
-    return f"{jump.value:+.3f} {interval}" if interval else f"{jump.value:+.3f} \u00b1 {jump.error:.3f}"
+    if jump.low is None or jump.high is None:
+        return f"{jump.value:+.3f} \u00b1 {jump.error:.3f}"
+    return tr("{value:+.3f} ({low:+.3f} to {high:+.3f})", value=jump.value, low=jump.low, high=jump.high)
 
 
 def interval_text(jump: Jump) -> str:
