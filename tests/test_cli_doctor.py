@@ -251,7 +251,7 @@ def test_a_document_list_that_one_host_does_not_read_and_the_other_refuses(prefi
     assert told("inspect", cache, "--hash", digest)["notes"] in ([note], [])
     options = ("--seq-length", 8, "--global-batch", 4, "--max-steps", 10, "--split", "100,0,0")
     assert told("plan", prefix, *options)["notes"] == [note]
-    assert "note: " in cli("plan", prefix, *options)[1]
+    assert "note:" in cli("plan", prefix, *options)[1]
     theirs = diagnosis(megatron)
     assert [problem["kind"] for problem in theirs["findings"]] == ["corpus"] * 4  # the blend's too
     assert theirs["findings"][0]["effect"].startswith("megatron-core stops when it opens the corpus")

@@ -6,17 +6,19 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from caches import cli, contents, refused, told
 from paddle_epoch_guard.cli.output import print_table
-from paddle_epoch_guard.cli.report import facts_of_report, show
+from paddle_epoch_guard.cli.report import FOUND, Verdict, facts_of_report, show
 from paddle_epoch_guard.ledger import EpochLoss, Weighted
 from paddle_epoch_guard.report.page import PAGE_NAME
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.report.texts import summary
 from paddle_epoch_guard.resume import write_sidecar
+from paddle_epoch_guard.statistics.judging import VerdictKind
 from synthetic_runs import BATCH, Plan, Run
 
 ARGUMENTS = json.dumps(str({"seed": 7, "max_steps": 330, "epoch_guard": "track"}))
@@ -188,3 +190,12 @@ def test_paddle_is_not_loaded(resumed, tmp_path):
         "assert not {'paddle', 'paddlenlp'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_script_learns_of_a_verdict_by_the_status(resumed):
+    for asked, status in ((["artefact"], FOUND), (["improvement"], 0), (["improvement", "undecided"], FOUND), ([], 0)):
+        options = [word for verdict in asked for word in ("--fail-on", verdict)]
+        assert cli("report", resumed, "--no-page", *options)[0] == status
+        assert cli("report", resumed, "--no-page", "--json", *options)[0] == status
+    assert "--fail-on" in refused("report", resumed, "--fail-on", "luck", status=2)
+    assert {kind.value for kind in Verdict} == set(get_args(VerdictKind))

@@ -1,6 +1,7 @@
 """``report``: what happened in a run, finished or running, from its logs and checkpoints."""
 
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,23 @@ _SETTINGS = ("step", "position", "planned", "max_steps", "reorders", "schedule",
 """Fields of the sidecar that determine the order."""
 
 
-def report(
+FOUND = 4
+"""The exit status with --fail-on."""
+
+
+class Verdict(str, Enum):
+    """The verdicts of ``statistics.judging``, whose import takes numpy."""
+
+    artefact = "artefact"
+    improvement = "improvement"
+    mixed = "mixed"
+    unexplained = "unexplained"
+    undecided = "undecided"
+    none = "none"
+    unknown = "unknown"
+
+
+def report(  # noqa: PLR0913 - its options
     output_dir: Annotated[
         Path,
         typer.Argument(metavar="OUTPUT_DIR", help="Folder of the run's checkpoints (output_dir), or of its logs."),
@@ -39,8 +56,17 @@ def report(
         Path | None, typer.Option(metavar="FOLDER", help="Also write the figures to this folder, as PNG and SVG.")
     ] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Write no page: tables, or JSON, only.")] = False,
+    fail_on: Annotated[
+        list[Verdict] | None,
+        typer.Option(
+            "--fail-on",
+            metavar="VERDICT",
+            help="End with exit status 4 if a place has this verdict: artefact, mixed, improvement, unexplained, "
+            "undecided, none or unknown; may be given several times. For scripts.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
-) -> None:
+) -> int:
     """Show what happened in a run, finished or running, and write a page about it.
 
     Read the run's logs and checkpoints. Show the loss of each data epoch, the verdict at each boundary and at the
@@ -75,6 +101,8 @@ def report(
         print_json(facts_of_report(run, page, drawn))
     else:
         show(run, page, drawn)
+    wanted = {kind.value for kind in fail_on or ()}
+    return FOUND if any(change.verdict in wanted for change in run.cuts) else 0
 
 
 def _refuse_unwritable(page: Path | None, figures: Path | None) -> None:
