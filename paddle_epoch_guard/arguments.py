@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Optional
 
 from paddle_epoch_guard.errors import ArgumentsError
-from paddle_epoch_guard.language import LANGUAGES
+from paddle_epoch_guard.language import LANGUAGES, tr
 
 LIBRARIES = ["paddlenlp", "paddleformers"]
 """The host libraries: PaddleNLP and its successor. Their modules have the same names."""
@@ -109,12 +109,20 @@ class EpochGuardArguments:
             choices = flag.metadata.get("choices")
             if choices is not None and value not in choices:
                 raise ArgumentsError(
-                    f"--{flag.name} is {value!r}; expected one of {', '.join(choices)}. {flag.metadata['help']}"
+                    tr(
+                        "--{flag} is {value!r}; expected one of {choices}. {help}",
+                        flag=flag.name,
+                        value=value,
+                        choices=", ".join(choices),
+                        help=tr(flag.metadata["help"]),
+                    )
                 )
         for name in ("epoch_guard_seed", "epoch_guard_position"):
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise ArgumentsError(f"--{name} is {value}; expected an integer of 0 or more")
+                raise ArgumentsError(
+                    tr("--{flag} is {value}; expected an integer of 0 or more", flag=name, value=value)
+                )
         # Mixed into the host's arguments, whose own checks run after ours.
         next_in_line = getattr(super(), "__post_init__", None)
         if next_in_line is not None:

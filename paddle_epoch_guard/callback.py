@@ -8,6 +8,7 @@ from typing import Any
 from paddle_epoch_guard import host, language
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
 from paddle_epoch_guard.host import TrainerControl, TrainerState, TrainingArguments
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.events import Event
 from paddle_epoch_guard.session.pipeline import prepare
 from paddle_epoch_guard.session.session import Session, leave_order_behind
@@ -117,7 +118,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             language.use(flags.epoch_guard_lang)
         is_off = flags.epoch_guard == "off"
         if not is_off and self.on_event is not None and state.is_world_process_zero:
-            self._listener = Listener(self.on_event, host.logger.warning)
+            self._listener = Listener(self.on_event, host.warn)
         try:
             plan = None if is_off else prepare(flags, args, state, dataloader, checkpoint, self._listener)
         except BaseException:
@@ -150,11 +151,17 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         if not busy and training.guard in (None, self):
             training.guard = self
             return False
-        why = "follows another run that is not over" if busy else "is there twice"
-        host.logger.warning(
-            f"epoch guard: the callback of this Trainer {why}; here it does nothing. Give each Trainer one "
-            "EpochGuardCallback of its own"
-        )
+        if busy:
+            why = tr(
+                "the callback of this Trainer follows another run that is not over; here it does nothing. Give each "
+                "Trainer one EpochGuardCallback of its own"
+            )
+        else:
+            why = tr(
+                "the callback of this Trainer is there twice; here it does nothing. Give each Trainer one "
+                "EpochGuardCallback of its own"
+            )
+        host.warn(f"epoch guard: {why}")
         return True
 
     def _let_go(self) -> None:

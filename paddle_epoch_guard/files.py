@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from paddle_epoch_guard.language import tr
+
 _T = TypeVar("_T")
 
 PATIENCE = 10.0
@@ -87,7 +89,12 @@ def _telling_space(path: Path, stream: BinaryIO) -> Iterator[None]:
         if cause.errno not in (errno.ENOSPC, errno.EDQUOT) or cause.filename is not None:
             raise
         free = shutil.disk_usage(path.parent).free
-        what = f"{os.strerror(cause.errno)}: more than {stream.tell():,} bytes are needed, {free:,} are free"
+        what = tr(
+            "{cause}: more than {needed:,} bytes are needed, {free:,} are free",
+            cause=os.strerror(cause.errno),
+            needed=stream.tell(),
+            free=free,
+        )
         raise OSError(cause.errno, what, str(path)) from cause
 
 
@@ -121,9 +128,9 @@ def _mode_of(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+        raise IsADirectoryError(errno.EISDIR, tr("is a folder"), str(path))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "is no regular file, and is left as it is", str(path))
+        raise OSError(errno.EINVAL, tr("is no regular file, and is left as it is"), str(path))
     return stat.S_IMODE(mode)
 
 
@@ -139,7 +146,7 @@ def append_whole(path: Path, content: bytes) -> None:
         try:
             if stream.write(content) < len(content):  # the disk is full; what the system says of it comes next
                 stream.write(content[-1:])
-                raise OSError(f"{path}: written in part")
+                raise OSError(tr("{path}: written in part", path=path))
         except OSError:
             with contextlib.suppress(OSError):
                 stream.truncate(before)

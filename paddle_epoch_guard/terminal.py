@@ -1,10 +1,13 @@
 """Text that is safe to print: names from files may hold anything, and a terminal obeys some of it."""
 
 import codecs
+import contextlib
 import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
+
+from paddle_epoch_guard.language import tr
 
 _UNSAFE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Categories of Unicode: controls (ESC among them), invisible marks (such as U+202E, which turns text around), halves
@@ -22,7 +25,9 @@ _ASCII = "paddle_epoch_guard_ascii"
 
 def joined(names: Sequence[str]) -> str:
     """One name or several as a list in a sentence."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    if len(names) == 1:
+        return names[0]
+    return tr("{names} and {last}", names=tr(", ").join(names[:-1]), last=names[-1])
 
 
 def plain(text: str, keep: str = "") -> str:
@@ -40,13 +45,22 @@ def plain(text: str, keep: str = "") -> str:
     )
 
 
+def printable(text: str, *streams: Any) -> str:
+    """A text that all of some streams can print: with plain characters for those that an encoding lacks."""
+    for stream in streams:
+        with contextlib.suppress(
+            AttributeError, LookupError, TypeError
+        ):  # a stream of other code's may have any encoding, or none
+            text = text.encode(stream.encoding, _HANDLER).decode(stream.encoding)
+    return text
+
+
 def replace_unprintable(*streams: Any) -> None:
     """Lets streams print plain characters for those that their encoding lacks, rather than raise.
 
     Args:
         streams: those of this process by default.
     """
-    codecs.register_error(_HANDLER, _plain_characters)
     codecs.register(_ascii_by_another_name)
     for stream in streams or (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -81,3 +95,6 @@ def _plain_character(character: str) -> str:
     if "\u2580" <= character <= "\u259f" or "\u2800" <= character <= "\u28ff":  # blocks and dots of charts
         return "#" if character not in "\u2800" else " "
     return _PLAIN.get(character, "?")
+
+
+codecs.register_error(_HANDLER, _plain_characters)

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from paddle_epoch_guard.arguments import EpochGuardArguments
 from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.language import tr
 
 Flags = dict[str, str]
 """Name without dashes -> value as written."""
@@ -61,7 +62,13 @@ def _value_of(flag: re.Match[str], following: deque[str]) -> str:
     is_switch = _TYPES.get(name) is bool
     if name not in FLAGS or (negated and not (is_switch and value is None)):
         known = ", ".join(f"--{name}" for name in FLAGS)
-        raise ArgumentsError(f"{flag[0]} is not a flag of the guard; expected one of {known}, written in full")
+        raise ArgumentsError(
+            tr(
+                "{flag} is not a flag of the guard; expected one of {known}, written in full",
+                flag=flag[0],
+                known=known,
+            )
+        )
     if negated:
         return "False"
     if value is not None:
@@ -69,7 +76,7 @@ def _value_of(flag: re.Match[str], following: deque[str]) -> str:
     if is_switch:
         return following.popleft() if following and following[0].lower() in _TRUTH else "True"
     if not following or following[0].startswith("--"):
-        raise ArgumentsError(f"--{name} has no value; expected {_expected(name)}")
+        raise ArgumentsError(tr("--{flag} has no value; expected {expected}", flag=name, expected=_expected(name)))
     return following.popleft()
 
 
@@ -118,7 +125,7 @@ def arguments_of(flags: Mapping[str, str]) -> EpochGuardArguments:
 def _typed(name: str, value: str) -> str | int | bool | None:
     if _TYPES[name] is bool:
         if value.lower() not in _TRUTH:
-            raise ArgumentsError(f"--{name} is {value!r}; expected {_expected(name)}")
+            raise _unexpected(name, value)
         return _TRUTH[value.lower()]
     if _CHOICES[name]:
         # YAML 1.1 reads a bare `off` as false.
@@ -128,10 +135,18 @@ def _typed(name: str, value: str) -> str | int | bool | None:
     try:
         return int(value)
     except ValueError:
-        raise ArgumentsError(f"--{name} is {value!r}; expected {_expected(name)}") from None
+        raise _unexpected(name, value) from None
+
+
+def _unexpected(name: str, value: str) -> ArgumentsError:
+    return ArgumentsError(
+        tr("--{flag} is {value!r}; expected {expected}", flag=name, value=value, expected=_expected(name))
+    )
 
 
 def _expected(name: str) -> str:
     if _TYPES[name] is bool:
-        return "true or false"
-    return f"one of {', '.join(_CHOICES[name])}" if _CHOICES[name] else "an integer of 0 or more"
+        return tr("true or false")
+    if _CHOICES[name]:
+        return tr("one of {choices}", choices=", ".join(_CHOICES[name]))
+    return tr("an integer of 0 or more")

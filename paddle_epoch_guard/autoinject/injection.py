@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from paddle_epoch_guard.autoinject.flags import Flags, arguments_of, misspelt
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.terminal import plain
 
 
@@ -45,7 +46,11 @@ class Injection:
             if option not in self.misspelt and os.environ.get("PADDLE_TRAINER_ID", "0") == "0":
                 self.misspelt.add(option)
                 print(
-                    f"paddle-epoch-guard: warning: {plain(option)} is not a flag of the guard, and goes to the "
-                    f"script; did you mean --{flag}?",
+                    tr(
+                        "paddle-epoch-guard: warning: {option} is not a flag of the guard, and goes to the script; "
+                        "did you mean --{flag}?",
+                        option=plain(option),
+                        flag=flag,
+                    ),
                     file=sys.stderr,
                 )

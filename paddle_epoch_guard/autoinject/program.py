@@ -13,9 +13,8 @@ from typing import Any
 
 from paddle_epoch_guard.autoinject.injection import Injection
 from paddle_epoch_guard.errors import EpochGuardError
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.terminal import plain
-
-UNGUARDED = "the script built no PaddleNLP Trainer: nothing was guarded"
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,8 @@ def _as_launched() -> None:
 def _warn_if_unguarded(program: Program, injection: Injection, failed: bool) -> None:
     trained_elsewhere = program.launches or injection.passed_on or os.environ.get("PADDLE_TRAINER_ID", "0") != "0"
     if not (failed or injection.guarded or trained_elsewhere):
-        print(f"paddle-epoch-guard: warning: {UNGUARDED}", file=sys.stderr)
+        warning = tr("paddle-epoch-guard: warning: the script built no PaddleNLP Trainer: nothing was guarded")
+        print(warning, file=sys.stderr)
 
 
 _ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
@@ -106,7 +106,8 @@ def _without_our_frames(hook: _ExceptHook) -> _ExceptHook:
         own = _above_ours(trace)
         if isinstance(value, EpochGuardError) and own is not None:
             message = plain(" ".join(str(value).split()))
-            print(f"paddle-epoch-guard: {message}\n  stopped at {plain(_last_line_of(own))}", file=sys.stderr)
+            place = tr("  stopped at {place}", place=plain(_last_line_of(own)))
+            print(f"paddle-epoch-guard: {message}\n{place}", file=sys.stderr)
         else:
             hook(kind, value.with_traceback(own), own)
 
@@ -118,7 +119,8 @@ def _last_line_of(trace: TracebackType) -> str:
     inner, path = trace, trace.tb_frame.f_code.co_filename
     while inner.tb_next is not None and inner.tb_next.tb_frame.f_code.co_filename == path:
         inner = inner.tb_next
-    return f"{path}, line {inner.tb_lineno}, in {inner.tb_frame.f_code.co_name}"
+    values = {"path": path, "line": inner.tb_lineno, "function": inner.tb_frame.f_code.co_name}
+    return tr("{path}, line {line}, in {function}", **values)
 
 
 def _above_ours(trace: TracebackType | None) -> TracebackType | None:

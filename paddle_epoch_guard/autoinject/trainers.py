@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from paddle_epoch_guard.autoinject.flags import as_tokens, typed
 from paddle_epoch_guard.autoinject.injection import Injection
 from paddle_epoch_guard.errors import TrainerError
+from paddle_epoch_guard.language import tr
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.callback import EpochGuardCallback
@@ -80,13 +81,25 @@ def _add(trainer: Any) -> "EpochGuardCallback":
     guard = EpochGuardCallback()
     setattr(guard, _ADDED, True)
     kind = f"{type(trainer).__module__}.{type(trainer).__qualname__}"
-    refused = f"{kind} rejects EpochGuardCallback: its add_callback {{}}. Train without 'paddle-epoch-guard run'"
     try:
         trainer.add_callback(guard)
     except Exception as cause:
-        raise TrainerError(refused.format(f"fails with {type(cause).__name__}: {cause}")) from cause
+        raise TrainerError(
+            tr(
+                "{trainer} rejects EpochGuardCallback: its add_callback fails with {cause}. Train without "
+                "'paddle-epoch-guard run'",
+                trainer=kind,
+                cause=f"{type(cause).__name__}: {cause}",
+            )
+        ) from cause
     if guard not in trainer.callback_handler.callbacks:
-        raise TrainerError(refused.format("ignores it"))
+        raise TrainerError(
+            tr(
+                "{trainer} rejects EpochGuardCallback: its add_callback ignores it. Train without "
+                "'paddle-epoch-guard run'",
+                trainer=kind,
+            )
+        )
     return guard
 
 
@@ -99,9 +112,12 @@ def _announce(injection: Injection, trainer: Any, guard: "EpochGuardCallback") -
     from paddle_epoch_guard import host
 
     flags = " ".join(as_tokens({"epoch_guard": guard.flags(trainer.args).epoch_guard, **injection.flags}))
-    kind = type(trainer).__name__
-    what = f"added to {kind}" if getattr(guard, _ADDED, False) else f"the script's own in {kind} is kept"
-    host.logger.info(f"epoch guard: {what} by 'paddle-epoch-guard run', with {flags}")
+    values = {"trainer": type(trainer).__name__, "flags": flags}
+    if getattr(guard, _ADDED, False):
+        said = tr("added to {trainer} by 'paddle-epoch-guard run', with {flags}", **values)
+    else:
+        said = tr("the script's own in {trainer} is kept by 'paddle-epoch-guard run', with {flags}", **values)
+    host.say(f"epoch guard: {said}")
 
 
 def _guards(handler: Any) -> "list[EpochGuardCallback]":

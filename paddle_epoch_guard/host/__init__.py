@@ -30,6 +30,7 @@ from paddle_epoch_guard.host.evaluation import (
     size_of_evaluation,
 )
 from paddle_epoch_guard.host.loader import Loader, describe_loader, skipped_steps
+from paddle_epoch_guard.host.log import logger, say, warn
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.protocols import Dataloader, TrainerControl, TrainerState, TrainingArguments
 from paddle_epoch_guard.host.ranks import all_gather_ints, all_reduce_sum, broadcast_from, process
@@ -51,7 +52,6 @@ from paddle_epoch_guard.host.state import (
 from paddle_epoch_guard.host.training import Training, current_training, owner_of, release, take_over, watch_trainings
 
 TrainerCallback = library.import_host("trainer").TrainerCallback
-logger = library.import_host("utils.log").logger
 
 __all__ = [
     "IN_DOUBT",
@@ -99,6 +99,7 @@ __all__ = [
     "release",
     "restore_dataset",
     "rewind_sampler",
+    "say",
     "size_of_evaluation",
     "skipped_steps",
     "stamp_in",
@@ -106,6 +107,7 @@ __all__ = [
     "start_sampler",
     "take_over",
     "trainer_record",
+    "warn",
     "watch_trainings",
     "write_stamp",
 ]

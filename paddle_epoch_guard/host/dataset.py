@@ -30,6 +30,7 @@ from paddle_epoch_guard.index.corpus import check_live_corpus
 from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.folder import PADDLE, PADDLE_BLEND, IndexFiles, Kind
 from paddle_epoch_guard.index.verify import IndexArrays
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import Order, Reorder
 from paddle_epoch_guard.order.materialise import host_order, in_order
 
@@ -58,7 +59,7 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
             base_of(_host_array(dataset, "dataset_sample_index")),
             weights[1].strip() if weights else "",
         )
-        verify_blend(blend, len(blend), source or "the blend")
+        verify_blend(blend, len(blend), source or tr("the blend"))
         return blend
     if isinstance(dataset, GPTDataset) and hasattr(dataset, "shuffle_idx"):
         return _read_gpt(dataset)
@@ -66,11 +67,13 @@ def read_dataset(dataset: Any) -> SampleIndex | None:
 
 
 def _read_gpt(dataset: Any) -> GPTIndex:
-    description = Description.parse(dataset.desc, "the dataset's desc")
+    description = Description.parse(dataset.desc, tr("the dataset's desc"))
     arrays = {which: _host_array(dataset, which) for which in ("doc_idx", "sample_idx", "shuffle_idx")}
     source, base_of = _stored_order(dataset, "shuffle_idx", PADDLE)
     sources = {
-        which: str(getattr(array, "filename", None) or f"{which} of {description.prefix}")
+        which: str(
+            getattr(array, "filename", None) or tr("{array} of {corpus}", array=which, corpus=description.prefix)
+        )
         for which, array in arrays.items()
     }
     arrays["shuffle_idx"] = base_of(arrays["shuffle_idx"])
@@ -97,8 +100,10 @@ def _stored_order(dataset: Any, name: str, kind: Kind) -> tuple[str, Callable[[A
     if file is None:
         return "", lambda array: array
     files = IndexFiles(Path(file).parent, Path(file).name[:32], kind)  # a name starts with the description's md5
-    undone = f" (order undone by {files.note.name})" if files.note.is_file() else ""
-    return f"{file}{undone}", lambda array: host_order(files, array)
+    source = str(file)
+    if files.note.is_file():
+        source = tr("{path} (order undone by {note})", path=file, note=files.note.name)
+    return source, lambda array: host_order(files, array)
 
 
 def _host_array(dataset: Any, name: str) -> Any:
@@ -125,7 +130,7 @@ def constituents(dataset: Any) -> list[Any]:
 
 def index_folders(dataset: Any) -> list[Path]:
     """The folders in which the host looks for index files of a GPT dataset; it writes to the last one."""
-    beside = Path(Description.parse(dataset.desc, "the dataset's desc").prefix).parent / "index-cache"
+    beside = Path(Description.parse(dataset.desc, tr("the dataset's desc")).prefix).parent / "index-cache"
     file = getattr(_host_array(dataset, "shuffle_idx"), "filename", None)
     return [beside] if file is None or Path(file).parent == beside else [beside, Path(file).parent]
 
@@ -213,8 +218,14 @@ def build_index(dataset: Any, description: Description, folder: Path) -> None:
         built = index_files(Path(building), description)
         if not all(file.is_file() for file in built.values()):  # the host swallows an OSError
             raise IndexFileError(
-                f"{folder}: the host could not build the index for {description.samples_requested} samples and seed "
-                f"{description.seed}. Check that the disk has room. The host said: {output.getvalue().strip()[-500:]}"
+                tr(
+                    "{folder}: the host could not build the index for {samples} samples and seed {seed}. Check that "
+                    "the disk has room. The host said: {said}",
+                    folder=folder,
+                    samples=description.samples_requested,
+                    seed=description.seed,
+                    said=output.getvalue().strip()[-500:],
+                )
             )
         for file in [*built.values(), *Path(building).glob("*.dsc")]:
             os.replace(file, folder / file.name)

@@ -17,6 +17,7 @@ from paddle_epoch_guard.host.protocols import TrainingArguments
 from paddle_epoch_guard.host.training import Training
 from paddle_epoch_guard.index.description import Description, split_documents
 from paddle_epoch_guard.index.overlap import Documents
+from paddle_epoch_guard.language import tr
 
 _LoaderIterator = dataloader_iter._DataLoaderIterBase  # noqa: SLF001 - as in trainer/trainer.py (3.0.0b4)
 _KEPT = "eval_dataloader"
@@ -74,7 +75,7 @@ def _gpt_datasets(dataset: Any) -> list[Any] | None:
 
 
 def _documents_of(dataset: Any) -> Documents:
-    description = Description.parse(dataset.desc, "the dataset's desc")
+    description = Description.parse(dataset.desc, tr("the dataset's desc"))
     sizes = dataset.indexed_dataset.sizes
     start, stop = split_documents(description.split, description.name, len(sizes))
 
@@ -114,7 +115,7 @@ def evaluated_data(dataset: Any) -> tuple[EvaluatedData, ...] | None:
     of_blend = () if len(parts) == 1 and parts[0] is dataset else (dataset.dataset_index, dataset.dataset_sample_index)
     found = []
     for part in parts:
-        described, sizes = Description.parse(part.desc, "the dataset's desc"), part.indexed_dataset.sizes
+        described, sizes = Description.parse(part.desc, tr("the dataset's desc")), part.indexed_dataset.sizes
         split = split_documents(described.split, described.name, len(sizes))
         order = tuple(map(np.asanyarray, (part.doc_idx, part.shuffle_idx, *of_blend)))
         found.append(EvaluatedData(described.prefix, sizes, *split, described.seq_length, order))

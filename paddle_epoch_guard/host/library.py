@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from paddle_epoch_guard.arguments import LIBRARIES
+from paddle_epoch_guard.language import tr
 
 
 def _pick() -> str:
@@ -19,8 +20,13 @@ def _pick() -> str:
             if is_in_use(name):
                 return name
     raise ModuleNotFoundError(
-        f"epoch guard: neither {' nor '.join(LIBRARIES)} is installed here. Install the library that trains: "
-        'pip install "paddle-epoch-guard[paddlenlp]" or "paddle-epoch-guard[paddleformers]"'
+        tr(
+            "epoch guard: neither {first} nor {second} is installed here. Install the library that trains: pip "
+            "install "
+            '"paddle-epoch-guard[paddlenlp]" or "paddle-epoch-guard[paddleformers]"',
+            first=LIBRARIES[0],
+            second=LIBRARIES[1],
+        )
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from paddle_epoch_guard.errors import TrainerError
 from paddle_epoch_guard.host import library
 from paddle_epoch_guard.host.dataset import ORDER_ARRAYS, OWN_ARRAYS, BlendableDataset, restore_dataset
+from paddle_epoch_guard.language import tr
 
 _WATCHED = "_epoch_guard_watches"
 _OWNER = "_epoch_guard_owner"
@@ -136,8 +137,10 @@ def take_over(dataset: Any, training: Training | None) -> None:
     owner = owner_of(dataset)
     if owner is not None and owner.is_running and owner is not training:
         raise TrainerError(
-            "the training dataset draws in the order of another run that is not over, and this one would change it "
-            "for both. Build a dataset of its own for this Trainer"
+            tr(
+                "the training dataset draws in the order of another run that is not over, and this one would change "
+                "it for both. Build a dataset of its own for this Trainer"
+            )
         )
     release(dataset)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from paddle_epoch_guard.index import EpochSampledIndex, EpochSampling, SampleIndex, SamplerOrder
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import Segment, sampler_epochs_ahead
 
 
@@ -33,8 +34,14 @@ class EpochReading:
     def why_not_unified(self, sampler: str) -> str:
         """Why the guard cannot unify the order."""
         if self.sampling.shuffled:
-            return f"the sampler {sampler} shuffles the whole index itself, so no data epoch is drawn separately"
-        return f"the sampler {sampler} begins at position 0 in each trainer epoch, and cannot start anywhere else"
+            return tr(
+                "the sampler {sampler} shuffles the whole index itself, so no data epoch is drawn separately",
+                sampler=sampler,
+            )
+        return tr(
+            "the sampler {sampler} begins at position 0 in each trainer epoch, and cannot start anywhere else",
+            sampler=sampler,
+        )
 
     def segments(self, max_steps: int) -> tuple[Segment, ...]:
         """The steps up to ``max_steps``, a segment for each sampler epoch."""

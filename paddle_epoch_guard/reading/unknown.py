@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import Segment
 
 
@@ -18,8 +19,9 @@ class UnknownReading:
 
     def why_not_unified(self, sampler: str) -> str:
         """Why the guard cannot unify the order, nor find a recorded position again."""
-        reason = f" ({self.reason})" if self.reason else ""
-        return f"the sampler {sampler} is not supported{reason}"
+        if not self.reason:
+            return tr("the sampler {sampler} is not supported", sampler=sampler)
+        return tr("the sampler {sampler} is not supported ({why})", sampler=sampler, why=self.reason)
 
     def segments(self, max_steps: int) -> tuple[Segment, ...]:
         """None: positions are unknown."""
@@ -35,7 +37,7 @@ class NoIndexReading:
 
     def why_not_unified(self, sampler: str) -> str:
         """Why the guard cannot unify the order, nor find a recorded position again."""
-        return "the dataset has no sample index, so there are no data epochs"
+        return tr("the dataset has no sample index, so there are no data epochs")
 
     def segments(self, max_steps: int) -> tuple[Segment, ...]:
         """None: positions are unknown."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from paddle_epoch_guard.language import counted, tr
 from paddle_epoch_guard.record.events import VERSION, Event, PartBegan
 from paddle_epoch_guard.record.writer import PART_DIGITS
 
@@ -77,7 +78,7 @@ class RecordFile:
                 elif not _is_known(line):
                     later += 1
         except OSError as cause:
-            record.faults.append(f"{path}: cannot be read: {cause.strerror or cause}")
+            record.faults.append(tr("{path}: cannot be read: {cause}", path=path, cause=cause.strerror or cause))
         record._add_faults(damaged, later, unknown, overlapping)
         return record
 
@@ -104,37 +105,66 @@ class RecordFile:
             return  # `open` has reported it
         if unreadable:
             self.faults.append(
-                f"{self.path}: {unreadable} {_lines_word(unreadable)} left out: their fields do not fit "
-                "this release. Their content is missing here"
+                counted(
+                    "{path}: {n} line left out: their fields do not fit this release. Their content is missing here",
+                    "{path}: {n} lines left out: their fields do not fit this release. Their content is missing here",
+                    unreadable,
+                    path=self.path,
+                )
             )
 
     def _add_faults(self, damaged: list[int], later: int, unknown: int, overlapping: set[tuple[str, str]]) -> None:
         if damaged:
             listed = ", ".join(map(str, damaged[:_LISTED])) + (", ..." if len(damaged) > _LISTED else "")
             self.faults.append(
-                f"{self.path}: {len(damaged)} damaged {_lines_word(len(damaged))} left out ({listed}). Their content "
-                "is missing here"
+                counted(
+                    "{path}: {n} damaged line left out ({lines}). Their content is missing here",
+                    "{path}: {n} damaged lines left out ({lines}). Their content is missing here",
+                    len(damaged),
+                    path=self.path,
+                    lines=listed,
+                )
             )
         if later:
             self.faults.append(
-                f"{self.path}: {later} {_lines_word(later)} left out: a later release wrote them. Read the "
-                "record with that release"
+                counted(
+                    "{path}: {n} line left out: a later release wrote them. Read the record with that release",
+                    "{path}: {n} lines left out: a later release wrote them. Read the record with that release",
+                    later,
+                    path=self.path,
+                )
             )
         newest = max((part.version for part in self.parts), default=VERSION)
         if newest > VERSION:
             self.faults.append(
-                f"{self.path}: written in version {newest} of the record; this release reads version {VERSION}, and "
-                "may miss what is new in it"
+                tr(
+                    "{path}: written in version {newest} of the record; this release reads version {version}, and may "
+                    "miss what is new in it",
+                    path=self.path,
+                    newest=newest,
+                    version=VERSION,
+                )
             )
         if unknown:
             self.faults.append(
-                f"{self.path}: {unknown} {_lines_word(unknown)} left out of a part that did not begin in this file: "
-                "another process wrote here too, or the line with its beginning is damaged"
+                counted(
+                    "{path}: {n} line left out of a part that did not begin in this file: another process wrote here "
+                    "too, or the line with its beginning is damaged",
+                    "{path}: {n} lines left out of a part that did not begin in this file: another process wrote here "
+                    "too, or the line with its beginning is damaged",
+                    unknown,
+                    path=self.path,
+                )
             )
         for earlier, later_part in sorted(overlapping):
             self.faults.append(
-                f"{self.path}: parts {earlier} and {later_part} of the run were written at the same time: from where "
-                f"it began on, {later_part} counts"
+                tr(
+                    "{path}: parts {earlier} and {later} of the run were written at the same time: from where it "
+                    "began on, {later} counts",
+                    path=self.path,
+                    earlier=earlier,
+                    later=later_part,
+                )
             )
 
 
@@ -147,13 +177,15 @@ def _lines(path: Path, faults: list[str]) -> Iterator[bytes]:
     if not path.exists():
         return
     if not path.is_file():  # reading a pipe would block
-        raise OSError("not a regular file")
+        raise OSError(tr("not a regular file"))
     with path.open("rb") as stream:
         while content := stream.readline(_LONGEST_LINE):
             if content.endswith(b"\n"):
                 yield content[:-1]
             elif len(content) < _LONGEST_LINE:
-                faults.append(f"{path}: ends in the middle of a record, perhaps because the run is still writing")
+                faults.append(
+                    tr("{path}: ends in the middle of a record, perhaps because the run is still writing", path=path)
+                )
             else:
                 yield b"too long"
                 while (content := stream.readline(_LONGEST_LINE)) and not content.endswith(b"\n"):
@@ -190,7 +222,3 @@ def _is_known(line: bytes) -> bool:
         return _TAG_DECODER.decode(line[_EVENT_AT:-1]).event in _TAGS
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return False
-
-
-def _lines_word(count: int) -> str:
-    return "line" if count == 1 else "lines"

@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.index import EpochSampling
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import BoundaryStep
 from paddle_epoch_guard.order import Reorder, Segment
 from paddle_epoch_guard.reading import traits_of
 from paddle_epoch_guard.resume.extension import same_indices
-from paddle_epoch_guard.resume.finding_texts import FINDINGS
+from paddle_epoch_guard.resume.finding_texts import ACTIONS, FINDINGS, value_text
 from paddle_epoch_guard.resume.sidecar import BlendRecord, DatasetRecord, Sidecar
 
 Action = Literal["repair", "warn", "refuse"]
@@ -41,7 +42,7 @@ class CurrentSetup:
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference, as data: its sentences are in a table of each language."""
+    """One difference, as data: codes and numbers. Its sentences are made where it is shown."""
 
     code: str
     recorded: str
@@ -55,13 +56,28 @@ class Finding:
     @property
     def what(self) -> str:
         """What differs."""
-        where = "" if self.dataset is None else f" of dataset {self.dataset}"
-        return FINDINGS[self.code][0] + where
+        what = tr(FINDINGS[self.code][0])
+        return what if self.dataset is None else tr("{what} of dataset {number}", what=what, number=self.dataset)
+
+    @property
+    def then(self) -> str:
+        """What was recorded, as it is shown."""
+        return value_text(self.recorded)
+
+    @property
+    def now(self) -> str:
+        """What there is now, as it is shown."""
+        return value_text(self.current)
+
+    @property
+    def measure(self) -> str:
+        """What is done, as it is shown."""
+        return tr(ACTIONS[self.action])
 
     @property
     def why(self) -> str:
         """What is done, or what the difference would do to the data already drawn."""
-        return FINDINGS[self.code][1].format(**self.parameters)
+        return tr(FINDINGS[self.code][1], **self.parameters)
 
 
 def audit(recorded: Sidecar, current: CurrentSetup) -> tuple[Finding, ...]:
@@ -264,13 +280,25 @@ def refuse(step: int, findings: Sequence[Finding]) -> None:
     Raises:
         ResumeMismatchError: with each difference, and what it would do.
     """
-    each = "; ".join(
-        f"{finding.what} was {finding.recorded}, is {finding.current} ({finding.why})" for finding in refused(findings)
+    each = tr("; ").join(
+        tr(
+            "{what} was {then}, is {now} ({why})",
+            what=finding.what,
+            then=finding.then,
+            now=finding.now,
+            why=finding.why,
+        )
+        for finding in refused(findings)
     )
     if each:
         raise ResumeMismatchError(
-            f"the run that resumes at step {step} is not the one that was interrupted: {each}. Resume with the values "
-            "of the interrupted run. --epoch_guard_on_mismatch warn goes on all the same, in the host's present order"
+            tr(
+                "the run that resumes at step {step} is not the one that was interrupted: {differences}. Resume with "
+                "the values of the interrupted run. --epoch_guard_on_mismatch warn goes on all the same, in the "
+                "host's present order",
+                step=step,
+                differences=each,
+            )
         )
 
 
@@ -313,26 +341,37 @@ def first_guarded_position(
     """
     if stated is not None:
         return stated
-    doubt = f"the checkpoint of step {step} has no epoch_guard.json, and it is in doubt whether the order goes on"
-    state_it = (
-        "if the order is known to be the same, state how many samples were drawn so far, over all ranks: "
-        "--epoch_guard_position"
-    )
     if record is None:
         raise ResumeMismatchError(
-            f"{doubt}: the trainer's own record of the checkpoint was not found. Name the checkpoint: "
-            f"EpochGuardCallback(resume_from_checkpoint=...); or, {state_it} N"
+            tr(
+                "the checkpoint of step {step} has no epoch_guard.json, and it is in doubt whether the order goes on: "
+                "the trainer's own record of the checkpoint was not found. Name the checkpoint: "
+                "EpochGuardCallback(resume_from_checkpoint=...); or, if the order is known to be the same, state how "
+                "many samples were drawn so far, over all ranks: --epoch_guard_position N",
+                step=step,
+            )
         )
     drawn = record.get("consumed_samples")
     compared = {
-        "samples consumed": (drawn, sampler_start if consumed is None else consumed),
+        tr("samples consumed"): (drawn, sampler_start if consumed is None else consumed),
         "max_steps": (record.get("max_steps"), max_steps),
     }
-    changed = [f"{what} then: {then}, now: {now}" for what, (then, now) in compared.items() if then != now]
+    changed = [
+        tr("{what} then: {then}, now: {now}", what=what, then=then, now=now)
+        for what, (then, now) in compared.items()
+        if then != now
+    ]
     if changed:
         raise ResumeMismatchError(
-            f"{doubt}: {'; '.join(changed)}. When max_steps, batch, accumulation or world size change, the host "
-            "rebuilds its index in another order and skips positions of an order that was never drawn. Resume with "
-            f"the values of the interrupted run; or, {state_it} {drawn if isinstance(drawn, int) else 'N'}"
+            tr(
+                "the checkpoint of step {step} has no epoch_guard.json, and it is in doubt whether the order goes on: "
+                "{differences}. When max_steps, batch, accumulation or world size change, the host rebuilds its index "
+                "in another order and skips positions of an order that was never drawn. Resume with the values of the "
+                "interrupted run; or, if the order is known to be the same, state how many samples were drawn so far, "
+                "over all ranks: --epoch_guard_position {drawn}",
+                step=step,
+                differences=tr("; ").join(changed),
+                drawn=drawn if isinstance(drawn, int) else "N",
+            )
         )
     return sampler_start

@@ -19,6 +19,7 @@ from paddle_epoch_guard.errors import IndexFileError, ResumeMismatchError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import BlendIndex
 from paddle_epoch_guard.index.cache import load_array
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.resume.sidecar import BlendRecord, Sidecar
 
 Pick = Callable[[npt.NDArray[np.float64], int, np.dtype[Any]], tuple[npt.NDArray[Any], npt.NDArray[np.int64]]]
@@ -100,11 +101,20 @@ def open_blend(live: BlendIndex, record: BlendRecord, length: int, folder: Path)
     files = blend_files(folder, record, length)
     which, inner = (load_array(file) for file in files)
     if which.shape != (length,) or inner.shape != (length,):
-        shapes = f"{which.shape} and {inner.shape}"
-        raise IndexFileError(f"{files[0]}: {shapes} entries; expected ({length},) twice. Delete both of its files")
+        raise IndexFileError(
+            tr(
+                "{path}: {first} and {second} entries; expected ({length},) twice. Delete both of its files",
+                path=files[0],
+                first=which.shape,
+                second=inner.shape,
+                length=length,
+            )
+        )
     blend = replace(live, **_named(which, inner))
     if BlendRecord.of(blend, record.positions).digest != record.digest:
-        raise IndexFileError(f"{files[0]}: damaged, its digest is not the recorded one. Delete both of its files")
+        raise IndexFileError(
+            tr("{path}: damaged, its digest is not the recorded one. Delete both of its files", path=files[0])
+        )
     both = min(len(live), record.positions)
     if BlendRecord.of(blend, both).digest != BlendRecord.of(live, both).digest:
         raise _not_the_same(record, length)
@@ -133,8 +143,14 @@ def _named(which: npt.NDArray[Any], inner: npt.NDArray[Any]) -> dict[str, Any]:
 
 def _not_the_same(record: BlendRecord, length: int) -> ResumeMismatchError:
     return ResumeMismatchError(
-        f"the run draws {length} positions of a blend whose order for {record.positions} is in force, and that cannot "
-        f"be had: the host has built another one now, and keeps the weights ({record.weights}) only rounded. Build "
-        f"the blend for at least {max(record.positions, length)} samples, that is pass a larger number of train "
-        "samples than max_steps x global batch"
+        tr(
+            "the run draws {length} positions of a blend whose order for {positions} is in force, and that cannot be "
+            "had: the host has built another one now, and keeps the weights ({weights}) only rounded. Build the blend "
+            "for at least {needed} samples, that is pass a larger number of train samples than max_steps x global "
+            "batch",
+            length=length,
+            positions=record.positions,
+            weights=record.weights,
+            needed=max(record.positions, length),
+        )
     )

@@ -6,6 +6,7 @@ import numpy as np
 
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.index import IndexLayout
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order.seeds import EXTEND
 from paddle_epoch_guard.resume.sidecar import DatasetRecord, IndexRecord
 
@@ -34,8 +35,13 @@ def extend_indices(dataset: DatasetRecord, needed: int) -> tuple[IndexRecord, ..
     while built < needed:
         if len(indices) >= _MOST_INDICES:
             raise ResumeMismatchError(
-                f"the run is to be extended to {needed} samples, by more than {_MOST_INDICES} data epochs of "
-                f"{whole_epoch}. Start a new run of that length"
+                tr(
+                    "the run is to be extended to {needed} samples, by more than {most} data epochs of {whole_epoch}. "
+                    "Start a new run of that length",
+                    needed=needed,
+                    most=_MOST_INDICES,
+                    whole_epoch=whole_epoch,
+                )
             )
         words = np.random.SeedSequence((max(indices[0].seed, 0), EXTEND, len(indices))).generate_state(1, np.uint32)
         indices.append(IndexRecord(whole_epoch, int(words[0])))

@@ -17,6 +17,7 @@ from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampling, GPTIndex
 from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.index.mapped import open_regular
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import Contrast, EpochLoss, LossWindow, Weighted
 from paddle_epoch_guard.ledger.intervals import Interval, OpenInterval
 from paddle_epoch_guard.order import Reorder, Schedule
@@ -198,15 +199,16 @@ def decode_sidecar(content: bytes) -> Sidecar:
         ValueError: it holds none that can be used; also as msgspec's and this package's own errors.
     """
     if len(content) > _BYTES:
-        raise ValueError(f"more than {_BYTES} bytes")
+        raise ValueError(tr("more than {most} bytes", most=_BYTES))
     version = msgspec.json.decode(content, type=_Version).version
     if not _OLDEST <= version <= VERSION:
-        raise ValueError(f"version {version}; this release reads versions {_OLDEST} to {VERSION}")
+        values = {"version": version, "oldest": _OLDEST, "newest": VERSION}
+        raise ValueError(tr("version {version}; this release reads versions {oldest} to {newest}", **values))
     head = _HEAD.match(content)
     if head is None and version > 1:
-        raise ValueError("damaged, it does not begin with its digest")
+        raise ValueError(tr("damaged, it does not begin with its digest"))
     if head is not None and head[1] != _digest(b"{" + content[head.end() :]):
-        raise ValueError("damaged, its content does not have the digest that it names")
+        raise ValueError(tr("damaged, its content does not have the digest that it names"))
     fields = msgspec.json.decode(content)
     _check_numbers(fields)
     return msgspec.convert(_upgraded(fields, version), type=Sidecar)
@@ -249,7 +251,7 @@ def _check_numbers(value: object) -> None:
         for inner in value.values() if isinstance(value, dict) else value:
             _check_numbers(inner)
     elif isinstance(value, (int, float)) and not abs(value) < _UP_TO:
-        raise ValueError(f"the number {str(value)[:40]}")
+        raise ValueError(tr("the number {number}", number=str(value)[:40]))
 
 
 def read_sidecar(checkpoint: Path, step: int | None) -> Sidecar | None:
@@ -266,7 +268,7 @@ def read_sidecar(checkpoint: Path, step: int | None) -> Sidecar | None:
         SidecarError: the file is damaged, of an unknown version, or of another step.
     """
     path = checkpoint / SIDECAR_NAME
-    next_move = (
+    next_move = tr(
         "Resume from another checkpoint; or move this file away: the order is then taken from the trainer's own state "
         "in the checkpoint, where that holds it, and only the losses by epoch are lost"
     )
@@ -276,14 +278,23 @@ def read_sidecar(checkpoint: Path, step: int | None) -> Sidecar | None:
     except FileNotFoundError:
         return None
     except OSError as cause:
-        raise SidecarError(f"{path}: cannot be read ({cause}). {next_move}") from cause
+        raise SidecarError(
+            tr("{path}: cannot be read ({cause}). {next_move}", path=path, cause=cause, next_move=next_move)
+        ) from cause
     try:
         sidecar = decode_sidecar(content)
     except (msgspec.MsgspecError, EpochGuardError, ValueError, RecursionError) as cause:
-        raise SidecarError(f"{path}: not a sidecar that can be used: {cause}. {next_move}") from cause
+        values = {"path": path, "cause": cause, "next_move": next_move}
+        raise SidecarError(tr("{path}: not a sidecar that can be used: {cause}. {next_move}", **values)) from cause
     if step is not None and sidecar.step != step:
         raise SidecarError(
-            f"{path}: written at step {sidecar.step}; the run resumes at step {step}. It belongs to another "
-            f"checkpoint. {next_move}"
+            tr(
+                "{path}: written at step {written}; the run resumes at step {step}. It belongs to another checkpoint. "
+                "{next_move}",
+                path=path,
+                written=sidecar.step,
+                step=step,
+                next_move=next_move,
+            )
         )
     return sidecar

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.index import SampleIndex
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import PositionMap, Reorder
 from paddle_epoch_guard.order.seeds import UNIFY
 
@@ -84,8 +85,11 @@ def decide_order(  # noqa: PLR0913 - each is a fact of another origin
     if options.pool == "all":
         if start > 0:
             raise ArgumentsError(
-                f"--epoch_guard_pool all reorders the whole index and only from position 0; the run resumes at "
-                f"position {start}. Use --epoch_guard_pool planned"
+                tr(
+                    "--epoch_guard_pool all reorders the whole index and only from position 0; the run resumes at "
+                    "position {start}. Use --epoch_guard_pool planned",
+                    start=start,
+                )
             )
         stop = len(index)
     mix = options.mix if options.mix != "auto" else ("uniform" if start == 0 else "ramp")

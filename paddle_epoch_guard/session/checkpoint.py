@@ -15,6 +15,7 @@ from paddle_epoch_guard.errors import (
     SidecarError,
 )
 from paddle_epoch_guard.files import poll_until
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.resume import Sidecar, decode_sidecar, read_sidecar
 from paddle_epoch_guard.session.consensus import agree_on_sidecar, run_on_all_ranks
 from paddle_epoch_guard.session.run_plan import RunPlan
@@ -94,7 +95,10 @@ def _order_in(stamp: host.Stamp | None, step: int) -> Sidecar | None:
         return replace(decode_sidecar(stamp.order.encode()), part=stamp.part).at_step(step)
     except (msgspec.MsgspecError, EpochGuardError, ValueError, RecursionError) as cause:
         raise SidecarError(
-            f"the order in the trainer's own state cannot be used: {cause}. Resume from another checkpoint"
+            tr(
+                "the order in the trainer's own state cannot be used: {cause}. Resume from another checkpoint",
+                cause=cause,
+            )
         ) from cause
 
 
@@ -126,7 +130,10 @@ def agreed_sidecar(
         steps = sorted(set(by_rank[:, 0].tolist()))
         if len(steps) > 1:
             raise RankMismatchError(
-                f"the ranks resume at different steps: {', '.join(map(str, steps))}. Give all the same checkpoint"
+                tr(
+                    "the ranks resume at different steps: {steps}. Give all the same checkpoint",
+                    steps=", ".join(map(str, steps)),
+                )
             )
         sidecar = agree_on_sidecar(read)
         return None if sidecar is None and by_rank[:, 1].any() else (sidecar,)
@@ -152,9 +159,12 @@ def _refuse_half_a_checkpoint(args: host.TrainingArguments, candidates: Sequence
     folder = named or (None if args.overwrite_output_dir else host.newest_checkpoint(args))
     if folder is not None and host.find_checkpoint([folder]) is None:
         raise ResumeMismatchError(
-            f"{folder}: no record of the trainer's state in it: saving it was interrupted. Resumed from it, the "
-            "trainer begins at step 0 with the weights in it, and draws what these have seen again. Resume from an "
-            "earlier checkpoint. To start a new run, move this folder away, or set --overwrite_output_dir"
+            tr(
+                "{folder}: no record of the trainer's state in it: saving it was interrupted. Resumed from it, the "
+                "trainer begins at step 0 with the weights in it, and draws what these have seen again. Resume from "
+                "an earlier checkpoint. To start a new run, move this folder away, or set --overwrite_output_dir",
+                folder=folder,
+            )
         )
 
 
@@ -165,40 +175,64 @@ def check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, ca
         SidecarError: it is of another run, part or checkpoint, or the run cannot go on without one.
     """
     looked = ", ".join(str(path) for path in candidates if path)
-    name_it = (
-        f"It was looked for in: {looked}. Name the checkpoint that the trainer loads: "
-        "EpochGuardCallback(resume_from_checkpoint=...)"
+    name_it = tr(
+        "It was looked for in: {folders}. Name the checkpoint that the trainer loads: "
+        "EpochGuardCallback(resume_from_checkpoint=...)",
+        folders=looked,
     )
     if sidecar is None:
         if stamp is not None and stamp.repaired:
-            what = "has drawn otherwise than the host would by itself"
-            if stamp.part in (host.UNGUARDED, host.IN_DOUBT):
-                why = {
-                    host.UNGUARDED: "the checkpoint was saved by a part of the run in which the guard was off",
-                    host.IN_DOUBT: "what the run had drawn was in doubt when the checkpoint was saved",
-                }[stamp.part]
-                raise SidecarError(
-                    f"the run {what}, and {why}: its order is not kept in it. Resume from an earlier checkpoint"
-                )
-            if stamp.unified_from is not None:
-                what = f"began a unified order at position {stamp.unified_from}"
-            raise SidecarError(
-                f"the run {what}, and no epoch_guard.json of its checkpoint was found: without it samples would be "
-                f"drawn twice and others lost. {name_it}"
-            )
+            raise SidecarError(_order_is_lost(stamp, name_it))
     elif stamp is None:
         raise SidecarError(
-            "the trainer loaded a checkpoint that was saved without the guard; the epoch_guard.json that was found "
-            f"is another's. {name_it}"
+            tr(
+                "the trainer loaded a checkpoint that was saved without the guard; the epoch_guard.json that was "
+                "found is another's. {next_move}",
+                next_move=name_it,
+            )
         )
     elif stamp.run != sidecar.run:
-        raise SidecarError(f"the epoch_guard.json that was found is not of the run that the trainer loaded. {name_it}")
+        raise SidecarError(
+            tr(
+                "the epoch_guard.json that was found is not of the run that the trainer loaded. {next_move}",
+                next_move=name_it,
+            )
+        )
     elif (stamp.part, stamp.step) != (sidecar.part, step):
         raise SidecarError(
-            "the epoch_guard.json that was found is older than the checkpoint that the trainer loaded, or of another: "
-            "the checkpoint was written by a part of the run in which the guard was off, or was interrupted before "
-            f"its own was written. {name_it}. Or resume from an earlier checkpoint"
+            tr(
+                "the epoch_guard.json that was found is older than the checkpoint that the trainer loaded, or of "
+                "another: the checkpoint was written by a part of the run in which the guard was off, or was "
+                "interrupted before its own was written. {next_move}. Or resume from an earlier checkpoint",
+                next_move=name_it,
+            )
         )
+
+
+def _order_is_lost(stamp: host.Stamp, name_it: str) -> str:
+    """What is said of a run that has drawn in an order of its own, which no sidecar holds."""
+    if stamp.part == host.UNGUARDED:
+        return tr(
+            "the run has drawn otherwise than the host would by itself, and the checkpoint was saved by a part of the "
+            "run in which the guard was off: its order is not kept in it. Resume from an earlier checkpoint"
+        )
+    if stamp.part == host.IN_DOUBT:
+        return tr(
+            "the run has drawn otherwise than the host would by itself, and what the run had drawn was in doubt when "
+            "the checkpoint was saved: its order is not kept in it. Resume from an earlier checkpoint"
+        )
+    if stamp.unified_from is None:
+        return tr(
+            "the run has drawn otherwise than the host would by itself, and no epoch_guard.json of its checkpoint was "
+            "found: without it samples would be drawn twice and others lost. {next_move}",
+            next_move=name_it,
+        )
+    return tr(
+        "the run began a unified order at position {position}, and no epoch_guard.json of its checkpoint was found: "
+        "without it samples would be drawn twice and others lost. {next_move}",
+        position=stamp.unified_from,
+        next_move=name_it,
+    )
 
 
 def earlier_run(plan: RunPlan, recalled: Recalled) -> tuple[Sidecar | None, bool]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError, TrackingError
+from paddle_epoch_guard.language import tr
 
 _T = TypeVar("_T")
 
@@ -47,8 +48,10 @@ def run_on_all_ranks(work: Callable[[], _T], must_succeed: bool) -> _T:
     except Exception as error:
         said, outcome = (Exception, f"{type(error).__name__}: {error}"), _FAULT
         if must_succeed and isinstance(error, OSError):  # of the user's disk, not of this package
-            why = (
-                f"{error.filename or 'a file'}: {error.strerror or error}. Free the disk, or make the folder writable"
+            why = tr(
+                "{path}: {cause}. Free the disk, or make the folder writable",
+                path=error.filename or tr("a file"),
+                cause=error.strerror or error,
             )
             doubt, outcome = EpochGuardError(why), _DOUBT
             said = EpochGuardError, why
@@ -61,17 +64,20 @@ def run_on_all_ranks(work: Callable[[], _T], must_succeed: bool) -> _T:
     assert told is not None
     kind, why = told
     if worst == _FAULT:
-        where = f"rank {rank}: " if len(outcomes) > 1 else ""
+        cause = f"rank {rank}: {why}" if len(outcomes) > 1 else why
         if not must_succeed:
-            raise TrackingError(f"{where}{why}")
+            raise TrackingError(cause)
         raise EpochGuardError(
-            f"the guard failed before the first step, while the order of the data depends on it: {where}{why}. "
-            "This is a fault of paddle-epoch-guard; please report it. --epoch_guard off trains without it"
+            tr(
+                "the guard failed before the first step, while the order of the data depends on it: {cause}. This is "
+                "a fault of paddle-epoch-guard; please report it. --epoch_guard off trains without it",
+                cause=cause,
+            )
         )
     if doubt is not None and said == told:
         raise doubt
     refusal = ArgumentsError if issubclass(kind, ArgumentsError) else RankMismatchError
-    raise refusal(f"rank {rank} stopped: {why}")
+    raise refusal(tr("rank {rank} stopped: {cause}", rank=rank, cause=why))
 
 
 def agree_on_sidecar(sidecar: _T | None) -> _T | None:
@@ -88,7 +94,7 @@ def agree_on_sidecar(sidecar: _T | None) -> _T | None:
     if not holders.size:
         return None
     if (rows[holders] != rows[holders[0]]).any():
-        raise RankMismatchError("the ranks read different sidecars. Give all of them the same checkpoint")
+        raise RankMismatchError(tr("the ranks read different sidecars. Give all of them the same checkpoint"))
     return sidecar if len(holders) == len(rows) else host.broadcast_from(int(holders[0]), sidecar)
 
 
@@ -107,15 +113,21 @@ def require_same_plan(decided: _T | None) -> _T:
     rows = host.all_gather_ints(digest_of(decided) if decided is not None else [0, 0])
     readers = np.flatnonzero(rows.any(axis=1))
     if not readers.size:
-        raise RankMismatchError("no rank reads data. Give at least one of them the training dataset")
+        raise RankMismatchError(tr("no rank reads data. Give at least one of them the training dataset"))
     first = int(readers[0])
     other = other_than_first(rows[readers])
     if other is not None:
         rank, own = int(readers[other]), repr(decided)
         theirs, expected = host.broadcast_from(rank, own), host.broadcast_from(first, own)
         raise RankMismatchError(
-            f"rank {rank} would follow another data order than rank {first}: {theirs} instead of {expected}. "
-            "Point all ranks to the same corpus and the same index cache"
+            tr(
+                "rank {rank} would follow another data order than rank {first}: {theirs} instead of {expected}. Point "
+                "all ranks to the same corpus and the same index cache",
+                rank=rank,
+                first=first,
+                theirs=theirs,
+                expected=expected,
+            )
         )
     agreed = decided if len(readers) == len(rows) else host.broadcast_from(first, decided)
     assert agreed is not None

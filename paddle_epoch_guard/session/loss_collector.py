@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard import host
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import IndexEpochs
 from paddle_epoch_guard.ledger.exposure import SampleShares
 from paddle_epoch_guard.ledger.losses import (
@@ -139,7 +140,7 @@ class LossCollector:
             self.close()
             return None, None if told else _fault(why)
         if summed.disturbed:
-            return None, self._disturbed(disturbance or "so it is on another rank")
+            return None, self._disturbed(disturbance or tr("so it is on another rank"))
         try:
             # Where some were left over, the trainer divides the sum of all losses by too few microbatches.
             losses, message = self._chosen(summed.rows, logged / summed.surplus, slots, last_step)
@@ -188,8 +189,13 @@ class LossCollector:
         drawn = np.concatenate(positions)
         if len(rows) != len(drawn):
             raise _DisturbedError(
-                f"there are {len(rows)} sample losses in {len(sizes)} microbatches, where {len(drawn)} samples were "
-                "drawn"
+                tr(
+                    "there are {losses} sample losses in {microbatches} microbatches, where {samples} samples were "
+                    "drawn",
+                    losses=len(rows),
+                    microbatches=len(sizes),
+                    samples=len(drawn),
+                )
             )
         slot = slots.of(*self.source.index.locate(self.source.positions.base(drawn)))
         shares = SampleShares.unknown(len(drawn))
@@ -231,7 +237,8 @@ class LossCollector:
                 self._rule = rule
                 return window, self._agreed(last_step)
         if self._has_agreed or self._is_disturbed:
-            return None, self._disturbed(f"their mean is {first.mean:.6g}, and the trainer logs {logged:.6g}")
+            means = {"mean": first.mean, "logged": logged}
+            return None, self._disturbed(tr("their mean is {mean:.6g}, and the trainer logs {logged:.6g}", **means))
         return None, Message("share_other_loss", {"mean": float(first.mean), "logged": float(logged)})
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments
 from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, GPTIndex, SampleIndex
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.order.materialise import written_in
 from paddle_epoch_guard.reading import EpochReading, NoDataReading, NoIndexReading, UnknownReading
@@ -106,7 +107,7 @@ def observe(args: host.TrainingArguments, state: host.TrainerState, dataloader: 
         return Observed(replace(loader, reading=NoIndexReading(reading.global_batch)), None)
     written = written_orders(index)
     if written and isinstance(reading, EpochReading):
-        why = "'paddle-epoch-guard rebuild' has written the sample index, for the pretraining sampler"
+        why = tr("'paddle-epoch-guard rebuild' has written the sample index, for the pretraining sampler")
         loader = replace(loader, reading=UnknownReading(reading.global_batch, why))
     live = tuple(DatasetRecord.of(dataset) for dataset in datasets_of(index))
     return Observed(loader, index, live, written, Path(args.output_dir) / "index-cache")

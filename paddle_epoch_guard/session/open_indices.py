@@ -10,6 +10,7 @@ from paddle_epoch_guard.files import poll_until
 from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, Description, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.cache import index_files, load_index
 from paddle_epoch_guard.index.folder import PADDLE, IndexFiles
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order.materialise import host_order
 from paddle_epoch_guard.resume import (
     BlendRecord,
@@ -106,8 +107,11 @@ def _build_blend(observed: Observed, wanted: _Wanted) -> None:
             if not observed.listing:
                 raise
             raise ResumeMismatchError(
-                "the datasets of the blend are listed in another order than when the run began, and its order cannot "
-                f"be built again from the recorded weights. List them as then: {', '.join(observed.index.names)}"
+                tr(
+                    "the datasets of the blend are listed in another order than when the run began, and its order "
+                    "cannot be built again from the recorded weights. List them as then: {names}",
+                    names=", ".join(observed.index.names),
+                )
             ) from cause
 
 
@@ -198,9 +202,15 @@ def _open(
     digest = IndexRecord.of(index).order_digest
     if record.order_digest not in ("", digest):
         raise ResumeMismatchError(
-            f"{folder}: the index for {description.samples_requested} samples and seed {description.seed} is not the "
-            f"one that was drawn from (digest {digest}, was {record.order_digest}). Restore the index files of the "
-            "interrupted run"
+            tr(
+                "{folder}: the index for {samples} samples and seed {seed} is not the one that was drawn from (digest "
+                "{now}, was {then}). Restore the index files of the interrupted run",
+                folder=folder,
+                samples=description.samples_requested,
+                seed=description.seed,
+                now=digest,
+                then=record.order_digest,
+            )
         )
     return index
 

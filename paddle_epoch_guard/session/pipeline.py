@@ -7,6 +7,7 @@ from pathlib import Path
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments
 from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, TrackingError
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.events import Refused
 from paddle_epoch_guard.record.recorder import View
 from paddle_epoch_guard.session.checkpoint import Recalled, earlier_run, recall
@@ -50,9 +51,10 @@ def prepare(
             listener.take(Refused(state.global_step, type(doubt).__name__, str(doubt), goes_on))
         if not goes_on:
             raise
-        host.logger.warning(f"epoch guard: switched off for this run, as --epoch_guard_on_mismatch warn asks: {doubt}")
+        why = tr("switched off for this run, as --epoch_guard_on_mismatch warn asks: {cause}", cause=doubt)
+        host.warn(f"epoch guard: {why}")
     except TrackingError as fault:
-        host.logger.warning(f"epoch guard: switched off for this run: {fault}")
+        host.warn(f"epoch guard: {tr('switched off for this run: {cause}', cause=fault)}")
     return None
 
 

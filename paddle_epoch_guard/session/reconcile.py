@@ -6,6 +6,7 @@ from typing import Any
 
 from paddle_epoch_guard.errors import ArgumentsError, ResumeMismatchError
 from paddle_epoch_guard.index import BlendIndex, SampleIndex
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import Schedule, Segment
 from paddle_epoch_guard.reading import PositionedReading
 from paddle_epoch_guard.resume import (
@@ -76,17 +77,22 @@ def reconcile(
     loader, reading = observed.loader, observed.loader.reading
     why = reading.why_not_unified(loader.sampler)
     if why and observed.index is not None:
-        why += (
-            ". Use the pretraining sampler, utils.batch_sampler.DistributedBatchSampler of the library that trains, "
-            "as its pretraining scripts do"
+        why = tr(
+            "{why}. Use the pretraining sampler, utils.batch_sampler.DistributedBatchSampler of the library that "
+            "trains, as its pretraining scripts do",
+            why=why,
         )
     _refuse_to_unify(request, sidecar, why)
     if observed.index is None or not isinstance(reading, PositionedReading):
         why = reading.why_not_unified(loader.sampler)
         if sidecar is not None and why:
             raise ResumeMismatchError(
-                f"the run has drawn up to position {sidecar.position} of its order, and whether it continues from "
-                f"there is unknown: {why}. Resume with the dataset and the sampler of the interrupted run"
+                tr(
+                    "the run has drawn up to position {position} of its order, and whether it continues from there is "
+                    "unknown: {why}. Resume with the dataset and the sampler of the interrupted run",
+                    position=sidecar.position,
+                    why=why,
+                )
             )
         return None
     if sidecar is not None:
@@ -119,7 +125,7 @@ def _continued(
         if request.is_strict:
             raise
         # As the user asked: continue in the host's present order, and say so from now on.
-        mismatches = (*sidecar.mismatches, f"at step {request.step}: {doubt}")
+        mismatches = (*sidecar.mismatches, tr("at step {step}: {cause}", step=request.step, cause=doubt))
         schedule = _schedule((ahead, *later), request.skipped)
         planned = _planned(request, ahead, later)
         return Resolution(schedule, ahead, planned, observed.live, None, findings, mismatches)
@@ -173,8 +179,13 @@ def _begun(
             findings = (Finding("sampler_start_epoch", str(ahead.start), str(start), "repair"),)
         if start != ahead.start and not reading.can_be_set:
             raise ArgumentsError(
-                f"--epoch_guard_position {start}: the sampler {observed.loader.sampler} cannot be set to a position, "
-                f"and goes on at {ahead.start}. State that, or resume with the values of the interrupted run"
+                tr(
+                    "--epoch_guard_position {stated}: the sampler {sampler} cannot be set to a position, and goes on "
+                    "at {start}. State that, or resume with the values of the interrupted run",
+                    stated=start,
+                    sampler=observed.loader.sampler,
+                    start=ahead.start,
+                )
             )
         ahead = replace(ahead, start=start)
         if not was_unguarded:  # else the arguments of its earlier parts are not known
@@ -210,8 +221,12 @@ def _schedule(segments: tuple[Segment, ...], skipped: tuple[tuple[int, int], ...
 def _check_start(ahead: Segment) -> None:
     if ahead.start % ahead.world_size:
         raise ArgumentsError(
-            f"the run is to go on at position {ahead.start}, and the host's sampler starts only at multiples of the "
-            f"world size, {ahead.world_size}. Check --epoch_guard_position"
+            tr(
+                "the run is to go on at position {start}, and the host's sampler starts only at multiples of the "
+                "world size, {world_size}. Check --epoch_guard_position",
+                start=ahead.start,
+                world_size=ahead.world_size,
+            )
         )
 
 
@@ -250,6 +265,6 @@ def _refuse_to_unify(request: Request, sidecar: Sidecar | None, why: str) -> Non
     if not why:
         return
     if request.unify.unified:
-        raise ArgumentsError(f"--epoch_guard unified cannot be: {why}. Set --epoch_guard track")
+        raise ArgumentsError(tr("--epoch_guard unified cannot be: {why}. Set --epoch_guard track", why=why))
     if sidecar is not None and sidecar.reorders:
-        raise ArgumentsError(f"the run began a unified order that cannot be continued: {why}")
+        raise ArgumentsError(tr("the run began a unified order that cannot be continued: {why}", why=why))

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import (
     BoundaryStep,
     EpochSource,
@@ -269,11 +270,18 @@ class Session:
             (folder / SIDECAR_NAME).unlink(missing_ok=True)  # of an earlier part, which wrote this checkpoint before
             self._write_sidecar(folder, sidecar)
         except Exception as cause:
-            keeps = "keeps its order, but not its losses by epoch" if self.plan.encoded_order else "cannot be resumed"
-            _say(
-                f"checkpoint {sidecar.step} {keeps}: its epoch_guard.json could not be written: "
-                f"{type(cause).__name__}: {cause}"
-            )
+            values = {"step": sidecar.step, "cause": f"{type(cause).__name__}: {cause}"}
+            if self.plan.encoded_order:
+                said = tr(
+                    "checkpoint {step} keeps its order, but not its losses by epoch: its epoch_guard.json could not "
+                    "be written: {cause}",
+                    **values,
+                )
+            else:
+                said = tr(
+                    "checkpoint {step} cannot be resumed: its epoch_guard.json could not be written: {cause}", **values
+                )
+            _say(said)
 
     def _write_sidecar(self, folder: Path, sidecar: Sidecar) -> None:
         """Writes order and losses; where the losses cannot be held, the order alone: a resume needs no more."""
@@ -283,7 +291,10 @@ class Session:
             write_sidecar(folder, self.plan.order.at_step(sidecar.step))
             if "sidecar" not in self._switched_off:
                 self._switched_off.add("sidecar")
-                _say(f"checkpoints from {sidecar.step} on are kept without its losses, the order is safe: {cause}")
+                values = {"step": sidecar.step, "cause": cause}
+                _say(
+                    tr("checkpoints from {step} on are kept without its losses, the order is safe: {cause}", **values)
+                )
 
     @shield
     def end(self, state: host.TrainerState) -> None:
@@ -321,7 +332,8 @@ class Session:
                 recorder.abandon(self._last_logged)
         if part not in self._switched_off:
             self._switched_off.add(part)
-            _say(f"tracking switched off, training goes on. In {part}: {type(cause).__name__}: {cause}")
+            fault = f"{type(cause).__name__}: {cause}"
+            _say(tr("tracking switched off, training goes on. In {part}: {cause}", part=part, cause=fault))
 
     @shield
     def _open_records(self, state: host.TrainerState) -> None:
@@ -399,7 +411,7 @@ class Session:
         if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
             return None
         try:
-            with progress_bar("epoch guard: tracing tokens", quiet=self.recorder is None) as tell:
+            with progress_bar(tr("epoch guard: tracing tokens"), quiet=self.recorder is None) as tell:
                 return trace(plan.traced_index, plan.source.positions, progress=tell)
         except Exception as cause:
             self._lose_exposure(cause)
@@ -541,11 +553,15 @@ class Session:
 
             known = None if plan.schedule is None else sidecar_of(plan, self.recorder, state)
             page = report_run(args.logging_dir, args.output_dir, state=known, names=plan.naming.datasets, log=log)
-            host.logger.info(f"epoch guard: report: {page}")
+            host.say(f"epoch guard: {tr('report: {path}', path=page)}")
         except Exception as cause:
             _say(
-                f"the report page could not be written: {type(cause).__name__}: {cause}. The logs are complete: "
-                f"'paddle-epoch-guard report {args.output_dir}' writes it from them"
+                tr(
+                    "the report page could not be written: {cause}. The logs are complete: 'paddle-epoch-guard report "
+                    "{folder}' writes it from them",
+                    cause=f"{type(cause).__name__}: {cause}",
+                    folder=args.output_dir,
+                )
             )
         finally:
             log.close()
@@ -566,7 +582,7 @@ class Session:
         if self.recorder is not None:
             self.recorder.note(message, state.global_step, is_warning)
         else:
-            (host.logger.warning if is_warning else host.logger.info)(f"epoch guard: {sentence_of(message)}")
+            (host.warn if is_warning else host.say)(f"epoch guard: {sentence_of(message)}")
 
 
 def _is_saved(folder: Path, sidecar: Sidecar) -> bool:
@@ -586,13 +602,20 @@ def leave_order_behind(state: host.TrainerState) -> None:
     # No sidecar of an earlier part fits the checkpoints of this one.
     host.write_stamp(state, replace(stamp, part=host.UNGUARDED, order=""))
     if stamp.repaired and state.is_world_process_zero:
-        begun = "draws otherwise than the host would by itself"
-        if stamp.unified_from is not None:
-            begun = f"began a unified order at position {stamp.unified_from}"
-        host.logger.warning(
-            f"epoch guard: off, but the run {begun}. Without the guard the host continues in its own order: samples "
-            "will be drawn twice and others lost. Resume with --epoch_guard track to stay in that order"
-        )
+        if stamp.unified_from is None:
+            said = tr(
+                "off, but the run draws otherwise than the host would by itself. Without the guard the host continues "
+                "in its own order: samples will be drawn twice and others lost. Resume with --epoch_guard track to "
+                "stay in that order"
+            )
+        else:
+            said = tr(
+                "off, but the run began a unified order at position {position}. Without the guard the host continues "
+                "in its own order: samples will be drawn twice and others lost. Resume with --epoch_guard track to "
+                "stay in that order",
+                position=stamp.unified_from,
+            )
+        host.warn(f"epoch guard: {said}")
 
 
 def _steps(state: host.TrainerState) -> dict[str, int]:
@@ -602,4 +625,4 @@ def _steps(state: host.TrainerState) -> dict[str, int]:
 def _say(text: str) -> None:
     """Warns; where not even that can be done, training goes on all the same."""
     with contextlib.suppress(Exception):
-        host.logger.warning(f"epoch guard: {text}")
+        host.warn(f"epoch guard: {text}")

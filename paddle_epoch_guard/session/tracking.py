@@ -24,7 +24,6 @@ from paddle_epoch_guard.record.recorder import Recorder, Remembered, View
 from paddle_epoch_guard.record.writer import RecordWriter
 from paddle_epoch_guard.resume import Sidecar
 from paddle_epoch_guard.session.run_plan import RunPlan
-from paddle_epoch_guard.terminal import joined
 from paddle_epoch_guard.views.charts import ChartView
 from paddle_epoch_guard.views.console import ConsoleView
 from paddle_epoch_guard.views.sinks import open_sinks
@@ -103,13 +102,13 @@ def _remembered(plan: RunPlan, step: int) -> Remembered | None:
 
 def _views(plan: RunPlan, logging_dir: str, names: list[str], step: int, remembered: Remembered | None) -> list[View]:
     loss_range = None if plan.past.sidecar is None else plan.past.sidecar.loss_range
-    sinks = open_sinks(names, logging_dir, plan.naming, host.logger.warning, step, loss_range)
+    sinks = open_sinks(names, logging_dir, plan.naming, host.warn, step, loss_range)
     log = EpochGuardLog(logging_dir, sinks)
     if step == 0:
         log.set_aside()  # of another run in the same folder
     drawn = () if remembered is None else (_change_at(plan, boundary) for boundary in remembered.behind)
     verdicts = () if remembered is None else remembered.verdicts
-    console = ConsoleView(plan.naming, host.logger.info, host.logger.warning, verdicts, log.exists)
+    console = ConsoleView(plan.naming, host.say, host.warn, verdicts, log.exists)
     charts = ChartView(log, plan.naming, "visualdl" not in names, drawn, loss_range)
     return [console, charts]  # the console first: it says what the charts have not marked yet
 
@@ -201,7 +200,7 @@ def corpus_messages(corpora: EqualCorpora, names: Sequence[str]) -> list[Message
         names: of the datasets.
     """
     told = [("same_corpus", group) for group in corpora.groups] + [("same_sizes", pair) for pair in corpora.unsure]
-    return [Message(code, {"names": joined([names[number] for number in numbers])}) for code, numbers in told]
+    return [Message(code, {"names": [names[number] for number in numbers]}) for code, numbers in told]
 
 
 def sidecar_of(plan: RunPlan, recorder: Recorder | None, state: host.TrainerState) -> Sidecar:

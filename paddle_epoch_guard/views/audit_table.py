@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.resume import Finding
 
 
@@ -16,11 +17,11 @@ def table_of(step: int, findings: Sequence[Finding]) -> str:
         step: the step at which the run resumes.
         findings: the findings of its audit.
     """
-    table = Table(title=f"resuming at step {step}, what differs", title_justify="left")
-    for column in ("what", "then", "now", "action", "why"):
+    table = Table(title=tr("resuming at step {step}, what differs", step=step), title_justify="left")
+    for column in (tr("what"), tr("then"), tr("now"), tr("action"), tr("why")):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        table.add_row(finding.what, finding.recorded, finding.current, finding.action, finding.why)
+        table.add_row(finding.what, finding.then, finding.now, finding.measure, finding.why)
     stream = io.StringIO()
     Console(file=stream, width=140, color_system=None).print(table)
     return stream.getvalue().rstrip()

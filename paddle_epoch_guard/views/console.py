@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.events import (
     ChangeJudged,
     ChangeReached,
@@ -71,7 +72,7 @@ class ConsoleView:
                     say(_safe(verdict(event.report, self._naming)))
             case PartEnded(epochs=epochs) if epochs:
                 summary = messages.summary(epochs, event.contrast, self._verdicts.values(), self._naming)
-                self._line(f"{event.step} steps\n{summary}")
+                self._line(f"{tr('{step} steps', step=event.step)}\n{summary}")
 
     def flush(self, at_once: bool = True) -> None:
         """Does nothing: lines are logged at once."""
@@ -94,4 +95,4 @@ def reached_sentence(event: ChangeReached, naming: Naming) -> str:
         return messages.boundary_reached(event.change.boundary, naming)
     if event.reorder is not None:
         return messages.reorder_begins(event.reorder, event.change.step)
-    return f"Step {event.change.step}: the order of the data changes."
+    return tr("Step {step}: the order of the data changes.", step=event.change.step)

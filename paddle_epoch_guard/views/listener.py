@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.events import Event
 
 PATIENCE = 5.0
@@ -58,8 +59,13 @@ class Listener:
         left = self._lost + (self._waiting.qsize() if self._thread.is_alive() else 0)
         if left or self._thread.is_alive():
             self._warn(
-                f"epoch guard: on_event did not take all events within {self._patience:g} s after the end; at least "
-                f"{max(1, left)} are lost. Give what it waits for a time-out"
+                "epoch guard: "
+                + tr(
+                    "on_event did not take all events within {patience:g} s after the end; at least {lost} are lost. "
+                    "Give what it waits for a time-out",
+                    patience=self._patience,
+                    lost=max(1, left),
+                )
             )
 
     def _serve(self) -> None:
@@ -70,6 +76,11 @@ class Listener:
                 if not self._has_failed:
                     self._has_failed = True
                     self._warn(
-                        f"epoch guard: on_event failed at {type(event).__name__}: {type(cause).__name__}: {cause}. "
-                        "It still gets the later events; further failures are not told"
+                        "epoch guard: "
+                        + tr(
+                            "on_event failed at {event}: {cause}. It still gets the later events; further failures "
+                            "are not told",
+                            event=type(event).__name__,
+                            cause=f"{type(cause).__name__}: {cause}",
+                        )
                     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.views.visualdl_package import DecodeError, Record
 
 _LARGEST_RECORD = 1 << 26  # 64 MiB; this package and the trainer write no such large pictures
@@ -47,11 +48,11 @@ def read_log_file(path: Path, tags: Iterable[str] = ()) -> LogFile:
             if not needles or not log.began or any(needle in content for needle in needles):
                 _take(log, Record.FromString(content), wanted)
     except EOFError:
-        log.fault = "ends in the middle of a record"
+        log.fault = tr("ends in the middle of a record")
     except OSError as cause:
-        log.fault = f"cannot be read: {cause.strerror or cause}"
+        log.fault = tr("cannot be read: {cause}", cause=cause.strerror or cause)
     except DecodeError:
-        log.fault = "damaged; read up to there"
+        log.fault = tr("damaged; read up to there")
     return log
 
 
@@ -64,7 +65,7 @@ def _records(path: Path) -> Iterator[bytes]:
         DecodeError: a length is damaged.
     """
     if path.exists() and not path.is_file():  # reading a pipe would block
-        raise OSError("not a regular file")
+        raise OSError(tr("not a regular file"))
     with path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         while stream.tell() < size:

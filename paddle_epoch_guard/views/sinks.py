@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.views.sink import Sink, SinkContext
 from paddle_epoch_guard.views.tensorboard_log import TensorBoardLog
@@ -46,7 +47,13 @@ def open_sinks(
         if name in SINKS:
             sinks.add(name, partial(SINKS[name], context))
         elif name != "visualdl":
-            warn(f"epoch guard: the guard does not write to {name}, named in report_to; its VisualDL log is complete")
+            warn(
+                "epoch guard: "
+                + tr(
+                    "the guard does not write to {logger}, named in report_to; its VisualDL log is complete",
+                    logger=name,
+                )
+            )
     return sinks
 
 
@@ -103,6 +110,10 @@ class Sinks(Sink):
     def _switch_off(self, name: str, cause: Exception) -> None:
         self._sinks.pop(name, None)
         self._warn(
-            f"epoch guard: writing to {name} is switched off; training and the other logs continue: "
-            f"{type(cause).__name__}: {cause}"
+            "epoch guard: "
+            + tr(
+                "writing to {logger} is switched off; training and the other logs continue: {cause}",
+                logger=name,
+                cause=f"{type(cause).__name__}: {cause}",
+            )
         )

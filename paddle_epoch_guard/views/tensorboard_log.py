@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paddle_epoch_guard.files import keep_aside
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.views.points import Points
 from paddle_epoch_guard.views.sink import Sink
 
@@ -127,8 +128,12 @@ def _tensorboardx() -> tuple[Any, Any, Any, Any]:
         from tensorboardX.summary import text
     except ImportError as cause:
         raise ImportError(
-            f"tensorboardX {tensorboardX.__version__} lacks a function that writes event files ({cause}). "
-            "Install tensorboardX 2.6.5"
+            tr(
+                "tensorboardX {version} lacks a function that writes event files ({cause}). Install tensorboardX "
+                "2.6.5",
+                version=tensorboardX.__version__,
+                cause=cause,
+            )
         ) from cause
     return Event, Summary, text, masked_crc32c
 

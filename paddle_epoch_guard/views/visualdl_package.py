@@ -1,6 +1,7 @@
 """What is used of VisualDL, which is an extra: the commands on corpora and caches do without it."""
 
 from paddle_epoch_guard.errors import MissingPackageError
+from paddle_epoch_guard.language import tr
 
 try:
     from google.protobuf.message import DecodeError
@@ -9,8 +10,11 @@ try:
     from visualdl.utils.figure_util import figure_to_image
 except ModuleNotFoundError as cause:
     raise MissingPackageError(
-        f"VisualDL is not installed: no module {cause.name}. The callback, report, compare and view need it: "
-        "pip install 'paddle-epoch-guard[visualdl]' (from a checkout: pip install '.[visualdl]')"
+        tr(
+            "VisualDL is not installed: no module {module}. The callback, report, compare and view need it: pip "
+            "install 'paddle-epoch-guard[visualdl]' (from a checkout: pip install '.[visualdl]')",
+            module=cause.name,
+        )
     ) from cause
 
 __all__ = ["DecodeError", "Record", "components", "figure_to_image"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.naming import LOSS_TAG
 from paddle_epoch_guard.views.points import Points
 from paddle_epoch_guard.views.sink import Sink
@@ -54,7 +55,7 @@ class WandbLog(Sink):
             self._run = self._wandb.run
         if self._run is None:
             if self._points:
-                raise RuntimeError("no W&B run is active; PaddleNLP's WandbCallback starts one")
+                raise RuntimeError(tr("no W&B run is active; PaddleNLP's WandbCallback starts one"))
             return
         rows: dict[tuple[str, int], dict[str, float]] = {}
         for point in self._points.take():

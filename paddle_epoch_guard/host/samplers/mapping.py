@@ -13,6 +13,7 @@ import paddle
 from paddle_epoch_guard.host import library
 from paddle_epoch_guard.host.samplers.setup import LoaderSetup, SamplerKind, epoch_reading, of_other_ranks
 from paddle_epoch_guard.index import EpochSampling, SamplerOrder
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.reading import EpochReading, UnknownReading
 
@@ -67,7 +68,8 @@ def _reading(setup: LoaderSetup) -> EpochReading | UnknownReading:
     samples, ranks = len(setup.dataset), setup.world_size
     why = of_other_ranks(setup)
     if not why and samples < ranks:
-        why = f"it reads nothing: the dataset has {samples} samples for {ranks} ranks"
+        values = {"samples": samples, "ranks": ranks}
+        why = tr("it reads nothing: the dataset has {samples} samples for {ranks} ranks", **values)
     order = None if why else order_of(setup.sampler, samples)
     if order is None:
         return setup.unknown(why)
@@ -79,8 +81,12 @@ def _reading(setup: LoaderSetup) -> EpochReading | UnknownReading:
     ahead, counted = reading.ahead, setup.steps_per_epoch
     whole = Segment(1, 0, ahead.micro_batch, ahead.accumulation, ranks, order.rule.length, ahead.drop_last, True)
     if whole.steps < counted and setup.state.global_step >= max(whole.steps, 1):
-        why = f"the trainer counts {counted} steps in a trainer epoch, which has {whole.steps}"
-        return setup.unknown(f"{why}: it resumes elsewhere")
+        why = tr(
+            "the trainer counts {counted} steps in a trainer epoch, which has {steps}: it resumes elsewhere",
+            counted=counted,
+            steps=whole.steps,
+        )
+        return setup.unknown(why)
     return reading
 
 

@@ -4,9 +4,10 @@ import paddle
 
 from paddle_epoch_guard.host.samplers.setup import LoaderSetup, SamplerKind, epoch_reading, of_other_ranks
 from paddle_epoch_guard.index import EpochSampling, SamplerOrder
+from paddle_epoch_guard.language import mark, tr
 from paddle_epoch_guard.reading import EpochReading, UnknownReading
 
-NOT_REPRODUCIBLE = "its order comes from numpy's global random state, not from the arguments"
+NOT_REPRODUCIBLE = mark("its order comes from numpy's global random state, not from the arguments")
 
 
 def _reading(setup: LoaderSetup) -> EpochReading | UnknownReading:
@@ -19,7 +20,7 @@ def _reading(setup: LoaderSetup) -> EpochReading | UnknownReading:
     else:
         is_known = kind.__iter__ is paddle.io.BatchSampler.__iter__
         if is_known and isinstance(sampler.sampler, paddle.io.RandomSampler):
-            return setup.unknown(NOT_REPRODUCIBLE)
+            return setup.unknown(tr(NOT_REPRODUCIBLE))
         is_known = is_known and type(sampler.sampler) is paddle.io.SequenceSampler
         is_known = is_known and len(sampler.sampler) == len(setup.dataset)
     if not is_known or getattr(sampler, "_acc_steps", 1) != 1:

@@ -9,6 +9,7 @@ import paddle
 from paddle_epoch_guard.host.protocols import TrainerState, TrainingArguments
 from paddle_epoch_guard.index import SamplerOrder
 from paddle_epoch_guard.index.epoch_sampling import MAX_SAMPLER_EPOCHS
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.reading import EpochReading, PositionedReading, UnknownReading
 
@@ -81,13 +82,16 @@ def of_other_ranks(setup: LoaderSetup) -> str:
     args, sampler = setup.args, setup.sampler
     if not isinstance(sampler, paddle.io.DistributedBatchSampler):
         ranks = args.dataset_world_size
-        return f"each of the {ranks} ranks reads all of the data" if ranks > 1 else ""
+        return tr("each of the {ranks} ranks reads all of the data", ranks=ranks) if ranks > 1 else ""
     rank, ranks = sampler.local_rank, sampler.nranks
     if (ranks, rank) == (args.dataset_world_size, args.dataset_rank):
         return ""
-    return (
-        f"it takes this process for rank {rank} of {ranks}, but the process is rank {args.dataset_rank} of "
-        f"{args.dataset_world_size}"
+    return tr(
+        "it takes this process for rank {rank} of {ranks}, but the process is rank {own} of {world_size}",
+        rank=rank,
+        ranks=ranks,
+        own=args.dataset_rank,
+        world_size=args.dataset_world_size,
     )
 
 
@@ -110,7 +114,8 @@ def epoch_reading(
     done = setup.state.global_step // setup.steps_per_epoch
     epochs = done + 1 if setup.reads_once else int(setup.state.num_train_epochs)
     if epochs > MAX_SAMPLER_EPOCHS:
-        return setup.unknown(f"the guard tracks at most {MAX_SAMPLER_EPOCHS} trainer epochs over a sample index")
+        why = tr("the guard tracks at most {most} trainer epochs over a sample index", most=MAX_SAMPLER_EPOCHS)
+        return setup.unknown(why)
     start = done * order.rule.length
     ahead = Segment(
         first_step=setup.state.global_step + 1,

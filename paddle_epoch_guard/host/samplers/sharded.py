@@ -12,19 +12,21 @@ import paddle
 
 from paddle_epoch_guard.host.samplers.setup import LoaderSetup, SamplerKind, epoch_reading
 from paddle_epoch_guard.index import EpochSampling, SamplerOrder
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.reading import EpochReading, UnknownReading
 
 
 def _reading(setup: LoaderSetup) -> EpochReading | UnknownReading:
     sampler, ranks = setup.sampler, setup.world_size
     if isinstance(sampler, paddle.io.DistributedBatchSampler) or not isinstance(sampler, paddle.io.BatchSampler):
-        return setup.unknown("with AutoTrainer, only samplers that it divides among the ranks are supported")
+        return setup.unknown(tr("with AutoTrainer, only samplers that it divides among the ranks are supported"))
     of_a_rank = int(sampler.batch_size / ranks) * getattr(sampler, "_acc_steps", 1)
     if of_a_rank != setup.micro_batch:
-        return setup.unknown(f"its batches, {of_a_rank} samples for each rank, are not whole steps of AutoTrainer")
+        why = tr("its batches, {samples} samples for each rank, are not whole steps of AutoTrainer", samples=of_a_rank)
+        return setup.unknown(why)
     shuffled = bool(getattr(sampler, "shuffle", False))
     if shuffled and setup.state.global_step >= setup.steps_per_epoch:
-        return setup.unknown("after a resume AutoTrainer shuffles each epoch as it shuffled an earlier one")
+        return setup.unknown(tr("after a resume AutoTrainer shuffles each epoch as it shuffled an earlier one"))
     order = SamplerOrder(EpochSampling.padded(len(setup.dataset), ranks, shuffled))
     reading = epoch_reading(setup, order, of_a_rank, setup.batches_done * setup.global_batch)
     return replace(reading, knows_ranks=ranks == 1) if isinstance(reading, EpochReading) else reading

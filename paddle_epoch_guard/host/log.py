@@ -1,0 +1,23 @@
+"""Lines for the trainer's log."""
+
+from typing import Any
+
+from paddle_epoch_guard.host.library import import_host
+from paddle_epoch_guard.terminal import printable
+
+logger = import_host("utils.log").logger
+
+
+def say(text: str) -> None:
+    """Logs a line, with plain characters for those that a terminal lacks: Python would drop it and print an error."""
+    logger.info(printable(text, *_streams()))
+
+
+def warn(text: str) -> None:
+    """Logs a warning, in the same way."""
+    logger.warning(printable(text, *_streams()))
+
+
+def _streams() -> list[Any]:
+    handlers = getattr(getattr(logger, "logger", None), "handlers", ())
+    return [handler.stream for handler in handlers if hasattr(getattr(handler, "stream", None), "encoding")]
