@@ -114,7 +114,7 @@ class _Commands(TyperGroup):
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             if near:
                 ctx.fail(tr("No such command: {name}. Did you mean {meant}?", name=name, meant=near[0]))
-            choices = ", ".join(COMMANDS)
+            choices = tr(", ").join(COMMANDS)
             ctx.fail(tr("No such command: {name}. Expected one of {choices}.", name=name, choices=choices))
         return super().resolve_command(ctx, args)
 

@@ -12,6 +12,8 @@ from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.terminal import joined, plain
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from paddle_epoch_guard.cli.planning import Run
 
 _NAMED = 3  # datasets, in the title
@@ -97,6 +99,25 @@ def draw_plan(path: Path, run: "Run", facts: dict[str, Any]) -> None:
     Raises:
         ReportError: the file cannot be written.
     """
+    from paddle_epoch_guard.report.drawing import look
+
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, tr("is a folder"))
+        with look(), atomic_write(path) as stream:
+            _figure(run, facts).savefig(stream, format="png")
+    except OSError as cause:
+        raise ReportError(
+            tr(
+                "--png {path}: cannot be written ({cause}). Name a file in a writable folder",
+                path=path,
+                cause=cause_of(cause),
+            )
+        ) from cause
+
+
+def _figure(run: "Run", facts: dict[str, Any]) -> "Figure":
+    """Both curves, with a line at each boundary."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -104,9 +125,9 @@ def draw_plan(path: Path, run: "Run", facts: dict[str, Any]) -> None:
     figure = Figure(figsize=(8, 3.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.plot(*host, color="0.15", linewidth=1.8, label=tr("the host's order"))
-    axes.plot(*unified, color="tab:blue", linewidth=1.8, linestyle="--", label=tr("unified"))
-    axes.set_title(_title(run, facts), loc="left", fontsize=10)
+    axes.plot(*host, color="0.15", label=tr("the host's order"))
+    axes.plot(*unified, color="tab:blue", linestyle="--", label=tr("unified"))
+    axes.set_title(_title(run, facts))
     for dataset in facts.get("datasets", [facts]):
         step = dataset["boundary_step"]
         if step is not None:
@@ -119,19 +140,5 @@ def draw_plan(path: Path, run: "Run", facts: dict[str, Any]) -> None:
     axes.set_ylabel(tr("exposure: times drawn before"))
     axes.set_xlim(0, facts["max_steps"])
     axes.set_ylim(0, max(1.05 * max(host[1] + unified[1]), 0.1))
-    axes.legend(loc="upper left", frameon=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(None, tr("is a folder"))
-        with atomic_write(path) as stream:
-            figure.savefig(stream, format="png")
-    except OSError as cause:
-        raise ReportError(
-            tr(
-                "--png {path}: cannot be written ({cause}). Name a file in a writable folder",
-                path=path,
-                cause=cause_of(cause),
-            )
-        ) from cause
+    axes.legend(loc="upper left")
+    return figure
