@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from paddle_epoch_guard.statistics.judging import Reason, VerdictKind
-from paddle_epoch_guard.views.verdict_texts import REASONS, Situation, advice
+from paddle_epoch_guard.views.verdict_texts import REASONS, Situation, advice, advice_ahead
 
 REASONS_OF = {
     "artefact": ("evaluation_flat", "evaluation_shares_little", "no_evaluation"),
@@ -62,6 +62,12 @@ def test_a_unified_order_is_not_left_and_an_unknown_one_not_changed():
 def test_of_a_mixed_jump_only_the_shared_part_is_progress():
     assert "shares: -0.120 nats per token." in told("mixed", "evaluation_shares_part", shared=-0.12)
     assert "only what the evaluation loss shares." in told("mixed", "evaluation_shares_part")
+
+
+def test_a_boundary_ahead_can_still_be_avoided():
+    said = " ".join(advice_ahead(1490))
+    assert "fall at step 1,490" in said
+    assert "resume with --epoch_guard unified from a checkpoint that was saved before step 1,490" in said
 
 
 def test_what_is_not_settled_is_said_to_be_so():

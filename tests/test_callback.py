@@ -97,7 +97,7 @@ def test_the_boundary_is_told_in_words_and_numbers(tmp_path, dataset, host_log):
     assert "will probably fall at step 26 of 32" in messages[3]
     assert messages[4:6] == [f"epoch guard: {opening}", f"epoch guard: {verdict}"]
     # Sample 100 starts in epoch 1, crosses into epoch 2, and is drawn there.
-    assert "data epoch 1: 102 samples, steps 1 to 32" in messages[6]
+    assert "data epoch 1: 102 samples, steps 1 to 26" in messages[6]
     assert "data epoch 2: 26 samples, steps 26 to 32" in messages[6]
     assert verdict in messages[6]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from caches import refused, told
 from corpora import build_train, write_corpus
 from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback
@@ -164,3 +165,13 @@ def test_the_visualdl_server_serves_the_line_in_the_trainers_loss_chart(demo):
     assert "epoch_guard/data_epoch" in runs[f"{logs}/epoch_guard"]
     for epoch in (1, 2):
         assert runs[f"{logs}/epoch_guard/epoch_{epoch}"] == ["epoch_guard/loss_by_epoch"]
+
+
+@pytest.mark.parametrize("run", ["separated", "unified", "resumed"])
+def test_a_report_on_the_folder_of_a_run_finds_its_logs(demo, run):
+    output = demo[0] / "demo-output" / "runs" / run
+    found = told("report", output, "--no-page")
+    assert found["logging_dir"] == str(demo[0] / "demo-output" / "logs" / run)
+    assert found["finished"]
+    other = "unified" if run != "unified" else "resumed"
+    refused("report", output, "--logging-dir", demo[0] / "demo-output" / "logs" / other)

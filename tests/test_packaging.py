@@ -59,6 +59,7 @@ def test_what_is_shipped_is_the_package_alone(tmp_path):
     names = run(sys.executable, "-m", "zipfile", "-l", wheel).stdout
     assert "paddle_epoch_guard/py.typed" in names
     assert "paddle_epoch_guard/index/gpt.py" in names
+    assert ".po " not in names
     assert "tests/" not in names
     assert "examples/" not in names
 
@@ -133,7 +134,7 @@ def test_the_source_distribution_is_the_checkout(unpacked):
 def test_its_tests_pass_from_it(unpacked):
     """Those that read most kinds of files: pages, golden files, examples, the package's own sources."""
     found, _ = unpacked
-    files = ("architecture", "cli_docs", "front", "golden", "language_style", "languages", "layout", "notebook")
+    files = ("architecture", "corpus", "front", "golden", "languages", "layout", "notebook")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not host"]
         + [f"tests/test_{name}.py" for name in files],

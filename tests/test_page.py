@@ -20,14 +20,17 @@ from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.index.layout import IndexLayout
 from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint
 from paddle_epoch_guard.order import Reorder, Schedule, Segment
+from paddle_epoch_guard.record.events import WindowLogged
+from paddle_epoch_guard.record.writer import RecordWriter
 from paddle_epoch_guard.report.page import PAGE_NAME, render, report_run, write_page
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, Note, RunData, Series
 from paddle_epoch_guard.report.settings import flags_of, stages
-from paddle_epoch_guard.report.texts import advice_at, advice_of, headline, summary
+from paddle_epoch_guard.report.texts import advice_at, advice_of, headline, next_ahead, summary
 from paddle_epoch_guard.resume import SIDECAR_NAME, BlendRecord
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
+from recording import began
 from synthetic_runs import BATCH, Plan, Run, long_run, summarized
 
 EVIL = "<script>alert('x')</script> & \"quoted\" </p><img src=http://evil.example/x>"
@@ -235,6 +238,19 @@ def test_it_advises_under_each_verdict(page):
     assert "Why the training loss jumps where data repeats" in undecided
 
 
+def test_a_run_before_its_boundary_is_told_of_it(tmp_path):
+    boundaries = (
+        BoundaryStep(31, 1, position=30 * BATCH),
+        BoundaryStep(61, 2, position=60 * BATCH),
+        BoundaryStep(999, 3),
+    )
+    write_record(tmp_path, began(boundaries=boundaries), [(step, 3.0) for step in range(1, 41)])
+    run = read_run(tmp_path)
+    assert [boundary.step for boundary in run.ahead] == [61]  # of 400 steps
+    assert "A boundary lies ahead, at step 61" in Page(render(run)).sections["advice"]
+    assert next_ahead(RunData(tmp_path, None, ahead=(BoundaryStep(61, 2),))) is None  # of trainer epochs
+
+
 def test_flags_and_commands_are_in_code_font(finished):
     folder, run = finished
     html = render(read_run(folder / "logs", state=run.sidecar(200)))
@@ -267,6 +283,14 @@ def test_the_lengths_that_need_no_separate_epoch_are_those_of_plan(finished):
     assert f"between {planned['threshold']:,} and {planned['whole_epoch']:,} steps" in told[-1]
     elsewhere = replace(state, blend=BlendRecord("[1.0]", 1600, ""))
     assert "between" not in str(advice_at(cut, RunData(folder, None, sidecar=elsewhere)))
+
+
+def write_record(folder, part, losses):
+    writer = RecordWriter(folder, part.part)
+    writer.take(part)
+    for step, loss in losses:
+        writer.take(WindowLogged(step, step, BATCH, loss))
+    writer.close()
 
 
 def plan_advice(tokens, seq_length, batch, steps):

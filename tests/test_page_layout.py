@@ -1,4 +1,4 @@
-"""The report page as a reader has it: on screens of four widths, on paper, under a pointer, and without scripts."""
+"""The report page as a reader has it: on screens of five widths, on paper, under a pointer, and without scripts."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ from synthetic_runs import Plan, Run
 pytestmark = pytest.mark.browser
 
 SCREENSHOTS = Path(__file__).parent.parent / "demo-output" / "screenshots"
-WIDTHS = (390, 660, 768, 1280)
+WIDTHS = (390, 660, 768, 1040, 1280)
 PAPER = 690  # CSS pixels between the margins of A4
 LONGEST = 24  # letters; a digest may be broken, and so may a path
 

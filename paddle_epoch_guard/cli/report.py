@@ -142,6 +142,9 @@ def facts_of_report(run: "RunData", page: Path | None, drawn: list[Path]) -> dic
         "epochs": [_epoch_facts(epoch) for epoch in run.epochs],
         "repeated_against_fresh": _contrast_facts(run.contrast),
         "cuts": [_change_facts(change, run) for change in run.cuts],
+        "ahead": [
+            {"step": boundary.step, "epochs": [boundary.from_epoch, boundary.to_epoch]} for boundary in run.ahead
+        ],
         "resumes": [
             {"first_logged_step": part.first_logged, "began_ms": part.began, "arguments": part.arguments}
             for part in run.parts[1:]

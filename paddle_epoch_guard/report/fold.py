@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paddle_epoch_guard.ledger import Contrast, EpochKey, EpochLoss, Weighted
+from paddle_epoch_guard.ledger import BoundaryStep, Contrast, EpochKey, EpochLoss, Weighted
 from paddle_epoch_guard.record.events import (
     ChangeJudged,
     ChangeReached,
@@ -204,10 +204,20 @@ class _Assembly:
             cuts=tuple(sorted(self._changes(), key=lambda change: (change.step, change.name))),
             notes=tuple(sorted(dict.fromkeys(notes), key=lambda note: note.step)),
             parts=tuple(part.logged for part in parts),
+            ahead=tuple(self._ahead()),
             unknown_steps=tuple(self._unknown_steps()),
             sidecar=next((part.began.state for part in reversed(parts) if part.began.state is not None), None),
             folders=tuple(self._folder(at) for at in range(max(len(self._naming.datasets), 1))),
         )
+
+    def _ahead(self) -> Iterable[BoundaryStep]:
+        """The boundaries of the last part that lie behind its last step and before its planned end."""
+        last = self._parts[-1]
+        done = max(last.began.step, last.window_end)
+        dissolved = {boundary for event in last.reached.values() for boundary in event.dissolved}
+        for boundary in last.began.boundaries:
+            if done < boundary.step <= last.began.max_steps and boundary not in dissolved:
+                yield boundary
 
     def _unknown_steps(self) -> Iterable[tuple[int, int | None]]:
         """Before the first part, and from where a part was killed or not tracked to where the next one begins."""

@@ -30,6 +30,7 @@ from paddle_epoch_guard.report.texts import (
     epoch_row,
     headline,
     moment_text,
+    next_ahead,
     pair_text,
     summary,
 )
@@ -149,6 +150,7 @@ def render(run: RunData) -> str:
         sentences=summary(run),
         headline=headline(run),
         advice=advice_of(run),
+        ahead=next_ahead(run),
         images=_images(run),
         epochs=[epoch_row(epoch) for epoch in _ends(run.epochs, _ROWS_AT_MOST)],
         parts=_ends(run.parts, _ROWS_AT_MOST),

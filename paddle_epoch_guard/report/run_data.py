@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.ledger import ChangePoint, Contrast, EpochLoss
+from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, Contrast, EpochLoss
 from paddle_epoch_guard.resume import Sidecar
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.statistics.verdicts import ChangeReport, Counterfactual
@@ -214,6 +214,8 @@ class RunData:
     notes: tuple[Note, ...] = ()
     parts: tuple[Part, ...] = ()
     """The known parts, oldest first."""
+    ahead: tuple[BoundaryStep, ...] = ()
+    """The boundaries that the run has not reached; empty if unknown."""
     sidecar: Sidecar | None = None
     """Order, schedule and data at a step: of the newest checkpoint, or from the record."""
     sidecar_path: Path | None = None

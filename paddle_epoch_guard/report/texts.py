@@ -11,7 +11,7 @@ from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.report.drawing import trend_of
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData, Series
 from paddle_epoch_guard.views.messages import repeated_against_fresh
-from paddle_epoch_guard.views.verdict_texts import Situation, advice, counterfactual_text, jump_text
+from paddle_epoch_guard.views.verdict_texts import Situation, advice, advice_ahead, counterfactual_text, jump_text
 
 _VERDICT_COUNTS = {
     "artefact": "at {} the training loss jumps because of the data that is drawn (artefact; {})",
@@ -72,6 +72,19 @@ def advice_of(run: RunData) -> list[AdviceGroup]:
         if changes:
             groups.append(AdviceGroup(verdict, changes, advice_at(changes[0], run)))
     return groups
+
+
+class BoundaryAhead(NamedTuple):
+    """The next boundary, and what to do about it."""
+
+    step: int
+    sentences: list[str]
+
+
+def next_ahead(run: RunData) -> BoundaryAhead | None:
+    """The next boundary of the run; None if none lies ahead, or its order is unknown."""
+    step = min((boundary.step for boundary in run.ahead if boundary.position is not None), default=None)
+    return None if step is None else BoundaryAhead(step, advice_ahead(step))
 
 
 def advice_at(change: ChangeSummary, run: RunData) -> list[str]:

@@ -247,6 +247,20 @@ def advice(situation: Situation) -> list[str]:
     return sentences
 
 
+def advice_ahead(step: int) -> list[str]:
+    """What to do now where a boundary lies ahead, in a run whose order can be changed.
+
+    Args:
+        step: the first step that draws from beyond it.
+    """
+    return [
+        f"The training loss will probably fall at step {step:,}, where data begins to repeat: that is no progress.",
+        f"To avoid it, resume with --epoch_guard unified from a checkpoint that was saved before step {step:,}.",
+        "For a verdict on it, evaluate at least four times on each side: set --evaluation_strategy steps, or "
+        "--epoch_guard_evaluate.",
+    ]
+
+
 def _advice_by_verdict(situation: Situation) -> list[str]:
     match situation.verdict:
         case None:
