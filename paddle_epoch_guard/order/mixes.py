@@ -37,7 +37,7 @@ class Reorder:
 
     def __post_init__(self) -> None:
         if self.mix not in MIXES:
-            raise OrderError(tr("the mix {mix!r}; expected one of {mixes}", mix=self.mix, mixes=", ".join(MIXES)))
+            raise OrderError(tr("the mix {mix!r}; expected one of {mixes}", mix=self.mix, mixes=tr(", ").join(MIXES)))
         values = {"start": self.start, "stop": self.stop}
         if not 0 <= self.start < self.stop:
             raise OrderError(tr("a reorder of positions {start} to {stop}; expected 0 <= start < stop", **values))
