@@ -22,6 +22,33 @@ EpochGuardError            the user can act on it
 TrackingError              internal: only tracking is affected, and training goes on
 """
 
+from paddle_epoch_guard.language import mark, tr
+
+_CAUSES = (
+    mark("Permission denied"),
+    mark("Operation not permitted"),
+    mark("No such file or directory"),
+    mark("File exists"),
+    mark("Is a directory"),
+    mark("Not a directory"),
+    mark("Directory not empty"),
+    mark("No space left on device"),
+    mark("Disk quota exceeded"),
+    mark("Read-only file system"),
+    mark("Invalid cross-device link"),
+    mark("Input/output error"),
+    mark("File name too long"),
+    mark("Too many open files"),
+    mark("Stale file handle"),
+    mark("Broken pipe"),
+)
+"""What the system says of a file that cannot be used."""
+
+
+def cause_of(error: OSError) -> str:
+    """Why the system refuses a file."""
+    return tr(error.strerror or str(error))
+
 
 class EpochGuardError(Exception):
     """Base class of the errors that a user can act on."""

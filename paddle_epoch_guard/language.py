@@ -28,6 +28,12 @@ def use(language: str | None) -> None:
     _chosen = language
 
 
+def pass_on() -> None:
+    """Lets the processes that this one starts speak the chosen language too."""
+    if _chosen is not None:
+        os.environ[VARIABLE] = _chosen
+
+
 def current() -> str:
     """The language that texts are in: the chosen one, or that of the environment."""
     return _chosen or of_environment(os.environ)

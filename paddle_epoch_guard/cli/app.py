@@ -1,5 +1,6 @@
 """The commands, and how their errors are reported."""
 
+import contextlib
 import difflib
 import importlib
 import sys
@@ -12,24 +13,28 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from paddle_epoch_guard import language
 from paddle_epoch_guard.autoinject import Program, execute
-from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError
+from paddle_epoch_guard.cli.wrong_calls import told
+from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, cause_of
+from paddle_epoch_guard.language import mark, tr
 from paddle_epoch_guard.terminal import replace_unprintable
 
 NAME = "paddle-epoch-guard"
 WRONG_CALL = 2
 REFUSED = 1
 COMMANDS = {
-    "plan": "Show what a run will draw, before anything is built.",
-    "inspect": "Show what a built index draws.",
-    "rebuild": "Write a cache that draws in one unified order.",
-    "report": "Report what happened in a run, finished or running.",
-    "compare": "Tell which of two runs is better, the data taken out of it.",
-    "doctor": "Find what is broken in a cache, and how to fix it.",
-    "view": "Open VisualDL with its run list in order.",
-    "run": "Run an unchanged training script with the guard.",
-    "env": "Show the versions to name when you report a fault.",
+    "plan": mark("Show what a run will draw, before anything is built."),
+    "inspect": mark("Show what a built index draws."),
+    "rebuild": mark("Write a cache that draws in one unified order."),
+    "report": mark("Report what happened in a run, finished or running."),
+    "compare": mark("Tell which of two runs is better, the data taken out of it."),
+    "doctor": mark("Find what is broken in a cache, and how to fix it."),
+    "view": mark("Open VisualDL with its run list in order."),
+    "run": mark("Run an unchanged training script with the guard."),
+    "env": mark("Show the versions to name when you report a fault."),
 }
 """Each command and its help text. The command is a function in a module of the same name."""
+_ABOUT = mark("Show the data epochs of LLM pretraining runs: what a run will draw or has drawn, and in which order.")
+_MORE = mark("paddle-epoch-guard COMMAND --help shows an example. With --json, a command prints one JSON object.")
 _CallError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
@@ -46,6 +51,12 @@ class _Command(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [self.options_metavar or "", *(str(argument.metavar) for argument in _arguments(self))]
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        if language.current() == "en":
+            super().format_help(ctx, formatter)
+        else:
+            formatter.write(_translated_help(self, ctx, formatter.width))
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         arguments = [(str(argument.metavar), str(argument.help)) for argument in _arguments(self)]
         options = [option.get_help_record(ctx) for option in self.get_params(ctx) if option not in _arguments(self)]
@@ -55,12 +66,44 @@ class _Command(TyperCommand):
                     formatter.write_dl(rows)
 
 
-def _arguments(command: TyperCommand) -> list[TyperArgument]:
+def _arguments(command: TyperCommand | TyperGroup) -> list[TyperArgument]:
     return [parameter for parameter in command.params if isinstance(parameter, TyperArgument)]
+
+
+def _translated_help(command: TyperCommand | TyperGroup, ctx: Any, width: int) -> str:
+    """The help page in another language than English."""
+    from paddle_epoch_guard.cli.help_page import help_page, option_row
+
+    arguments = [(str(argument.metavar), tr(str(argument.help))) for argument in _arguments(command)]
+    options = [option for option in command.get_params(ctx) if option not in _arguments(command)]
+    rows = [row for option in options for row in option_row(option.get_help_record(ctx), getattr(option, "help", ""))]
+    sections = [(tr("Arguments:"), arguments), (tr("Options:"), rows)]
+    if isinstance(command, TyperGroup):
+        sections.append((tr("Commands:"), [(name, tr(what)) for name, what in COMMANDS.items()]))
+    usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
+    return help_page(usage, str(command.help), sections, tr(command.epilog) if command.epilog else "", width)
 
 
 class _Commands(TyperGroup):
     """Imports a command only when it is called, so that --help is fast."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        language.use(self._wanted_language(ctx, args))  # first: a help page or an error is in it already
+        return super().parse_args(ctx, args)
+
+    def _wanted_language(self, ctx: Any, args: list[str]) -> str | None:
+        parser = self.make_parser(ctx)
+        parser.ignore_unknown_options = True
+        with contextlib.suppress(_CallError):  # told by the parser itself
+            wanted = parser.parse_args(args=list(args))[0].get("lang")
+            return wanted if wanted in language.LANGUAGES else None
+        return None
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        if language.current() == "en":
+            super().format_help(ctx, formatter)
+        else:
+            formatter.write(_translated_help(self, ctx, formatter.width))
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -69,8 +112,10 @@ class _Commands(TyperGroup):
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
             near = difflib.get_close_matches(name, COMMANDS, n=1)
-            meant = f"Did you mean {near[0]}?" if near else f"Expected one of {', '.join(COMMANDS)}."
-            ctx.fail(f"No such command: {name}. {meant}")
+            if near:
+                ctx.fail(tr("No such command: {name}. Did you mean {meant}?", name=name, meant=near[0]))
+            choices = ", ".join(COMMANDS)
+            ctx.fail(tr("No such command: {name}. Expected one of {choices}.", name=name, choices=choices))
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -96,10 +141,6 @@ _LOOK: dict[str, Any] = {
 app = typer.Typer(name=NAME, cls=_Commands, no_args_is_help=True, **_LOOK | {"add_completion": True})
 
 
-def _use(wanted: Language | None) -> None:
-    language.use(None if wanted is None else wanted.value)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -108,19 +149,17 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog=f"{NAME} COMMAND --help shows an example. With --json, a command prints one JSON object.")
+@app.callback(help=_ABOUT, epilog=_MORE)
 def _group(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     lang: Annotated[
         Language | None,
-        typer.Option(
-            "--lang", metavar="en|zh", callback=_use, is_eager=True, help="Language; by default that of the locale."
-        ),
+        typer.Option("--lang", metavar="en|zh", is_eager=True, help="Language; by default that of the locale."),
     ] = None,
 ) -> None:
-    """Show the data epochs of LLM pretraining runs: what a run will draw or has drawn, and in which order."""
+    """The options of all commands. `_Commands` has read the language already."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -146,16 +185,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return WRONG_CALL
         context = getattr(error, "ctx", None)
         command = f"{NAME} {context.info_name}" if context is not None and context.parent is not None else NAME
-        return _fail(f"{error.format_message()} See {command} --help", WRONG_CALL)
+        message = told(error.format_message())
+        return _fail(tr("{message} See {command} --help", message=message, command=command), WRONG_CALL)
     except typer.Abort:
-        return _fail("aborted", 130)
+        return _fail(tr("aborted"), 130)
     except ArgumentsError as error:
         return _fail(str(error), WRONG_CALL)
     except EpochGuardError as error:
         return _fail(str(error), REFUSED)
     except OSError as error:
-        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", REFUSED)
+        return _fail(f"{error.filename or tr('a file')}: {cause_of(error)}", REFUSED)
     if isinstance(result, Program):  # outside: errors of the program are its own
+        language.pass_on()
         execute(result)
     return result if isinstance(result, int) else 0
 

@@ -6,6 +6,7 @@ from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of
 from paddle_epoch_guard.index import BlendIndex, Boundary, GPTIndex
 from paddle_epoch_guard.index.from_files import Opened
 from paddle_epoch_guard.index.verify import WHOLE_UP_TO
+from paddle_epoch_guard.language import mark
 from paddle_epoch_guard.order import PositionMap, Reorder
 
 
@@ -27,7 +28,7 @@ def facts_of_index(opened: Opened, reorders: tuple[Reorder, ...], global_batch: 
             {"from_position": reorder.start, "to_position": reorder.stop, "mix": reorder.mix, "seed": reorder.key[0]}
             for reorder in reorders
         ],
-        "verified": "whole" if len(opened.index) <= WHOLE_UP_TO else "at its ends and in spaced blocks",
+        "verified": mark("whole") if len(opened.index) <= WHOLE_UP_TO else mark("at its ends and in spaced blocks"),
     }
     drawn = opened.index.drawn_of_each(len(opened.index)).tolist() if isinstance(opened.index, BlendIndex) else (None,)
     datasets = [

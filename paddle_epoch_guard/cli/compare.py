@@ -7,6 +7,7 @@ import typer
 
 from paddle_epoch_guard.cli.output import JsonFlag, print_json, print_table, print_text, say
 from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.language import tr
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.comparison.compare import Comparison
@@ -65,7 +66,7 @@ def compare(  # noqa: PLR0913 - its options
     from paddle_epoch_guard.comparison.compare import compare as compare_runs
 
     if png is not None and png.suffix.lower() != ".png":
-        raise ArgumentsError(f"--png {png}: expected a file name that ends in .png")
+        raise ArgumentsError(tr("--png {path}: expected a file name that ends in .png", path=png))
     comparison = compare_runs(*runs, at=at, last=last, margin=margin)
     written = _write(comparison, html, png, visualdl)
     if as_json:
@@ -73,7 +74,7 @@ def compare(  # noqa: PLR0913 - its options
         return
     _show(comparison)
     for path in written:
-        say(f"written: {path}")
+        say(tr("written: {path}", path=path))
 
 
 def _write(comparison: "Comparison", html: Path | None, png: Path | None, visualdl: Path | None) -> list[Path]:
@@ -111,4 +112,4 @@ def _show(comparison: "Comparison") -> None:
         print_text(note)
     for run in comparison.runs:
         for fault in run.faults:
-            say(f"left out: {fault}")
+            say(tr("left out: {fault}", fault=fault))

@@ -7,12 +7,24 @@ from paddle_epoch_guard.index.corpus import fault_of_document_list
 from paddle_epoch_guard.index.description import empty_splits
 from paddle_epoch_guard.index.from_files import Opened, in_object_storage
 from paddle_epoch_guard.index.megatron import MegatronDescription, empty_in_megatron, matrix_of
+from paddle_epoch_guard.language import mark, tr
 
 # megatron/core/datasets/indexed_dataset.py (0.16.1) compares it with the sequences; PaddleNLP's GPTDataset (3.0.0b4)
 # knows no documents but the sequences.
-_NO_END = "the build of it by megatron-core never ends"
-LIST_STOPS = (
+LIST_STOPS = mark(
     "megatron-core stops when it opens the corpus, unless fast_cache_load is set; PaddleNLP does not read the list"
+)
+_IN_BOTH = mark(
+    "{prefix}: the {name} split of {split!r} gets none of the {documents:,} documents: PaddleNLP builds no dataset of "
+    "it; the build of it by megatron-core never ends. Give it a larger share, or none"
+)
+_IN_PADDLE = mark(
+    "{prefix}: the {name} split of {split!r} gets none of the {documents:,} documents: PaddleNLP builds no dataset of "
+    "it. Give it a larger share, or none"
+)
+_IN_MEGATRON = mark(
+    "{prefix}: the {name} split of {split!r} gets none of the {documents:,} documents: the build of it by "
+    "megatron-core never ends. Give it a larger share, or none"
 )
 
 
@@ -23,22 +35,25 @@ def document_list_notes(prefixes: Sequence[str | Path]) -> list[str]:
         prefixes: paths without ``.idx`` and ``.bin``.
     """
     faults = dict.fromkeys(fault_of_document_list(prefix) for prefix in map(str, prefixes))
-    return [f"{fault}. {LIST_STOPS[0].upper()}{LIST_STOPS[1:]}" for fault in faults if fault]
+    return [
+        tr(
+            "{fault}. Megatron-core stops when it opens the corpus, unless fast_cache_load is set; PaddleNLP does not "
+            "read the list",
+            fault=fault,
+        )
+        for fault in faults
+        if fault
+    ]
 
 
 def empty_split_notes(prefix: str | Path, split: str, documents: int) -> list[str]:
     """A sentence for each split of a planned run that has a share, but no documents; the hosts round differently."""
-    effects = {name: ["PaddleNLP builds no dataset of it"] for name in empty_splits(split, documents)}
-    for name in empty_in_megatron(matrix_of(split), documents):
-        effects.setdefault(name, []).append(_NO_END)
-    return [_told_of_empty(prefix, name, split, documents, "; ".join(parts)) for name, parts in effects.items()]
-
-
-def _told_of_empty(prefix: str | Path, name: str, split: str, documents: int, effect: str) -> str:
-    return (
-        f"{prefix}: the {name} split of {split!r} gets none of the {documents:,} documents: {effect}. "
-        "Give it a larger share, or none"
-    )
+    in_paddle, in_megatron = empty_splits(split, documents), empty_in_megatron(matrix_of(split), documents)
+    notes = []
+    for name in dict.fromkeys([*in_paddle, *in_megatron]):
+        text = _IN_MEGATRON if name not in in_paddle else _IN_BOTH if name in in_megatron else _IN_PADDLE
+        notes.append(tr(text, prefix=prefix, name=name, split=split, documents=documents))
+    return notes
 
 
 def _empty_split_notes(opened: Opened) -> list[str]:
@@ -47,7 +62,8 @@ def _empty_split_notes(opened: Opened) -> list[str]:
         if isinstance(described, MegatronDescription) and index.arrays is not None:
             documents = len(index.arrays.sizes)
             for name in empty_in_megatron(described.matrix, documents):
-                notes.append(_told_of_empty(described.prefix, name, described.split, documents, _NO_END))
+                values = {"prefix": described.prefix, "name": name, "split": described.split}
+                notes.append(tr(_IN_MEGATRON, documents=documents, **values))
     return notes
 
 
@@ -64,9 +80,9 @@ def notes_of_index(opened: Opened) -> list[str]:
     return [
         *document_list_notes(opened.corpora),
         *_empty_split_notes(opened),
-        *(f"{prefix}.bin lies in object storage: its length is not checked" for prefix in stored),
+        *(tr("{prefix}.bin lies in object storage: its length is not checked", prefix=prefix) for prefix in stored),
         *(
-            f"{path}: no such file. The document sizes are enough here; a run needs the text"
+            tr("{path}: no such file. The document sizes are enough here; a run needs the text", path=path)
             for path in missing_texts(opened)
         ),
     ]

@@ -30,25 +30,30 @@ from paddle_epoch_guard.index.folder import (
     scan,
 )
 from paddle_epoch_guard.index.from_files import corpus_of, dataset_files, open_index
+from paddle_epoch_guard.language import mark, tr
 from paddle_epoch_guard.order.materialise import host_order
 
-_MOVE = "Move its files aside (--move-aside); the host then builds the same index again from the same corpus"
-_REBUILD = "Move its files aside (--move-aside) and run 'rebuild' again: the host would build its own order"
-_STOPS = "a run stops when it opens it"
-_WAITS = "PaddleNLP and PaddleFormers take it for an unfinished file and wait forever"
-_SILENT = "a run opens it without an error, then draws other samples than planned or stops at a missing one"
-_STOPS_AT_CORPUS = "a run stops when it opens the corpus"
-_OTHER_TEXT = "a run opens it without an error, then draws other text, or its loader dies and the run waits forever"
-_RESTORE = "Restore the corpus; the index itself may be sound"
+_MOVE = mark("Move its files aside (--move-aside); the host then builds the same index again from the same corpus")
+_REBUILD = mark("Move its files aside (--move-aside) and run 'rebuild' again: the host would build its own order")
+_STOPS = mark("a run stops when it opens it")
+_WAITS = mark("PaddleNLP and PaddleFormers take it for an unfinished file and wait forever")
+_SILENT = mark("a run opens it without an error, then draws other samples than planned or stops at a missing one")
+_STOPS_AT_CORPUS = mark("a run stops when it opens the corpus")
+_OTHER_TEXT = mark(
+    "a run opens it without an error, then draws other text, or its loader dies and the run waits forever"
+)
+_RESTORE = mark("Restore the corpus; the index itself may be sound")
 
 # What the hosts do when a file of an index is missing: `_build_index_mappings` in
 # paddlenlp/data/causal_dataset.py (3.0.0b4; paddleformers 1.2.0), `BlendableDataset` beside it, and
 # `_build_document_sample_shuffle_indices` in megatron/core/datasets/gpt_dataset.py (0.16.1).
 _INCOMPLETE = {
-    PADDLE: "PaddleNLP builds it again",
-    PADDLE_BLEND: "PaddleNLP and PaddleFormers build it again",
-    MEGATRON: "megatron-core builds it again; with fast_cache_load it takes it for complete and stops",
-    MEGATRON_BLEND: "megatron-core builds it again; with fast_cache_load it takes it for complete and stops",
+    PADDLE: mark(
+        "PaddleNLP builds it again; PaddleFormers takes the description for a complete index and waits forever"
+    ),
+    PADDLE_BLEND: mark("PaddleNLP and PaddleFormers build it again"),
+    MEGATRON: mark("megatron-core builds it again; with fast_cache_load it takes it for complete and stops"),
+    MEGATRON_BLEND: mark("megatron-core builds it again; with fast_cache_load it takes it for complete and stops"),
 }
 
 
@@ -104,8 +109,12 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
     known = contents.indices, contents.guard_blends, contents.temporary, contents.foreign
     if contents.others and not any(known):
         raise IndexFileError(
-            f"{cache}: no index of PaddleNLP, PaddleFormers or megatron-core "
-            f"(found {', '.join(contents.others[:3])}). Name the host's index cache"
+            tr(
+                "{cache}: no index of PaddleNLP, PaddleFormers or megatron-core (found {found}). Name the host's "
+                "index cache",
+                cache=cache,
+                found=", ".join(contents.others[:3]),
+            )
         )
     problems: list[Problem] = []
     unchecked: list[str] = []
@@ -118,7 +127,7 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
         try:
             result = _examine_index(files, moved, sound)
         except UnreadableError as error:
-            unreadable.append(f"{files.stem}: {error}")
+            unreadable.append(tr("{path}: {fault}", path=files.stem, fault=error))
             continue
         if isinstance(result, _Sound):
             sound.append(files)
@@ -126,18 +135,19 @@ def diagnose(cache: Path, prefixes: Sequence[str] = ()) -> Diagnosis:
         elif isinstance(result, Problem):
             problems.append(result)
         else:
-            unchecked.append(f"{files.stem}: {result}")
-    unchecked += [
-        f"{index.stem}: an index of the class {index.class_name}; only GPTDataset and blends of it are read"
-        for index in contents.foreign
-    ]
+            unchecked.append(tr("{path}: {fault}", path=files.stem, fault=result))
+    for index in contents.foreign:
+        values = {"stem": index.stem, "name": index.class_name}
+        unchecked.append(
+            tr("{stem}: an index of the class {name}; only GPTDataset and blends of it are read", **values)
+        )
     is_sure = not unreadable and not contents.foreign and len(sound) + len(unchecked) == len(contents.indices)
     unchecked += moved.unused(is_sure)
     for stem in contents.guard_blends:
         try:
             problems += _examine_guard_blend(cache, stem)
         except UnreadableError as error:
-            unreadable.append(f"{stem}: {error}")
+            unreadable.append(tr("{path}: {fault}", path=stem, fault=error))
     problems += [_leftover(path) for path in contents.temporary]
     return Diagnosis(
         tuple(sound), tuple(problems), (*unchecked, *unreadable), tuple(dict.fromkeys(notes)), tuple(unreadable)
@@ -168,8 +178,12 @@ class _MovedCorpora:
         """
         unused = [self._prefixes[name] for name in sorted(self._unused)]
         if unused and is_sure:
-            raise ArgumentsError(f"--prefix {unused[0]}: no index here was built from a corpus of that name")
-        return [f"--prefix {prefix}: whether a broken index here was built from it" for prefix in unused]
+            raise ArgumentsError(
+                tr("--prefix {prefix}: no index here was built from a corpus of that name", prefix=unused[0])
+            )
+        return [
+            tr("--prefix {prefix}: whether a broken index here was built from it", prefix=prefix) for prefix in unused
+        ]
 
 
 def _examine_index(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[IndexFiles]) -> Problem | str | _Sound:
@@ -197,19 +211,19 @@ def _contradiction(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[Inde
     except UnreadableError:
         raise
     except IndexFileError as error:
-        effect = "a run does not read it; but without it, nothing shows whether the arrays are the right ones"
+        effect = tr("a run does not read it; but without it, nothing shows whether the arrays are the right ones")
         return Problem("description", files.stem, str(error), effect, _fix_for(files), files.present)
     try:
         prefixes = [
             str(corpus_of(files, dataset.prefix, moved.prefix_of(dataset.prefix))) for dataset in described.datasets
         ]
     except CorpusNotFoundError as error:
-        return f"whether it fits its corpus: {error}"
+        return tr("whether it fits its corpus: {fault}", fault=error)
     if files.kind.is_blend:
         for dataset, prefix in zip(described.datasets, prefixes, strict=True):
             reason = _not_sound(dataset_files(files, dataset), prefix, sound)
             if reason is not None:
-                return f"whether it fits its datasets: {reason}"
+                return tr("whether it fits its datasets: {fault}", fault=reason)
     return _fit(files, prefixes)
 
 
@@ -225,16 +239,17 @@ def _fit(files: IndexFiles, prefixes: Sequence[str]) -> Problem | _Sound:
         raise
     except CorpusError as error:
         effect = _OTHER_TEXT if isinstance(error, CorpusPointerError) else _STOPS_AT_CORPUS
-        return Problem("corpus", files.stem, str(error), effect, _RESTORE, ())
+        return Problem("corpus", files.stem, str(error), tr(effect), tr(_RESTORE), ())
     except EpochGuardError as error:
-        return Problem("mismatch", files.stem, str(error), _SILENT, _fix_for(files), files.present)
+        return Problem("mismatch", files.stem, str(error), tr(_SILENT), _fix_for(files), files.present)
     for path in missing_texts(opened):
-        return Problem("corpus", files.stem, f"{path}: no such file", _STOPS_AT_CORPUS, _RESTORE, ())
+        what = tr("{path}: no such file", path=path)
+        return Problem("corpus", files.stem, what, tr(_STOPS_AT_CORPUS), tr(_RESTORE), ())
     if files.kind.format == "megatron":
         for corpus in opened.corpora:
             fault = fault_of_document_list(corpus)
             if fault:
-                return Problem("corpus", files.stem, fault, LIST_STOPS, _RESTORE, ())
+                return Problem("corpus", files.stem, fault, tr(LIST_STOPS), tr(_RESTORE), ())
     return _Sound(tuple(notes_of_index(opened)))
 
 
@@ -243,18 +258,18 @@ def _not_sound(dataset: IndexFiles, prefix: str, sound: Sequence[IndexFiles]) ->
     if dataset in sound:
         return None
     if dataset.missing:
-        return f"the index {dataset.stem} is not complete here"
+        return tr("the index {stem} is not complete here", stem=dataset.stem)
     try:
         open_index(dataset, [prefix], host_order)
     except UnreadableError:
         raise
     except EpochGuardError as error:
-        return f"the index {dataset.stem} is broken: {error}"
+        return tr("the index {stem} is broken: {fault}", stem=dataset.stem, fault=error)
     return None
 
 
 def _fix_for(files: IndexFiles) -> str:
-    return _REBUILD if is_there(files.note) else _MOVE
+    return tr(_REBUILD) if is_there(files.note) else tr(_MOVE)
 
 
 def _incomplete(files: IndexFiles) -> Problem:
@@ -262,17 +277,16 @@ def _incomplete(files: IndexFiles) -> Problem:
     effect = _INCOMPLETE[files.kind]
     if not is_there(files.description):
         if files.kind is PADDLE:
-            effect = "PaddleNLP and PaddleFormers build it again"
+            effect = mark("PaddleNLP and PaddleFormers build it again")
         elif files.kind.format == "megatron" and len(files.missing) == 1:
-            effect = (
+            effect = mark(
                 "megatron-core builds it again; with fast_cache_load it opens the arrays, and nothing shows what they "
                 "were built from"
             )
         elif files.kind is PADDLE_BLEND and len(files.missing) == 1:
-            effect = "PaddleNLP and PaddleFormers open it anyway; nothing shows what it was built from"
-    elif files.kind is PADDLE:
-        effect += "; PaddleFormers takes the description for a complete index and waits forever"
-    return Problem("incomplete", files.stem, f"missing {missing}", effect, _fix_for(files), files.present)
+            effect = mark("PaddleNLP and PaddleFormers open it anyway; nothing shows what it was built from")
+    what = tr("missing {names}", names=missing)
+    return Problem("incomplete", files.stem, what, tr(effect), _fix_for(files), files.present)
 
 
 def _unreadable(files: IndexFiles) -> Problem | None:
@@ -285,11 +299,11 @@ def _unreadable(files: IndexFiles) -> Problem | None:
             waits = files.kind.format == "paddlenlp" and name in ("shuffle_idx", "dataset_index")
             effect = _WAITS if waits else _STOPS
             if _is_pickle(path):
-                effect = "a run unpickles it, and executes any code that it holds"
-            return Problem("unreadable", files.stem, str(error), effect, _fix_for(files), files.present)
+                effect = mark("a run unpickles it, and executes any code that it holds")
+            return Problem("unreadable", files.stem, str(error), tr(effect), _fix_for(files), files.present)
         if array.dtype.kind not in "iu":
-            what = f"{path}: dtype {array.dtype}; expected integers"
-            return Problem("unreadable", files.stem, what, _SILENT, _fix_for(files), files.present)
+            what = tr("{path}: dtype {dtype}; expected integers", path=path, dtype=array.dtype)
+            return Problem("unreadable", files.stem, what, tr(_SILENT), _fix_for(files), files.present)
     return None
 
 
@@ -309,12 +323,12 @@ def _examine_guard_blend(cache: Path, stem: str) -> list[Problem]:
     """Problems of a blend that the guard has built for a longer run: two arrays of the same length."""
     files = [cache / f"{stem}_index.npy", cache / f"{stem}_sample_index.npy"]
     present = tuple(path for path in files if is_there(path))
-    fix = "Move it aside (--move-aside); the guard builds it again when the run resumes"
+    fix = tr("Move it aside (--move-aside); the guard builds it again when the run resumes")
     if len(present) < len(files):
         missing = next(path.name for path in files if path not in present)
-        effect = "the guard builds it again when the run resumes"
-        return [Problem("incomplete", stem, f"missing {missing}", effect, fix, present)]
-    effect = "the guard refuses to resume the run"
+        effect = tr("the guard builds it again when the run resumes")
+        return [Problem("incomplete", stem, tr("missing {names}", names=missing), effect, fix, present)]
+    effect = tr("the guard refuses to resume the run")
     try:
         datasets, samples = (load_array(path) for path in files)
     except UnreadableError:
@@ -323,14 +337,19 @@ def _examine_guard_blend(cache: Path, stem: str) -> list[Problem]:
         return [Problem("unreadable", stem, str(error), effect, fix, present)]
     if datasets.ndim == 1 and datasets.shape == samples.shape and {datasets.dtype.kind, samples.dtype.kind} <= {*"iu"}:
         return []
-    what = (
-        f"arrays of shapes {datasets.shape} and {samples.shape}, dtypes {datasets.dtype} and {samples.dtype}; "
-        "expected two lists of integers of the same length"
+    what = tr(
+        "arrays of shapes {shape} and {other_shape}, dtypes {dtype} and {other_dtype}; expected two lists of integers "
+        "of the same length",
+        shape=datasets.shape,
+        other_shape=samples.shape,
+        dtype=datasets.dtype,
+        other_dtype=samples.dtype,
     )
     return [Problem("mismatch", stem, what, effect, fix, present)]
 
 
 def _leftover(path: Path) -> Problem:
-    what = f"{path.stat().st_size:,} bytes of a file whose writer ended before it was complete"
-    fix = "Delete it, or move it aside (--move-aside), unless a process is writing it now"
-    return Problem("leftover", path.name, what, "none: no run reads it", fix, (path,))
+    size = path.stat().st_size
+    what = tr("{size:,} bytes of a file whose writer ended before it was complete", size=size)
+    fix = tr("Delete it, or move it aside (--move-aside), unless a process is writing it now")
+    return Problem("leftover", path.name, what, tr("none: no run reads it"), fix, (path,))

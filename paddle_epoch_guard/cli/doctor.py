@@ -11,14 +11,24 @@ import typer
 from paddle_epoch_guard.cli.interruption import interruptible
 from paddle_epoch_guard.cli.options import CacheArgument
 from paddle_epoch_guard.cli.output import JsonFlag, print_json, say
-from paddle_epoch_guard.errors import ArgumentsError, IndexFileError
+from paddle_epoch_guard.errors import ArgumentsError, IndexFileError, cause_of
 from paddle_epoch_guard.files import move_new
+from paddle_epoch_guard.language import mark, tr
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.cli.diagnose import Diagnosis, Problem
 
 BROKEN = 1
 UNREADABLE = 3
+_KINDS = (
+    mark("incomplete"),
+    mark("description"),
+    mark("unreadable"),
+    mark("mismatch"),
+    mark("corpus"),
+    mark("leftover"),
+)
+"""The codes of problems, which are words too."""
 _HOST_FOLDERS = ("index-cache", "GPTDataset_indices")  # where hosts look by default, beside a corpus
 
 
@@ -85,13 +95,17 @@ def move_files(problems: Sequence["Problem"], cache: Path, aside: Path) -> dict[
     moves = {path: aside / path.name for problem in problems for path in problem.files}
     for target in moves.values():
         if os.path.lexists(target):
-            raise IndexFileError(f"--move-aside {aside}: {target.name} already exists there. Name an empty folder")
+            values = {"folder": aside, "name": target.name}
+            raise IndexFileError(
+                tr("--move-aside {folder}: {name} already exists there. Name an empty folder", **values)
+            )
     if moves:
         try:
             aside.mkdir(parents=True, exist_ok=True)
         except OSError as cause:
+            values = {"folder": aside, "cause": cause_of(cause)}
             raise IndexFileError(
-                f"--move-aside {aside}: cannot be created ({cause.strerror}). Name another folder"
+                tr("--move-aside {folder}: cannot be created ({cause}). Name another folder", **values)
             ) from cause
     done: list[Path] = []
     try:
@@ -107,8 +121,13 @@ def move_files(problems: Sequence["Problem"], cache: Path, aside: Path) -> dict[
         if not isinstance(cause, OSError):
             raise
         raise IndexFileError(
-            f"--move-aside {aside}: {path.name} cannot be moved there ({cause.strerror}). Name a writable folder on "
-            "the same file system"
+            tr(
+                "--move-aside {folder}: {name} cannot be moved there ({cause}). Name a writable folder on the same "
+                "file system",
+                folder=aside,
+                name=path.name,
+                cause=cause_of(cause),
+            )
         ) from cause
     return moves
 
@@ -116,13 +135,17 @@ def move_files(problems: Sequence["Problem"], cache: Path, aside: Path) -> dict[
 def _refuse_host_folder(cache: Path, aside: Path) -> None:
     resolved = aside.resolve()
     if resolved == cache.resolve() or (resolved.exists() and resolved.samefile(cache)):
-        raise ArgumentsError(f"--move-aside {aside}: is the cache itself. Name another folder")
+        raise ArgumentsError(tr("--move-aside {folder}: is the cache itself. Name another folder", folder=aside))
     if resolved.name in _HOST_FOLDERS:
         raise ArgumentsError(
-            f"--move-aside {aside}: hosts look for indices in folders named {resolved.name}. Name another folder"
+            tr(
+                "--move-aside {folder}: hosts look for indices in folders named {name}. Name another folder",
+                folder=aside,
+                name=resolved.name,
+            )
         )
     if resolved.exists() and not resolved.is_dir():
-        raise ArgumentsError(f"--move-aside {aside}: is a file; expected a folder. Name another one")
+        raise ArgumentsError(tr("--move-aside {path}: is a file; expected a folder. Name another one", path=aside))
 
 
 def _as_json(cache: Path, diagnosis: "Diagnosis", moved: dict[Path, Path]) -> dict[str, Any]:
@@ -149,17 +172,27 @@ def _show(cache: Path, diagnosis: "Diagnosis", moved: dict[Path, Path]) -> None:
     from paddle_epoch_guard.order.materialise import read_note
 
     for problem in diagnosis.problems:
-        say(f"{problem.kind}: {problem.index}: {problem.what}")
-        say(f"  effect: {problem.effect}")
-        say(f"  fix:    {problem.fix}")
+        say(tr("{kind}: {index}: {what}", kind=tr(problem.kind), index=problem.index, what=problem.what))
+        say(tr("  effect: {effect}", effect=problem.effect))
+        say(tr("  fix:    {fix}", fix=problem.fix))
         folders = sorted({str(moved[path].parent) for path in problem.files if path in moved})
         if folders:
-            say(f"  moved:  {len(problem.files)} files to {folders[0]}")
+            say(tr("  moved:  {files} files to {folder}", files=len(problem.files), folder=folders[0]))
     for sentence in diagnosis.unchecked:
-        say(f"not checked: {sentence}")
+        say(tr("not checked: {sentence}", sentence=sentence))
     for sentence in diagnosis.notes:
-        say(f"note: {sentence}")
-    rebuilt = sum(bool(read_note(files.note)) for files in diagnosis.sound)
-    also = f", {rebuilt} of them written by 'rebuild'" if rebuilt else ""
-    counts = f"{len(diagnosis.problems)} findings; {len(diagnosis.unchecked)} not checked"
-    say(f"{cache}: {len(diagnosis.sound)} sound indices{also}; {counts}")
+        say(tr("note: {note}", note=sentence))
+    counts = {
+        "cache": cache,
+        "sound": len(diagnosis.sound),
+        "rebuilt": sum(bool(read_note(files.note)) for files in diagnosis.sound),
+        "findings": len(diagnosis.problems),
+        "unchecked": len(diagnosis.unchecked),
+    }
+    text = mark("{cache}: {sound} sound indices; {findings} findings; {unchecked} not checked")
+    if counts["rebuilt"]:
+        text = mark(
+            "{cache}: {sound} sound indices, {rebuilt} of them written by 'rebuild'; {findings} findings; {unchecked} "
+            "not checked"
+        )
+    say(tr(text, **counts))

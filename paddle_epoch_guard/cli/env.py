@@ -5,6 +5,7 @@ import sys
 from importlib import metadata, util
 
 from paddle_epoch_guard.cli.output import JsonFlag, print_json, print_table
+from paddle_epoch_guard.language import tr
 
 PACKAGES = (
     "paddle-epoch-guard", "paddlepaddle", "paddlepaddle-gpu", "paddlenlp", "paddleformers", "visualdl", "protobuf",
@@ -31,8 +32,9 @@ def env(as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(facts | {"packages": packages})
         return
-    shown = facts | {"compiled": "yes" if facts["compiled"] else "no: numpy does the work, more slowly"}
-    print_table([(name, str(value or "not installed")) for name, value in (packages | shown).items()], "versions")
+    shown = facts | {"compiled": tr("yes") if facts["compiled"] else tr("no: numpy does the work, more slowly")}
+    rows = [(name, str(value or tr("not installed"))) for name, value in (packages | shown).items()]
+    print_table(rows, tr("versions"))
 
 
 def _version(package: str) -> str | None:

@@ -14,6 +14,7 @@ from paddle_epoch_guard.cli.output import (
     print_table,
     say,
 )
+from paddle_epoch_guard.language import tr
 
 
 def inspect(
@@ -58,49 +59,57 @@ def _show(facts: dict[str, Any]) -> None:
     for dataset in facts.get("datasets", [facts]):
         print_table(_rows(dataset), title=dataset["prefix"])
     for order in facts["unified"]:
-        say(
-            f"unified from position {order['from_position']:,} to {order['to_position']:,}: mix {order['mix']}, "
-            f"seed {order['seed']}"
-        )
+        say(tr("unified from position {from_position:,} to {to_position:,}: mix {mix}, seed {seed}", **order))
     if "datasets" in facts:
-        position = facts["boundary_position"]
-        first = "no boundary is reached" if position is None else f"the first boundary is at position {position:,}"
-        say(f"blend of {len(facts['datasets'])}, {facts['samples_built']:,} positions: {first}")
+        say(_told_of_blend(len(facts["datasets"]), facts["samples_built"], facts["boundary_position"]))
     say(
-        f"{facts['format']} index {facts['hash']} ({facts['name']}): description, arrays and corpus fit each other, "
-        f"arrays read {facts['verified']}"
+        tr(
+            "{format} index {hash} ({name}): description, arrays and corpus fit each other, arrays read {verified}",
+            format=facts["format"],
+            hash=facts["hash"],
+            name=facts["name"],
+            verified=tr(facts["verified"]),
+        )
     )
     for note in facts["notes"]:
-        say(f"note: {note}")
+        say(tr("note: {note}", note=note))
+
+
+def _told_of_blend(datasets: int, positions: int, boundary: int | None) -> str:
+    values = {"datasets": datasets, "positions": positions}
+    if boundary is None:
+        return tr("blend of {datasets}, {positions:,} positions: no boundary is reached", **values)
+    return tr(
+        "blend of {datasets}, {positions:,} positions: the first boundary is at position {boundary:,}",
+        boundary=boundary,
+        **values,
+    )
 
 
 def _rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
     share = dataset["last_epoch_samples"] / max(dataset["samples_per_epoch"], 1)
-    rows = [
-        *layout_rows(dataset),
-        (
-            "of the last one",
-            f"{dataset['last_epoch_samples']:,} samples, {share:.0%}" if dataset["num_epochs"] > 1 else "all",
-        ),
-        ("shuffled separately", _separation(dataset)),
-    ]
+    last = tr("all")
+    if dataset["num_epochs"] > 1:
+        last = tr("{samples:,} samples, {share:.0%}", samples=dataset["last_epoch_samples"], share=share)
+    rows = [*layout_rows(dataset), (tr("of the last one"), last), (tr("shuffled separately"), _separation(dataset))]
     if dataset["boundary_position"] is not None:
-        step = "" if dataset["boundary_step"] is None else f", step {dataset['boundary_step']:,}"
-        rows += [
-            ("boundary", f"position {dataset['boundary_position']:,}{step}"),
-            exposure_row(dataset),
-        ]
+        position, step = dataset["boundary_position"], dataset["boundary_step"]
+        place = tr("position {position:,}", position=position)
+        if step is not None:
+            place = tr("position {position:,}, step {step:,}", position=position, step=step)
+        rows += [(tr("boundary"), place), exposure_row(dataset)]
     elif dataset["separated"]:
-        rows.append(("boundary", "beyond the end of the blend"))
+        rows.append((tr("boundary"), tr("beyond the end of the blend")))
     else:
         rows += draws_rows(dataset)
-    rows.append(("never drawn", f"{dataset['unseen_fraction']['planned']:.2%} of the data"))
+    unseen = dataset["unseen_fraction"]["planned"]
+    rows.append((tr("never drawn"), tr("{share:.2%} of the data", share=unseen)))
     return rows
 
 
 def _separation(dataset: dict[str, Any]) -> str:
     if dataset["follows_threshold"]:
-        return "yes" if dataset["separated"] else "no: there is no cliff"
+        return tr("yes") if dataset["separated"] else tr("no: there is no cliff")
     if dataset["separated"]:
-        return "yes, though it is 80% or more: built with another threshold"
-    return "no, though it is below 80%: built with another threshold. There is no cliff"
+        return tr("yes, though it is 80% or more: built with another threshold")
+    return tr("no, though it is below 80%: built with another threshold. There is no cliff")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paddle_epoch_guard import language
+from paddle_epoch_guard.language import mark, tr
 from paddle_epoch_guard.terminal import plain
 
 if TYPE_CHECKING:
@@ -18,13 +20,25 @@ _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\
 _WIDE_ENOUGH = 72  # columns, for a table of more than two
 _STYLES = {
     **dict.fromkeys(("improvement", "better"), "green"),
-    **dict.fromkeys(("artefact", "mixed", "worse", "incomplete", "broken", "leftover"), "bold yellow"),
-    **dict.fromkeys(("unexplained", "undecided", "not comparable", "not checked", "left out", "warning"), "yellow"),
+    **dict.fromkeys(("artefact", "mixed", "worse", mark("incomplete"), "broken", mark("leftover")), "bold yellow"),
+    **dict.fromkeys(("unexplained", "undecided", "not comparable"), "yellow"),
+    **dict.fromkeys((mark("not checked"), mark("left out"), mark("warning")), "yellow"),
 }
 """Style of the words that say how something stands, at the beginning of a text. A terminal shows it unless NO_COLOR is
 set; a file or a pipe gets none."""
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
+
+def _speak_english(as_json: bool) -> bool:
+    """JSON is read by programs: its sentences are the same in every locale, and so are the errors beside it."""
+    if as_json:
+        language.use("en")
+    return as_json
+
+
+JsonFlag = Annotated[
+    bool,
+    typer.Option("--json", callback=_speak_english, is_eager=True, help="Print one JSON object, and nothing else."),
+]
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -61,20 +75,23 @@ def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] =
         head: names of the columns. On a narrow terminal each row becomes a table of these names and its values. Empty
             for a table of two columns, names and values.
     """
+    from rich.cells import cell_len
     from rich.table import Table
-    from rich.text import Text
 
     console = _console()
-    _print(Text(plain(title), "italic"))
+    title_text = _text(plain(title))
+    title_text.stylize("italic")
+    _print(title_text)
     if head and console.width < _WIDE_ENOUGH:
         for row in rows:
-            print_table(list(zip(head[1:], row[1:], strict=True)), f"{head[0]}: {row[0]}")
+            row_title = tr("{column}: {name}", column=head[0], name=row[0])
+            print_table(list(zip(head[1:], row[1:], strict=True)), row_title)
         return
     table = Table(show_header=bool(head), box=None, padding=(0, 2, 0, 0))
-    widest = max((len(row[0]) for row in rows), default=0)
-    table.add_column(*head[:1], style="bold", no_wrap=widest <= console.width * 0.6)
+    widest = max((cell_len(row[0]) for row in rows), default=0)
+    table.add_column(*map(_text, head[:1]), style="bold", no_wrap=widest <= console.width * 0.6)
     for name in head[1:] or ("",):
-        table.add_column(name, overflow="fold")
+        table.add_column(_text(name), overflow="fold")
     for row in rows:
         table.add_row(*(_styled(plain(cell)) for cell in row))
     _print(table)
@@ -82,18 +99,33 @@ def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] =
 
 def _print(what: "RenderableType", soft_wrap: bool = False, to_errors: bool = False) -> None:
     """Prints without the blanks that a table has at the ends of its lines."""
+    from rich.console import Group
+
     console = _console(to_errors)
     with console.capture() as capture:
-        console.print(what, soft_wrap=soft_wrap)
+        console.print(Group(what), soft_wrap=soft_wrap)  # a text in a group stays of its own class
     for line in capture.get().splitlines():
         typer.echo(line.rstrip(" "), err=to_errors, color=True)  # rich has decided
 
 
 def _styled(text: str) -> "Text":
+    styled = _text(text)
+    for word, style in _STYLES.items():
+        if text.startswith(tr(word)):
+            styled.stylize(style, 0, len(tr(word)))
+            break
+    return styled
+
+
+def _text(text: str) -> "Text":
+    """A text as rich wraps it; one in Chinese as Chinese is wrapped."""
     from rich.text import Text
 
-    word = next((word for word in _STYLES if text.startswith(word)), "")
-    return Text.assemble((word, _STYLES.get(word, "")), text[len(word) :])
+    if language.current() == "en":
+        return Text(text)
+    from paddle_epoch_guard.cli.wide_text import WideText
+
+    return WideText(text)
 
 
 def _console(to_errors: bool = False) -> "Console":
@@ -114,21 +146,20 @@ def number(value: float | None, unit: str = "") -> str:
 def layout_rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
     """The rows of a dataset's layout, for ``plan`` and ``inspect``."""
     return [
-        ("tokens per data epoch", number(dataset["tokens_per_epoch"])),
-        ("samples per data epoch", number(dataset["samples_per_epoch"])),
-        ("samples asked for", number(dataset["samples_requested"])),
-        ("samples built", number(dataset["samples_built"])),
-        ("data epochs", number(dataset["num_epochs"])),
+        (tr("tokens per data epoch"), number(dataset["tokens_per_epoch"])),
+        (tr("samples per data epoch"), number(dataset["samples_per_epoch"])),
+        (tr("samples asked for"), number(dataset["samples_requested"])),
+        (tr("samples built"), number(dataset["samples_built"])),
+        (tr("data epochs"), number(dataset["num_epochs"])),
     ]
 
 
 def draws_rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
     """A row that says how often each token is drawn, if nothing else says that data is repeated."""
     epochs = dataset["data_epochs"]
-    return [("each token is drawn", f"{epochs:,.1f} times")] if epochs > 1 else []
+    return [(tr("each token is drawn"), tr("{epochs:,.1f} times", epochs=epochs))] if epochs > 1 else []
 
 
 def exposure_row(dataset: dict[str, Any]) -> tuple[str, str]:
     """The row of a dataset's exposure at its boundary."""
-    before, after = dataset["exposure"]["before"], dataset["exposure"]["after"]
-    return "exposure there", f"{before:.2f} before, {after:.2f} after"
+    return tr("exposure there"), tr("{before:.2f} before, {after:.2f} after", **dataset["exposure"])

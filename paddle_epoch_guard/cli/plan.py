@@ -18,6 +18,7 @@ from paddle_epoch_guard.cli.output import (
     say,
 )
 from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.language import mark, tr
 from paddle_epoch_guard.terminal import joined
 
 if TYPE_CHECKING:
@@ -128,9 +129,11 @@ def plan(  # noqa: PLR0913 - its options
     from paddle_epoch_guard.cli.trial import trial_facts
 
     if trial_batch is not None and trial_steps is None:
-        raise ArgumentsError(f"--trial-batch {trial_batch} without a trial; expected --trial-steps. Add it")
+        raise ArgumentsError(
+            tr("--trial-batch {batch} without a trial; expected --trial-steps. Add it", batch=trial_batch)
+        )
     if png is not None and png.suffix.lower() != ".png":
-        raise ArgumentsError(f"--png {png}: expected a file name that ends in .png")
+        raise ArgumentsError(tr("--png {path}: expected a file name that ends in .png", path=png))
     asked = asked_run(data or [], config, devices, RunOptions(seq_length, global_batch, max_steps, split), _options())
     max_steps, split = asked.max_steps, asked.split
     run = replace(run_of(asked.data, split, asked.seq_length, asked.global_batch, max_steps), threshold=threshold)
@@ -151,9 +154,9 @@ def plan(  # noqa: PLR0913 - its options
     if trial is not None:
         _show_trial(trial, max_steps)
     for note in facts["notes"]:
-        print_text(f"note: {note}")
+        print_text(tr("note: {note}", note=note))
     if png is not None:
-        say(f"picture: {png}")
+        say(tr("picture: {path}", path=png))
     return REACHED if fail_on_boundary and facts["boundary_step"] is not None else 0
 
 
@@ -164,16 +167,14 @@ def _options() -> list[str]:
 
 def _show(run: "Run", facts: dict[str, Any]) -> None:
     for warning in facts["warnings"]:
-        print_text(f"warning: {warning}")
+        print_text(tr("warning: {warning}", warning=warning))
     for dataset in facts.get("datasets", [facts]):
         print_table(_rows(dataset, facts["max_steps"]), title=dataset["prefix"])
     if run.blended:
-        step = facts["boundary_step"]
-        first = "no boundary is reached" if step is None else f"the first boundary is reached at step {step:,}"
-        say(f"blend of {len(run.datasets)}: {first} of {facts['max_steps']:,}")
+        say(_told_of_blend(len(run.datasets), facts["boundary_step"], facts["max_steps"]))
         if any(_repeats(dataset) for dataset in facts["datasets"]):
             worth = _told_of_worth(facts["worth_as_fresh"])
-            print_text(f"worth as fresh data: {worth}, each dataset by its own repetition")
+            print_text(tr("worth as fresh data: {worth}, each dataset by its own repetition", worth=worth))
         for line in _told_of_corpora(run, facts):
             say(line)
     if facts["separated"]:
@@ -181,25 +182,35 @@ def _show(run: "Run", facts: dict[str, Any]) -> None:
 
         print_plan(run, facts)
     if facts["advice"]:
-        say("without a cliff:" if facts["separated"] else "other lengths without a cliff:")
+        say(tr("without a cliff:") if facts["separated"] else tr("other lengths without a cliff:"))
         for advice in facts["advice"]:
-            say(f"  --max-steps {advice['max_steps']}: {advice['why']}")
+            say(tr("  --max-steps {steps}: {why}", steps=advice["max_steps"], why=advice["why"]))
     if facts["separated"]:
-        say("or, with these max_steps: --epoch_guard unified")
+        say(tr("or, with these max_steps: --epoch_guard unified"))
+
+
+def _told_of_blend(datasets: int, boundary: int | None, max_steps: int) -> str:
+    values = {"datasets": datasets, "max_steps": max_steps}
+    if boundary is None:
+        return tr("blend of {datasets}: no boundary is reached within {max_steps:,} steps", **values)
+    values["step"] = boundary
+    return tr("blend of {datasets}: the first boundary is reached at step {step:,} of {max_steps:,}", **values)
 
 
 def _show_trial(trial: dict[str, Any], max_steps: int) -> None:
     from paddle_epoch_guard.cli.trial import HEAD, trial_rows, trial_sentences
 
-    print_table(trial_rows(trial), f"a trial: --max-steps {trial['max_steps']} instead of {max_steps}", HEAD)
+    lengths = {"steps": trial["max_steps"], "max_steps": max_steps}
+    title = tr("a trial: --max-steps {steps} instead of {max_steps}", **lengths)
+    print_table(trial_rows(trial), title, [tr(name) for name in HEAD])
     for sentence in trial_sentences(trial):
         print_text(sentence)
 
 
 _FALLS = {
-    "likely": "the training loss will likely fall there, by how much depends on the model",
-    "small": "the training loss may fall a little there; the data was seen before already",
-    "slight": "the training loss will hardly fall there; the data was seen several times already",
+    "likely": mark("yes: the training loss will likely fall there, by how much depends on the model"),
+    "small": mark("yes: the training loss may fall a little there; the data was seen before already"),
+    "slight": mark("yes: the training loss will hardly fall there; the data was seen several times already"),
 }
 
 
@@ -208,10 +219,13 @@ def _repeats(dataset: dict[str, Any]) -> bool:
 
 
 def _told_of_worth(worth: dict[str, Any]) -> str:
-    share = worth["tokens"] / worth["drawn"]
-    return (
-        f"{round(worth['tokens']):,} of {worth['drawn']:,} tokens drawn ({share:.1%}), the next one "
-        f"{worth['next_token']:.0%} of a fresh one, by Muennighoff et al. (2023)"
+    return tr(
+        "{tokens:,} of {drawn:,} tokens drawn ({share:.1%}), the next one {next_token:.0%} of a fresh one, by "
+        "Muennighoff et al. (2023)",
+        tokens=round(worth["tokens"]),
+        drawn=worth["drawn"],
+        share=worth["tokens"] / worth["drawn"],
+        next_token=worth["next_token"],
     )
 
 
@@ -219,49 +233,79 @@ def _told_of_corpora(run: "Run", facts: dict[str, Any]) -> list[str]:
     """A line for each corpus that is listed several times, and for each pair that may be one corpus."""
     lines = []
     for group in facts["same_corpora"]:
-        epochs = f"data epochs add up to {group['data_epochs']:.2f}"
-        if group["same_order"]:
-            epochs += ". They draw the same samples in the same order, so data is repeated from early on"
         names = list(dict.fromkeys(group["prefixes"]))
-        if len(names) == 1:
-            lines.append(f"{names[0]} is listed {len(group['prefixes'])} times: its {epochs}")
-        else:
-            lines.append(f"{joined(names)} are the same corpus: their {epochs}")
+        text = _SAME[len(names) == 1, group["same_order"]]
+        values = {"names": joined(names), "times": len(group["prefixes"]), "epochs": group["data_epochs"]}
+        lines.append(tr(text, **values))
     for pair in run.corpora.unsure:
         first, second = (run.datasets[number].prefix for number in pair)
         lines.append(
-            f"{first} and {second} have the same document sizes. The text of one cannot be read, to be compared"
+            tr(
+                "{first} and {second} have the same document sizes. The text of one cannot be read, to be compared",
+                first=first,
+                second=second,
+            )
         )
     return lines
+
+
+_SAME = {
+    (True, False): mark("{names} is listed {times} times: its data epochs add up to {epochs:.2f}"),
+    (True, True): mark(
+        "{names} is listed {times} times: its data epochs add up to {epochs:.2f}. They draw the same samples in the "
+        "same order, so data is repeated from early on"
+    ),
+    (False, False): mark("{names} are the same corpus: their data epochs add up to {epochs:.2f}"),
+    (False, True): mark(
+        "{names} are the same corpus: their data epochs add up to {epochs:.2f}. They draw the same samples in the "
+        "same order, so data is repeated from early on"
+    ),
+}
+"""By whether one path is listed several times, and whether all draw the same samples in the same order."""
 
 
 def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
     rows = layout_rows(dataset)
     if "weight" in dataset:
-        rows.insert(0, ("share of the blend", f"{dataset['weight']:.2%}"))
+        rows.insert(0, (tr("share of the blend"), f"{dataset['weight']:.2%}"))
     if dataset["num_epochs"] > 1:
-        share = dataset["last_epoch_samples"] / max(dataset["samples_per_epoch"], 1)
-        needed = (
-            f"from {dataset['threshold_samples']:,} ({dataset['threshold']:.0%}) on it is shuffled with the others"
-        )
-        rows.append(("of the last one", f"{dataset['last_epoch_samples']:,} samples, {share:.1%}; {needed}"))
+        rows.append((tr("of the last one"), _told_of_last_epoch(dataset)))
     if dataset["boundary_position"] is not None:
-        about = "" if dataset.get("boundary_is_exact", True) else "about "
-        step = f"{about}step {dataset['boundary_step']:,} of {max_steps:,}"
+        unified = tr("{exposure:.2f} on both sides", exposure=dataset["unified_exposure"])
         rows += [
-            ("shuffled separately", f"yes: {_FALLS[dataset['expected_fall']]}"),
-            ("boundary", f"{step}, position {dataset['boundary_position']:,}"),
+            (tr("shuffled separately"), tr(_FALLS[dataset["expected_fall"]])),
+            (tr("boundary"), _told_of_boundary(dataset, max_steps)),
             exposure_row(dataset),
-            ("with a unified order", f"{dataset['unified_exposure']:.2f} on both sides"),
+            (tr("with a unified order"), unified),
         ]
     elif dataset["separated"]:
-        rows.append(("shuffled separately", "yes, but the blend does not reach it: there is no cliff"))
+        rows.append((tr("shuffled separately"), tr("yes, but the blend does not reach it: there is no cliff")))
     else:
-        rows += [("shuffled separately", "no: there is no cliff"), *draws_rows(dataset)]
-    unseen = dataset["unseen_fraction"]
-    never = f"{unseen['planned']:.2%} of the data"
-    never += "" if unseen["all"] == unseen["planned"] else f"; {unseen['all']:.2%} with --epoch_guard_pool all"
-    rows.append(("never drawn", never))
+        rows += [(tr("shuffled separately"), tr("no: there is no cliff")), *draws_rows(dataset)]
+    rows.append((tr("never drawn"), _told_of_unseen(**dataset["unseen_fraction"])))
     if _repeats(dataset):
-        rows.append(("worth as fresh data", _told_of_worth(dataset["worth_as_fresh"])))
+        rows.append((tr("worth as fresh data"), _told_of_worth(dataset["worth_as_fresh"])))
     return rows
+
+
+def _told_of_last_epoch(dataset: dict[str, Any]) -> str:
+    return tr(
+        "{samples:,} samples, {share:.1%}; from {needed:,} ({threshold:.0%}) on it is shuffled with the others",
+        samples=dataset["last_epoch_samples"],
+        share=dataset["last_epoch_samples"] / max(dataset["samples_per_epoch"], 1),
+        needed=dataset["threshold_samples"],
+        threshold=dataset["threshold"],
+    )
+
+
+def _told_of_boundary(dataset: dict[str, Any], max_steps: int) -> str:
+    values = {"step": dataset["boundary_step"], "max_steps": max_steps, "position": dataset["boundary_position"]}
+    if dataset.get("boundary_is_exact", True):
+        return tr("step {step:,} of {max_steps:,}, position {position:,}", **values)
+    return tr("about step {step:,} of {max_steps:,}, position {position:,}", **values)
+
+
+def _told_of_unseen(planned: float, all: float) -> str:
+    if planned == all:
+        return tr("{share:.2%} of the data", share=planned)
+    return tr("{planned:.2%} of the data; {all:.2%} with --epoch_guard_pool all", planned=planned, all=all)

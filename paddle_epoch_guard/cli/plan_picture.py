@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paddle_epoch_guard.cli.dataset_facts import exposure_at, unified_exposure
-from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.errors import ReportError, cause_of
 from paddle_epoch_guard.files import atomic_write
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.terminal import joined, plain
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.cli.planning import Run
 
 _NAMED = 3  # datasets, in the title
+_SECOND_CELL = "\ue000"  # stands for the second column of a wide character; no text holds it
 Curve = tuple[list[float], list[float]]
 
 
@@ -59,23 +61,34 @@ def print_plan(run: "Run", facts: dict[str, Any]) -> None:
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(width, 14)
-    plotext.plot(*host, label="the host's order", marker="hd")
-    plotext.plot(*unified, label="unified", marker="dot")
+    plotext.plot(*host, label=_in_cells(tr("the host's order")), marker="hd")
+    plotext.plot(*unified, label=_in_cells(tr("unified")), marker="dot")
     last, ticks = facts["max_steps"], 5 if width >= 60 else 3
     steps = sorted({round(last * tick / (ticks - 1)) for tick in range(ticks)})
     plotext.xticks(steps, [f"{step:,}" for step in steps])
-    plotext.xlabel("step")
-    print("exposure: how often drawn before")
-    print("\n".join(line.rstrip() for line in plotext.uncolorize(plotext.build()).splitlines()))
+    plotext.xlabel(_in_cells(tr("step")))
+    print(tr("exposure: how often drawn before"))
+    picture = plotext.uncolorize(plotext.build()).replace(_SECOND_CELL, "")
+    print("\n".join(line.rstrip() for line in picture.splitlines()))
+
+
+def _in_cells(text: str) -> str:
+    """A text with a character for each column that it takes, as plotext counts them."""
+    from rich.cells import cell_len
+
+    return "".join(character + _SECOND_CELL * (cell_len(character) - 1) for character in text)
 
 
 def _title(run: "Run", facts: dict[str, Any]) -> str:
     """Which run it is of: its corpora, its steps and its first boundary."""
     names = [Path(dataset.prefix).name for dataset in run.datasets]
-    what = plain(joined(names)) if len(names) <= _NAMED else f"a blend of {len(names)} datasets"
-    step = facts["boundary_step"]
-    boundary = "no boundary" if step is None else f"boundary at step {step:,}"
-    return f"{what}: {facts['max_steps']:,} steps of {run.global_batch:,} samples, {boundary}"
+    listed = plain(joined(names))
+    what = listed if len(names) <= _NAMED else tr("a blend of {datasets} datasets", datasets=len(names))
+    values = {"what": what, "max_steps": facts["max_steps"], "batch": run.global_batch}
+    if facts["boundary_step"] is None:
+        return tr("{what}: {max_steps:,} steps of {batch:,} samples, no boundary", **values)
+    values["step"] = facts["boundary_step"]
+    return tr("{what}: {max_steps:,} steps of {batch:,} samples, boundary at step {step:,}", **values)
 
 
 def draw_plan(path: Path, run: "Run", facts: dict[str, Any]) -> None:
@@ -91,19 +104,19 @@ def draw_plan(path: Path, run: "Run", facts: dict[str, Any]) -> None:
     figure = Figure(figsize=(8, 3.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.plot(*host, color="0.15", linewidth=1.8, label="the host's order")
-    axes.plot(*unified, color="tab:blue", linewidth=1.8, linestyle="--", label="unified")
+    axes.plot(*host, color="0.15", linewidth=1.8, label=tr("the host's order"))
+    axes.plot(*unified, color="tab:blue", linewidth=1.8, linestyle="--", label=tr("unified"))
     axes.set_title(_title(run, facts), loc="left", fontsize=10)
     for dataset in facts.get("datasets", [facts]):
         step = dataset["boundary_step"]
         if step is not None:
             axes.axvline(step, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
             axes.annotate(
-                f"step {step:,}", (step, 0), (3, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
-                fontsize=8, color="0.35",
+                tr("step {step:,}", step=step), (step, 0), (3, 3), xycoords=("data", "axes fraction"),
+                textcoords="offset points", fontsize=8, color="0.35",
             )  # fmt: skip
-    axes.set_xlabel("step")
-    axes.set_ylabel("exposure: times drawn before")
+    axes.set_xlabel(tr("step"))
+    axes.set_ylabel(tr("exposure: times drawn before"))
     axes.set_xlim(0, facts["max_steps"])
     axes.set_ylim(0, max(1.05 * max(host[1] + unified[1]), 0.1))
     axes.legend(loc="upper left", frameon=False)
@@ -111,10 +124,14 @@ def draw_plan(path: Path, run: "Run", facts: dict[str, Any]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     try:
         if path.is_dir():
-            raise IsADirectoryError(None, "is a folder")
+            raise IsADirectoryError(None, tr("is a folder"))
         with atomic_write(path) as stream:
             figure.savefig(stream, format="png")
     except OSError as cause:
         raise ReportError(
-            f"--png {path}: cannot be written ({cause.strerror}). Name a file in a writable folder"
+            tr(
+                "--png {path}: cannot be written ({cause}). Name a file in a writable folder",
+                path=path,
+                cause=cause_of(cause),
+            )
         ) from cause

@@ -18,6 +18,7 @@ from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
 from paddle_epoch_guard.index.description import shares_of, split_documents
 from paddle_epoch_guard.index.equal_corpora import Corpus, EqualCorpora, equal_corpora
 from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD
+from paddle_epoch_guard.language import tr
 
 _MARGIN, _SPARE = 1.005, 20  # `get_datasets_weights_and_num_samples` in paddlenlp/data/causal_dataset.py (3.0.0b4)
 _MOST_TOKENS = 1 << 62
@@ -100,9 +101,13 @@ class Run:
     def warnings(self) -> list[str]:
         """A sentence for each dataset of which one sample holds the whole data epoch, or more than one."""
         return [
-            f"a sample of {self.seq_length:,} tokens is longer than a data epoch of {dataset.prefix}, "
-            f"{dataset.tokens:,} tokens: it repeats text within itself. Check the sequence length, the corpus and the "
-            "split"
+            tr(
+                "a sample of {length:,} tokens is longer than a data epoch of {prefix}, {tokens:,} tokens: it repeats "
+                "text within itself. Check the sequence length, the corpus and the split",
+                length=self.seq_length,
+                prefix=dataset.prefix,
+                tokens=dataset.tokens,
+            )
             for dataset in self.datasets
             if self.seq_length >= dataset.tokens
         ]
@@ -138,13 +143,16 @@ def run_of(data: Sequence[str], split: str, seq_length: int, global_batch: int, 
     tokens = seq_length * global_batch * max_steps
     if tokens > _MOST_TOKENS:
         raise ArgumentsError(
-            f"--seq-length x --global-batch x --max-steps is {tokens:.3g} tokens; expected at most 2**62. "
-            "Check the three numbers"
+            tr(
+                "--seq-length x --global-batch x --max-steps is {tokens:.3g} tokens; expected at most 2**62. Check "
+                "the three numbers",
+                tokens=tokens,
+            )
         )
     try:
         shares_of(split)
     except CorpusError as error:
-        raise ArgumentsError(f"--split: {error}") from error
+        raise ArgumentsError(tr("--split: {fault}", fault=error)) from error
     pairs = _weights_and_prefixes(data)
     for _, prefix in pairs:
         check_prefix(prefix)
@@ -163,14 +171,18 @@ def _weights_and_prefixes(data: Sequence[str]) -> list[tuple[float, str]]:
         pairs = list(zip(weights, prefixes, strict=True))
     except ValueError:
         raise ArgumentsError(
-            f"{' '.join(data)!r} is neither one prefix nor a blend; expected WEIGHT PREFIX WEIGHT PREFIX …"
+            tr(
+                "{words!r} is neither one prefix nor a blend; expected WEIGHT PREFIX WEIGHT PREFIX …",
+                words=" ".join(data),
+            )
         ) from None
     for weight, prefix in pairs:
         # The host takes 0, and builds an index that it never draws from.
         if not 0 <= weight < math.inf or not (weight == 0 or 0 < weight / sum(weights) < math.inf):
-            raise ArgumentsError(f"the weight {weight:g} of {prefix}; expected a positive number, or 0")
+            values = {"weight": weight, "prefix": prefix}
+            raise ArgumentsError(tr("the weight {weight:g} of {prefix}; expected a positive number, or 0", **values))
     if not any(weights):
-        raise ArgumentsError("all weights are 0; expected a positive number. Name one corpus that the run draws")
+        raise ArgumentsError(tr("all weights are 0; expected a positive number. Name one corpus that the run draws"))
     return pairs
 
 
@@ -181,10 +193,15 @@ def _tokens_and_documents(corpus: Corpus, split: str) -> tuple[int, int]:
         start, stop = split_documents(split, "train", len(sizes))
         tokens = count_tokens(sizes, start, stop)
     except CorpusError as error:
-        raise CorpusError(f"{prefix}: {error}") from error
+        raise CorpusError(tr("{path}: {fault}", path=prefix, fault=error)) from error
     if tokens < 1:
         raise CorpusError(
-            f"{prefix}: {tokens} tokens in the train split of {split!r}; expected at least one. Check the corpus"
+            tr(
+                "{prefix}: {tokens} tokens in the train split of {split!r}; expected at least one. Check the corpus",
+                prefix=prefix,
+                tokens=tokens,
+                split=split,
+            )
         )
     return tokens, stop - start
 
@@ -286,12 +303,14 @@ def advice(run: Run, max_steps: int) -> list[dict[str, Any]]:
     def most_samples(epochs: int) -> int:
         return max(epochs * layout.tokens_per_epoch - 1, 0) // layout.seq_length
 
-    candidates = [("one_epoch", 1, most_samples(1) // batch, "stays within one data epoch: no data is repeated")]
+    once = tr("stays within one data epoch: no data is repeated")
+    candidates = [("one_epoch", 1, most_samples(1) // batch, once)]
     for epoch in (last - 1, last):
-        candidates.append(("whole_epoch", epoch, most_samples(epoch) // batch, f"ends with data epoch {epoch}"))
+        why = tr("ends with data epoch {epoch}", epoch=epoch)
+        candidates.append(("whole_epoch", epoch, most_samples(epoch) // batch, why))
     if last > 1:
         at_threshold = layout.joined_from(run.threshold)
-        why = f"reaches {run.threshold:.0%} of data epoch {last}"
+        why = tr("reaches {share:.0%} of data epoch {epoch}", share=run.threshold, epoch=last)
         candidates.append(("threshold", last, -(-at_threshold // batch), why))
     advised: dict[int, dict[str, Any]] = {}
     for kind, epochs, steps, why in candidates:
@@ -323,9 +342,9 @@ def advice_of_blend(run: Run, max_steps: int) -> list[dict[str, Any]]:
     samples = ((number, max(run.datasets[number].tokens - 1, 0) // run.seq_length) for number in drawn)
     most = int(min(count / run.shares[number] for number, count in samples)) // run.global_batch
     once = next((steps for steps in range(most, max(most - 3, 0), -1) if not repeats(steps)), None)
-    candidates = [(once, "one_epoch", "every dataset stays within one data epoch: no data is repeated")]
+    candidates = [(once, "one_epoch", tr("every dataset stays within one data epoch: no data is repeated"))]
     if has_cliff(max_steps):
-        why = "no dataset reaches a data epoch that is shuffled separately"
+        why = tr("no dataset reaches a data epoch that is shuffled separately")
         for tries in (_steps_below(run, max_steps), _steps_above(run, max_steps)):
             candidates.append((next((steps for steps in tries if not has_cliff(steps)), None), "no_boundary", why))
     advised: dict[int, dict[str, Any]] = {}

@@ -11,6 +11,7 @@ import typer
 
 from paddle_epoch_guard.cli.options import CacheArgument, HashOption, PrefixOption
 from paddle_epoch_guard.cli.output import JsonFlag, print_json, say
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.progress import Tell, progress_bar
 
 
@@ -74,7 +75,7 @@ def rebuild(  # noqa: PLR0913 - its options
     refuse_inside(output, (files, *opened.dataset_files))
     reorder = new_reorder(opened, from_position, stop, mix.value, seed)
     drawn = opened.described.drawn
-    with progress_bar("writing", quiet=as_json) as tell:
+    with progress_bar(tr("writing"), quiet=as_json) as tell:
         written = write_cache(opened, reorder, output, functools.partial(_counted, tell))
     result = {
         "output": str(output),
@@ -106,28 +107,49 @@ def _counted(tell: Tell, total: int) -> Callable[[int], None]:
 def _told_of_drawn(least: int, most: int) -> str:
     """What was inferred of the samples that a run draws of a blend that is longer."""
     if least == most:
-        return f"by the blend's size and weights, the run draws {least:,} samples (else name their number with --stop)"
-    return (
-        f"by the blend's size and weights, the run draws {least:,} to {most:,} samples. From position {least:,} on, "
-        "the order is the host's. Name their number with --stop"
+        return tr(
+            "by the blend's size and weights, the run draws {least:,} samples (else name their number with --stop)",
+            least=least,
+        )
+    return tr(
+        "by the blend's size and weights, the run draws {least:,} to {most:,} samples. From position {least:,} on, "
+        "the order is the host's. Name their number with --stop",
+        least=least,
+        most=most,
     )
 
 
 def _show(result: dict[str, Any]) -> None:
     reorder = result["reorder"]
     say(
-        f"{result['output']}: positions {reorder['start']:,} to {reorder['stop']:,} in one order "
-        f"(mix {reorder['mix']}, seed {reorder['key'][0]}), {len(result['files'])} files"
+        tr(
+            "{output}: positions {start:,} to {stop:,} in one order (mix {mix}, seed {seed}), {files} files",
+            output=result["output"],
+            start=reorder["start"],
+            stop=reorder["stop"],
+            mix=reorder["mix"],
+            seed=reorder["key"][0],
+            files=len(result["files"]),
+        )
     )
     if result["drawn"] is not None:
         say(_told_of_drawn(**result["drawn"]))
     if result["format"] == "megatron":
-        say(f"to train on it with megatron-core: --data-cache-path {result['output']}, all else as before")
+        output = result["output"]
+        say(tr("to train on it with megatron-core: --data-cache-path {output}, all else as before", output=output))
         return
-    say(f"to train on it with PaddleNLP or PaddleFormers: --data_cache {result['output']}, all else as before,")
-    say("with the guard (which reads the note beside the index) or without")
+    told = tr(
+        "to train on it with PaddleNLP or PaddleFormers: --data_cache {output}, all else as before,\n"
+        "with the guard (which reads the note beside the index) or without",
+        output=result["output"],
+    )
+    for line in told.splitlines():
+        say(line)
     if result["shadowed_by"] is not None:
         say(
-            f"but PaddleNLP looks in {result['shadowed_by']} first: move {result['hash']}* out of it, or it draws in "
-            "the old order"
+            tr(
+                "but PaddleNLP looks in {folder} first: move {hash}* out of it, or it draws in the old order",
+                folder=result["shadowed_by"],
+                hash=result["hash"],
+            )
         )

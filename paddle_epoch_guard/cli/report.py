@@ -9,7 +9,8 @@ import typer
 
 from paddle_epoch_guard.cli.output import JsonFlag, print_json, print_table, print_text, say
 from paddle_epoch_guard.comparison.numbers import finite
-from paddle_epoch_guard.errors import ArgumentsError, ReportError
+from paddle_epoch_guard.errors import ArgumentsError, ReportError, cause_of
+from paddle_epoch_guard.language import tr
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.ledger import Contrast
@@ -83,7 +84,7 @@ def report(  # noqa: PLR0913 - its options
 
     logs = find_logging_dir(output_dir) if logging_dir is None else logging_dir
     if no_page and output is not None:
-        raise ArgumentsError("--no-page writes no page, and --output names one. Leave one of them out")
+        raise ArgumentsError(tr("--no-page writes no page, and --output names one. Leave one of them out"))
     page = None if no_page else output_dir / PAGE_NAME if output is None else output
     run = read_run(logs, output_dir)
     _refuse_unwritable(page, figures)
@@ -96,7 +97,8 @@ def report(  # noqa: PLR0913 - its options
             at = figures
             drawn = write_figures(figures, run)
     except OSError as cause:
-        raise ReportError(f"{at}: cannot be written ({cause.strerror}). Name a writable folder") from cause
+        values = {"path": at, "cause": cause_of(cause)}
+        raise ReportError(tr("{path}: cannot be written ({cause}). Name a writable folder", **values)) from cause
     if as_json:
         print_json(facts_of_report(run, page, drawn))
     else:
@@ -112,12 +114,15 @@ def _refuse_unwritable(page: Path | None, figures: Path | None) -> None:
         ReportError: a folder is missing, or something else is in its place.
     """
     if page is not None and (page.is_dir() or not page.parent.is_dir()):
-        raise ReportError(f"{page}: cannot be written. Name a file in a folder that exists: --output")
+        raise ReportError(tr("{path}: cannot be written. Name a file in a folder that exists: --output", path=page))
     try:
         if figures is not None:
             figures.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
-        raise ReportError(f"--figures {figures}: cannot be created ({cause.strerror}). Name another folder") from cause
+        values = {"path": figures, "cause": cause_of(cause)}
+        raise ReportError(
+            tr("--figures {path}: cannot be created ({cause}). Name another folder", **values)
+        ) from cause
 
 
 def facts_of_report(run: "RunData", page: Path | None, drawn: list[Path]) -> dict[str, Any]:
@@ -262,13 +267,13 @@ def show(run: "RunData", page: Path | None, drawn: list[Path]) -> None:
             print_table(rows, title, head)
     say()
     for fault in run.faults[:_FAULTS_LISTED]:
-        say(f"left out: {fault}")
+        say(tr("left out: {fault}", fault=fault))
     if len(run.faults) > _FAULTS_LISTED:
-        say(f"left out: {len(run.faults) - _FAULTS_LISTED} more; see --json")
+        say(tr("left out: {n} more; see --json", n=len(run.faults) - _FAULTS_LISTED))
     if page is not None:
-        say(f"page: {page}")
+        say(tr("page: {path}", path=page))
     for path in drawn:
-        say(f"figure: {path}")
+        say(tr("figure: {path}", path=path))
 
 
 def _tables(run: "RunData") -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
@@ -290,10 +295,13 @@ def _tables(run: "RunData") -> list[tuple[str, Sequence[str], Sequence[Sequence[
         (str(part.first_logged or _UNKNOWN), moment_text(part.began), str(part.arguments.get("max_steps")))
         for part in run.parts[1:]
     ]
-    change_head = ("step", "what changes", "verdict", "training loss", "evaluation loss", "exposure")
+    epoch_head = (tr("epoch"), tr("samples"), tr("steps"), tr("mean loss"))
+    change_head = (
+        tr("step"), tr("what changes"), tr("verdict"), tr("training loss"), tr("evaluation loss"), tr("exposure"),
+    )  # fmt: skip
     return [
-        ("epochs", ("epoch", "samples", "steps", "mean loss"), epochs),
-        ("where the order changes, and by how much the losses jump", change_head, changes),
-        ("resumed", ("first logged step", "at", "max_steps"), resumes),
+        (tr("epochs"), epoch_head, epochs),
+        (tr("where the order changes, and by how much the losses jump"), change_head, changes),
+        (tr("resumed"), (tr("first logged step"), tr("at"), "max_steps"), resumes),
         *((title, (), rows) for title, rows in settings(run)),
     ]

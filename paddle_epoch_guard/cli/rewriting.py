@@ -10,11 +10,12 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from paddle_epoch_guard.cli.interruption import interruptible
-from paddle_epoch_guard.errors import ArgumentsError, IndexFileError, OrderError
+from paddle_epoch_guard.errors import ArgumentsError, IndexFileError, OrderError, cause_of
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import GPTIndex
 from paddle_epoch_guard.index.folder import IndexFiles
 from paddle_epoch_guard.index.from_files import Opened
+from paddle_epoch_guard.language import mark, tr
 from paddle_epoch_guard.order import Order, Reorder
 from paddle_epoch_guard.order.materialise import note_of, read_note, write_order
 from paddle_epoch_guard.record.events import Message
@@ -44,29 +45,38 @@ def new_reorder(opened: Opened, start: int, stop: int | None, mix: str, seed: in
     """
     from paddle_epoch_guard.resume import UnifyOptions, decide_order
 
-    index = opened.index
+    index, path = opened.index, opened.files.description
     if read_note(opened.files.note):
         raise OrderError(
-            f"{opened.files.description}: nothing to unify: 'rebuild' has written this index. Name the host's index"
+            tr("{path}: nothing to unify: 'rebuild' has written this index. Name the host's index", path=path)
         )
     planned = index.layout.samples_requested if isinstance(index, GPTIndex) else len(index)
-    planned, hint = (planned, "") if opened.described.drawn is None else (opened.described.drawn[0], ", or --stop")
+    if opened.described.drawn is not None:
+        planned = opened.described.drawn[0]
     if stop is None and planned < 1:
-        raise OrderError(f"{opened.files.description}: nothing to unify: the index was built for 0 samples")
+        raise OrderError(tr("{path}: nothing to unify: the index was built for 0 samples", path=path))
     stop = planned if stop is None else stop
     if stop > len(index):
-        raise ArgumentsError(f"--stop {stop}: the index has {len(index)} positions, of which {planned} were requested")
-    if start >= stop:
         raise ArgumentsError(
-            f"--from-position {start}: the run draws positions 0 to {stop - 1}. Name one of them{hint}"
+            tr(
+                "--stop {stop}: the index has {positions} positions, of which {planned} were requested",
+                stop=stop,
+                positions=len(index),
+                planned=planned,
+            )
         )
+    if start >= stop:
+        text = mark("--from-position {start}: the run draws positions 0 to {last}. Name one of them")
+        if opened.described.drawn is not None:
+            text = mark("--from-position {start}: the run draws positions 0 to {last}. Name one of them, or --stop")
+        raise ArgumentsError(tr(text, start=start, last=stop - 1))
     seed = opened.datasets[0].description.seed if seed is None else seed
     if not 0 <= seed < _SEEDS:
-        raise ArgumentsError(f"--seed {seed}: expected an integer from 0 to 2**62 - 1")
+        raise ArgumentsError(tr("--seed {seed}: expected an integer from 0 to 2**62 - 1", seed=seed))
     decision = decide_order(UnifyOptions(unified=True, mix=mix, seed=seed), index, start, stop)
     if decision.begun is None:
         why = sentence_of(Message(decision.code, dict(decision.parameters)))
-        raise OrderError(f"{opened.files.description}: {why.removesuffix('. Tracking only')}")
+        raise OrderError(tr("{path}: {fault}", path=path, fault=why.removesuffix(tr(". Tracking only"))))
     return decision.begun
 
 
@@ -81,11 +91,15 @@ def refuse_inside(output: Path, sources: Sequence[IndexFiles]) -> None:
     for folder in {files.folder for files in sources}:
         if any(path.samefile(folder) for path in existing):
             raise ArgumentsError(
-                f"--output {output}: is the cache {folder} or inside it, which is never written to. "
-                "Name another folder"
+                tr(
+                    "--output {output}: is the cache {folder} or inside it, which is never written to. Name another "
+                    "folder",
+                    output=output,
+                    folder=folder,
+                )
             )
     if resolved.exists() and not resolved.is_dir():
-        raise ArgumentsError(f"--output {output}: is a file; expected a folder. Name another one")
+        raise ArgumentsError(tr("--output {path}: is a file; expected a folder. Name another one", path=output))
 
 
 def write_cache(opened: Opened, reorder: Reorder, output: Path, started: Callable[[int], Advance]) -> list[str]:
@@ -132,8 +146,12 @@ def write_cache(opened: Opened, reorder: Reorder, output: Path, started: Callabl
         except FileExistsError as cause:
             _remove(ours)
             raise IndexFileError(
-                f"--output {output}: {Path(cause.filename2 or cause.filename).name} has appeared there meanwhile, and "
-                "is left as it is. Name an empty folder"
+                tr(
+                    "--output {output}: {name} has appeared there meanwhile, and is left as it is. Name an empty "
+                    "folder",
+                    output=output,
+                    name=Path(cause.filename2 or cause.filename).name,
+                )
             ) from cause
         except BaseException:
             _remove(ours)
@@ -174,7 +192,10 @@ def _folder_for(output: Path, targets: Sequence[Path], size: int) -> Iterator[No
             yield
     except Timeout as cause:
         raise IndexFileError(
-            f"--output {output}: another 'rebuild' is writing there. Wait until it is done, or name another folder"
+            tr(
+                "--output {output}: another 'rebuild' is writing there. Wait until it is done, or name another folder",
+                output=output,
+            )
         ) from cause
     finally:
         with contextlib.suppress(OSError):
@@ -197,12 +218,19 @@ def _refuse_existing(output: Path, targets: Sequence[Path]) -> None:
     existing = [target.name for target in targets if os.path.lexists(target)]
     if existing and len(existing) < len(targets):
         raise IndexFileError(
-            f"--output {output}: {existing[0]} already exists there, and {len(targets) - len(existing)} of "
-            f"{len(targets)} files do not: an interrupted 'rebuild' may have left it. Move it away "
-            f"(doctor {output} --move-aside FOLDER), or name an empty folder"
+            tr(
+                "--output {output}: {name} already exists there, and {missing} of {files} files do not: an "
+                "interrupted 'rebuild' may have left it. Move it away (doctor {output} --move-aside FOLDER), or name "
+                "an empty folder",
+                output=output,
+                name=existing[0],
+                missing=len(targets) - len(existing),
+                files=len(targets),
+            )
         )
     if existing:
-        raise IndexFileError(f"--output {output}: {existing[0]} already exists there. Name an empty folder")
+        values = {"output": output, "name": existing[0]}
+        raise IndexFileError(tr("--output {output}: {name} already exists there. Name an empty folder", **values))
 
 
 def _create_folder(output: Path, size: int) -> list[Path]:
@@ -215,15 +243,18 @@ def _create_folder(output: Path, size: int) -> list[Path]:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
+        values = {"path": output, "cause": cause_of(cause)}
         raise IndexFileError(
-            f"--output {output}: cannot be created ({cause.strerror}). Name another folder"
+            tr("--output {path}: cannot be created ({cause}). Name another folder", **values)
         ) from cause
     free = shutil.disk_usage(output).free
     if free < size or not os.access(output, os.W_OK | os.X_OK):
         for folder in created:
             folder.rmdir()
-        why = f"{free:,} bytes are free, {size:,} are needed" if free < size else "cannot be written"
-        raise IndexFileError(f"--output {output}: {why}. Name another folder")
+        text = mark("--output {path}: cannot be written. Name another folder")
+        if free < size:
+            text = mark("--output {path}: {free:,} bytes are free, {size:,} are needed. Name another folder")
+        raise IndexFileError(tr(text, path=output, free=free, size=size))
     return created
 
 

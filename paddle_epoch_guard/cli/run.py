@@ -12,9 +12,9 @@ import typer
 
 from paddle_epoch_guard.autoinject import Program, arguments_of, as_tokens, split_flags
 from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.language import tr
 
 _LAUNCH = "paddle.distributed.launch"
-_EXPECTED = "expected: paddle-epoch-guard run SCRIPT [ARGS]…, or run -m MODULE [ARGS]…"
 SETTINGS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 """Everything after the script belongs to the script."""
 
@@ -59,14 +59,14 @@ def run(
     if rest[:1] == ["-m"]:
         module, rest = True, rest[1:]
     if not rest:
-        raise ArgumentsError(f"no {'module' if module else 'script'} given; {_EXPECTED}")
+        raise ArgumentsError(_and_expected(tr("no module given") if module else tr("no script given")))
     target, *arguments = rest
     if target.startswith("-"):
-        raise ArgumentsError(f"{target} comes before the script; {_EXPECTED}")
+        raise ArgumentsError(_and_expected(tr("{argument} comes before the script", argument=target)))
     if not module:
         return program_of(target, arguments, flags)
     if importlib.util.find_spec(target.partition(".")[0]) is None and not _is_here(target):
-        raise ArgumentsError(f"no module named {target}; {_EXPECTED}")
+        raise ArgumentsError(_and_expected(tr("no module named {name}", name=target)))
     if target == _LAUNCH:
         passed_on = launch_arguments(arguments, flags)
         if passed_on is not None:
@@ -108,6 +108,13 @@ def _is_of_this_python(interpreter: str | None) -> bool:
     return is_python and os.path.dirname(str(found)) == os.path.dirname(sys.executable)
 
 
+def _and_expected(fault: str) -> str:
+    return tr(
+        "{fault}; expected: paddle-epoch-guard run SCRIPT [ARGS]…, or run -m MODULE [ARGS]…",
+        fault=fault,
+    )
+
+
 def check_script(path: str) -> None:
     """Checks that a path is a readable script.
 
@@ -115,11 +122,13 @@ def check_script(path: str) -> None:
         ArgumentsError: it is not.
     """
     if os.path.isdir(path):
-        raise ArgumentsError(f"{path} is a folder; expected a Python script. Name the one in it, or run -m MODULE")
+        raise ArgumentsError(
+            tr("{path} is a folder; expected a Python script. Name the one in it, or run -m MODULE", path=path)
+        )
     if not os.path.exists(path):
-        raise ArgumentsError(f"no script {path} in {os.getcwd()}; {_EXPECTED}")
+        raise ArgumentsError(_and_expected(tr("no script {path} in {folder}", path=path, folder=os.getcwd())))
     if not os.access(path, os.R_OK):
-        raise ArgumentsError(f"{path} cannot be read. Check its permissions")
+        raise ArgumentsError(tr("{path} cannot be read. Check its permissions", path=path))
 
 
 def launch_arguments(arguments: list[str], flags: dict[str, str]) -> list[str] | None:

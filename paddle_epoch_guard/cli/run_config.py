@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.errors import ArgumentsError, cause_of
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.terminal import joined
 
 DEFAULTS = {
@@ -76,7 +77,9 @@ def asked_run(
     first = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
     values = ({} if config is None else read_config(config)) | flags_of(words[first:], known)
     if not values and devices > 1:
-        raise ArgumentsError(f"--devices {devices} belongs to --config; --global-batch counts all devices already")
+        raise ArgumentsError(
+            tr("--devices {n} belongs to --config; --global-batch counts all devices already", n=devices)
+        )
     own = config_of(values, None if options.global_batch else devices) if values else None
     data = tuple(words[:first]) or (() if own is None else own.data)
     seq_length = options.seq_length or (None if own is None else own.seq_length)
@@ -85,7 +88,9 @@ def asked_run(
     if not data or seq_length is None or global_batch is None or max_steps is None:
         told = {"PREFIX": data, "--seq-length": seq_length, "--global-batch": global_batch, "--max-steps": max_steps}
         missing = joined([name for name, value in told.items() if not value])
-        raise ArgumentsError(f"{missing} missing; expected as options, or --config with the run's own file")
+        raise ArgumentsError(
+            tr("{missing} missing; expected as options, or --config with the run's own file", missing=missing)
+        )
     split = str(DEFAULTS["split"]) if own is None else own.split
     if options.split is not None:
         split = options.split
@@ -102,12 +107,29 @@ def check_prefix(prefix: str) -> None:
         return
     stem, ending = os.path.splitext(prefix)
     if ending in (".bin", ".idx"):
-        raise ArgumentsError(f"{prefix}: is a file of a corpus; expected its path without {ending}: {stem}")
+        raise ArgumentsError(
+            tr(
+                "{path}: is a file of a corpus; expected its path without {ending}: {stem}",
+                path=prefix,
+                ending=ending,
+                stem=stem,
+            )
+        )
     if os.path.isdir(prefix):
         found = sorted(prefixes_in(Path(prefix)))
-        listed = ", ".join(found[:_LISTED]) + (f" and {len(found) - _LISTED} more" if len(found) > _LISTED else "")
-        what = f"the corpora in it: {listed}" if found else "there is no .idx file in it"
-        raise ArgumentsError(f"{prefix}: is a folder; expected the path of a corpus without .idx or .bin; {what}")
+        listed, more = ", ".join(found[:_LISTED]), len(found) - _LISTED
+        what = tr("there is no .idx file in it")
+        if found:
+            what = tr("the corpora in it: {listed}", listed=listed)
+        if more > 0:
+            what = tr("the corpora in it: {listed} and {more} more", listed=listed, more=more)
+        raise ArgumentsError(
+            tr(
+                "{path}: is a folder; expected the path of a corpus without .idx or .bin; {what}",
+                path=prefix,
+                what=what,
+            )
+        )
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -125,15 +147,23 @@ def read_config(path: Path) -> dict[str, Any]:
         else:
             values = json.loads(text)
     except OSError as cause:
-        raise ArgumentsError(
-            f"--config {path}: cannot be read ({cause.strerror}). Name the file that the training script is given"
-        ) from cause
+        why = tr(
+            "--config {path}: cannot be read ({cause}). Name the file that the training script is given",
+            path=path,
+            cause=cause_of(cause),
+        )
+        raise ArgumentsError(why) from cause
     except ValueError as cause:
-        raise ArgumentsError(f"--config {path}: is neither JSON nor YAML ({cause}). Correct it") from cause
+        why = tr("--config {path}: is neither JSON nor YAML ({cause}). Correct it", path=path, cause=cause)
+        raise ArgumentsError(why) from cause
     except Exception as cause:  # yaml has errors of its own
-        raise ArgumentsError(f"--config {path}: is no YAML ({' '.join(str(cause).split())}). Correct it") from cause
+        fault = " ".join(str(cause).split())
+        raise ArgumentsError(
+            tr("--config {path}: is no YAML ({cause}). Correct it", path=path, cause=fault)
+        ) from cause
     if not isinstance(values, dict):
-        raise ArgumentsError(f"--config {path}: holds no names and values. Name the training script's own file")
+        why = tr("--config {path}: holds no names and values. Name the training script's own file", path=path)
+        raise ArgumentsError(why)
     return values
 
 
@@ -153,20 +183,28 @@ def flags_of(tokens: Sequence[str], options: Sequence[str] = ()) -> dict[str, st
         name, has_value, value = token.removeprefix("--").partition("=")
         if not token.startswith("--") or name not in KEYS:
             meant = _meant(token.partition("=")[0], options)
-            raise ArgumentsError(f"No such option: {token}.{meant} See paddle-epoch-guard plan --help")
+            if meant is None:
+                raise ArgumentsError(tr("No such option: {name}. See paddle-epoch-guard plan --help", name=token))
+            raise ArgumentsError(
+                tr(
+                    "No such option: {name}. Did you mean {meant}? See paddle-epoch-guard plan --help",
+                    name=token,
+                    meant=meant,
+                )
+            )
         if not has_value and (not left or left[0].startswith("--")):
-            raise ArgumentsError(f"--{name} has no value. Add it")
+            raise ArgumentsError(tr("--{name} has no value. Add it", name=name))
         flags[name] = value if has_value else left.pop(0)
     return flags
 
 
-def _meant(token: str, options: Sequence[str]) -> str:
-    """What a misspelt option may have been meant to be."""
+def _meant(token: str, options: Sequence[str]) -> str | None:
+    """What a misspelt option may have been meant to be; None if none is near."""
     spelt = token.replace("_", "-")
     own, theirs = list(options), [f"--{key}" for key in KEYS]
     known = {option.replace("_", "-"): option for option in (own + theirs if "_" in token else theirs + own)}
     near = difflib.get_close_matches(spelt, known, n=1)
-    return f" Did you mean {known[near[0]]}?" if near else ""
+    return known[near[0]] if near else None
 
 
 def config_of(values: Mapping[str, Any], devices: int | None) -> RunConfig:
@@ -196,7 +234,9 @@ def _global_batch(values: Mapping[str, Any], devices: int) -> int:
         shared *= degree
     if devices % shared:
         told = " x ".join(f"{name} {degree}" for name, degree in degrees.items() if degree > 1)
-        raise ArgumentsError(f"--devices {devices} is no multiple of {told}. Name all devices of the run")
+        raise ArgumentsError(
+            tr("--devices {n} is no multiple of {degrees}. Name all devices of the run", n=devices, degrees=told)
+        )
     batch = _integer(values, "per_device_train_batch_size") * _integer(values, "gradient_accumulation_steps")
     return batch * (devices // shared)
 
@@ -217,7 +257,11 @@ def data_of(input_dir: str) -> tuple[str, ...]:
     prefixes = prefixes_in(Path(input_dir))
     if not prefixes:
         raise ArgumentsError(
-            f"input_dir {input_dir}: expected a folder with .idx files. It is read from {os.getcwd()}"
+            tr(
+                "input_dir {path}: expected a folder with .idx files. It is read from {folder}",
+                path=input_dir,
+                folder=os.getcwd(),
+            )
         )
     return (prefixes[0],) if len(prefixes) == 1 else tuple(word for each in prefixes for word in ("1.0", each))
 
@@ -238,4 +282,4 @@ def _integer(values: Mapping[str, Any], name: str, default: int | None = None) -
     try:
         return int(str(value))
     except (TypeError, ValueError):
-        raise ArgumentsError(f"{name} is {value!r}; expected an integer") from None
+        raise ArgumentsError(tr("{name} is {value!r}; expected an integer", name=name, value=value)) from None

@@ -13,8 +13,9 @@ from typing import Any
 from paddle_epoch_guard.cli.corpus_draws import CorpusDraws
 from paddle_epoch_guard.cli.planning import Run
 from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.language import mark, tr
 
-HEAD = ("corpus", "data epochs, target", "trial", "subsample for the trial")
+HEAD = (mark("corpus"), mark("data epochs, target"), mark("trial"), mark("subsample for the trial"))
 _FEW_DOCUMENTS = 5  # fewer are hardly a sample of a corpus
 
 
@@ -34,8 +35,14 @@ def trial_facts(run: Run, max_steps: int, trial_steps: int, trial_batch: int | N
     samples, target_samples = trial_steps * trial.global_batch, max_steps * run.global_batch
     if samples >= target_samples:
         raise ArgumentsError(
-            f"--trial-steps {trial_steps} is a trial of {samples:,} samples; expected fewer than the "
-            f"{target_samples:,} of --max-steps {max_steps}. Lower --trial-steps"
+            tr(
+                "--trial-steps {steps} is a trial of {samples:,} samples; expected fewer than the {target:,} of "
+                "--max-steps {max_steps}. Lower --trial-steps",
+                steps=trial_steps,
+                samples=samples,
+                target=target_samples,
+                max_steps=max_steps,
+            )
         )
     pairs = zip(run.draws(max_steps), trial.draws(trial_steps), strict=True)
     corpora = [_corpus_facts(target, tried) for target, tried in pairs]
@@ -82,12 +89,8 @@ def trial_rows(trial: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _to_take(corpus: dict[str, Any]) -> str:
     if not corpus["differs"]:
-        return "100%: not needed"
-    taken = corpus["subsample"]
-    return (
-        f"{taken['share']:.1%}: {taken['documents']:,} of {taken['of_documents']:,} documents, "
-        f"{taken['tokens']:,} tokens"
-    )
+        return tr("100%: not needed")
+    return tr("{share:.1%}: {documents:,} of {of_documents:,} documents, {tokens:,} tokens", **corpus["subsample"])
 
 
 def trial_sentences(trial: dict[str, Any]) -> Iterator[str]:
@@ -95,20 +98,40 @@ def trial_sentences(trial: dict[str, Any]) -> Iterator[str]:
     differing = [corpus for corpus in trial["corpora"] if corpus["differs"]]
     if not differing:
         return
-    yield f"{_mismatch(trial, differing)}: what is tuned on it may not carry over (for mixtures: arXiv 2606.07597)."
-    yield "To repeat as the target does, take whole documents at random until they hold that many tokens."
+    yield _mismatch(trial, differing)
+    yield tr("To repeat as the target does, take whole documents at random until they hold that many tokens.")
     for corpus in differing:
         taken = corpus["subsample"]
         if taken["documents"] < _FEW_DOCUMENTS:
-            yield f"{corpus['name']}: so few documents cannot stand for the corpus. Lengthen the trial."
+            name = corpus["name"]
+            yield tr("{name}: so few documents cannot stand for the corpus. Lengthen the trial.", name=name)
 
 
 def _mismatch(trial: dict[str, Any], differing: list[dict[str, Any]]) -> str:
     """How trial and target differ, by the corpus that the target repeats most."""
     worst = max(differing, key=lambda corpus: corpus["data_epochs"]["target"])
-    name, epochs = worst["name"], worst["data_epochs"]
-    others = f" ({len(differing) - 1} more differ)" if len(differing) > 1 else ""
-    once = _repetition(1)
-    if all(_repetition(one["data_epochs"]["trial"]) == once and len(one["datasets"]) == 1 for one in trial["corpora"]):
-        return f"the trial repeats no data, the target draws {name} {epochs['target']:.2f} times{others}"
-    return f"the trial draws {name} {epochs['trial']:.2f} times, the target {epochs['target']:.2f} times{others}"
+    values = {"name": worst["name"], "others": len(differing) - 1, **worst["data_epochs"]}
+    once, corpora = _repetition(1), trial["corpora"]
+    is_fresh = all(_repetition(one["data_epochs"]["trial"]) == once and len(one["datasets"]) == 1 for one in corpora)
+    return tr(_MISMATCHES[is_fresh, len(differing) > 1], **values)
+
+
+_MISMATCHES = {
+    (True, False): mark(
+        "the trial repeats no data, the target draws {name} {target:.2f} times: what is tuned on it may not carry "
+        "over (for mixtures: arXiv 2606.07597)."
+    ),
+    (True, True): mark(
+        "the trial repeats no data, the target draws {name} {target:.2f} times ({others} more differ): what is "
+        "tuned on it may not carry over (for mixtures: arXiv 2606.07597)."
+    ),
+    (False, False): mark(
+        "the trial draws {name} {trial:.2f} times, the target {target:.2f} times: what is tuned on it may not carry "
+        "over (for mixtures: arXiv 2606.07597)."
+    ),
+    (False, True): mark(
+        "the trial draws {name} {trial:.2f} times, the target {target:.2f} times ({others} more differ): what is "
+        "tuned on it may not carry over (for mixtures: arXiv 2606.07597)."
+    ),
+}
+"""By whether the trial repeats nothing, and whether other corpora differ too."""

@@ -7,6 +7,7 @@ import typer
 
 from paddle_epoch_guard.cli.output import print_text
 from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.language import tr
 
 Logdir = Annotated[Path, typer.Argument(help="Folder with logs in it or below it.", metavar="LOGDIR")]
 
@@ -27,7 +28,9 @@ def view(context: typer.Context, logdir: Logdir) -> None:
       paddle-epoch-guard view output/logs --port 8040
     """
     if not logdir.is_dir():
-        raise ArgumentsError(f"{logdir}: no such folder. Name the run's logging_dir, or a folder above it")
+        raise ArgumentsError(
+            tr("{path}: no such folder. Name the run's logging_dir, or a folder above it", path=logdir)
+        )
     from paddle_epoch_guard.report.board import serve
 
     options = list(context.args)
