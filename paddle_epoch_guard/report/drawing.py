@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.files import atomic_write
+from paddle_epoch_guard.language import counted
 from paddle_epoch_guard.report.run_data import Series
 from paddle_epoch_guard.statistics.smoothing import trend
 
@@ -140,7 +141,7 @@ def legend(axes: "Axes", width: float, title: str | None = None) -> None:
         axes.legend(title=title, alignment="left", ncols=columns, columnspacing=1.4, **place)
 
 
-def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
+def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> list[str]:
     """Limits the y axis, so that spikes do not flatten the curves.
 
     Args:
@@ -148,7 +149,7 @@ def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
         curves: each with the first steps of its sides.
 
     Returns:
-        A text about the spikes that are cut off; empty if there are none.
+        A line about the spikes that are cut off, if there are any.
     """
     values = np.concatenate([series.values for series, _ in curves])
     bottom, top = limits_of(curves)
@@ -156,9 +157,15 @@ def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
     axes.set_ylim(bottom - margin, top + margin)
     beyond = values[(values > top) | (values < bottom)]
     if not len(beyond):
-        return ""
+        return []
     farthest = float(beyond[np.argmax(np.abs(beyond))])
-    return f"\n{len(beyond)} {'losses' if len(beyond) > 1 else 'loss'} off the scale, up to {farthest:.3g}"
+    told = counted(
+        "{n} loss off the scale, up to {farthest:.3g}",
+        "{n} losses off the scale, up to {farthest:.3g}",
+        len(beyond),
+        farthest=farthest,
+    )
+    return [told]
 
 
 def limits_of(curves: Sequence[tuple[Series, Sequence[int]]]) -> tuple[float, float]:
