@@ -78,7 +78,9 @@ def look() -> Iterator[None]:
         matplotlib.rcdefaults()
         parameters: Any = matplotlib.rcParams
         parameters.update(LOOK)
-        parameters["font.family"] = [LOOK["font.family"], *further_families(system_families())]
+        # matplotlib falls back from family to family, but takes one font alone of a generic family's.
+        if families := further_families(system_families()):
+            parameters["font.family"] = [*LOOK["font.sans-serif"], *families, LOOK["font.family"]]
         # A corpus name may be in any script. A missing glyph needs no warning in the trainer's log.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield
