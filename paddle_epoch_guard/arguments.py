@@ -113,7 +113,7 @@ class EpochGuardArguments:
                         "--{flag} is {value!r}; expected one of {choices}. {help}",
                         flag=flag.name,
                         value=value,
-                        choices=", ".join(choices),
+                        choices=tr(", ").join(choices),
                         help=tr(flag.metadata["help"]),
                     )
                 )

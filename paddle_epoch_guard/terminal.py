@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import functools
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -28,6 +29,13 @@ def joined(names: Sequence[str]) -> str:
     if len(names) == 1:
         return names[0]
     return tr("{names} and {last}", names=tr(", ").join(names[:-1]), last=names[-1])
+
+
+def paragraph(sentences: Sequence[str]) -> str:
+    """Sentences one after another: with a space between them, but not in Chinese."""
+    return functools.reduce(
+        lambda before, sentence: tr("{before} {sentence}", before=before, sentence=sentence), sentences or [""]
+    )
 
 
 def plain(text: str, keep: str = "") -> str:

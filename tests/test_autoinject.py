@@ -12,7 +12,7 @@ from paddlenlp.trainer.trainer_callback import CallbackHandler
 
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback
-from paddle_epoch_guard.autoinject import arguments_of, split_flags
+from paddle_epoch_guard.autoinject import arguments_of, hooks, split_flags
 from paddle_epoch_guard.autoinject.hooks import install
 from paddle_epoch_guard.autoinject.imports import AfterImport
 from paddle_epoch_guard.errors import TrainerError
@@ -75,6 +75,7 @@ def inject(monkeypatch):
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(hooks, "_installed", None)
 
     def injected(*tokens):
         flags, rest = split_flags(tokens)

@@ -188,11 +188,12 @@ def test_a_broken_cache(here):
 
 
 def test_a_report_and_a_comparison(here):
-    _, out, _ = cli("--lang", "zh", "report", "logs/separated", "--figures", "figures")
+    out = chinese("report", "logs/separated", "--figures", "figures")
     assert "\n数据顺序的变化点，以及 loss 的跳变幅度\n步 " in out
     assert re.search(r"\nepoch +样本数 +步 +平均 loss\n", out)
     assert "\n报告页：logs/separated/epoch_guard_report.html\n图：figures/" in out
-    _, out, _ = cli("--lang", "zh", "compare", "logs/separated", "logs/unified", "--png", "a.png")
+    out = chinese("compare", "logs/separated", "logs/unified", "--png", "a.png")
+    assert max(map(cell_len, out.splitlines())) <= WIDTH
     assert out.endswith("已写入：a.png\n")
 
 

@@ -7,20 +7,26 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 
-from corpora import build_train, write_corpus
+from corpora import LENGTH, SEPARATED, SIZES, build_train, index_of, write_corpus
 from paddle_epoch_guard import EpochGuardArguments, language
-from paddle_epoch_guard.errors import ArgumentsError
+from paddle_epoch_guard.autoinject.flags import split_flags
+from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, IndexMismatchError, ResumeMismatchError
+from paddle_epoch_guard.index.corpus import read_sizes
+from paddle_epoch_guard.index.description import split_documents
+from paddle_epoch_guard.index.verify import check_shuffle
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, Contrast, Difference, EpochLoss, Weighted
 from paddle_epoch_guard.ledger.exposure import Estimate
-from paddle_epoch_guard.order import Reorder
+from paddle_epoch_guard.order import Reorder, Schedule
 from paddle_epoch_guard.record.events import Message, PartBegan, TokensTraced
 from paddle_epoch_guard.record.naming import Naming
-from paddle_epoch_guard.resume import Finding
+from paddle_epoch_guard.record.reader import RecordFile
+from paddle_epoch_guard.resume import Finding, decode_sidecar
 from paddle_epoch_guard.resume.finding_texts import FINDINGS
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.statistics.host_changes import HostChange
@@ -236,7 +242,7 @@ def test_the_values_of_findings():
 def test_a_flag_with_a_wrong_value():
     with pytest.raises(ArgumentsError) as raised:
         EpochGuardArguments(epoch_guard="on")
-    assert str(raised.value).startswith("--epoch_guard 的值是 'on'；应为：off, track, unified 之一。插件的模式。")
+    assert str(raised.value).startswith("--epoch_guard 的值是 'on'；应为：off、track、unified 之一。插件的模式。")
 
 
 @pytest.mark.host
@@ -294,3 +300,57 @@ def test_text_for_streams_of_other_code():
     gbk = io.TextIOWrapper(io.BytesIO(), encoding="gbk")
     assert printable("汉 ± \U0001f600", gbk, io.StringIO(), object()) == "汉 ± ?"
     assert printable("汉 ± \U0001f600", logging) == "汉 ± \U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "said"),
+    [
+        (lambda: read_sizes("nowhere/text"), "文件不存在；应给出语料的前缀，不含 .idx 或 .bin"),
+        (lambda: split_documents("949,x,1", "train", 10), "无法解析 split '949,x,1'；应为各部分的占比"),
+        (lambda: Reorder(5, 3, "uniform", (1,)), "重排范围是位置 5 到 3；应满足 0 <= start < stop"),
+        (lambda: Schedule(()), "训练计划没有任何区段；至少应有一个"),
+        (lambda: decode_sidecar(b'{"version": 99}'), "版本是 99，当前版本能读取 1 到 3"),
+        (lambda: split_flags(["--epoch_guard"]), "--epoch_guard 没有给出值；应为：off、track、unified 之一"),
+        (lambda: split_flags(["--epoch_gard_x=1", "--epoch_guard_x=1"]), "--epoch_guard_x=1 不是插件的参数；"),
+    ],
+)
+def test_errors(attempt, said):
+    with pytest.raises((EpochGuardError, ValueError)) as raised:
+        attempt()
+    assert said in str(raised.value)
+    assert is_chinese(str(raised.value))
+
+
+def test_an_index_that_is_damaged(tmp_path):
+    index = index_of(build_train([write_corpus(tmp_path / "text", SIZES)], SEPARATED, LENGTH))
+    shuffled = index.arrays.shuffle_idx.copy()
+    shuffled[0] = shuffled[1]
+    with pytest.raises(IndexMismatchError) as raised:
+        check_shuffle(replace(index.arrays, shuffle_idx=shuffled), index.layout)
+    assert re.search(r"位置 0 到 [\d,]+ 没有读取样本 [\d,]+；应为 每个样本各一次。请删除这些文件", str(raised.value))
+
+
+def test_a_record_that_is_damaged(tmp_path):
+    (tmp_path / "record.jsonl").write_text("nothing\n" * 3 + "cut")
+    faults = RecordFile.open(tmp_path / "record.jsonl").faults
+    assert any("略过 3 行损坏的记录（第 1, 2, 3 行），结果中缺少这些内容" in fault for fault in faults)
+    assert any("最后一条记录不完整" in fault for fault in faults)
+
+
+@pytest.mark.host
+def test_a_resume_with_another_corpus_is_refused(tmp_path):
+    from training import KnownLosses, arguments, train
+
+    def start(sizes, name, resume=None, **changes):
+        dataset = build_train([write_corpus(tmp_path / name, sizes)], 160, 8)
+        values = {"max_steps": 40, "save_strategy": "steps", "save_steps": 20, **changes}
+        return train(arguments(tmp_path, **values), dataset, model=KnownLosses, resume=resume)
+
+    start(SIZES, "text")
+    with pytest.raises(ResumeMismatchError) as raised:
+        start([*SIZES, 9], "other", resume=str(tmp_path / "run" / "checkpoint-20"))
+    said = str(raised.value)
+    assert said.startswith(
+        "从第 20 步续训的训练与中断前的不一致：语料的 token 数：原为 605，现为 614（语料已不是同一份）；"
+    )
+    assert is_chinese(said)

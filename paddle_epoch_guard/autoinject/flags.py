@@ -61,7 +61,7 @@ def _value_of(flag: re.Match[str], following: deque[str]) -> str:
     negated, name, value = flag.groups()
     is_switch = _TYPES.get(name) is bool
     if name not in FLAGS or (negated and not (is_switch and value is None)):
-        known = ", ".join(f"--{name}" for name in FLAGS)
+        known = tr(", ").join(f"--{name}" for name in FLAGS)
         raise ArgumentsError(
             tr(
                 "{flag} is not a flag of the guard; expected one of {known}, written in full",
@@ -148,5 +148,5 @@ def _expected(name: str) -> str:
     if _TYPES[name] is bool:
         return tr("true or false")
     if _CHOICES[name]:
-        return tr("one of {choices}", choices=", ".join(_CHOICES[name]))
+        return tr("one of {choices}", choices=tr(", ").join(_CHOICES[name]))
     return tr("an integer of 0 or more")

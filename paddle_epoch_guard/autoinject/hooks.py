@@ -11,15 +11,25 @@ from paddle_epoch_guard.autoinject.injection import Injection
 from paddle_epoch_guard.autoinject.parsers import hook_argparse, hook_parse_dict
 from paddle_epoch_guard.autoinject.trainers import hook_trainers
 
+_installed: Injection | None = None
+"""Of this process."""
+
 
 def install(command_line: Mapping[str, str], config: Mapping[str, str] | None = None) -> Injection:
     """Prepares this process for a script: adds the guard to the host modules that the script imports.
+
+    A second call adds its flags to those of the first.
 
     Args:
         command_line: flags of the command line.
         config: flags of a config file, if already known.
     """
-    injection = Injection(dict(command_line), dict(config or {}))
+    global _installed
+    if _installed is not None:  # by the start of this Python, or by what spawned it: the nearer flags win
+        _installed.command_line.update(command_line)
+        _installed.config.update(config or {})
+        return _installed
+    _installed = injection = Injection(dict(command_line), dict(config or {}))
     hook_argparse(injection)
     AfterImport(
         {f"{library}.trainer.argparser": partial(hook_parse_dict, injection) for library in LIBRARIES}

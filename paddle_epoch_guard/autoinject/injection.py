@@ -1,9 +1,11 @@
 """The guard's flags for a script, and whether the guard was added to a trainer."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from paddle_epoch_guard.autoinject.flags import Flags, arguments_of, misspelt
 from paddle_epoch_guard.language import tr
@@ -20,6 +22,8 @@ class Injection:
     """From a config file, if the script's own parser does not know them."""
     guarded: bool = False
     """Whether a trainer has the guard."""
+    note: Path | None = None
+    """A file to make once a trainer has the guard: the run that started this process looks for it."""
     announced: bool = False
     """Whether this has been logged."""
     passed_on: bool = False
@@ -39,6 +43,13 @@ class Injection:
             ArgumentsError: a flag has an invalid value.
         """
         arguments_of({**flags, **self.flags})
+
+    def mark_guarded(self) -> None:
+        """A trainer has the guard."""
+        if not self.guarded and self.note is not None:
+            with contextlib.suppress(OSError):
+                self.note.touch()
+        self.guarded = True
 
     def warn_of_misspelt(self, arguments: Iterable[str]) -> None:
         """Warns of each option that looks like a flag of the guard, once, on the first rank."""

@@ -5,16 +5,21 @@ import io
 import os
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paddle_epoch_guard.autoinject.injection import Injection
 from paddle_epoch_guard.errors import EpochGuardError
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.terminal import plain
+
+if TYPE_CHECKING:
+    from paddle_epoch_guard.autoinject.children import Children
+
+_NAMED = 5  # commands, in one warning
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Program:
     """What to run."""
 
     target: str
-    """Path of a script, or name of a module."""
+    """Path of a script or of a command, or name of a module."""
     is_module: bool = False
     arguments: tuple[str, ...] = ()
     """The program's own, without the guard's flags."""
@@ -30,15 +35,31 @@ class Program:
     """The guard's, from the command line."""
     launches: bool = False
     """Whether it trains in processes that it starts itself, each with the guard's command line."""
+    is_command: bool = False
+    """Whether it runs in a process of its own: a shell script, or the script of another Python."""
 
 
 def execute(program: Program) -> None:
-    """Runs a program in this process, as ``__main__``, with the guard in every Trainer that it creates.
+    """Runs a program, with the guard in every Trainer that it creates, in whatever Python it starts.
 
-    Exceptions of the program, including ``SystemExit``, reach the interpreter, which shows them as the program's own.
+    A Python script or module runs in this process, as ``__main__``. Its exceptions, including ``SystemExit``, reach
+    the interpreter, which shows them as the program's own.
+
+    Raises:
+        SystemExit: a command has ended; with its status.
     """
-    from paddle_epoch_guard.autoinject.hooks import install  # here: other commands do not need its imports
+    # Here: other commands do not need their imports.
+    from paddle_epoch_guard.autoinject.children import Children
+    from paddle_epoch_guard.autoinject.hooks import install
 
+    children = Children.expect(program.flags)
+    if program.is_command:
+        from paddle_epoch_guard.autoinject.command import run_command
+
+        status = run_command([program.target, *program.arguments], children)
+        _tell_what_was_guarded(Injection(program.flags), children, failed=status != 0)
+        raise SystemExit(status)
+    children.watch()
     # A launcher's own parser must keep the flags: they are for the processes that it starts.
     injection = Injection(program.flags) if program.launches else install(program.flags)
     if not program.launches:
@@ -48,9 +69,9 @@ def execute(program: Program) -> None:
     try:
         (_run_module if program.is_module else _run_script)(program)
     except SystemExit as end:
-        _warn_if_unguarded(program, injection, failed=end.code not in (None, 0))
+        _tell_what_was_guarded(injection, children, failed=end.code not in (None, 0))
         raise
-    _warn_if_unguarded(program, injection, failed=False)
+    _tell_what_was_guarded(injection, children, failed=False)
 
 
 def _run_script(program: Program) -> None:
@@ -85,11 +106,31 @@ def _as_launched() -> None:
         sys.stdout.reconfigure(write_through=True)
 
 
-def _warn_if_unguarded(program: Program, injection: Injection, failed: bool) -> None:
-    trained_elsewhere = program.launches or injection.passed_on or os.environ.get("PADDLE_TRAINER_ID", "0") != "0"
-    if not (failed or injection.guarded or trained_elsewhere):
-        warning = tr("paddle-epoch-guard: warning: the script built no PaddleNLP Trainer: nothing was guarded")
-        print(warning, file=sys.stderr)
+def _tell_what_was_guarded(injection: Injection, children: "Children", failed: bool) -> None:
+    """Warns if nothing was guarded, and of the Pythons that were not; a failed program has said why itself."""
+    if failed or not children.is_outermost or os.environ.get("PADDLE_TRAINER_ID", "0") != "0":
+        return
+    if injection.guarded or injection.passed_on or children.is_any_guarded:
+        unguarded = children.unguarded()
+        if unguarded:
+            _warn(tr("these Pythons built no PaddleNLP Trainer: {commands}", commands=_listed(unguarded)))
+    else:
+        _warn(tr("the script built no PaddleNLP Trainer: nothing was guarded"))
+        started = children.unguarded()
+        if started:
+            _warn(tr("it started these Pythons, which built none either: {commands}", commands=_listed(started)))
+    if children.unreached:
+        _warn(tr("the guard did not reach: {commands}", commands=_listed(children.unreached)))
+
+
+def _listed(commands: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(commands))
+    left = len(distinct) - _NAMED
+    return "; ".join([*distinct[:_NAMED], *([tr("and {n} more", n=left)] if left > 0 else [])])
+
+
+def _warn(text: str) -> None:
+    print(tr("paddle-epoch-guard: warning: {text}", text=text), file=sys.stderr)
 
 
 _ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]

@@ -67,7 +67,7 @@ def _guard(injection: Injection, trainer: Any) -> "EpochGuardCallback":
         TrainerError: the trainer does not accept it.
     """
     guards = _guards(trainer.callback_handler) or [_add(trainer)]
-    injection.guarded = True
+    injection.mark_guarded()
     for guard in guards:
         if injection.flags:
             guard.arguments = replace(guard.flags(trainer.args), **typed(injection.flags))

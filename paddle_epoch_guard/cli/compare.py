@@ -99,10 +99,10 @@ def _show(comparison: "Comparison") -> None:
     findings = comparison.findings
     print_text(texts.headline(findings))
     say()
-    print_table(texts.run_rows(findings), texts.place_sentence(findings), texts.RUN_HEAD)
-    print_text(texts.RUN_LEGEND)
+    print_table(texts.run_rows(findings), texts.place_sentence(findings), texts.run_head())
+    print_text(texts.run_legend())
     say()
-    print_table(texts.pair_rows(findings), texts.PAIR_TITLE, texts.PAIR_HEAD)
+    print_table(texts.pair_rows(findings), texts.pair_title(), texts.pair_head())
     say()
     for pair in comparison.pairs:
         print_text(texts.relation_sentence(pair))

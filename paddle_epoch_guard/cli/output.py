@@ -22,10 +22,12 @@ _STYLES = {
     **dict.fromkeys(("improvement", "better"), "green"),
     **dict.fromkeys(("artefact", "mixed", "worse", mark("incomplete"), "broken", mark("leftover")), "bold yellow"),
     **dict.fromkeys(("unexplained", "undecided", "not comparable"), "yellow"),
-    **dict.fromkeys((mark("not checked"), mark("left out"), mark("warning")), "yellow"),
+    **dict.fromkeys(
+        (mark("not checked: {sentence}"), mark("left out: {fault}"), mark("warning: {warning}")), "yellow"
+    ),
 }
-"""Style of the words that say how something stands, at the beginning of a text. A terminal shows it unless NO_COLOR is
-set; a file or a pipe gets none."""
+"""Style of the words that say how something stands, at the beginning of a text; of a key with a field, what stands
+before it. A terminal shows it unless NO_COLOR is set; a file or a pipe gets none."""
 
 
 def _speak_english(as_json: bool) -> bool:
@@ -110,9 +112,10 @@ def _print(what: "RenderableType", soft_wrap: bool = False, to_errors: bool = Fa
 
 def _styled(text: str) -> "Text":
     styled = _text(text)
-    for word, style in _STYLES.items():
-        if text.startswith(tr(word)):
-            styled.stylize(style, 0, len(tr(word)))
+    for begun, style in _STYLES.items():
+        word = tr(begun).partition("{")[0].rstrip(" :\uff1a")
+        if text.startswith(word):
+            styled.stylize(style, 0, len(word))
             break
     return styled
 

@@ -2,6 +2,9 @@
 
 import importlib.util
 import os
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -61,15 +64,48 @@ def run(
     if target.startswith("-"):
         raise ArgumentsError(_and_expected(tr("{argument} comes before the script", argument=target)))
     if not module:
-        check_script(target)
-        return Program(target, arguments=tuple(arguments), flags=flags)
+        return program_of(target, arguments, flags)
     if importlib.util.find_spec(target.partition(".")[0]) is None and not _is_here(target):
         raise ArgumentsError(_and_expected(tr("no module named {name}", name=target)))
     if target == _LAUNCH:
         passed_on = launch_arguments(arguments, flags)
         if passed_on is not None:
-            return Program(target, True, tuple(passed_on), flags, launches=True)
-    return Program(target, True, tuple(arguments), flags)
+            return Program(target, is_module=True, arguments=tuple(passed_on), flags=flags, launches=True)
+    return Program(target, is_module=True, arguments=tuple(arguments), flags=flags)
+
+
+def program_of(target: str, arguments: Sequence[str], flags: dict[str, str]) -> Program:
+    """A script, by its path, or a command, by its name or its path.
+
+    A script of this Python runs in this process, as do console scripts (``paddleformers-cli``) that are installed
+    beside it. Any other command, such as a shell script, runs in a process of its own, and the guard goes with the
+    Pythons that it starts.
+
+    Args:
+        target: as typed.
+        arguments: of the program.
+        flags: the guard's.
+
+    Raises:
+        ArgumentsError: there is no such script or command.
+    """
+    from paddle_epoch_guard.autoinject.children import interpreter_of
+
+    found = target if os.path.exists(target) or "/" in target else shutil.which(target)
+    if found is None:
+        found = target
+    is_command = os.access(found, os.X_OK) and not os.path.isdir(found) and not found.endswith(".py")
+    if is_command and not _is_of_this_python(interpreter_of(found)):
+        return Program(found, is_command=True, arguments=tuple(arguments), flags=flags)
+    check_script(found)
+    return Program(found, arguments=tuple(arguments), flags=flags)
+
+
+def _is_of_this_python(interpreter: str | None) -> bool:
+    """Whether a script's interpreter is this Python."""
+    found = shutil.which(interpreter or "")
+    is_python = found is not None and os.path.basename(found).startswith("python")
+    return is_python and os.path.dirname(str(found)) == os.path.dirname(sys.executable)
 
 
 def _and_expected(fault: str) -> str:

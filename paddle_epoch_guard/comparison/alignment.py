@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from paddle_epoch_guard.comparison.run import Floats, Run
 from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.language import tr
 
 Ints = npt.NDArray[np.int64]
 
@@ -93,7 +94,9 @@ def place_of(runs: Sequence[Run], at: int | None = None, last: int | None = None
     begin = max(int(begin), start)
     inside = windows[(windows["tokens_before"] >= begin) & (windows["tokens"] <= stop)]
     if not len(inside):
-        raise ReportError(f"{runs[0].name}: no log window lies in the steps to compare. Compare more steps: --last")
+        raise ReportError(
+            tr("{run}: no log window lies in the steps to compare. Compare more steps: --last", run=runs[0].name)
+        )
     begin = int(inside["tokens_before"][0])
     changed = max((tokens for tokens in _changes(runs) if tokens <= begin), default=0)
     return Place(int(inside["first_step"][0]), int(inside["step"][-1]), begin, stop, changed)
@@ -103,16 +106,26 @@ def _common(runs: Sequence[Run]) -> tuple[int, int]:
     """The tokens between which all runs have losses."""
     for run in runs:
         if not len(run.windows):
-            raise ReportError(f"{run.name}: no training loss in its record. Compare it once it has logged one")
+            raise ReportError(
+                tr("{run}: no training loss in its record. Compare it once it has logged one", run=run.name)
+            )
     start = max(int(run.windows["tokens_before"][0]) for run in runs)
     stop = min(int(run.windows["tokens"][-1]) for run in runs)
     if start >= stop:
-        ranges = "; ".join(
-            f"{run.name} has steps {run.windows['first_step'][0]:,} to {run.windows['step'][-1]:,} "
-            f"({run.windows['tokens_before'][0]:,} to {run.windows['tokens'][-1]:,} tokens drawn)"
+        ranges = tr("; ").join(
+            tr(
+                "{run} has steps {first:,} to {last:,} ({start:,} to {stop:,} tokens drawn)",
+                run=run.name,
+                first=int(run.windows["first_step"][0]),
+                last=int(run.windows["step"][-1]),
+                start=int(run.windows["tokens_before"][0]),
+                stop=int(run.windows["tokens"][-1]),
+            )
             for run in runs
         )
-        raise ReportError(f"the runs do not overlap: {ranges}. Compare runs that drew as many tokens")
+        raise ReportError(
+            tr("the runs do not overlap: {ranges}. Compare runs that drew as many tokens", ranges=ranges)
+        )
     return start, stop
 
 
@@ -120,8 +133,23 @@ def _tokens_at(run: Run, at: int, start: int, stop: int) -> int:
     """Tokens that a run has drawn at the end of the window in which a step lies."""
     windows = run.windows[(run.windows["tokens"] > start) & (run.windows["tokens"] <= stop)]
     if not len(windows) or not windows["first_step"][0] <= at <= windows["step"][-1]:
-        known = f"{windows['first_step'][0]:,} to {windows['step'][-1]:,}" if len(windows) else "no whole log window"
-        raise ReportError(f"--at {at}: the runs have steps {known} of {run.name} in common. Name one of these")
+        if not len(windows):
+            raise ReportError(
+                tr(
+                    "--at {at}: the runs have no whole log window of {run} in common. Name other runs",
+                    at=at,
+                    run=run.name,
+                )
+            )
+        raise ReportError(
+            tr(
+                "--at {at}: the runs have steps {first:,} to {last:,} of {run} in common. Name one of these",
+                at=at,
+                first=int(windows["first_step"][0]),
+                last=int(windows["step"][-1]),
+                run=run.name,
+            )
+        )
     return int(windows["tokens"][np.searchsorted(windows["step"], at)])
 
 

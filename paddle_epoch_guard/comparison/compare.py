@@ -15,6 +15,7 @@ from paddle_epoch_guard.comparison.reading import read_run
 from paddle_epoch_guard.comparison.relation import relation_of, same_draws
 from paddle_epoch_guard.comparison.run import Run
 from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.language import tr
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,10 +115,16 @@ def compare(
             is negative or not finite.
     """
     if margin is not None and not 0 <= margin < math.inf:
-        raise ReportError(f"a margin of {margin}; expected nats per token, 0 or more")
+        raise ReportError(tr("a margin of {margin}; expected nats per token, 0 or more", margin=margin))
     found = tuple(run if isinstance(run, Run) else read_run(run) for run in runs)
     if not 2 <= len(found) <= MOST_RUNS:
-        raise ReportError(f"{len(found)} runs to compare; expected 2 to {MOST_RUNS}. Name the log folder of each run")
+        raise ReportError(
+            tr(
+                "{n} runs to compare; expected 2 to {most}. Name the log folder of each run",
+                n=len(found),
+                most=MOST_RUNS,
+            )
+        )
     found = _told_apart(found)
     place = place_of(found, at, last)
     numbers = list(combinations(range(len(found)), 2))

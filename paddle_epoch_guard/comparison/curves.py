@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import ChangePoint
 from paddle_epoch_guard.ledger.losses import Weighted
 from paddle_epoch_guard.report.drawing import WIDE, draw_raw, draw_trend, legend, limit, look, new_figure
@@ -71,7 +72,7 @@ class Scale:
     @property
     def label(self) -> str:
         """Of the axis."""
-        return "step" if self.in_steps else "tokens drawn"
+        return tr("step") if self.in_steps else tr("tokens drawn")
 
     def of(self, tokens: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Where so many tokens lie, ``[n]``."""
@@ -137,7 +138,7 @@ def draw_fresh(axes: "Axes", runs: Sequence[tuple[int, RunCurves]], scale: Scale
         if len(evaluation):
             draw_raw(axes, evaluation, width, dots_of(number))
             curves.append((evaluation, sides))
-    axes.set_ylabel("on fresh samples\n(dots: evaluation)")
+    axes.set_ylabel(tr("on fresh samples\n(dots: evaluation)"))
     if curves:
         limit(axes, curves)
 
@@ -165,7 +166,7 @@ def draw_exposure(axes: "Axes", runs: Sequence[tuple[int, RunCurves]], scale: Sc
         series = series_of(scale, run.windows["tokens"], run.windows["exposure"])
         if len(series):
             draw_trend(axes, series, sides_of(run, scale), style_of(number))
-    axes.set_ylabel("exposure")
+    axes.set_ylabel(tr("exposure"))
 
 
 @look()
@@ -174,7 +175,7 @@ def run_figure(run: RunCurves, width: float = WIDE) -> "Figure":
     scale, runs = Scale(run, in_steps=True), [(0, run)]
     figure = new_figure(width, 5.6)
     panels = list(figure.subplots(3, 1, sharex=True, squeeze=False, height_ratios=(2, 2, 1.2))[:, 0])
-    draw_losses(panels[0], runs, scale, width, "training loss,\nraw")
+    draw_losses(panels[0], runs, scale, width, tr("training loss,\nraw"))
     draw_fresh(panels[1], runs, scale, width)
     draw_exposure(panels[2], runs, scale, width)
     panels[-1].set_xlabel(scale.label)

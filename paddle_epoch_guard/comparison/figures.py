@@ -22,9 +22,11 @@ from paddle_epoch_guard.comparison.curves import (
 from paddle_epoch_guard.comparison.estimates import Curves
 from paddle_epoch_guard.comparison.findings import Findings, Pair
 from paddle_epoch_guard.comparison.run import Floats, Run
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.report.drawing import WIDE, legend, limit, look, new_figure
 from paddle_epoch_guard.report.run_data import Series
 from paddle_epoch_guard.statistics.difference import estimate_difference
+from paddle_epoch_guard.terminal import paragraph
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +49,7 @@ def comparison_figure(findings: Findings, width: float = WIDE) -> "Figure":
     scale = _scale_of(findings)
     figure = new_figure(width, 8.6)
     panels = list(figure.subplots(4, 1, sharex=True, squeeze=False, height_ratios=(2, 2, 2, 1.2))[:, 0])
-    draw_losses(panels[0], runs, scale, width, "training loss,\nraw")
+    draw_losses(panels[0], runs, scale, width, tr("training loss,\nraw"))
     draw_fresh(panels[1], runs, scale, width)
     _draw_differences(panels[2], findings, scale, width)
     draw_exposure(panels[3], runs, scale, width)
@@ -61,27 +63,28 @@ def comparison_figure(findings: Findings, width: float = WIDE) -> "Figure":
 def figure_text(findings: Findings) -> str:
     """Describes the figure, also to readers who cannot see it."""
     drawn = [run.name for _, run in _drawn(findings)]
-    more = (
-        f" Only {len(drawn)} of {len(findings.runs)} runs are drawn, the best."
-        if len(drawn) < len(findings.runs)
-        else ""
+    described = tr(
+        "From above: the training losses as they were logged ({runs}); those of fresh samples (lines) and the "
+        "evaluation losses (dots); the differences, {sign}: of the raw losses (thin), on fresh samples (thick) with "
+        "95 % bands, both as means over stretches as long as the grey part, and of the evaluation losses (dots); and "
+        "how often the tokens drawn had been drawn before. Grey: the part that is compared. Vertical lines: where the "
+        "order of a run changes.",
+        runs=tr(", ").join(drawn),
+        sign=_told_sign(findings),
     )
-    return (
-        f"From above: the training losses as they were logged ({', '.join(drawn)}); those of fresh samples (lines) "
-        f"and the evaluation losses (dots); the differences, {_told_sign(findings)}: of the raw losses (thin), on "
-        "fresh samples (thick) with 95 % bands, both as means over stretches as long as the grey part, and of the "
-        "evaluation losses (dots); and how often the tokens drawn had been drawn before. Grey: the part that is "
-        f"compared. Vertical lines: where the order of a run changes.{more}"
-    )
+    if len(drawn) == len(findings.runs):
+        return described
+    only = tr("Only {drawn} of {n} runs are drawn, the best.", drawn=len(drawn), n=len(findings.runs))
+    return paragraph([described, only])
 
 
 def _told_sign(findings: Findings) -> str:
     """Which runs are subtracted in the figure, and what the sign means."""
     if len(findings.runs) == 2:
         one, other = findings.runs
-        return f"{one.name} less {other.name} (below zero: the loss of {one.name} is lower)"
+        return tr("{one} less {other} (below zero: the loss of {one} is lower)", one=one.name, other=other.name)
     best = findings.runs[_reference(findings)].name
-    return f"each other run less {best} (below zero: a lower loss than {best})"
+    return tr("each other run less {best} (below zero: a lower loss than {best})", best=best)
 
 
 def _reference(findings: Findings) -> int:
@@ -118,7 +121,7 @@ def _draw_differences(axes: "Axes", findings: Findings, scale: Scale, width: flo
             f"{pair.one.name} \u2212 {pair.other.name}" if sign > 0 else f"{pair.other.name} \u2212 {pair.one.name}"
         )
         curves.append(_draw_difference(axes, pair, findings.place, scale, (sign, label, number)))
-    axes.set_ylabel("difference,\n95 % band")
+    axes.set_ylabel(tr("difference,\n95 % band"))
     legend(axes, width)
     known = [curve for curve in curves if len(curve)]
     if known:
@@ -130,14 +133,16 @@ def _draw_difference(axes: "Axes", pair: Pair, place: Place, scale: Scale, of: t
     sign, label, number = of
     curves, style = pair.curves, style_of(number)
     raw, fresh = bands_of(curves, place)
-    axes.plot(scale.of(raw.tokens), sign * raw.value, label=f"{label}, raw", **{**style, "linewidth": 0.8})
+    axes.plot(
+        scale.of(raw.tokens), sign * raw.value, label=tr("{runs}, raw", runs=label), **{**style, "linewidth": 0.8}
+    )
     if fresh is not None:
         at = scale.of(fresh.tokens)
-        axes.plot(at, sign * fresh.value, label=f"{label}, fresh", **style)
+        axes.plot(at, sign * fresh.value, label=tr("{runs}, fresh", runs=label), **style)
         axes.fill_between(at, sign * fresh.low, sign * fresh.high, color=style["color"], alpha=0.15, linewidth=0)
     if len(curves.evaluation) and pair.relation.evaluation == "same":
         at, evaluation = scale.of(curves.evaluation_tokens), sign * curves.evaluation
-        axes.plot(at, evaluation, label=f"{label}, evaluation", **dots_of(number))
+        axes.plot(at, evaluation, label=tr("{runs}, evaluation", runs=label), **dots_of(number))
     return series_of(scale, raw.tokens, sign * raw.value)
 
 

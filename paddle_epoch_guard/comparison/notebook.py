@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from paddle_epoch_guard.comparison.curves import RunCurves, run_figure
 from paddle_epoch_guard.comparison.numbers import number_text
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.report.drawing import as_svg
 from paddle_epoch_guard.report.page import data_url
 
@@ -16,12 +17,33 @@ def html_of_run(run: RunCurves) -> str:
     """The run in a sentence, the last rows of its table, and its curves."""
     last = run.windows[-_ROWS:]
     rows = [[_number(row[name].item()) for name in _COLUMNS] for row in last]
-    state = "ended" if run.ended else "has not ended"
-    steps = (
-        f"step {int(run.windows['step'][-1]):,} of {run.max_steps:,}" if len(run.windows) else "no training loss yet"
-    )
-    sentence = f"{run.name} {state}: {steps}, {len(run.windows):,} log windows, {len(run.evaluations):,} evaluations."
+    sentence = _sentence(run)
     return f"<p>{html.escape(sentence)}</p>{html_table(_COLUMNS, rows)}{html_image(as_svg(run_figure(run)), sentence)}"
+
+
+def _sentence(run: RunCurves) -> str:
+    if not len(run.windows):
+        return tr(
+            "{run} has no training loss yet, but {evaluations:,} evaluations.",
+            run=run.name,
+            evaluations=len(run.evaluations),
+        )
+    values = {
+        "run": run.name,
+        "step": int(run.windows["step"][-1]),
+        "max_steps": run.max_steps,
+        "windows": len(run.windows),
+        "evaluations": len(run.evaluations),
+    }
+    if run.ended:
+        return tr(
+            "{run} ended: step {step:,} of {max_steps:,}, {windows:,} log windows, {evaluations:,} evaluations.",
+            **values,
+        )
+    return tr(
+        "{run} has not ended: step {step:,} of {max_steps:,}, {windows:,} log windows, {evaluations:,} evaluations.",
+        **values,
+    )
 
 
 def _number(value: float) -> str:

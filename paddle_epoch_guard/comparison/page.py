@@ -7,14 +7,22 @@ from pathlib import Path
 from paddle_epoch_guard.comparison import texts
 from paddle_epoch_guard.comparison.figures import comparison_figure, figure_text
 from paddle_epoch_guard.comparison.findings import Findings
+from paddle_epoch_guard.comparison.judging import Verdict
 from paddle_epoch_guard.comparison.notebook import html_image, html_table
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import atomic_write
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.provenance import package_versions
 from paddle_epoch_guard.report.drawing import NARROW, WIDE, as_svg, write_figure
 from paddle_epoch_guard.report.page import data_url, escaping_environment, style
+from paddle_epoch_guard.terminal import joined, paragraph
 
-_CLASSES = {"better": "improvement", "worse": "artefact", "no difference": "none", "not comparable": "undecided"}
+_CLASSES: dict[Verdict, str] = {
+    "better": "improvement",
+    "worse": "artefact",
+    "no difference": "none",
+    "not comparable": "undecided",
+}
 """The style of each verdict."""
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
@@ -48,7 +56,10 @@ def write_png(path: Path, findings: Findings) -> Path:
 
 
 def _unwritable(path: Path, cause: OSError) -> ReportError:
-    return ReportError(f"{path}: cannot be written ({cause.strerror or cause}). Name a file in a folder that exists")
+    why = cause.strerror or cause
+    return ReportError(
+        tr("{path}: cannot be written ({cause}). Name a file in a folder that exists", path=path, cause=why)
+    )
 
 
 def notebook_html(findings: Findings) -> str:
@@ -57,14 +68,23 @@ def notebook_html(findings: Findings) -> str:
     return "".join(
         [
             *(f"<p>{html.escape(sentence)}</p>" for sentence in sentences),
-            html_table(texts.RUN_HEAD, texts.run_rows(findings)),
-            f"<p>{html.escape(texts.RUN_LEGEND)}</p>",
-            f"<p>{html.escape(texts.PAIR_TITLE)}</p>",
-            html_table(texts.PAIR_HEAD, texts.pair_rows(findings)),
-            html_image(as_svg(comparison_figure(findings)), f"{texts.headline(findings)} {figure_text(findings)}"),
+            html_table(texts.run_head(), texts.run_rows(findings)),
+            f"<p>{html.escape(texts.run_legend())}</p>",
+            f"<p>{html.escape(texts.pair_title())}</p>",
+            html_table(texts.pair_head(), texts.pair_rows(findings)),
+            html_image(
+                as_svg(comparison_figure(findings)), paragraph([texts.headline(findings), figure_text(findings)])
+            ),
             *(f"<p>{html.escape(note)}</p>" for note in texts.notes(findings)),
         ]
     )
+
+
+def _title(findings: Findings) -> str:
+    if len(findings.runs) == 2:
+        one, other = findings.runs
+        return tr("{one} against {other}", one=one.name, other=other.name)
+    return tr("{n} runs compared", n=len(findings.runs))
 
 
 def render(findings: Findings) -> str:
@@ -72,18 +92,16 @@ def render(findings: Findings) -> str:
     template = escaping_environment().from_string(_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         style=style(),
-        title=" against ".join(run.name for run in findings.runs)
-        if len(findings.runs) == 2
-        else f"{len(findings.runs)} runs compared",
+        title=_title(findings),
         headline=texts.headline(findings),
-        verdicts=_CLASSES,
+        verdicts={tr(texts.VERDICTS[verdict]): look for verdict, look in _CLASSES.items()},
         place=texts.place_sentence(findings),
-        run_head=texts.RUN_HEAD,
+        run_head=texts.run_head(),
         run_rows=texts.run_rows(findings),
-        pair_head=texts.PAIR_HEAD,
+        pair_head=texts.pair_head(),
         pair_rows=texts.pair_rows(findings),
         pairs=[
-            (f"{pair.one.name} and {pair.other.name}", texts.verdict_sentence(pair), texts.relation_sentence(pair))
+            (joined([pair.one.name, pair.other.name]), texts.verdict_sentence(pair), texts.relation_sentence(pair))
             for pair in findings.pairs
         ],
         notes=texts.notes(findings),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from paddle_epoch_guard.comparison.run import EVALUATION, WINDOW, FreshLosses, Run, sequence_length_of, state_of
 from paddle_epoch_guard.errors import ReportError, ScheduleError
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import ChangePoint, Weighted
 from paddle_epoch_guard.ledger.exposure import MOST as MOST_EXPOSURE
 from paddle_epoch_guard.ledger.losses import standard_error, total
@@ -46,22 +47,36 @@ def read_run(folder: str | Path) -> Run:
     """
     named = Path(folder)
     if not named.is_dir():
-        raise ReportError(f"{named}: no such folder. Name a run's logging_dir, or its output_dir")
+        raise ReportError(tr("{folder}: no such folder. Name a run's logging_dir, or its output_dir", folder=named))
     logs = _logging_dir(named)
     record = RecordFile.open(record_path(logs))
     if not record.parts:
-        why = f"; {record.faults[0]}" if record.faults else ""
-        raise ReportError(
-            f"{logs}: no record of the guard (epoch_guard/{RECORD_NAME}), so what this run drew is not known: it was "
-            f"trained without the guard, or with a release that kept none{why}. Train it with the guard, or name "
-            "another folder"
-        )
+        raise ReportError(_no_record(logs, record))
     beside = folders_beside(logs, named)
     others = [other for other in map(RecordFile.open, map(record_path, beside)) if other.parts]
     run = _Reading(_name_of(named, logs), logs).of(record, others)
     if not len(run.windows) and not len(run.evaluations):
-        raise ReportError(f"{logs}: no loss in its record yet. Wait for the first log window, or name another run")
+        raise ReportError(
+            tr("{logs}: no loss in its record yet. Wait for the first log window, or name another run", logs=logs)
+        )
     return run
+
+
+def _no_record(logs: Path, record: RecordFile) -> str:
+    values = {"logs": logs, "record": RECORD_NAME}
+    if record.faults:
+        return tr(
+            "{logs}: no record of the guard (epoch_guard/{record}), so what this run drew is not known: it was "
+            "trained without the guard, or with a release that kept none; {fault}. Train it with the guard, or name "
+            "another folder",
+            **values,
+            fault=record.faults[0],
+        )
+    return tr(
+        "{logs}: no record of the guard (epoch_guard/{record}), so what this run drew is not known: it was trained "
+        "without the guard, or with a release that kept none. Train it with the guard, or name another folder",
+        **values,
+    )
 
 
 def _logging_dir(named: Path) -> Path:
@@ -73,7 +88,10 @@ def _logging_dir(named: Path) -> Path:
         return find_logging_dir(named)
     except ReportError:
         raise ReportError(
-            f"{named}: no log of a run in it or below it. Name the folder that the run had as logging_dir"
+            tr(
+                "{folder}: no log of a run in it or below it. Name the folder that the run had as logging_dir",
+                folder=named,
+            )
         ) from None
 
 

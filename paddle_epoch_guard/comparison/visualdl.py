@@ -7,7 +7,9 @@ from paddle_epoch_guard.comparison.figures import bands_of
 from paddle_epoch_guard.comparison.findings import Findings, Pair
 from paddle_epoch_guard.comparison.texts import relation_sentence, verdict_sentence
 from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.writer import record_path
+from paddle_epoch_guard.terminal import paragraph
 from paddle_epoch_guard.views.visualdl import FILE_NAME, EpochGuardLog
 
 RAW_TAG = "epoch_guard/loss_difference_raw"
@@ -35,7 +37,9 @@ def write_visualdl(folder: Path, findings: Findings) -> list[Path]:
     for pair in findings.pairs:
         target = folder / f"compare_{_safe(pair.one.name)}_{_safe(pair.other.name)}"
         if record_path(target).exists():
-            raise ReportError(f"{target}: the log of a run is there, and is not replaced. Name another folder")
+            raise ReportError(
+                tr("{path}: the log of a run is there, and is not replaced. Name another folder", path=target)
+            )
         log = EpochGuardLog(target)
         try:
             for directory in (".", *_ENDS.values()):  # of an earlier comparison
@@ -43,7 +47,9 @@ def write_visualdl(folder: Path, findings: Findings) -> list[Path]:
             _write(log, pair, findings)
         except OSError as cause:
             why = cause.strerror or cause
-            raise ReportError(f"{target}: cannot be written ({why}). Name a writable folder") from cause
+            raise ReportError(
+                tr("{path}: cannot be written ({cause}). Name a writable folder", path=target, cause=why)
+            ) from cause
         written.append(target)
     return written
 
@@ -61,7 +67,7 @@ def _write(log: EpochGuardLog, pair: Pair, findings: Findings) -> None:
     if pair.relation.evaluation == "same":
         for tokens, value in zip(curves.evaluation_tokens, curves.evaluation, strict=True):
             log.scalar(EVALUATION_TAG, value, steps.at(tokens))
-    sentences = f"{verdict_sentence(pair)} {relation_sentence(pair)}"
+    sentences = paragraph([verdict_sentence(pair), relation_sentence(pair)])
     log.text("epoch_guard/comparison", sentences, findings.place.last_step)
     log.close()
 

@@ -12,9 +12,10 @@ from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index.concatenated import ConcatenatedIndex
 from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, Int64Array
 from paddle_epoch_guard.index.verify import blocks
+from paddle_epoch_guard.language import mark, tr
 
 _BLOCK = 1 << 20
-_REBUILD = (
+_REBUILD = mark(
     "Move the blend's files away and let the host rebuild them; or, if 'rebuild' wrote them, its note "
     "(<md5>.epoch_guard.json) must lie beside them"
 )
@@ -36,8 +37,12 @@ class BlendIndex:
         shapes = self.dataset_index.shape, self.dataset_sample_index.shape
         if shapes[0] != shapes[1] or len(shapes[0]) != 1:
             raise IndexMismatchError(
-                f"the blend's dataset_index and dataset_sample_index have shapes {shapes[0]} and {shapes[1]}; "
-                "expected two vectors of equal length. Delete the blend's cache files and let the host rebuild them"
+                tr(
+                    "the blend's dataset_index and dataset_sample_index have shapes {first} and {second}; expected "
+                    "two vectors of equal length. Delete the blend's cache files and let the host rebuild them",
+                    first=shapes[0],
+                    second=shapes[1],
+                )
             )
 
     def __len__(self) -> int:
@@ -89,8 +94,12 @@ class BlendIndex:
         unknown = which[(which < 0) | (which >= len(self.datasets))]
         if unknown.size:
             raise IndexMismatchError(
-                f"the blend points to dataset {unknown[0]}; it has {len(self.datasets)}. "
-                "Delete the blend's cache files and let the host rebuild them"
+                tr(
+                    "the blend points to dataset {number}; it has {count}. Delete the blend's cache files and let the "
+                    "host rebuild them",
+                    number=unknown[0],
+                    count=len(self.datasets),
+                )
             )
 
     def drawn_of_each(self, stop: int) -> Int64Array:
@@ -120,7 +129,8 @@ class BlendIndex:
         """
         asked = np.asarray(positions, dtype=np.int64).reshape(-1)
         if asked.size and (int(asked.min()) < 0 or int(asked.max()) >= len(self)):
-            raise IndexMismatchError(f"positions from {asked.min()} to {asked.max()}; the blend has [0, {len(self)})")
+            values = {"first": asked.min(), "last": asked.max(), "length": len(self)}
+            raise IndexMismatchError(tr("positions from {first} to {last}; the blend has [0, {length})", **values))
         which = np.asarray(self.dataset_index[asked], dtype=np.int64)
         inner = np.asarray(self.dataset_sample_index[asked], dtype=np.int64)
         epochs = np.empty_like(which)
@@ -149,9 +159,11 @@ def verify_blend(blend: BlendIndex, size: int, source: str) -> None:
     """
     for array in (blend.dataset_index, blend.dataset_sample_index):
         if array.dtype.kind not in "iu":
-            raise IndexMismatchError(f"{source}: dtype {array.dtype}; expected integers. {_REBUILD}")
+            values = {"source": source, "dtype": array.dtype, "next_move": tr(_REBUILD)}
+            raise IndexMismatchError(tr("{source}: dtype {dtype}; expected integers. {next_move}", **values))
     if len(blend) != size:
-        raise IndexMismatchError(f"{source}: {len(blend)} positions; expected {size}. {_REBUILD}")
+        values = {"source": source, "found": len(blend), "size": size, "next_move": tr(_REBUILD)}
+        raise IndexMismatchError(tr("{source}: {found} positions; expected {size}. {next_move}", **values))
     lengths: Int64Array = np.array([len(dataset) for dataset in blend.datasets], dtype=np.int64)
     drawn = np.zeros(len(lengths), dtype=np.int64)
     checked = 0
@@ -160,8 +172,16 @@ def verify_blend(blend: BlendIndex, size: int, source: str) -> None:
         inner = np.asarray(blend.dataset_sample_index[start:stop], dtype=np.int64)
         if int(which.min()) < 0 or int(which.max()) >= len(lengths):
             raise IndexMismatchError(
-                f"{source}: positions from {start:,} on draw from datasets {which.min()} to {which.max()}; expected "
-                f"[0, {len(lengths)}). {_REBUILD}"
+                tr(
+                    "{source}: positions from {start:,} on draw from datasets {first} to {last}; expected [0, "
+                    "{count}). {next_move}",
+                    source=source,
+                    start=start,
+                    first=which.min(),
+                    last=which.max(),
+                    count=len(lengths),
+                    next_move=tr(_REBUILD),
+                )
             )
         if start != checked:  # after a gap, take each dataset's first position as given
             present, first = np.unique(which, return_index=True)
@@ -172,8 +192,17 @@ def verify_blend(blend: BlendIndex, size: int, source: str) -> None:
             first_wrong = int(np.argmax(wrong))
             dataset = int(which[first_wrong])
             raise IndexMismatchError(
-                f"{source}: position {start + first_wrong:,} draws position {inner[first_wrong]:,} of dataset "
-                f"{dataset}; expected {expected[first_wrong]:,} of {lengths[dataset]:,}, the next in order. {_REBUILD}"
+                tr(
+                    "{source}: position {position:,} draws position {found:,} of dataset {dataset}; expected "
+                    "{expected:,} of {length:,}, the next in order. {next_move}",
+                    source=source,
+                    position=start + first_wrong,
+                    found=inner[first_wrong],
+                    dataset=dataset,
+                    expected=expected[first_wrong],
+                    length=lengths[dataset],
+                    next_move=tr(_REBUILD),
+                )
             )
         drawn += np.bincount(which, minlength=len(drawn))
         checked = stop

@@ -15,6 +15,7 @@ from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.gpt import GPTIndex
 from paddle_epoch_guard.index.mapped import map_npy, open_regular
 from paddle_epoch_guard.index.verify import IndexArrays
+from paddle_epoch_guard.language import tr
 
 _ARRAYS = ("doc_idx", "sample_idx", "shuffle_idx")
 _DESCRIPTION_BYTES = 1 << 16  # a description has six lines
@@ -45,8 +46,13 @@ def read_cache(
     description = _read_description(path)
     if description.digest != path.stem:
         raise IndexFileError(
-            f"{path}: its text has the md5 {description.digest}; expected {path.stem}, which names the file. "
-            "The description was edited or replaced; restore it, or let the host rebuild the index"
+            tr(
+                "{path}: its text has the md5 {digest}; expected {stem}, which names the file. The description was "
+                "edited or replaced; restore it, or let the host rebuild the index",
+                path=path,
+                digest=description.digest,
+                stem=path.stem,
+            )
         )
     return load_index(folder, description, read_sizes(prefix))
 
@@ -95,18 +101,24 @@ def index_files(folder: Path, description: Description) -> dict[str, Path]:
 
 def _choose(folder: Path, digest: str | None, name: str) -> Path:
     if not folder.is_dir():
-        raise IndexFileError(f"{folder}: no such directory; expected the host's index cache")
+        raise IndexFileError(tr("{folder}: no such directory; expected the host's index cache", folder=folder))
     if digest is not None:
         path = folder / f"{digest}.dsc"
         if not re.fullmatch("[0-9a-f]{32}", digest) or not path.is_file():
-            raise IndexFileError(f"{path}: no such file; expected the description of the index")
+            raise IndexFileError(tr("{path}: no such file; expected the description of the index", path=path))
         return path
     descriptions = [path for path in sorted(folder.glob("*.dsc")) if not _is_blend(path)]
     matches = [path for path in descriptions if _read_description(path).name == name]
     if len(matches) != 1:
-        digests = ", ".join(path.stem for path in matches) or "none"
+        digests = ", ".join(path.stem for path in matches) or tr("none")
         raise IndexFileError(
-            f"{folder}: {len(matches)} indices named {name!r} ({digests}); expected one. Choose one by its md5"
+            tr(
+                "{folder}: {count} indices named {name!r} ({digests}); expected one. Choose one by its md5",
+                folder=folder,
+                count=len(matches),
+                name=name,
+                digests=digests,
+            )
         )
     return matches[0]
 
@@ -136,19 +148,25 @@ def read_text(path: Path, limit: int) -> str:
         with open_regular(path) as stream:
             return stream.read(min(limit, os.fstat(stream.fileno()).st_size)).decode("utf-8")
     except (FileNotFoundError, UnicodeDecodeError) as cause:
-        raise IndexFileError(f"{path}: cannot be read as text ({cause}); expected a description") from cause
+        values = {"path": path, "cause": cause}
+        raise IndexFileError(
+            tr("{path}: cannot be read as text ({cause}); expected a description", **values)
+        ) from cause
     except OSError as cause:
         raise _unreadable(path, cause) from cause
 
 
 def _unreadable(path: Path, cause: OSError) -> UnreadableIndexError:
-    return UnreadableIndexError(f"{path}: could not be read: {cause.strerror or cause}. The file itself may be sound")
+    values = {"path": path, "cause": cause.strerror or cause}
+    return UnreadableIndexError(tr("{path}: could not be read: {cause}. The file itself may be sound", **values))
 
 
 def _check_regular(path: Path) -> None:
     """Refuses pipes, for instance: reading one would block."""
     if os.path.exists(path) and not os.path.isfile(path):
-        raise IndexFileError(f"{path}: not a readable .npy array or description: not a regular file. Move it away")
+        raise IndexFileError(
+            tr("{path}: not a readable .npy array or description: not a regular file. Move it away", path=path)
+        )
 
 
 def load_array(path: Path) -> npt.NDArray[np.integer[Any]]:
@@ -163,13 +181,20 @@ def load_array(path: Path) -> npt.NDArray[np.integer[Any]]:
         return map_npy(path)
     except FileNotFoundError as cause:
         raise IndexFileError(
-            f"{path}: no such file; expected it beside its description. "
-            "The index is incomplete; let the host rebuild it"
+            tr(
+                "{path}: no such file; expected it beside its description. The index is incomplete; let the host "
+                "rebuild it",
+                path=path,
+            )
         ) from cause
     except OSError as cause:
         raise _unreadable(path, cause) from cause
     except Exception as cause:  # numpy also lets through TokenError, IndexError, OverflowError, ...
         raise IndexFileError(
-            f"{path}: not a readable .npy array ({cause}); expected integers, saved without pickle. "
-            "The file is truncated or damaged; let the host rebuild the index"
+            tr(
+                "{path}: not a readable .npy array ({cause}); expected integers, saved without pickle. The file is "
+                "truncated or damaged; let the host rebuild the index",
+                path=path,
+                cause=cause,
+            )
         ) from cause

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index.gpt import Boundary, GPTIndex, Int64Array
 from paddle_epoch_guard.index.verify import IndexArrays
+from paddle_epoch_guard.language import tr
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ConcatenatedIndex:
 
     def __post_init__(self) -> None:
         if not self.indices or any(index.arrays is None for index in self.indices):
-            raise IndexMismatchError("a concatenated index needs indices that were built from their arrays")
+            raise IndexMismatchError(tr("a concatenated index needs indices that were built from their arrays"))
 
     def __len__(self) -> int:
         return sum(len(index) for index in self.indices)
@@ -85,7 +86,12 @@ class ConcatenatedIndex:
         asked = np.asarray(positions, dtype=np.int64)
         if asked.size and (int(asked.min()) < 0 or int(asked.max()) >= len(self)):
             raise IndexMismatchError(
-                f"positions from {asked.min()} to {asked.max()}; the concatenated index has [0, {len(self)})"
+                tr(
+                    "positions from {first} to {last}; the concatenated index has [0, {length})",
+                    first=asked.min(),
+                    last=asked.max(),
+                    length=len(self),
+                )
             )
         epochs = np.empty_like(asked)
         for number, chosen, inner in self.split(asked):

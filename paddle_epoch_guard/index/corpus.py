@@ -16,6 +16,7 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import CorpusError, CorpusPointerError, UnreadableCorpusError
 from paddle_epoch_guard.index.mapped import map_array, open_regular
 from paddle_epoch_guard.index.verify import blocks
+from paddle_epoch_guard.language import mark, tr
 
 # The memory-mapped format of paddlenlp/data/indexed_dataset.py (3.0.0b4), which is Megatron's:
 # magic, version (u64), dtype code (u8), sequences (u64), documents (u64), int32 sizes, int64 pointers,
@@ -24,7 +25,7 @@ _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER_BYTES = len(_MAGIC) + 8 + 1 + 8 + 8
 _ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 8, 7: 4, 8: 2, 9: 4, 10: 8}
 _BLOCK = 1 << 18
-_POINTERS = (
+_POINTERS = mark(
     "A run draws other text there, or its loader dies and the run waits forever. Build or merge the corpus again with "
     "64-bit pointers"
 )
@@ -65,7 +66,7 @@ def read_sizes(prefix: str | Path, *, needs_text: bool = True) -> npt.NDArray[np
     index_path, data_path = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
     for path in (index_path, data_path) if needs_text else (index_path,):
         if not path.is_file():
-            raise CorpusError(f"{path}: no such file; expected the corpus prefix, without .idx or .bin")
+            raise CorpusError(_missing(path))
     index = _open_index(index_path)
     _check_pointers(index, data_path)
     return index.sizes
@@ -106,7 +107,12 @@ def fault_of_document_list(prefix: str | Path) -> str:
     index = _open_index(Path(f"{prefix}.idx"))
     if index.listed == len(index.sizes):
         return ""
-    return f"{index.path}: its document list ends at {index.listed:,}; expected {len(index.sizes):,}, its sequences"
+    return tr(
+        "{path}: its document list ends at {end:,}; expected {sequences:,}, its sequences",
+        path=index.path,
+        end=index.listed,
+        sequences=len(index.sizes),
+    )
 
 
 def _open_index(path: Path) -> _IndexFile:
@@ -114,31 +120,50 @@ def _open_index(path: Path) -> _IndexFile:
         with open_regular(path) as stream:
             return _read_index(stream, path)
     except FileNotFoundError as cause:
-        raise CorpusError(f"{path}: no such file; expected the corpus prefix, without .idx or .bin") from cause
+        raise CorpusError(_missing(path)) from cause
     except OSError as cause:
         raise UnreadableCorpusError(
-            f"{path}: could not be read: {cause.strerror or cause}. The file itself may be sound"
+            tr(
+                "{path}: could not be read: {cause}. The file itself may be sound",
+                path=path,
+                cause=cause.strerror or cause,
+            )
         ) from cause
+
+
+def _missing(path: Path) -> str:
+    return tr("{path}: no such file; expected the corpus prefix, without .idx or .bin", path=path)
 
 
 def _read_index(stream: BinaryIO, path: Path) -> _IndexFile:
     header = stream.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise CorpusError(
-            f"{path}: starts with {header[:9]!r}; expected {_MAGIC!r}, the memory-mapped format, "
-            "the only supported one. Build the corpus again with --data_impl mmap"
+            tr(
+                "{path}: starts with {found!r}; expected {magic!r}, the memory-mapped format, the only supported one. "
+                "Build the corpus again with --data_impl mmap",
+                path=path,
+                found=header[:9],
+                magic=_MAGIC,
+            )
         )
     version = int.from_bytes(header[9:17], "little")
     item_bytes = _ITEM_BYTES.get(header[17])
     count, listed = (int.from_bytes(header[start : start + 8], "little") for start in (18, 26))
     if version != 1 or item_bytes is None:
         raise CorpusError(
-            f"{path}: version {version} and dtype code {header[17]}; expected version 1 and a code from 1 to 10"
+            tr(
+                "{path}: version {version} and dtype code {code}; expected version 1 and a code from 1 to 10",
+                path=path,
+                version=version,
+                code=header[17],
+            )
         )
     needed = _HEADER_BYTES + count * (4 + 8) + listed * 8
     size = os.fstat(stream.fileno()).st_size
     if size < needed:
-        raise CorpusError(f"{path}: {size} bytes; its header's {count} documents need at least {needed}")
+        values = {"path": path, "size": size, "count": count, "needed": needed}
+        raise CorpusError(tr("{path}: {size} bytes; its header's {count} documents need at least {needed}", **values))
     if count == 0:
         return _IndexFile(path, item_bytes, np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64), 0)
     after_sizes = _HEADER_BYTES + 4 * count
@@ -169,16 +194,29 @@ def _check_pointers(index: _IndexFile, data_path: Path) -> None:
         if wrong.any():
             at = int(np.argmax(wrong))
             raise CorpusPointerError(
-                f"{index.path}: document {first + at:,} starts at byte {index.pointers[first + at]:,} of "
-                f"{data_path.name}; expected {int(ends[at] - lengths[at]):,}, where the documents before it end. "
-                f"{_POINTERS}"
+                tr(
+                    "{path}: document {document:,} starts at byte {found:,} of {data}; expected {expected:,}, where "
+                    "the documents before it end. {next_move}",
+                    path=index.path,
+                    document=first + at,
+                    found=index.pointers[first + at],
+                    data=data_path.name,
+                    expected=int(ends[at] - lengths[at]),
+                    next_move=tr(_POINTERS),
+                )
             )
         end, checked = int(ends[-1]), last
     size = data_path.stat().st_size if data_path.is_file() else end
     if size < end:
         raise CorpusPointerError(
-            f"{data_path}: {size} bytes; {index.path.name} describes {end}. "
-            "The data file is truncated or belongs to another index file"
+            tr(
+                "{path}: {size} bytes; {index} describes {end}. The data file is truncated or belongs to another "
+                "index file",
+                path=data_path,
+                size=size,
+                index=index.path.name,
+                end=end,
+            )
         )
 
 

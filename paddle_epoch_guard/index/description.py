@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from paddle_epoch_guard.errors import CorpusError, IndexFileError
+from paddle_epoch_guard.language import tr
 
 # Written by `_build_index_mappings` in paddlenlp/data/causal_dataset.py (3.0.0b4).
 _FORM = re.compile(
@@ -47,9 +48,13 @@ class Description:
         match = _FORM.fullmatch(text)
         if match is None:
             raise IndexFileError(
-                f"{source}: not a description of a GPT dataset: found {text[:80]!r}; expected 'GPT Dataset', an empty "
-                "line and the six lines 'Data prefix', 'Dataset name', 'Number of samples', 'Sequence length', "
-                "'Random seed' and 'Split'. Only PaddleNLP's format is supported"
+                tr(
+                    "{source}: not a description of a GPT dataset: found {text!r}; expected 'GPT Dataset', an empty "
+                    "line and the six lines 'Data prefix', 'Dataset name', 'Number of samples', 'Sequence length', "
+                    "'Random seed' and 'Split'. Only PaddleNLP's format is supported",
+                    source=source,
+                    text=text[:80],
+                )
             )
         return cls(
             prefix=match["prefix"],
@@ -87,7 +92,7 @@ def shares_of(split: str) -> list[float]:
         shares = []
     shares = [*shares, 0.0, 0.0][:3] if shares else []
     if not shares or not all(0.0 <= share < float("inf") for share in shares) or sum(shares) == 0.0:
-        raise CorpusError(f"split {split!r} is unreadable; expected shares such as '949,50,1'")
+        raise CorpusError(tr("split {split!r} is unreadable; expected shares such as '949,50,1'", split=split))
     return shares
 
 
@@ -121,7 +126,8 @@ def split_documents(split: str, name: str, num_documents: int) -> tuple[int, int
         CorpusError: the split or its name is unreadable, or the split has no documents.
     """
     if name not in _SPLIT_NAMES:
-        raise CorpusError(f"dataset name {name!r} is unknown; expected one of {', '.join(_SPLIT_NAMES)}")
+        values = {"name": name, "names": tr(", ").join(_SPLIT_NAMES)}
+        raise CorpusError(tr("dataset name {name!r} is unknown; expected one of {names}", **values))
     shares = shares_of(split)
     total = sum(shares)
     ends = [0]
@@ -133,7 +139,12 @@ def split_documents(split: str, name: str, num_documents: int) -> tuple[int, int
     start, stop = ends[which], ends[which + 1]
     if not 0 <= start < stop <= num_documents:
         raise CorpusError(
-            f"the {name} split of {split!r} has no documents: the corpus has {num_documents}. "
-            "Use a larger corpus or give the split a larger share"
+            tr(
+                "the {name} split of {split!r} has no documents: the corpus has {documents}. Use a larger corpus or "
+                "give the split a larger share",
+                name=name,
+                split=split,
+                documents=num_documents,
+            )
         )
     return start, stop

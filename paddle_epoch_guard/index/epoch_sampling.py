@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index.gpt import Boundary, Int64Array, SampleIndex
+from paddle_epoch_guard.language import tr
 
 MAX_SAMPLER_EPOCHS = 1_000
 """The guard does not track runs with more sampler epochs over a sample index."""
@@ -75,7 +76,7 @@ class EpochSampling:
 
     def __post_init__(self) -> None:
         if min(self.samples, self.length) < 1:
-            raise IndexMismatchError(f"{self}: expected at least one sample for each rank")
+            raise IndexMismatchError(tr("{sampling}: expected at least one sample for each rank", sampling=self))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from paddle_epoch_guard.errors import ForeignIndexError, IndexFileError, Unreada
 from paddle_epoch_guard.index.cache import read_text
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription
+from paddle_epoch_guard.language import tr
 
 _DESCRIPTION_BYTES = 1 << 24  # enough for a blend, whose description contains those of all datasets
 _BLEND_HEAD = "Blendable dataset\n\nDatasets:\n"  # paddlenlp/data/blendable_dataset.py (3.0.0b4)
@@ -117,8 +118,12 @@ def is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as cause:
-        raise UnreadableIndexError(f"{path}: could not be read: {cause.strerror or cause}") from cause
+        raise UnreadableIndexError(_unreadable(path, cause)) from cause
     return True
+
+
+def _unreadable(path: Path, cause: OSError) -> str:
+    return tr("{path}: could not be read: {cause}", path=path, cause=cause.strerror or cause)
 
 
 @dataclass(frozen=True)
@@ -155,9 +160,11 @@ def scan(folder: Path) -> Folder:
     try:
         names = sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError) as cause:
-        raise IndexFileError(f"{folder}: no such directory; expected a host's index cache") from cause
+        raise IndexFileError(
+            tr("{folder}: no such directory; expected a host's index cache", folder=folder)
+        ) from cause
     except OSError as cause:
-        raise UnreadableIndexError(f"{folder}: could not be read: {cause.strerror or cause}") from cause
+        raise UnreadableIndexError(_unreadable(folder, cause)) from cause
     stems: dict[str, set[str]] = {}
     guard_blends, temporary, foreign, others = set(), [], {}, []
     for name in names:
@@ -231,8 +238,13 @@ def describe(files: IndexFiles) -> Described:
     digest = hashlib.md5(text.encode("utf-8"), usedforsecurity=False).hexdigest()
     if digest != files.digest:
         raise IndexFileError(
-            f"{path}: its text has the md5 {digest}; expected {files.digest}, which names the file. "
-            "The description was edited, truncated or replaced; restore it, or let the host rebuild the index"
+            tr(
+                "{path}: its text has the md5 {digest}; expected {named}, which names the file. The description was "
+                "edited, truncated or replaced; restore it, or let the host rebuild the index",
+                path=path,
+                digest=digest,
+                named=files.digest,
+            )
         )
     if files.kind is MEGATRON:
         return Described((MegatronDescription.parse(text, str(path)),))
@@ -249,9 +261,13 @@ def _describe_blend(text: str, source: str) -> Described:
     *texts, tail = text.removeprefix(_BLEND_HEAD).split("\n\n\n")
     match = _BLEND_TAIL.fullmatch(tail)
     if not text.startswith(_BLEND_HEAD) or match is None or not texts:
-        raise IndexFileError(f"{source}: not a description of a blend: found {text[:80]!r}")
+        values = {"source": source, "text": text[:80]}
+        raise IndexFileError(tr("{source}: not a description of a blend: found {text!r}", **values))
     numbered = enumerate(texts)
-    datasets = tuple(Description.parse(f"{block}\n", f"{source}, dataset {number}") for number, block in numbered)
+    datasets = tuple(
+        Description.parse(f"{block}\n", tr("{source}, dataset {number}", source=source, number=number))
+        for number, block in numbered
+    )
     return Described(datasets, int(match[2]), match[1])
 
 
@@ -271,10 +287,16 @@ def choose(folder: Path, digest: str | None) -> IndexFiles:
     if digest is not None or not contents.indices:
         _refuse_foreign(folder, contents, digest or "")
     if not contents.indices:
-        others = f"found {', '.join(contents.others[:3])}" if contents.others else "it holds none of their files"
+        others = tr("it holds none of their files")
+        if contents.others:
+            others = tr("found {names}", names=", ".join(contents.others[:3]))
         raise IndexFileError(
-            f"{folder}: no index of PaddleNLP, PaddleFormers or megatron-core ({others}); expected <md5>.dsc or "
-            "<md5>-GPTDataset-train-description.txt and arrays beside it. Name the host's index cache"
+            tr(
+                "{folder}: no index of PaddleNLP, PaddleFormers or megatron-core ({others}); expected <md5>.dsc or "
+                "<md5>-GPTDataset-train-description.txt and arrays beside it. Name the host's index cache",
+                folder=folder,
+                others=others,
+            )
         )
     if digest is not None:
         return _choose_by_digest(folder, contents.indices, digest)
@@ -287,8 +309,12 @@ def choose(folder: Path, digest: str | None) -> IndexFiles:
         return candidates[0][0]
     listed = [f"{files.digest} ({_summary(described)})" for files, described in candidates[:20]]
     raise IndexFileError(
-        f"{folder}: {len(candidates)} indices to choose from; expected one. Name one with --hash: "
-        f"{', '.join(listed or [files.digest for files in contents.indices[:20]])}"
+        tr(
+            "{folder}: {count} indices to choose from; expected one. Name one with --hash: {indices}",
+            folder=folder,
+            count=len(candidates),
+            indices=", ".join(listed or [files.digest for files in contents.indices[:20]]),
+        )
     )
 
 
@@ -298,8 +324,12 @@ def _refuse_foreign(folder: Path, contents: Folder, digest: str) -> None:
     if found and not any(files.stem.startswith(digest) for files in contents.indices):
         classes = ", ".join(sorted({index.class_name for index in found}))
         raise ForeignIndexError(
-            f"{folder}: found an index of the class {classes}; expected one of GPTDataset, the only class that is "
-            "read, or a blend of it"
+            tr(
+                "{folder}: found an index of the class {classes}; expected one of GPTDataset, the only class that is "
+                "read, or a blend of it",
+                folder=folder,
+                classes=classes,
+            )
         )
 
 
@@ -309,7 +339,13 @@ def _choose_by_digest(folder: Path, indices: tuple[IndexFiles, ...], digest: str
         return matches[0]
     known = ", ".join(files.digest for files in (matches or indices)[:20])
     raise IndexFileError(
-        f"{folder}: {len(matches)} indices begin with {digest[:80]!r}; expected one. Name one of: {known}"
+        tr(
+            "{folder}: {count} indices begin with {digest!r}; expected one. Name one of: {known}",
+            folder=folder,
+            count=len(matches),
+            digest=digest[:80],
+            known=known,
+        )
     )
 
 
@@ -328,6 +364,13 @@ def _candidates(indices: Iterable[IndexFiles]) -> list[tuple[IndexFiles, Describ
 def _summary(described: Described) -> str:
     first = described.datasets[0]
     if len(described.datasets) > 1:
-        return f"{described.name}, a blend of {len(described.datasets)}, {described.size} samples"
-    samples = f"{first.samples_requested} samples of length {first.seq_length}"
-    return f"{first.name}, {samples}, seed {first.seed}, {first.prefix}"
+        values = {"name": described.name, "count": len(described.datasets), "samples": described.size}
+        return tr("{name}, a blend of {count}, {samples} samples", **values)
+    return tr(
+        "{name}, {samples} samples of length {length}, seed {seed}, {corpus}",
+        name=first.name,
+        samples=first.samples_requested,
+        length=first.seq_length,
+        seed=first.seed,
+        corpus=first.prefix,
+    )

@@ -15,6 +15,7 @@ from paddle_epoch_guard.index.folder import MEGATRON, PADDLE, Described, IndexFi
 from paddle_epoch_guard.index.gpt import GPTIndex
 from paddle_epoch_guard.index.megatron import MegatronDescription, read_megatron
 from paddle_epoch_guard.index.verify import IndexArrays
+from paddle_epoch_guard.language import tr
 
 _CPT = "::CPT"  # a suffix of PaddleFormers' prefixes, not part of descriptions
 _T = TypeVar("_T")
@@ -67,8 +68,12 @@ def open_index(files: IndexFiles, prefixes: Sequence[str] = (), base_of: BaseOf 
     described = describe(files)
     if prefixes and len(prefixes) != len(described.datasets):
         raise ArgumentsError(
-            f"{len(prefixes)} prefixes for {len(described.datasets)} datasets: "
-            f"{', '.join(dataset.prefix for dataset in described.datasets[:20])}. Give --prefix once for each"
+            tr(
+                "{prefixes} prefixes for {count} datasets: {corpora}. Give --prefix once for each",
+                prefixes=len(prefixes),
+                count=len(described.datasets),
+                corpora=", ".join(dataset.prefix for dataset in described.datasets[:20]),
+            )
         )
     given: Sequence[str | None] = prefixes or [None] * len(described.datasets)
     if not files.kind.is_blend:
@@ -142,10 +147,17 @@ def corpus_of(files: IndexFiles, described: str, given: str | None) -> Path:
             return path
     if in_object_storage(described):
         raise CorpusNotFoundError(
-            f"{described}.idx lies in object storage; expected a local copy. Name it with --prefix, without .idx: "
-            "megatron-core keeps one below its object_storage_cache_path. The .bin file is not needed"
+            tr(
+                "{prefix}.idx lies in object storage; expected a local copy. Name it with --prefix, without .idx: "
+                "megatron-core keeps one below its object_storage_cache_path. The .bin file is not needed",
+                prefix=described,
+            )
         )
     raise CorpusNotFoundError(
-        f"{described}.idx: no such file; expected the corpus that {files.description.name} names. "
-        "If it lies elsewhere, name it with --prefix"
+        tr(
+            "{prefix}.idx: no such file; expected the corpus that {description} names. If it lies elsewhere, name it "
+            "with --prefix",
+            prefix=described,
+            description=files.description.name,
+        )
     )

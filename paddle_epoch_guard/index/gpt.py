@@ -13,6 +13,7 @@ from paddle_epoch_guard.index.description import Description, split_documents
 from paddle_epoch_guard.index.grouping import as_shuffled
 from paddle_epoch_guard.index.layout import IndexLayout
 from paddle_epoch_guard.index.verify import IndexArrays, check_shapes, verify
+from paddle_epoch_guard.language import tr
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -94,7 +95,7 @@ class GPTIndex:
             tokens = count_tokens(arrays.sizes, *documents)
             layout = IndexLayout.of(tokens, description.seq_length, description.samples_requested)
         except (CorpusError, IndexMismatchError) as cause:
-            raise type(cause)(f"the index of {description.prefix}: {cause}") from cause
+            raise type(cause)(tr("the index of {corpus}: {cause}", corpus=description.prefix, cause=cause)) from cause
         check_shapes(arrays, layout, documents)
         layout = as_shuffled(layout, arrays, documents)
         verify(arrays, layout, documents)
@@ -136,7 +137,8 @@ class GPTIndex:
         """
         asked = np.asarray(positions, dtype=np.int64)
         if asked.size and (int(asked.min()) < 0 or int(asked.max()) >= len(self)):
-            raise IndexMismatchError(f"positions from {asked.min()} to {asked.max()}; the index has [0, {len(self)})")
+            values = {"first": asked.min(), "last": asked.max(), "length": len(self)}
+            raise IndexMismatchError(tr("positions from {first} to {last}; the index has [0, {length})", **values))
         samples = np.asarray(self.shuffle_idx[asked], dtype=np.int64)
         return samples * self.layout.seq_length // self.layout.tokens_per_epoch + 1
 

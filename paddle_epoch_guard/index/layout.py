@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from paddle_epoch_guard.errors import IndexMismatchError
+from paddle_epoch_guard.language import tr
 
 # Hard-coded in the hosts: `_build_index_mappings` in paddlenlp/data/causal_dataset.py (3.0.0b4), taken from
 # megatron/core/datasets/gpt_dataset.py (0.16.1).
@@ -61,8 +62,13 @@ class IndexLayout:
         """
         if tokens_per_epoch < 1 or seq_length < 1 or samples_requested < 0:
             raise IndexMismatchError(
-                f"no sample index exists for {tokens_per_epoch} tokens per epoch, sequence length {seq_length} "
-                f"and {samples_requested} samples; expected at least 1 token, length 1 and 0 samples"
+                tr(
+                    "no sample index exists for {tokens} tokens per epoch, sequence length {length} and {samples} "
+                    "samples; expected at least 1 token, length 1 and 0 samples",
+                    tokens=tokens_per_epoch,
+                    length=seq_length,
+                    samples=samples_requested,
+                )
             )
         num_epochs = max(-(-(samples_requested * seq_length + extra) // tokens_per_epoch), 1)
         before_last = ((num_epochs - 1) * tokens_per_epoch - extra) // seq_length if num_epochs > 1 else 0

@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
+from paddle_epoch_guard.language import tr
+
 _LONGEST_HEADER = 1 << 16
 """Bytes of the header of an ``.npy`` file; numpy writes 118 for an array of integers."""
 
@@ -33,7 +35,7 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as stream:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(None, "it is no regular file", str(path))
+            raise OSError(None, tr("it is no regular file"), str(path))
         yield stream
 
 
@@ -61,7 +63,7 @@ def map_array(
     end = offset + math.prod(shape) * kind.itemsize
     size = os.fstat(stream.fileno()).st_size
     if size < end:
-        raise ValueError(f"{size:,} bytes; {end:,} are needed")
+        raise ValueError(tr("{size:,} bytes; {needed:,} are needed", size=size, needed=end))
     start = offset - offset % mmap.ALLOCATIONGRANULARITY
     buffer = _mapped(stream.fileno(), end - start, start)
     order: Any = "F" if fortran else "C"
@@ -83,12 +85,14 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
         width = 2 if version == (1, 0) else 4
         length = int.from_bytes(stream.read(width), "little")
         if length > _LONGEST_HEADER:
-            raise ValueError(f"a header of {length:,} bytes; an array of integers needs a few hundred")
+            raise ValueError(
+                tr("a header of {length:,} bytes; an array of integers needs a few hundred", length=length)
+            )
         stream.seek(-width, os.SEEK_CUR)
         read: Any = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(stream, max_header_size=_LONGEST_HEADER)
         if dtype.hasobject:
-            raise ValueError("an array of Python objects, which would have to be unpickled")
+            raise ValueError(tr("an array of Python objects, which would have to be unpickled"))
         if not math.prod(shape):
             return np.zeros(shape, dtype)
         return map_array(stream, path, dtype, shape, stream.tell(), fortran=fortran)

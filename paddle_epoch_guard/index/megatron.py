@@ -35,11 +35,12 @@ from paddle_epoch_guard.index.verify import (
     rows_of_samples,
     verify,
 )
+from paddle_epoch_guard.language import mark, tr
 
 _SPLITS = ("train", "valid", "test")
 _MAX_INTEGER = 10**18
 _ROUNDING = 1e-12
-_FORM = "expected the JSON that megatron-core 0.12 to 0.16 writes"
+_FORM = mark("expected the JSON that megatron-core 0.12 to 0.16 writes")
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,26 @@ class MegatronDescription:
         kind = fields.get("class") if isinstance(fields, dict) else type(fields).__name__
         if isinstance(fields, dict) and isinstance(kind, str) and kind.isidentifier() and kind != "GPTDataset":
             raise ForeignIndexError(
-                f"{source}: describes a dataset of the class {kind}; expected GPTDataset, the only class that is read"
+                tr(
+                    "{source}: describes a dataset of the class {kind}; expected GPTDataset, the only class that is "
+                    "read",
+                    source=source,
+                    kind=kind,
+                )
             )
         if not isinstance(fields, dict) or kind != "GPTDataset":
-            raise IndexFileError(f"{source}: describes {str(kind)[:80]!r}; expected 'GPTDataset'")
+            values = {"source": source, "kind": str(kind)[:80]}
+            raise IndexFileError(tr("{source}: describes {kind!r}; expected 'GPTDataset'", **values))
         path, name, split = fields.get("dataset_path"), fields.get("index_split"), fields.get("split")
         samples = fields.get("num_samples", -1)
         if not isinstance(path, str) or name not in _SPLITS or not isinstance(split, str | None):
-            raise IndexFileError(f"{source}: its dataset_path, index_split or split is not as expected; {_FORM}")
+            raise IndexFileError(
+                tr(
+                    "{source}: its dataset_path, index_split or split is not as expected; {expected}",
+                    source=source,
+                    expected=tr(_FORM),
+                )
+            )
         return cls(
             prefix=path,
             name=name,
@@ -116,8 +129,13 @@ class MegatronDescription:
         start, stop = _rounded(self.matrix[_SPLITS.index(self.name)] or (0.0, 0.0), num_documents)
         if not 0 <= start < stop <= num_documents:
             raise CorpusError(
-                f"the {self.name} split of {self.split!r} has no documents: the corpus has {num_documents}. "
-                "Use a larger corpus or give the split a larger share"
+                tr(
+                    "the {name} split of {split!r} has no documents: the corpus has {documents}. Use a larger corpus "
+                    "or give the split a larger share",
+                    name=self.name,
+                    split=self.split,
+                    documents=num_documents,
+                )
             )
         return start, stop
 
@@ -177,14 +195,35 @@ class MegatronBlend:
         """
         fields = _loads(text, source)
         if not isinstance(fields, dict) or fields.get("class") != "BlendedDataset":
-            raise IndexFileError(f"{source}: is not the description of a BlendedDataset; {_FORM}")
+            raise IndexFileError(
+                tr(
+                    "{source}: is not the description of a BlendedDataset; {expected}",
+                    source=source,
+                    expected=tr(_FORM),
+                )
+            )
         listed, weights, size = fields.get("datasets"), fields.get("weights"), fields.get("size", -1)
         if not isinstance(listed, list) or not isinstance(weights, list) or len(listed) != len(weights) or not listed:
-            raise IndexFileError(f"{source}: its datasets and weights are not lists of one length; {_FORM}")
+            raise IndexFileError(
+                tr(
+                    "{source}: its datasets and weights are not lists of one length; {expected}",
+                    source=source,
+                    expected=tr(_FORM),
+                )
+            )
         if fields.get("split") not in _SPLITS:
-            raise IndexFileError(f"{source}: its split is {str(fields.get('split'))[:80]!r}; {_FORM}")
+            raise IndexFileError(
+                tr(
+                    "{source}: its split is {split!r}; {expected}",
+                    source=source,
+                    split=str(fields.get("split"))[:80],
+                    expected=tr(_FORM),
+                )
+            )
         datasets = tuple(
-            MegatronDescription.from_json(dataset, json.dumps(dataset, indent=4), f"{source}, dataset {number}")
+            MegatronDescription.from_json(
+                dataset, json.dumps(dataset, indent=4), tr("{source}, dataset {number}", source=source, number=number)
+            )
             for number, dataset in enumerate(listed)
         )
         positions = None if size is None else _integer(size, "size", 0, source)
@@ -237,12 +276,15 @@ def _loads(text: str, source: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as cause:
-        raise IndexFileError(f"{source}: not JSON ({cause}); {_FORM}") from cause
+        raise IndexFileError(
+            tr("{source}: not JSON ({cause}); {expected}", source=source, cause=cause, expected=tr(_FORM))
+        ) from cause
 
 
 def _integer(value: object, name: str, least: int, source: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MAX_INTEGER:
-        raise IndexFileError(f"{source}: {name} is {str(value)[:80]!r}; expected an integer of at least {least}")
+        values = {"source": source, "name": name, "value": str(value)[:80], "least": least}
+        raise IndexFileError(tr("{source}: {name} is {value!r}; expected an integer of at least {least}", **values))
     return value
 
 
@@ -250,7 +292,13 @@ def _matrix(matrix: object, name: str, source: str) -> tuple[tuple[float, float]
     if matrix is None:  # `blend_per_split`: the split is all of its own corpora
         return tuple((0.0, 1.0) if which == name else None for which in _SPLITS)
     if not isinstance(matrix, list) or len(matrix) != len(_SPLITS):
-        raise IndexFileError(f"{source}: its split_matrix is not three pairs of shares; {_FORM}")
+        raise IndexFileError(
+            tr(
+                "{source}: its split_matrix is not three pairs of shares; {expected}",
+                source=source,
+                expected=tr(_FORM),
+            )
+        )
     return tuple(None if ends is None else _bounds(ends, source) for ends in matrix)
 
 
@@ -259,7 +307,9 @@ def _bounds(ends: object, source: str) -> tuple[float, float]:
         low, high = ends
         if 0 <= low <= high <= 1 + 1e-9:
             return float(low), float(high)
-    raise IndexFileError(f"{source}: its split_matrix is not three pairs of shares; {_FORM}")
+    raise IndexFileError(
+        tr("{source}: its split_matrix is not three pairs of shares; {expected}", source=source, expected=tr(_FORM))
+    )
 
 
 @dataclass(frozen=True)
@@ -274,7 +324,7 @@ class _Rule:
     def layout(self, tokens: int, seq_length: int, samples: int | None) -> IndexLayout:
         """The arithmetic of ``_build_document_sample_shuffle_indices`` in gpt_dataset.py (megatron-core 0.16.1)."""
         if tokens < 1:
-            raise IndexMismatchError("the split's documents have no tokens; expected at least 1")
+            raise IndexMismatchError(tr("the split's documents have no tokens; expected at least 1"))
         layout = IndexLayout.of(tokens, seq_length, samples or 0, self.extra, self.keeps_partial)
         if samples is None:  # one data epoch
             return replace(layout, samples_requested=layout.samples_built, last_epoch_samples=layout.samples_built)
@@ -335,4 +385,6 @@ def _check_rows(rule: _Rule, arrays: IndexArrays, layout: IndexLayout, documents
         if last == rows and len(steps):
             expected[-1] = min(layout.seq_length, end - (layout.samples_built - 1) * layout.seq_length)
         if (offset < 0).any() or (offset > spanned).any() or (steps != expected).any():
-            fail(arrays, "sample_idx", f"rows {first} to {last} are not {layout.seq_length} tokens apart", "that")
+            values = {"first": first, "last": last, "length": layout.seq_length}
+            found = tr("rows {first} to {last} are not {length} tokens apart", **values)
+            fail(arrays, "sample_idx", found, tr("that"))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.layout import IndexLayout
+from paddle_epoch_guard.language import tr
 
 IntArray = npt.NDArray[np.integer[Any]]
 Int64Array = npt.NDArray[np.int64]
@@ -24,8 +25,6 @@ WHOLE_UP_TO = 1 << 24
 _BLOCK = 1 << 18
 _ROWS = 1 << 13  # of sample_idx at a time: each may span many documents
 _SPACED = 64  # blocks read of an array that is not read whole
-_REBUILD = "Delete these files and let the host rebuild the index, or restore the corpus it was built from"
-_NOTE = "If 'rebuild' wrote this index, its note (<md5>.epoch_guard.json) must lie beside it"
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,15 @@ def verify(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int])
 
 def fail(arrays: IndexArrays, which: str, found: str, expected: str) -> None:
     """Raises an IndexMismatchError: what was found in an array, what was expected, and what to do."""
-    raise IndexMismatchError(f"{arrays.sources[which]}: {found}; expected {expected}. {_REBUILD}")
+    raise IndexMismatchError(
+        tr(
+            "{source}: {found}; expected {expected}. Delete these files and let the host rebuild the index, or "
+            "restore the corpus it was built from",
+            source=arrays.sources[which],
+            found=found,
+            expected=expected,
+        )
+    )
 
 
 def check_shapes(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int, int]) -> None:
@@ -76,13 +83,19 @@ def check_shapes(arrays: IndexArrays, layout: IndexLayout, documents: tuple[int,
     for which, shape in expected.items():
         array: IntArray = getattr(arrays, which)
         if array.dtype.kind not in "iu":
-            fail(arrays, which, f"dtype {array.dtype}", "integers")
+            fail(arrays, which, f"dtype {array.dtype}", tr("integers"))
         if array.shape != shape:
-            content = f"{documents[1] - documents[0]:,} documents and {layout.tokens_per_epoch:,} tokens"
-            samples = f"{layout.samples_requested:,} samples of length {layout.seq_length}"
-            expectation = f"{list(shape)}: {layout.num_epochs} data epochs of {content}, for {samples}"
-            hint = "The index was built from another corpus, or for another run"
-            fail(arrays, which, f"shape {list(array.shape)}", f"{expectation}. {hint}")
+            expectation = tr(
+                "{shape}: {epochs} data epochs of {documents:,} documents and {tokens:,} tokens, for {samples:,} "
+                "samples of length {length}. The index was built from another corpus, or for another run",
+                shape=list(shape),
+                epochs=layout.num_epochs,
+                documents=documents[1] - documents[0],
+                tokens=layout.tokens_per_epoch,
+                samples=layout.samples_requested,
+                length=layout.seq_length,
+            )
+            fail(arrays, which, tr("shape {shape}", shape=list(array.shape)), expectation)
 
 
 def blocks(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
@@ -125,8 +138,14 @@ def check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[i
             fail(
                 arrays,
                 "doc_idx",
-                f"document {low + odd} occurs {counts[odd]} times in entries {start} to {stop}",
-                f"every document {epochs} times, once per data epoch of the group",
+                tr(
+                    "document {document} occurs {count} times in entries {start} to {stop}",
+                    document=low + odd,
+                    count=counts[odd],
+                    start=start,
+                    stop=stop,
+                ),
+                tr("every document {count} times, once per data epoch of the group", count=epochs),
             )
         start = stop
 
@@ -134,7 +153,12 @@ def check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[i
 def _check_ids(arrays: IndexArrays, ids: IntArray, documents: tuple[int, int]) -> None:
     low, high = documents
     if int(ids.min()) < low or int(ids.max()) >= high:
-        fail(arrays, "doc_idx", f"document ids from {ids.min()} to {ids.max()}", f"[{low}, {high})")
+        fail(
+            arrays,
+            "doc_idx",
+            tr("document ids from {first} to {last}", first=ids.min(), last=ids.max()),
+            f"[{low}, {high})",
+        )
 
 
 def rows_of_samples(
@@ -151,7 +175,7 @@ def rows_of_samples(
     """
     rows = layout.samples_built + 1
     if np.asarray(arrays.sample_idx[0]).any():
-        fail(arrays, "sample_idx", f"first row {arrays.sample_idx[0].tolist()}", "[0, 0]")
+        fail(arrays, "sample_idx", tr("first row {row}", row=arrays.sample_idx[0].tolist()), "[0, 0]")
     for first, last in blocks(0, rows, _ROWS):
         # One row of overlap, to check the step from block to block.
         block = read_block(arrays.sample_idx, max(first - 1, 0), last)
@@ -160,8 +184,14 @@ def rows_of_samples(
             fail(
                 arrays,
                 "sample_idx",
-                f"rows {first} to {last} point to entries {entry.min()} to {entry.max()} of doc_idx",
-                f"ascending entries within [0, {len(arrays.doc_idx)})",
+                tr(
+                    "rows {first} to {last} point to entries {low} to {high} of doc_idx",
+                    first=first,
+                    last=last,
+                    low=entry.min(),
+                    high=entry.max(),
+                ),
+                tr("ascending entries within [0, {length})", length=len(arrays.doc_idx)),
             )
         ids = read_block(arrays.doc_idx, int(entry[0]), int(entry[-1]) + 1)
         _check_ids(arrays, ids, documents)
@@ -175,20 +205,20 @@ def _check_samples(arrays: IndexArrays, layout: IndexLayout, documents: tuple[in
     """Checks that samples start L tokens apart, and that the last row leaves the expected number of tokens."""
     for first, last, offset, spanned, steps in rows_of_samples(arrays, layout, documents):
         if (offset < 0).any() or (offset >= np.maximum(spanned, 1)).any():
-            fail(arrays, "sample_idx", f"rows {first} to {last} start outside their documents", "offsets within them")
+            found = tr("rows {first} to {last} start outside their documents", first=first, last=last)
+            fail(arrays, "sample_idx", found, tr("offsets within them"))
         if (steps != layout.seq_length).any():
             row = int(np.argmax(steps != layout.seq_length))
             sample = max(first - 1, 0) + row
-            fail(
-                arrays, "sample_idx", f"sample {sample} has {steps[row]} tokens in this corpus", f"{layout.seq_length}"
-            )
+            found = tr("sample {sample} has {tokens} tokens in this corpus", sample=sample, tokens=steps[row])
+            fail(arrays, "sample_idx", found, f"{layout.seq_length}")
     last_entry, last_offset = (int(value) for value in arrays.sample_idx[-1])
     ids = read_block(arrays.doc_idx, last_entry, len(arrays.doc_idx))
     _check_ids(arrays, ids, documents)
     left = int(arrays.sizes[ids].sum(dtype=np.int64)) - last_offset
     expected = layout.num_epochs * layout.tokens_per_epoch - layout.samples_built * layout.seq_length
     if left != expected:
-        fail(arrays, "sample_idx", f"{left} tokens follow the last row", f"{expected}")
+        fail(arrays, "sample_idx", tr("{tokens} tokens follow the last row", tokens=left), f"{expected}")
 
 
 def check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
@@ -199,11 +229,32 @@ def check_shuffle(arrays: IndexArrays, layout: IndexLayout) -> None:
         for first, last in blocks(low, high, _BLOCK):
             block = read_block(arrays.shuffle_idx, first, last)
             if int(block.min()) < low or int(block.max()) >= high:
-                drawn = f"positions {first:,} to {last:,} draw samples {block.min():,} to {block.max():,}"
-                hint = f", as the last data epoch is shuffled separately. {_NOTE}" if layout.separated else ""
-                fail(arrays, "shuffle_idx", drawn, f"samples within [{low:,}, {high:,}){hint}")
+                drawn = tr(
+                    "positions {first:,} to {last:,} draw samples {lowest:,} to {highest:,}",
+                    first=first,
+                    last=last,
+                    lowest=block.min(),
+                    highest=block.max(),
+                )
+                fail(arrays, "shuffle_idx", drawn, _expected_samples(low, high, layout.separated))
             if whole:
                 seen[block - low] = True
         if whole and not seen.all():
-            missing = f"sample {low + int(np.argmin(seen)):,} is not drawn by positions {low:,} to {high:,}"
-            fail(arrays, "shuffle_idx", missing, "each sample once")
+            missing = tr(
+                "sample {sample:,} is not drawn by positions {low:,} to {high:,}",
+                sample=low + int(np.argmin(seen)),
+                low=low,
+                high=high,
+            )
+            fail(arrays, "shuffle_idx", missing, tr("each sample once"))
+
+
+def _expected_samples(low: int, high: int, separated: bool) -> str:
+    if not separated:
+        return tr("samples within [{low:,}, {high:,})", low=low, high=high)
+    return tr(
+        "samples within [{low:,}, {high:,}), as the last data epoch is shuffled separately. If 'rebuild' wrote this "
+        "index, its note (<md5>.epoch_guard.json) must lie beside it",
+        low=low,
+        high=high,
+    )

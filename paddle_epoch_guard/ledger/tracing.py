@@ -28,6 +28,7 @@ from paddle_epoch_guard.index.description import split_documents
 from paddle_epoch_guard.index.equal_corpora import Corpus, EqualCorpora, equal_corpora
 from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.verify import IndexArrays
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import PositionMap
 from paddle_epoch_guard.order.seeds import TRACE
 
@@ -147,7 +148,7 @@ def _datasets_of(index: SampleIndex) -> tuple[ConcatenatedIndex, ...]:
     for dataset in index.datasets if isinstance(index, BlendIndex) else (index,):
         if not isinstance(dataset, GPTIndex | ConcatenatedIndex):
             kind = type(dataset).__name__
-            raise IndexMismatchError(f"tokens of a {kind} cannot be traced; expected a GPT sample index")
+            raise IndexMismatchError(tr("tokens of a {kind} cannot be traced; expected a GPT sample index", kind=kind))
         datasets.append(dataset if isinstance(dataset, ConcatenatedIndex) else ConcatenatedIndex((dataset,)))
     return tuple(datasets)
 

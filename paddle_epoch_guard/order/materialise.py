@@ -18,6 +18,7 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import IndexFileError, OrderError, UnreadableIndexError
 from paddle_epoch_guard.index.folder import IndexFiles
 from paddle_epoch_guard.index.mapped import open_regular
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order.mixes import Reorder
 from paddle_epoch_guard.order.order import BaseOrder, Order, PositionMap
 
@@ -80,7 +81,8 @@ class RestoredOrder:
     def __init__(self, written: BaseOrder, reorders: Sequence[Reorder]) -> None:
         for reorder in reorders:
             if len(written.shape) != 1 or reorder.stop > len(written):
-                raise OrderError(f"a reorder up to position {reorder.stop} of an array of shape {written.shape}")
+                values = {"stop": reorder.stop, "shape": written.shape}
+                raise OrderError(tr("a reorder up to position {stop} of an array of shape {shape}", **values))
         self.written = written
         self.positions = PositionMap(reorders)
         self.dtype: np.dtype[Any] = written.dtype
@@ -145,18 +147,21 @@ def read_note(path: Path) -> tuple[Reorder, ...]:
         IndexFileError: the note is damaged, or of an unknown version.
         UnreadableIndexError: it cannot be opened or read.
     """
-    wrong = f"{path}: not a note that 'rebuild' writes beside an index. Rebuild the index from the host's own"
+    wrong = tr(
+        "{path}: not a note that 'rebuild' writes beside an index. Rebuild the index from the host's own", path=path
+    )
     try:
         with open_regular(path) as stream:
             note = json.loads(stream.read(_NOTE_BYTES))
     except FileNotFoundError:
         return ()
     except OSError as cause:
-        raise UnreadableIndexError(f"{path}: could not be read: {cause.strerror or cause}") from cause
+        values = {"path": path, "cause": cause.strerror or cause}
+        raise UnreadableIndexError(tr("{path}: could not be read: {cause}", **values)) from cause
     except (ValueError, RecursionError) as cause:
-        raise IndexFileError(f"{wrong} ({cause})") from cause
+        raise IndexFileError(tr("{fault} ({cause})", fault=wrong, cause=cause)) from cause
     if not isinstance(note, dict) or note.get("version") != _VERSION or not isinstance(note.get("reorders"), list):
-        raise IndexFileError(f"{wrong} (expected version {_VERSION})")
+        raise IndexFileError(tr("{fault} (expected version {version})", fault=wrong, version=_VERSION))
     return tuple(_reorder(fields, wrong) for fields in note["reorders"])
 
 
@@ -172,4 +177,4 @@ def _reorder(fields: object, wrong: str) -> Reorder:
     try:
         return Reorder(fields["start"], fields["stop"], fields["mix"], tuple(key), boundary)
     except OrderError as cause:
-        raise IndexFileError(f"{wrong} ({cause})") from cause
+        raise IndexFileError(tr("{fault} ({cause})", fault=wrong, cause=cause)) from cause

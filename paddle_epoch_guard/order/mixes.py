@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.errors import OrderError
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order.permutation import Permutation
 
 Int64Array = npt.NDArray[np.int64]
@@ -36,16 +37,22 @@ class Reorder:
 
     def __post_init__(self) -> None:
         if self.mix not in MIXES:
-            raise OrderError(f"the mix {self.mix!r}; expected one of {', '.join(MIXES)}")
+            raise OrderError(tr("the mix {mix!r}; expected one of {mixes}", mix=self.mix, mixes=tr(", ").join(MIXES)))
+        values = {"start": self.start, "stop": self.stop}
         if not 0 <= self.start < self.stop:
-            raise OrderError(f"a reorder of positions {self.start} to {self.stop}; expected 0 <= start < stop")
+            raise OrderError(tr("a reorder of positions {start} to {stop}; expected 0 <= start < stop", **values))
         if self.mix == "ramp" and (self.boundary is None or not self.start < self.boundary < self.stop):
             raise OrderError(
-                f"a ramp of positions {self.start} to {self.stop} with the boundary {self.boundary}; "
-                "expected the boundary between them"
+                tr(
+                    "a ramp of positions {start} to {stop} with the boundary {boundary}; expected the boundary "
+                    "between them",
+                    boundary=self.boundary,
+                    **values,
+                )
             )
         if self.mix == "ramp" and self.stop - self.start > _LONGEST_RAMP:
-            raise OrderError(f"a ramp over {self.stop - self.start} positions; expected at most 2**41. Use uniform")
+            length = self.stop - self.start
+            raise OrderError(tr("a ramp over {length} positions; expected at most 2**41. Use uniform", length=length))
 
 
 class Mix(Protocol):

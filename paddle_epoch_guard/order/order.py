@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from paddle_epoch_guard.errors import OrderError
 from paddle_epoch_guard.index.mapped import map_array, open_regular
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order.lookahead import Lookahead
 from paddle_epoch_guard.order.mixes import MIXES, Int64Array, Mix, Reorder
 
@@ -112,10 +113,11 @@ class Order:
 
     def __init__(self, base: BaseOrder, reorders: Sequence[Reorder]) -> None:
         if len(base.shape) != 1:
-            raise OrderError(f"a base order of shape {base.shape}; expected one dimension")
+            raise OrderError(tr("a base order of shape {shape}; expected one dimension", shape=base.shape))
         for reorder in reorders:
             if reorder.stop > len(base):
-                raise OrderError(f"a reorder up to position {reorder.stop} of a base order of {len(base)} positions")
+                values = {"stop": reorder.stop, "length": len(base)}
+                raise OrderError(tr("a reorder up to position {stop} of a base order of {length} positions", **values))
         self.base = base
         self.positions = PositionMap(reorders)
         self._lookahead = Lookahead(self._values, len(base))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.errors import OrderError
+from paddle_epoch_guard.language import tr
 
 try:
     from paddle_epoch_guard.order import _network
@@ -47,9 +48,9 @@ class Permutation:
 
     def __init__(self, n: int, key: Sequence[int]) -> None:
         if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1 or n > 1 << 63:
-            raise OrderError(f"a permutation of {n!r} values; expected an integer from 1 to 2**63")
+            raise OrderError(tr("a permutation of {n!r} values; expected an integer from 1 to 2**63", n=n))
         if not key or min(key) < 0:
-            raise OrderError(f"the key {tuple(key)}; expected one or more integers from 0 on")
+            raise OrderError(tr("the key {key}; expected one or more integers from 0 on", key=tuple(key)))
         self.n = int(n)
         self.key = tuple(map(int, key))
         self._left = math.isqrt(self.n - 1) + 1
@@ -109,12 +110,12 @@ class Permutation:
     def _apply(self, x: int | npt.NDArray[np.integer[Any]], inverse: bool) -> int | npt.NDArray[np.int64]:
         if isinstance(x, np.ndarray):
             if x.dtype.kind not in "iu":
-                raise OrderError(f"values of dtype {x.dtype}; expected integers")
+                raise OrderError(tr("values of dtype {dtype}; expected integers", dtype=x.dtype))
             return self._apply_array(x, inverse)
         try:
             return self._apply_int(operator.index(x), inverse)
         except TypeError as cause:
-            raise OrderError(f"the value {x!r}; expected an integer") from cause
+            raise OrderError(tr("the value {value!r}; expected an integer", value=x)) from cause
 
     def _apply_array(self, x: npt.NDArray[np.integer[Any]], inverse: bool) -> npt.NDArray[np.int64]:
         if self._tables is None and self._compiles:
@@ -130,7 +131,7 @@ class Permutation:
 
     def _apply_int(self, value: int, inverse: bool) -> int:
         if not 0 <= value < self.n:
-            raise OrderError(f"the value {value}; the permutation has [0, {self.n})")
+            raise OrderError(tr("the value {value}; the permutation has [0, {n})", value=value, n=self.n))
         if self._tables is not None:
             return int(self._tables[inverse][value])
         value = self._once_int(value, inverse)
@@ -139,7 +140,8 @@ class Permutation:
         return value
 
     def _outside(self, x: npt.NDArray[Any]) -> OrderError:
-        return OrderError(f"values from {x.min()} to {x.max()}; the permutation has [0, {self.n})")
+        values = {"low": x.min(), "high": x.max(), "n": self.n}
+        return OrderError(tr("values from {low} to {high}; the permutation has [0, {n})", **values))
 
     def _walk(self, values: npt.NDArray[np.uint64], inverse: bool) -> npt.NDArray[np.int64]:
         """Cycle walking: repeats the network for values outside ``[0, n)``."""

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.errors import ScheduleError
+from paddle_epoch_guard.language import tr
 
 
 @dataclass(frozen=True)
@@ -143,21 +144,30 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not self.segments:
-            raise ScheduleError("a schedule has no segments; expected at least one")
+            raise ScheduleError(tr("a schedule has no segments; expected at least one"))
         for segment in self.segments:
             sizes = (segment.micro_batch, segment.accumulation, segment.world_size, segment.first_step)
             if min(sizes) < 1 or min(segment.start, segment.leftover_microbatches) < 0:
                 raise ScheduleError(
-                    f"{segment}: expected positive batch, accumulation, world size and step, and a start from 0 on"
+                    tr(
+                        "{segment}: expected positive batch, accumulation, world size and step, and a start from 0 on",
+                        segment=segment,
+                    )
                 )
         if self.segments[0].leftover_microbatches:
-            raise ScheduleError(f"{self.segments[0]}: the first segment cannot have microbatches left over before it")
+            raise ScheduleError(
+                tr(
+                    "{segment}: the first segment cannot have microbatches left over before it",
+                    segment=self.segments[0],
+                )
+            )
         starts = [segment.first_step for segment in self.segments]
         if starts != sorted(set(starts)):
-            raise ScheduleError(f"segments start at steps {starts}; expected ascending steps")
+            raise ScheduleError(tr("segments start at steps {steps}; expected ascending steps", steps=starts))
         for first, last in self.skipped:
             if not 1 <= first <= last:
-                raise ScheduleError(f"skipped steps {first} to {last}; expected 1 <= first <= last")
+                values = {"first": first, "last": last}
+                raise ScheduleError(tr("skipped steps {first} to {last}; expected 1 <= first <= last", **values))
 
     def then(self, segment: Segment) -> "Schedule":
         """This schedule with ``segment`` in force from its first step on.
@@ -267,7 +277,7 @@ class Schedule:
         """
         segment, _ = self._segment_at(step)
         if not 0 <= rank < segment.world_size:
-            raise ScheduleError(f"rank {rank}; the schedule has {segment.world_size} ranks")
+            raise ScheduleError(tr("rank {rank}; the schedule has {ranks} ranks", rank=rank, ranks=segment.world_size))
         shares = []
         if segment.leftover_microbatches and step == segment.first_step:
             before, left = self._left_over(segment)
@@ -328,9 +338,17 @@ class Schedule:
                 last = segment.first_step + segment.steps - 1
                 if step > last:
                     raise ScheduleError(
-                        f"step {step}: the sampler that starts at step {segment.first_step}, position {segment.start} "
-                        f"ends after step {last}, at position {segment.stop}"
+                        tr(
+                            "step {step}: the sampler that starts at step {first}, position {start} ends after step "
+                            "{last}, at position {stop}",
+                            step=step,
+                            first=segment.first_step,
+                            start=segment.start,
+                            last=last,
+                            stop=segment.stop,
+                        )
                     )
                 return segment, last if end is None else min(last, end)
             end = segment.first_step - 1
-        raise ScheduleError(f"step {step}; the schedule starts at step {self.segments[0].first_step}")
+        first = self.segments[0].first_step
+        raise ScheduleError(tr("step {step}; the schedule starts at step {first}", step=step, first=first))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.views.logfile import check_record, next_record
 from paddle_epoch_guard.views.visualdl_package import DecodeError, Record
 
@@ -65,7 +66,7 @@ def serve(logdir: str, options: Sequence[str], say: Callable[[str], object]) -> 
     is_port_named = any(re.match(r"(--port|-p)(=|$)", option) for option in options)
     port = _free_port(asked["host"], int(asked["port"]), is_port_named)
     if port != asked["port"]:
-        say(f"port {asked['port']} is in use; this is port {port}")
+        say(tr("port {port} is in use; this is port {other}", port=asked["port"], other=port))
         sys.argv += ["--port", str(port)]
     walk = bfile.walk
     bfile.walk = lambda top: in_order(_regular(walk(top)))
@@ -88,10 +89,17 @@ def _free_port(host: str, port: int, is_named: bool) -> int:
                 probe.bind((host, candidate))
             except OSError as cause:
                 if cause.errno != errno.EADDRINUSE:
-                    raise ReportError(f"{host}:{candidate}: cannot be served ({cause.strerror})") from cause
+                    raise ReportError(
+                        tr(
+                            "{host}:{port}: cannot be served ({cause})",
+                            host=host,
+                            port=candidate,
+                            cause=cause.strerror,
+                        )
+                    ) from cause
                 continue
             return candidate
-    raise ReportError(f"{host}:{port}: the port is in use. Name another one: --port")
+    raise ReportError(tr("{host}:{port}: the port is in use. Name another one: --port", host=host, port=port))
 
 
 def _regular(walked: Iterable[tuple[str, Any, Any]]) -> Iterator[tuple[str, Any, Any]]:
@@ -207,7 +215,7 @@ class _SoundReader:
         try:
             self._stream = open(filepath, "rb")  # noqa: SIM115 - kept, as VisualDL keeps it
         except OSError as cause:
-            say(f"{filepath}: not shown: {cause.strerror}")
+            say(tr("{path}: not shown: {cause}", path=filepath, cause=cause.strerror))
 
     def get_next(self) -> None:
         """Reads the next record.
@@ -225,7 +233,7 @@ class _SoundReader:
             self._stream.seek(at)  # it is being written
             raise
         except (OSError, ValueError, DecodeError) as cause:
-            self._say(f"{self._path}: shown up to byte {at:,}: what follows is damaged")
+            self._say(tr("{path}: shown up to byte {at:,}: what follows is damaged", path=self._path, at=at))
             self._stream.close()
             self._stream = None
             raise EOFError from cause

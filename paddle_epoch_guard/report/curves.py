@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.report.drawing import limits_of, thinned, trend_of
 from paddle_epoch_guard.report.figures import evenly
 from paddle_epoch_guard.report.run_data import RunData, Series
@@ -24,15 +25,6 @@ _TALL, _LOW = 300, 150  # CSS pixels
 _INK, _RAW, _HELD_OUT, _REPEAT, _BOUNDARY, _UNIFIED = "#000000", "#b3b3b3", "#0969b0", "#d1661a", "#b3122f", "#3c6e00"
 _EPOCH_COLORS = ("#0969b0", "#d1661a", "#3c6e00", "#8f1d8f", "#7a5c00", "#b3122f", "#00757a", "#4a4a4a")
 _DASHES: tuple[list[int] | None, ...] = (None, [9, 5], [3, 4], [12, 4, 3, 4])
-
-TEXTS = {
-    "zoom_in": "Zoom in",
-    "zoom_out": "Zoom out",
-    "whole": "Show all",
-    "hint": "Drag across a chart to zoom. Click on a name to hide or show its curve.",
-}
-"""What the page's script writes."""
-
 
 _Values = npt.NDArray[np.float64]
 
@@ -62,6 +54,16 @@ class Curve:
     """Whether its line spans steps without a value; otherwise it is interrupted there."""
 
 
+def texts() -> dict[str, str]:
+    """What the page's script writes."""
+    return {
+        "zoom_in": tr("Zoom in"),
+        "zoom_out": tr("Zoom out"),
+        "whole": tr("Show all"),
+        "hint": tr("Drag across a chart to zoom. Click on a name to hide or show its curve."),
+    }
+
+
 def charts(run: RunData) -> dict[str, Any]:
     """The charts by the name of the figure that each stands for, as JSON's types."""
     found = {"loss": _losses(run), "loss_by_epoch": _epochs(run), "fresh_and_repeat": _samples(run)}
@@ -75,22 +77,24 @@ def _losses(run: RunData) -> list[dict[str, Any]]:
     below = thinned(run.exposure if len(run.exposure) else run.data_epoch, _BUCKETS)
     steps = _union(run, raw, evaluation, below)
     curves = [
-        Curve("each log window", _at(raw, steps), _RAW, 1, spans=True),
-        Curve("trend", _within(run.loss, trend_of(run.loss, run.sides), run.sides, steps)),
+        Curve(tr("each log window"), _at(raw, steps), _RAW, 1, spans=True),
+        Curve(tr("trend"), _within(run.loss, trend_of(run.loss, run.sides), run.sides, steps)),
     ]
-    label = "training loss (nats per token)"
+    label = tr("training loss (nats per token)")
     if len(evaluation):
-        label = "training and evaluation loss (nats per token)"
-        curves.append(Curve("evaluation", _at(evaluation, steps), _HELD_OUT, dash=[9, 5], spans=True))
+        label = tr("training and evaluation loss (nats per token)")
+        curves.append(Curve(tr("evaluation"), _at(evaluation, steps), _HELD_OUT, dash=[9, 5], spans=True))
     limits = limits_of([(run.loss, run.sides), (run.evaluation, run.sides)])
-    panels = [_panel(Axes("step", label, limits), steps, curves, _marks(run))]
+    panels = [_panel(Axes(tr("step"), label, limits), steps, curves, _marks(run))]
     if len(below):
         name, label = (
-            ("exposure", "exposure (times drawn before)") if len(run.exposure) else ("data epoch", "data epoch")
+            (tr("exposure"), tr("exposure (times drawn before)"))
+            if len(run.exposure)
+            else (tr("data epoch"), tr("data epoch"))
         )
         limits = (min(0.0, float(below.values.min())), max(1.0, float(below.values.max())))
         curves = [Curve(name, _within(below, below.values, run.sides, steps))]
-        panels.append(_panel(Axes("step", label, limits, _LOW), steps, curves, _marks(run)))
+        panels.append(_panel(Axes(tr("step"), label, limits, _LOW), steps, curves, _marks(run)))
     return panels
 
 
@@ -110,23 +114,26 @@ def _epochs(run: RunData) -> list[dict[str, Any]]:
         for at, epoch in enumerate(epochs)
     ]
     limits = limits_of([(epoch.loss, ()) for epoch in epochs])
-    return [_panel(Axes("step within the epoch", "training loss (nats per token)", limits), steps, curves)]
+    return [_panel(Axes(tr("step within the epoch"), tr("training loss (nats per token)"), limits), steps, curves)]
 
 
 def _samples(run: RunData) -> list[dict[str, Any]]:
-    both = [("fresh", run.loss_fresh, _INK, None), ("repeat", run.loss_repeat, _REPEAT, [12, 4, 3, 4])]
-    drawn = [(label, series, color, dash) for label, series, color, dash in both if len(series)]
+    both = [
+        (tr("fresh"), tr("fresh, each log window"), run.loss_fresh, _INK, None),
+        (tr("repeat"), tr("repeat, each log window"), run.loss_repeat, _REPEAT, [12, 4, 3, 4]),
+    ]
+    drawn = [each for each in both if len(each[2])]
     if not drawn:
         return []
-    thin = {label: thinned(series, _BUCKETS // 2) for label, series, _, _ in drawn}
+    thin = {label: thinned(series, _BUCKETS // 2) for label, _, series, _, _ in drawn}
     steps = _union(run, *thin.values())
     curves = []
-    for label, series, color, dash in drawn:
-        curves.append(Curve(f"{label}, each log window", _at(thin[label], steps), f"{color}55", 1, spans=True))
+    for label, raw, series, color, dash in drawn:
+        curves.append(Curve(raw, _at(thin[label], steps), f"{color}55", 1, spans=True))
         trend = _within(series, trend_of(series, run.sides), run.sides, steps)
         curves.append(Curve(label, trend, color, dash=dash))
-    limits = limits_of([(series, run.sides) for _, series, _, _ in drawn])
-    return [_panel(Axes("step", "training loss (nats per token)", limits), steps, curves, _marks(run))]
+    limits = limits_of([(series, run.sides) for _, _, series, _, _ in drawn])
+    return [_panel(Axes(tr("step"), tr("training loss (nats per token)"), limits), steps, curves, _marks(run))]
 
 
 def _panel(
@@ -154,8 +161,10 @@ def _marks(run: RunData) -> list[dict[str, Any]]:
     return [
         {
             "step": change.step,
-            "label": f"{change.label}: {change.verdict}" if change.verdict else change.label,
-            "short": f"step {change.step}",
+            "label": tr("{label}: {verdict}", label=change.label, verdict=change.verdict)
+            if change.verdict
+            else change.label,
+            "short": tr("step {step}", step=change.step),
             "color": _UNIFIED if change.epochs is None else _BOUNDARY,
         }
         for change in evenly([change for change in run.cuts if change.step > 1], _MARKS_AT_MOST)

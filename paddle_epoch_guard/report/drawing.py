@@ -4,10 +4,13 @@ Nothing here uses pyplot or a screen. Drawing imports matplotlib; importing this
 """
 
 import contextlib
+import functools
 import io
 import math
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.files import atomic_write
+from paddle_epoch_guard.language import counted, current
 from paddle_epoch_guard.report.run_data import Series
 from paddle_epoch_guard.statistics.smoothing import trend
 
@@ -49,6 +53,15 @@ LOOK: dict[str, Any] = {
     "svg.hashsalt": "paddle_epoch_guard",
 }
 """The settings of all figures, whatever the user's matplotlibrc says."""
+_CHINESE = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "PingFang SC", "Hiragino Sans GB",
+    "Microsoft YaHei", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "Heiti SC",
+)  # fmt: skip
+"""Families with Chinese shapes, the best first; where the system has none, a part of one comes with the package."""
+_OTHERS = ("Noto Sans CJK JP", "Noto Sans JP", "Noto Sans KR", "Droid Sans Fallback", "Arial Unicode MS", "Unifont")
+"""Families of many scripts, for the names of datasets."""
+_BUNDLED = Path(__file__).parent / "fonts" / "EpochGuardSansSC.otf"
+_WIDE = 0.125  # inches of a wide character; others have 0.075
 RAW: dict[str, Any] = {"color": "0.72", "linewidth": 0.7}
 TREND: dict[str, Any] = {"color": "black", "linestyle": "-"}
 _POINTS_PER_INCH = 60  # of a raw curve
@@ -65,9 +78,40 @@ def look() -> Iterator[None]:
         matplotlib.rcdefaults()
         parameters: Any = matplotlib.rcParams
         parameters.update(LOOK)
+        # matplotlib falls back from family to family, but takes one font alone of a generic family's.
+        if families := further_families(system_families()):
+            parameters["font.family"] = [*LOOK["font.sans-serif"], *families, LOOK["font.family"]]
         # A corpus name may be in any script. A missing glyph needs no warning in the trainer's log.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield
+
+
+def further_families(installed: AbstractSet[str]) -> list[str]:
+    """The fonts for what the main font lacks: Chinese texts, and names of datasets in any script.
+
+    Args:
+        installed: the families of the system.
+    """
+    chinese = [family for family in _CHINESE if family in installed][:1]
+    if not chinese and current() == "zh":
+        chinese = [_bundled_family()]
+    return [*chinese, *(family for family in _OTHERS if family in installed)]
+
+
+def system_families() -> set[str]:
+    """The families that matplotlib has found on this machine."""
+    from matplotlib import font_manager
+
+    return {font.name for font in font_manager.fontManager.ttflist}
+
+
+@functools.cache
+def _bundled_family() -> str:
+    """The family of the font in this package, which matplotlib knows from now on."""
+    from matplotlib import font_manager
+
+    font_manager.fontManager.addfont(_BUNDLED)
+    return str(font_manager.FontProperties(fname=_BUNDLED).get_name())
 
 
 def as_svg(figure: "Figure") -> bytes:
@@ -134,13 +178,19 @@ def legend(axes: "Axes", width: float, title: str | None = None) -> None:
     """Puts the legend above the axes, where it hides no curve, in as few rows as fit."""
     labels = axes.get_legend_handles_labels()[1]
     if labels:
-        widest = 0.6 + 0.075 * max(len(label) for label in labels)
+        widest = 0.6 + max(map(_width_of, labels))
         columns = max(min(int((width - 0.6) / widest), len(labels), 6), 1)
         place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
         axes.legend(title=title, alignment="left", ncols=columns, columnspacing=1.4, **place)
 
 
-def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
+def _width_of(label: str) -> float:
+    """About how wide a label is, in inches."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in label)
+    return _WIDE * wide + 0.075 * (len(label) - wide)
+
+
+def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> list[str]:
     """Limits the y axis, so that spikes do not flatten the curves.
 
     Args:
@@ -148,7 +198,7 @@ def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
         curves: each with the first steps of its sides.
 
     Returns:
-        A text about the spikes that are cut off; empty if there are none.
+        A line about the spikes that are cut off, if there are any.
     """
     values = np.concatenate([series.values for series, _ in curves])
     bottom, top = limits_of(curves)
@@ -156,9 +206,15 @@ def limit(axes: "Axes", curves: Sequence[tuple[Series, Sequence[int]]]) -> str:
     axes.set_ylim(bottom - margin, top + margin)
     beyond = values[(values > top) | (values < bottom)]
     if not len(beyond):
-        return ""
+        return []
     farthest = float(beyond[np.argmax(np.abs(beyond))])
-    return f"\n{len(beyond)} {'losses' if len(beyond) > 1 else 'loss'} off the scale, up to {farthest:.3g}"
+    told = counted(
+        "{n} loss off the scale, up to {farthest:.3g}",
+        "{n} losses off the scale, up to {farthest:.3g}",
+        len(beyond),
+        farthest=farthest,
+    )
+    return [told]
 
 
 def limits_of(curves: Sequence[tuple[Series, Sequence[int]]]) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.report.drawing import (
     LOOK,
     NARROW,
@@ -27,6 +28,7 @@ from paddle_epoch_guard.report.drawing import (
 )
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData
 from paddle_epoch_guard.report.texts import epochs_found, fresh_found, losses_found
+from paddle_epoch_guard.terminal import paragraph
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 if TYPE_CHECKING:
@@ -34,10 +36,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _T = TypeVar("_T")
-LOSS, EPOCH_LOSS = "training loss\n(nats per token)", "training loss (nats per token)"
-BOTH_LOSSES = "training and\nevaluation loss\n(nats per token)"
-EXPOSURE = "exposure (times\ndrawn before)"
-
 HELD_OUT: dict[str, Any] = {"color": "#0969b0", "linestyle": (0, (5, 2)), "linewidth": 1.6}
 FRESH: dict[str, Any] = {"color": "black", "linestyle": "-"}
 REPEAT: dict[str, Any] = {"color": "#d1661a", "linestyle": (0, (5, 1.5, 1.2, 1.5))}
@@ -76,35 +74,46 @@ def pictures(run: RunData, width: float = WIDE) -> list[Picture]:
     """
     drawn = []
     if len(run.loss):
-        title = "Training loss, and how often the data was seen before"
+        title = tr("Training loss, and how often the data was seen before")
         drawn.append(Picture("loss", title, _loss_text(run), losses_found(run), loss_figure(run, width)))
     if any(len(epoch.loss) for epoch in run.epochs):
-        text = "The loss of each epoch's samples against the step within the epoch, one line per epoch."
+        text = [tr("The loss of each epoch's samples against the step within the epoch, one line per epoch.")]
         if len(run.epochs) > _LINES_AT_MOST:
-            text += f" Of more than {_LINES_AT_MOST} epochs, that many are drawn, at equal distances."
-        title, found = "Training loss by epoch", epochs_found(run)
-        drawn.append(Picture("loss_by_epoch", title, text, found, epoch_figure(run, width)))
+            text += [tr("Of more than {n} epochs, that many are drawn, at equal distances.", n=_LINES_AT_MOST)]
+        title, found = tr("Training loss by epoch"), epochs_found(run)
+        drawn.append(Picture("loss_by_epoch", title, paragraph(text), found, epoch_figure(run, width)))
     if len(run.loss_fresh) or len(run.loss_repeat):
-        text = (
+        described = tr(
             "Training loss of samples drawn for the first time (solid), and of repeated samples (dash-dotted). "
             "The model has seen the repeated samples before; the solid line shows its progress. Means over the run do "
             "not compare them, because fresh samples come early, when the loss is high."
         )
-        title, found = "Fresh against repeated samples", fresh_found(run)
-        drawn.append(Picture("fresh_and_repeat", title, text, found, fresh_figure(run, width)))
+        title, found = tr("Fresh against repeated samples"), fresh_found(run)
+        drawn.append(Picture("fresh_and_repeat", title, described, found, fresh_figure(run, width)))
     return drawn
 
 
 def _loss_text(run: RunData) -> str:
-    text = "Thin: the training loss of each log window. Thick: its trend, separately between change points"
+    text = [tr("Thin: the training loss of each log window. Thick: its trend, separately between change points.")]
     if len(run.evaluation):
-        text += "; dashed: the evaluation loss"
-    if any(change.step > 1 for change in run.cuts):
-        text += ". Vertical lines: where the order of the data changes"
-        text += f" ({_CHANGES_AT_MOST} of {len(run.cuts):,})" if len(run.cuts) > _CHANGES_AT_MOST else ""
+        text = [
+            tr(
+                "Thin: the training loss of each log window. Thick: its trend, separately between change points; "
+                "dashed: the evaluation loss."
+            )
+        ]
+    if len(run.cuts) > _CHANGES_AT_MOST:
+        lines = tr(
+            "Vertical lines: where the order of the data changes ({drawn} of {n:,}).",
+            drawn=_CHANGES_AT_MOST,
+            n=len(run.cuts),
+        )
+        text.append(lines)
+    elif any(change.step > 1 for change in run.cuts):
+        text.append(tr("Vertical lines: where the order of the data changes."))
     if len(run.exposure):
-        text += ". Below: exposure, how often the tokens drawn had been drawn before"
-    return f"{text}."
+        text.append(tr("Below: exposure, how often the tokens drawn had been drawn before."))
+    return paragraph(text)
 
 
 @look()
@@ -117,21 +126,25 @@ def loss_figure(run: RunData, width: float = WIDE) -> "Figure":
     beyond = _draw_losses(axes[0], run, width)
     if has_below:
         _draw_exposure(axes[1], run, width)
-    axes[-1].set_xlabel(f"step{beyond}")
+    axes[-1].set_xlabel("\n".join([tr("step"), *beyond]))
     figure.align_ylabels(axes)
     _mark_changes(axes, run.cuts, width)
     return figure
 
 
-def _draw_losses(axes: "Axes", run: RunData, width: float) -> str:
-    """Draws training and evaluation loss; returns a text about the losses that are cut off."""
-    draw_raw(axes, run.loss, width, {"label": "each log window"})
-    draw_trend(axes, run.loss, run.sides, {"label": "trend", **TREND})
+def _draw_losses(axes: "Axes", run: RunData, width: float) -> list[str]:
+    """Draws training and evaluation loss; returns what is to be said of losses that are cut off."""
+    draw_raw(axes, run.loss, width, {"label": tr("each log window")})
+    draw_trend(axes, run.loss, run.sides, {"label": tr("trend"), **TREND})
     if len(run.evaluation):
         marker = "o" if len(run.evaluation) <= 40 else None
-        style = {"label": "evaluation", "marker": marker, "markersize": 3, **HELD_OUT}
+        style = {"label": tr("evaluation"), "marker": marker, "markersize": 3, **HELD_OUT}
         draw_raw(axes, run.evaluation, width, style)
-    axes.set_ylabel(BOTH_LOSSES if len(run.evaluation) else LOSS)
+    axes.set_ylabel(
+        tr("training and\nevaluation loss\n(nats per token)")
+        if len(run.evaluation)
+        else tr("training loss\n(nats per token)")
+    )
     legend(axes, width)
     return limit(axes, [(run.loss, run.sides), (run.evaluation, run.sides)])
 
@@ -139,9 +152,9 @@ def _draw_losses(axes: "Axes", run: RunData, width: float) -> str:
 def _draw_exposure(axes: "Axes", run: RunData, width: float) -> None:
     """Draws the exposure, or the data epoch if the exposure is unknown."""
     series = run.exposure if len(run.exposure) else run.data_epoch
-    axes.set_ylabel("data epoch\n(mean)")
+    axes.set_ylabel(tr("data epoch\n(mean)"))
     if len(run.exposure):
-        axes.set_ylabel(EXPOSURE)
+        axes.set_ylabel(tr("exposure (times\ndrawn before)"))
         highest = max(1.0, float(series.values.max()))
         axes.set_ylim(-0.05 * highest, 1.08 * highest)
     draw_raw(axes, series, width)
@@ -162,13 +175,13 @@ def epoch_figure(run: RunData, width: float = WIDE) -> "Figure":
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for panel, ((_, dataset), epochs) in zip(axes, shown, strict=False):
         _draw_epochs(panel, epochs, width / columns)
-        legend(panel, width / columns, (_shortened(dataset) or "all data") if len(shown) > 1 else None)
+        legend(panel, width / columns, (_shortened(dataset) or tr("all data")) if len(shown) > 1 else None)
     for panel in axes[len(shown) :]:
         panel.set_visible(False)
     beyond = limit(axes[0], [(epoch.loss, ()) for _, epochs in shown for epoch in epochs])
-    figure.supylabel(EPOCH_LOSS, fontsize=LOOK["font.size"])
+    figure.supylabel(tr("training loss (nats per token)"), fontsize=LOOK["font.size"])
     for panel in axes[max(len(shown) - columns, 0) : len(shown)]:
-        panel.set_xlabel(f"step within the epoch{beyond}")
+        panel.set_xlabel("\n".join([tr("step within the epoch"), *beyond]))
     return figure
 
 
@@ -178,15 +191,15 @@ def fresh_figure(run: RunData, width: float = WIDE) -> "Figure":
     figure = new_figure(width, 3.1)
     axes = figure.subplots()
     for series, label, style in (
-        (run.loss_fresh, "fresh: never drawn before", FRESH),
-        (run.loss_repeat, "repeat: drawn before", REPEAT),
+        (run.loss_fresh, tr("fresh: never drawn before"), FRESH),
+        (run.loss_repeat, tr("repeat: drawn before"), REPEAT),
     ):
         if len(series):
             draw_raw(axes, series, width, {"color": style["color"], "linewidth": 0.6, "alpha": 0.22})
             draw_trend(axes, series, run.sides, {"label": label, **style})
     beyond = limit(axes, [(run.loss_fresh, run.sides), (run.loss_repeat, run.sides)])
-    axes.set_ylabel(LOSS)
-    axes.set_xlabel(f"step{beyond}")
+    axes.set_ylabel(tr("training loss\n(nats per token)"))
+    axes.set_xlabel("\n".join([tr("step"), *beyond]))
     legend(axes, width)
     _mark_changes([axes], run.cuts, width)
     return figure
@@ -238,7 +251,7 @@ def _draw_epochs(axes: "Axes", epochs: Sequence[EpochSummary], width: float) -> 
         color = _tint(_LIGHTEST * (1 - (at + 1) / count))
         if count <= 3:
             draw_raw(axes, epoch.loss, width, {"color": color, "alpha": 0.2})
-        label = f"epoch {epoch.epoch}" if at in labelled else None
+        label = tr("epoch {epoch}", epoch=epoch.epoch) if at in labelled else None
         style = {"color": color, "linestyle": _DASHES[at % len(_DASHES)], "linewidth": 1.6 if count <= 6 else 1.2}
         draw_trend(axes, epoch.loss, (), {"label": label, **style})
 
@@ -259,9 +272,10 @@ def _mark_changes(axes: Sequence["Axes"], changes: Sequence[ChangeSummary], widt
     left, right = axes[0].get_xlim()
     if len(drawn) <= _LABELS_IN_WORDS and width > NARROW:
         for row, change in enumerate(drawn):
-            words = [f"step {change.step}" if change.dataset else change.label, change.verdict]
+            label = tr("step {step}", step=change.step) if change.dataset else change.label
+            words = tr("{label}: {verdict}", label=label, verdict=change.verdict) if change.verdict else label
             before = change.step - left > 0.6 * (right - left)
-            _label(axes[0], change, ": ".join(word for word in words if word), 0.98 - 0.1 * row, before)
+            _label(axes[0], change, words, 0.98 - 0.1 * row, before)
     else:
         for group in _grouped(drawn, (right - left) * _LABEL_WIDTH / width):
             first, last = group[0].step, group[-1].step

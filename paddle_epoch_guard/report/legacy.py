@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.naming import (
     EVALUATION_TAG,
     EXPOSURE_TAG,
@@ -45,10 +46,10 @@ def read_legacy(folders: Sequence[LogFolder], logging_dir: Path, output_dir: Pat
     )
     notes = [Note(step, text) for file in logs.of(".") for step, text in file.texts.get(NOTES_TAG, ())]
     if not logs.by_folder:
-        faults.append(f"{logging_dir / 'epoch_guard'}: the guard has written nothing here")
+        faults.append(tr("{path}: the guard has written nothing here", path=logging_dir / "epoch_guard"))
     if not len(loss):
         faults.append(
-            "The training loss is in no VisualDL log. The last log windows recorded in a checkpoint replace it"
+            tr("The training loss is in no VisualDL log. The last log windows recorded in a checkpoint replace it")
         )
     run = RunData(
         logging_dir,

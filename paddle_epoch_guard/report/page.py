@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from paddle_epoch_guard.errors import ReportError
 from paddle_epoch_guard.files import atomic_write
+from paddle_epoch_guard.language import counted, current, mark, tr
 from paddle_epoch_guard.record.provenance import package_versions
-from paddle_epoch_guard.report.curves import TEXTS, charts
+from paddle_epoch_guard.report.curves import charts, texts
 from paddle_epoch_guard.report.drawing import NARROW, WIDE, as_svg
 from paddle_epoch_guard.report.figures import add_figures, pictures
 from paddle_epoch_guard.report.reading import read_run
@@ -35,6 +36,7 @@ from paddle_epoch_guard.report.texts import (
     summary,
 )
 from paddle_epoch_guard.resume import Sidecar, write_sidecar
+from paddle_epoch_guard.terminal import paragraph
 from paddle_epoch_guard.views.verdict_texts import interval_text, jump_text
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
@@ -44,17 +46,17 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 PAGE_NAME = "epoch_guard_report.html"
 VERDICTS = {
-    "artefact": "The training loss jumps with the data that is drawn, not because the model has changed.",
-    "mixed": "A part of the jump is an artefact, and the evaluation loss shares the rest.",
-    "improvement": "The training loss falls, and the evaluation loss with it.",
-    "unexplained": "The training loss jumps, and the data does not explain it.",
-    "undecided": "The losses do not tell whether the training loss jumps, or why.",
-    "none": "The training loss does not jump by 1 % or more.",
-    "unknown": "There are too few steps on one side.",
+    "artefact": mark("The training loss jumps with the data that is drawn, not because the model has changed."),
+    "mixed": mark("A part of the jump is an artefact, and the evaluation loss shares the rest."),
+    "improvement": mark("The training loss falls, and the evaluation loss with it."),
+    "unexplained": mark("The training loss jumps, and the data does not explain it."),
+    "undecided": mark("The losses do not tell whether the training loss jumps, or why."),
+    "none": mark("The training loss does not jump by 1 % or more."),
+    "unknown": mark("There are too few steps on one side."),
 }
 """The meaning of each verdict, in the order of the page."""
 
-_CODE = re.compile(r"--[a-z]\w+|paddle-epoch-guard [a-z]+")
+_CODE = re.compile(r"--[a-z]\w+|paddle-epoch-guard [a-z]+", re.ASCII)
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _TEXT_AT_MOST, _NOTES_AT_MOST = 20_000, 200
 _ROWS_AT_MOST, _TABLES_AT_MOST, _FAULTS_AT_MOST = 200, 60, 50
@@ -108,7 +110,9 @@ def report_run(
             add_figures(log, run, run.last_step)
         write_page(target, run)
     except OSError as cause:
-        raise ReportError(f"{target}: the report cannot be written: {cause}. Name a writable folder") from cause
+        raise ReportError(
+            tr("{path}: the report cannot be written: {cause}. Name a writable folder", path=target, cause=cause)
+        ) from cause
     return target
 
 
@@ -160,7 +164,7 @@ def render(run: RunData) -> str:
         counts_samples=any(epoch.total is not None for epoch in run.epochs),
         outdated=run.sidecar is not None and run.sidecar.step < run.last_step,
         cuts=_ends(run.cuts, _ROWS_AT_MOST),
-        meanings=VERDICTS,
+        meanings={verdict: tr(meaning) for verdict, meaning in VERDICTS.items()},
         notes=[(note.step, note.text.strip("\n")[:_TEXT_AT_MOST]) for note in run.notes[-_NOTES_AT_MOST:]],
         settings=settings(run)[:_TABLES_AT_MOST],
         stages=_ends(stages(run), _TABLES_AT_MOST),
@@ -170,10 +174,19 @@ def render(run: RunData) -> str:
 
 
 def escaping_environment() -> "Environment":
-    """In which all pages are rendered: every text is escaped, and a missing value is an error."""
+    """In which all pages are rendered: every text is escaped, a missing value is an error, and texts are in the
+    language of the process.
+    """
     from jinja2 import Environment, StrictUndefined
 
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {
+        "tr": tr,
+        "counted": counted,
+        "paragraph": paragraph,
+        "language": "zh-CN" if current() == "zh" else "en",
+    }
+    return environment
 
 
 def style() -> str:
@@ -209,7 +222,7 @@ def _curves(run: RunData) -> str:
     """The values of the charts as JSON that cannot end the element in which it stands."""
     from markupsafe import Markup
 
-    values = json.dumps({"charts": charts(run), "texts": TEXTS}, separators=(",", ":"), allow_nan=False)
+    values = json.dumps({"charts": charts(run), "texts": texts()}, separators=(",", ":"), allow_nan=False)
     for letter in "<>&":
         values = values.replace(letter, f"\\u{ord(letter):04x}")
     return Markup(values)
@@ -240,7 +253,7 @@ def _left_out(run: RunData) -> dict[str, int]:
 
 def _title(run: RunData) -> str:
     folder = run.output_dir if run.output_dir is not None else run.logging_dir
-    return folder.resolve().name or "run"
+    return folder.resolve().name or tr("run")
 
 
 def _images(run: RunData) -> list[_Image]:

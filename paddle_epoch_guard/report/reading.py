@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from paddle_epoch_guard.errors import ReportError, SidecarError
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.naming import EVALUATION_TAG, LOSS_TAG, Naming
 from paddle_epoch_guard.record.reader import RecordFile
 from paddle_epoch_guard.record.run_file import read_run_file
@@ -28,6 +29,7 @@ from paddle_epoch_guard.report.log_folders import (
 )
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData, Series
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar
+from paddle_epoch_guard.terminal import joined
 from paddle_epoch_guard.views.verdict_texts import verdict
 from paddle_epoch_guard.views.visualdl import FILE_NAME
 
@@ -58,7 +60,7 @@ def read_run(
     logs, output = Path(logging_dir), None if output_dir is None else Path(output_dir)
     for folder, what in ((logs, "logging_dir"), (output, "output_dir")):
         if folder is not None and not folder.is_dir():
-            raise ReportError(f"{folder}: no such folder. Name the run's {what}")
+            raise ReportError(tr("{folder}: no such folder. Name the run's {what}", folder=folder, what=what))
     record = RecordFile.open(record_path(logs))
     folders = folders_of(logs, output)
     if record.parts:
@@ -73,9 +75,14 @@ def read_run(
         run = replace(run, faults=(*record.faults, *run.faults))
     else:
         raise ReportError(
-            f"{logs}: no VisualDL log in it, neither the trainer's (vdlrecords.*.log) nor the guard's "
-            f"(epoch_guard/{FILE_NAME}), and no record (epoch_guard/{RECORD_NAME}). Name the folder that the run had "
-            "as logging_dir"
+            tr(
+                "{logs}: no VisualDL log in it, neither the trainer's (vdlrecords.*.log) nor the guard's "
+                "(epoch_guard/{file}), and no record (epoch_guard/{record}). Name the folder that the run had as "
+                "logging_dir",
+                logs=logs,
+                file=FILE_NAME,
+                record=RECORD_NAME,
+            )
         )
     run = _with_state(run, state) if state is not None else _with_sidecar(run)
     return _with_spans(_with_totals(run, names) if run.sidecar is not None else run)
@@ -91,7 +98,7 @@ def find_logging_dir(output_dir: str | Path) -> Path:
     """
     output = Path(output_dir)
     if not output.is_dir():
-        raise ReportError(f"{output}: no such folder. Name the run's output_dir")
+        raise ReportError(tr("{folder}: no such folder. Name the run's {what}", folder=output, what="output_dir"))
     files = [*output.rglob(RECORD_NAME), *output.rglob("vdlrecords*.log")]
     folders = {file.parent.parent if file.parent.name == "epoch_guard" else file.parent for file in files}
     folders = {folder for folder in folders if "epoch_guard" not in folder.relative_to(output).parts}
@@ -99,9 +106,20 @@ def find_logging_dir(output_dir: str | Path) -> Path:
     if noted is not None:
         folders |= {folder for folder in noted.folders(output) if _holds_run(folder, noted.run)}
     if not folders:
-        where = "" if noted is None or not noted.parts else f" and none in {noted.parts[-1].logging_dir}, where it was"
+        if noted is None or not noted.parts:
+            raise ReportError(
+                tr(
+                    "{output}: no VisualDL log below it. Name the folder of the run's logs as logging_dir",
+                    output=output,
+                )
+            )
         raise ReportError(
-            f"{output}: no VisualDL log below it{where}. Name the folder of the run's logs as logging_dir"
+            tr(
+                "{output}: no VisualDL log below it and none in {logs}, where it was. Name the folder of the run's "
+                "logs as logging_dir",
+                output=output,
+                logs=noted.parts[-1].logging_dir,
+            )
         )
     return max(sorted(folders), key=_written)
 
@@ -132,13 +150,32 @@ def _refuse_another_run(records: Sequence[RecordFile], logs: Path, output: Path)
     of_run = [record for record in records if any(part.run == own for part in record.parts)]
     if not found or any((own, digits) in found for record in of_run for digits in record.part_digits):
         return
-    other = f"{output} holds another run, {' and '.join(runs)}"
-    if own in runs:
-        other = f"{output} holds parts of it of which this log tells nothing"
-    place = "" if noted is None or not noted.parts else f" (it was {noted.parts[-1].logging_dir})"
+    what = (
+        tr("{output} holds parts of it of which this log tells nothing", output=output)
+        if own in runs
+        else tr("{output} holds another run, {runs}", output=output, runs=joined(runs))
+    )
+    if noted is None or not noted.parts:
+        raise ReportError(
+            tr(
+                "{logs}: the log of run {own}, but {what}. Name the log folder of what {output} holds as logging_dir, "
+                "or name {logs} alone",
+                logs=logs,
+                own=own,
+                what=what,
+                output=output,
+            )
+        )
     raise ReportError(
-        f"{logs}: the log of run {own}, but {other}. Name the log folder of what {output} holds as "
-        f"logging_dir{place}, or name {logs} alone"
+        tr(
+            "{logs}: the log of run {own}, but {what}. Name the log folder of what {output} holds as logging_dir (it "
+            "was {place}), or name {logs} alone",
+            logs=logs,
+            own=own,
+            what=what,
+            output=output,
+            place=noted.parts[-1].logging_dir,
+        )
     )
 
 
@@ -186,20 +223,28 @@ def _with_sidecar(run: RunData) -> RunData:
     faults = list(run.faults)
     for step, folder in _sidecar_folders(run, faults):
         if run.last_step and step > run.last_step:
-            faults.append(f"{folder}: left out: it lies beyond the last step that was logged, {run.last_step}")
+            faults.append(
+                tr(
+                    "{folder}: left out: it lies beyond the last step that was logged, {step}",
+                    folder=folder,
+                    step=run.last_step,
+                )
+            )
             continue
         try:
             sidecar = read_sidecar(folder, step)
         except SidecarError as cause:
-            faults.append(f"left out: {cause}")
+            faults.append(tr("left out: {cause}", cause=cause))
             continue
         if sidecar is None:
             continue
         if run.run and sidecar.run != run.run:
-            faults.append(f"{folder / SIDECAR_NAME}: left out: it is of another run, {sidecar.run}")
+            faults.append(
+                tr("{path}: left out: it is of another run, {run}", path=folder / SIDECAR_NAME, run=sidecar.run)
+            )
             continue
         if not _agrees(run.loss, sidecar):
-            faults.append(f"{folder / SIDECAR_NAME}: left out: its losses are not those of the log")
+            faults.append(tr("{path}: left out: its losses are not those of the log", path=folder / SIDECAR_NAME))
             continue
         return replace(_with_state(run, sidecar, folder / SIDECAR_NAME), faults=tuple(faults))
     return replace(run, faults=tuple(faults))
@@ -213,7 +258,7 @@ def _sidecar_folders(run: RunData, faults: list[str]) -> list[tuple[int, Path]]:
         sidecar = read_sidecar(kept, None)
         candidates += [] if sidecar is None else [(sidecar.step, kept)]
     except SidecarError as cause:
-        faults.append(f"left out: {cause}")
+        faults.append(tr("left out: {cause}", cause=cause))
     for folder in run.output_dir.glob("checkpoint-*") if run.output_dir is not None else ():
         if (match := _CHECKPOINT.fullmatch(folder.name)) and (folder / SIDECAR_NAME).exists():
             candidates.append((int(match[1]), folder))

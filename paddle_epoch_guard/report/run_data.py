@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, Contrast, EpochLoss
 from paddle_epoch_guard.resume import Sidecar
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.statistics.verdicts import ChangeReport, Counterfactual
 from paddle_epoch_guard.views.verdict_texts import REASONS
+
+
+def epoch_name(epoch: int, trainer: bool) -> str:
+    """What an epoch is called."""
+    return tr("trainer epoch {epoch}", epoch=epoch) if trainer else tr("data epoch {epoch}", epoch=epoch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,19 +95,23 @@ class ChangeSummary:
     def title(self) -> str:
         """What changes here."""
         if self.epochs is None:
-            return "a unified order begins"
-        kind = "trainer epoch" if self.trainer else "data epoch"
-        of = f" of {self.dataset}" if self.dataset else ""
-        return f"{kind} {self.epochs[0]} to {self.epochs[1]}{of}"
+            return self.label
+        before, after = self.epochs
+        name = (
+            tr("trainer epoch {before} to {after}", before=before, after=after)
+            if self.trainer
+            else tr("data epoch {before} to {after}", before=before, after=after)
+        )
+        return tr("{epoch} of {dataset}", epoch=name, dataset=self.dataset) if self.dataset else name
 
     @property
     def label(self) -> str:
         """What begins here."""
         if self.epochs is None:
-            return "a unified order begins"
-        kind = "trainer epoch" if self.trainer else "data epoch"
-        of = f" of {self.dataset}" if self.dataset else ""
-        return f"{kind} {self.epochs[1]}{of} begins"
+            return tr("a unified order begins")
+        name = epoch_name(self.epochs[1], self.trainer)
+        epoch = tr("{epoch} of {dataset}", epoch=name, dataset=self.dataset) if self.dataset else name
+        return tr("{epoch} begins", epoch=epoch)
 
     @property
     def verdict(self) -> str:
@@ -111,12 +121,12 @@ class ChangeSummary:
     @property
     def no_verdict(self) -> str:
         """What is said where there is no verdict."""
-        return "not given" if self.step > 1 else "begins with the run"
+        return tr("not given") if self.step > 1 else tr("begins with the run")
 
     @property
     def clause(self) -> str:
         """The reason for the verdict, or its certainty."""
-        return "" if self.report is None else REASONS[self.report.reason]
+        return "" if self.report is None else tr(REASONS[self.report.reason])
 
     @property
     def training(self) -> Jump | None:
@@ -167,8 +177,8 @@ class EpochSummary:
     @property
     def title(self) -> str:
         """Its name."""
-        of = f"{self.dataset}, " if self.dataset else ""
-        return f"{of}{'trainer epoch' if self.trainer else 'data epoch'} {self.epoch}"
+        name = epoch_name(self.epoch, self.trainer)
+        return tr("{dataset}, {epoch}", dataset=self.dataset, epoch=name) if self.dataset else name
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 import shlex
 from typing import Any, NamedTuple
 
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import Reorder, Segment
 from paddle_epoch_guard.report.run_data import Part, RunData
-from paddle_epoch_guard.report.texts import count_text, moment_text, ranks_text
+from paddle_epoch_guard.report.texts import count_text, moment_text, ranks_text, span_text
 from paddle_epoch_guard.resume import Sidecar
 from paddle_epoch_guard.resume.sidecar import DatasetRecord
 
@@ -36,70 +37,83 @@ def settings(run: RunData) -> list[SettingsGroup]:
     if state is None:
         return []
     segments = state.schedule.segments
-    groups = [SettingsGroup(f"Run, at step {count_text(state.step)}", _run_rows(state))]
+    groups = [SettingsGroup(tr("Run, at step {step:,}", step=state.step), _run_rows(state))]
     for number, reorder in enumerate(state.reorders, start=1):
-        groups.append(SettingsGroup(f"Reorder {number}", _reorder_rows(reorder, state)))
+        groups.append(SettingsGroup(tr("Reorder {number}", number=number), _reorder_rows(reorder, state)))
     for number, segment in enumerate(segments, start=1):
-        title = f"Schedule, segment {number}" if len(segments) > 1 else "Schedule"
+        title = tr("Schedule, segment {number}", number=number) if len(segments) > 1 else tr("Schedule")
         groups.append(SettingsGroup(title, _segment_rows(segment)))
     for at, dataset in enumerate(state.datasets):
-        name = f": {run.folders[at]}" if at < len(run.folders) and run.folders[at] else ""
-        title = f"Dataset {at + 1}{name}" if len(state.datasets) > 1 else "Dataset"
-        groups.append(SettingsGroup(title, _dataset_rows(dataset)))
+        groups.append(SettingsGroup(_dataset_title(at, run, len(state.datasets)), _dataset_rows(dataset)))
     if state.blend is not None:
-        rows = [("weights", state.blend.weights), ("positions", count_text(state.blend.positions))]
-        groups.append(SettingsGroup("Blend", [*rows, ("order, digest", state.blend.digest)]))
+        rows = [(tr("weights"), state.blend.weights), (tr("positions"), count_text(state.blend.positions))]
+        groups.append(SettingsGroup(tr("Blend"), [*rows, (tr("order, digest"), state.blend.digest)]))
     return groups
+
+
+def _dataset_title(at: int, run: RunData, datasets: int) -> str:
+    if datasets == 1:
+        return tr("Dataset")
+    if at < len(run.folders) and run.folders[at]:
+        return tr("Dataset {number}: {name}", number=at + 1, name=run.folders[at])
+    return tr("Dataset {number}", number=at + 1)
 
 
 def _run_rows(state: Sidecar) -> Rows:
     rows = [
-        ("order", "unified" if state.reorders else "the host's own"),
-        ("next position", count_text(state.position)),
-        ("planned positions", count_text(state.planned)),
+        (tr("order"), tr("unified") if state.reorders else tr("the host's own")),
+        (tr("next position"), count_text(state.position)),
+        (tr("planned positions"), count_text(state.planned)),
         ("max_steps", count_text(state.max_steps)),
-        ("run", state.run),
+        (tr("run"), state.run),
     ]
-    skipped = ", ".join(f"{first} to {last}" for first, last in state.schedule.skipped)
-    rows += [("skipped steps", skipped)] if skipped else []
-    return rows + [("despite", mismatch) for mismatch in state.mismatches]
+    skipped = tr(", ").join(tr("{first} to {last}", first=first, last=last) for first, last in state.schedule.skipped)
+    rows += [(tr("skipped steps"), skipped)] if skipped else []
+    return rows + [(tr("despite"), mismatch) for mismatch in state.mismatches]
 
 
 def _reorder_rows(reorder: Reorder, state: Sidecar) -> Rows:
     steps = [step for step, _ in state.schedule.crossings(reorder.start)]
+    words = ", ".join(str(word) for word in reorder.key)
     rows = [
-        ("positions", f"{count_text(reorder.start)} to {count_text(reorder.stop)}"),
-        ("from step", count_text(steps[-1]) if steps else "not reached"),
-        ("mix", reorder.mix),
-        ("key", f"{', '.join(str(word) for word in reorder.key)} (seed, purpose, ordinal)"),
+        (tr("positions"), span_text(reorder.start, reorder.stop)),
+        (tr("from step"), count_text(steps[-1]) if steps else tr("not reached")),
+        (tr("mix"), reorder.mix),
+        (tr("key"), tr("{words} (seed, purpose, ordinal)", words=words)),
     ]
     if reorder.boundary is not None:
-        rows.append(("share rises of samples from position", count_text(reorder.boundary)))
+        rows.append((tr("share rises of samples from position"), count_text(reorder.boundary)))
     return rows
 
 
 def _segment_rows(segment: Segment) -> Rows:
-    batch = f"{segment.micro_batch} per device \u00d7 {segment.accumulation} accumulated \u00d7 {ranks_text(segment)}"
+    batch = tr(
+        "{samples:,} samples ({micro} per device \u00d7 {accumulation} accumulated \u00d7 {ranks})",
+        samples=segment.global_batch,
+        micro=segment.micro_batch,
+        accumulation=segment.accumulation,
+        ranks=ranks_text(segment),
+    )
     return [
-        ("from step", count_text(segment.first_step)),
-        ("from position", count_text(segment.start)),
-        ("global batch", f"{count_text(segment.global_batch)} samples ({batch})"),
-        ("sampler ends at position", count_text(segment.stop)),
-        ("incomplete last batch", "left out" if segment.drop_last else "drawn"),
+        (tr("from step"), count_text(segment.first_step)),
+        (tr("from position"), count_text(segment.start)),
+        (tr("global batch"), batch),
+        (tr("sampler ends at position"), count_text(segment.stop)),
+        (tr("incomplete last batch"), tr("left out") if segment.drop_last else tr("drawn")),
     ]
 
 
 def _dataset_rows(dataset: DatasetRecord) -> Rows:
     rows = [
-        ("split", f"{dataset.name} of {dataset.split}"),
-        ("sequence length", f"{count_text(dataset.seq_length)} tokens"),
-        ("tokens per data epoch", count_text(dataset.tokens_per_epoch)),
-        ("document sizes, digest", dataset.corpus_digest),
+        (tr("split"), tr("{name} of {split}", name=dataset.name, split=dataset.split)),
+        (tr("sequence length"), tr("{n:,} tokens", n=dataset.seq_length)),
+        (tr("tokens per data epoch"), count_text(dataset.tokens_per_epoch)),
+        (tr("document sizes, digest"), dataset.corpus_digest),
     ]
     for number, index in enumerate(dataset.indices, start=1):
-        name = f"index {number}" if len(dataset.indices) > 1 else "index"
-        rows.append((name, f"built for {count_text(index.samples_requested)} samples, seed {index.seed}"))
-        rows.append((f"{name}, digest", index.order_digest or "unknown"))
+        name = tr("index {number}", number=number) if len(dataset.indices) > 1 else tr("index")
+        built = tr("built for {samples:,} samples, seed {seed}", samples=index.samples_requested, seed=index.seed)
+        rows += [(name, built), (tr("{index}, digest", index=name), index.order_digest or tr("unknown"))]
     return rows
 
 
@@ -132,8 +146,9 @@ def _stages_of_schedule(state: Sidecar) -> list[Stage]:
             "epoch_guard_mix": reorders[-1].mix if reorders else "auto",
             "epoch_guard_seed": reorders[-1].key[0] if reorders else None,
         }
-        title = f"Resumed; from step {segment.first_step} on" if calls else "From the start"
-        calls.append(Stage(f"{title}, on {ranks_text(segment)}", flags_of(arguments)))
+        title = tr("Resumed; from step {step} on", step=segment.first_step) if calls else tr("From the start")
+        title = tr("{title}, on {ranks}", title=title, ranks=ranks_text(segment))
+        calls.append(Stage(title, flags_of(arguments)))
     return calls
 
 
@@ -143,11 +158,13 @@ def _sizes(segment: Segment) -> tuple[int, int, int]:
 
 def _part_title(at: int, part: Part, state: Sidecar | None) -> str:
     first = part.first_logged or 1
-    title = "From the start" if at == 0 and first <= 1 else f"Resumed; first loss logged at step {first}"
-    began = f", started {moment_text(part.began)}" if part.began else ""
+    is_first = at == 0 and first <= 1
+    title = tr("From the start") if is_first else tr("Resumed; first loss logged at step {step}", step=first)
+    if part.began:
+        title = tr("{title}, started {moment}", title=title, moment=moment_text(part.began))
     segments = [] if state is None or state.step < first else state.schedule.segments
-    ranks = [f", on {ranks_text(segment)}" for segment in segments if segment.first_step <= first][-1:]
-    return "".join([title, began, *ranks])
+    before = [segment for segment in segments if segment.first_step <= first]
+    return tr("{title}, on {ranks}", title=title, ranks=ranks_text(before[-1])) if before else title
 
 
 def flags_of(arguments: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Numbers and sentences about a run, for the report page and the command line."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,22 +8,51 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from paddle_epoch_guard.index.layout import IndexLayout
+from paddle_epoch_guard.language import counted, mark, tr
 from paddle_epoch_guard.order import Segment
 from paddle_epoch_guard.report.drawing import trend_of
 from paddle_epoch_guard.report.run_data import ChangeSummary, EpochSummary, RunData, Series
+from paddle_epoch_guard.terminal import joined, paragraph
 from paddle_epoch_guard.views.messages import repeated_against_fresh
 from paddle_epoch_guard.views.verdict_texts import Situation, advice, advice_ahead, counterfactual_text, jump_text
 
 _VERDICT_COUNTS = {
-    "artefact": "at {} the training loss jumps because of the data that is drawn (artefact; {})",
-    "mixed": "at {} a part of the jump is an artefact, and the evaluation loss shares the rest (mixed; {})",
-    "unexplained": "at {} the training loss jumps, and the data does not explain it (unexplained; {})",
-    "improvement": "at {} the training loss falls, and the evaluation loss with it (improvement; {})",
-    "undecided": "at {} the losses cannot tell (undecided; {})",
-    "none": "at {} it does not jump",
-    "unknown": "at {} too little is known ({})",
+    "artefact": mark("at {n} the training loss jumps because of the data that is drawn (artefact; {steps})"),
+    "mixed": mark(
+        "at {n} a part of the jump is an artefact, and the evaluation loss shares the rest (mixed; {steps})"
+    ),
+    "unexplained": mark("at {n} the training loss jumps, and the data does not explain it (unexplained; {steps})"),
+    "improvement": mark("at {n} the training loss falls, and the evaluation loss with it (improvement; {steps})"),
+    "undecided": mark("at {n} the losses cannot tell (undecided; {steps})"),
+    "none": mark("at {n} it does not jump"),
+    "unknown": mark("at {n} too little is known ({steps})"),
 }
 """For several change points: a text for each verdict, with the number of change points and their steps."""
+_VERDICTS = {
+    "artefact": mark(
+        "The fall of the training loss at step {step} ({title}) is an artefact of the data, not progress: {clause}."
+    ),
+    "mixed": mark("The fall of the training loss at step {step} ({title}) is an artefact in part: {clause}."),
+    "undecided": mark("What the training loss does at step {step} ({title}) is undecided: {clause}."),
+    "improvement": mark("The fall of the training loss at step {step} ({title}) is an improvement: {clause}."),
+    "unexplained": mark(
+        "The fall of the training loss at step {step} ({title}) is not explained by the data: {clause}."
+    ),
+    "none": mark("At step {step} ({title}) the training loss does not jump."),
+    "unknown": mark("Whether the training loss jumps at step {step} ({title}) is not known: {clause}."),
+    "": mark("Whether the training loss jumps at step {step} ({title}) is not known."),
+}
+"""For one change point: a text for each verdict."""
+_VERDICTS_ON_RISES = {
+    "artefact": mark(
+        "The rise of the training loss at step {step} ({title}) is an artefact of the data, not progress: {clause}."
+    ),
+    "mixed": mark("The rise of the training loss at step {step} ({title}) is an artefact in part: {clause}."),
+    "unexplained": mark(
+        "The rise of the training loss at step {step} ({title}) is not explained by the data: {clause}."
+    ),
+}
+"""The same where the training loss rises; the others do not say."""
 _STEPS_LISTED = 5
 _CHANGES_TOLD, _EPOCHS_TOLD = 3, 4
 _UNKNOWN = "\u2013"
@@ -43,7 +73,7 @@ def epoch_row(epoch: EpochSummary) -> EpochRow:
     return EpochRow(
         epoch.title,
         _UNKNOWN if total is None else count_text(total.samples),
-        _UNKNOWN if total is None else f"{count_text(total.first_step)} to {count_text(total.last_step)}",
+        _UNKNOWN if total is None else span_text(total.first_step, total.last_step),
         _UNKNOWN if loss is None or math.isnan(loss) else f"{loss:.4f}",
     )
 
@@ -61,7 +91,7 @@ class AdviceGroup(NamedTuple):
     def others(self) -> str:
         """The steps of the other change points, as a sentence; empty without others."""
         steps = _steps_text(self.changes[1:]) if len(self.changes) > 1 else ""
-        return f"The same applies at {steps}." if steps else ""
+        return tr("The same applies at {steps}.", steps=steps) if steps else ""
 
 
 def advice_of(run: RunData) -> list[AdviceGroup]:
@@ -141,48 +171,48 @@ def planned_steps(run: RunData) -> int | None:
 def _verdicts_sentence(run: RunData) -> str:
     cuts = [cut for cut in run.cuts if cut.step > 1]
     if not cuts and run.cuts:
-        return "All planned samples are drawn in one order from the start: no boundary makes the loss jump."
+        return tr("All planned samples are drawn in one order from the start: no boundary makes the loss jump.")
     if not cuts and (unknown := _unknown_steps_text(run)):
-        return f"The run has reached no boundary between data epochs in the known steps; {unknown} is not known."
+        return tr(
+            "The run has reached no boundary between data epochs in the known steps; {unknown} is not known.",
+            unknown=unknown,
+        )
     if not cuts:
-        return "The run has reached no boundary between data epochs, so none makes the loss jump."
+        return tr("The run has reached no boundary between data epochs, so none makes the loss jump.")
     if len(cuts) == 1:
         return _verdict_sentence(cuts[0])
     counts = []
     for verdict, text in _VERDICT_COUNTS.items():
         matching = [cut for cut in cuts if (cut.verdict or "unknown") == verdict]
         if matching:
-            counts.append(text.format(len(matching), _steps_text(matching)))
-    return f"The order of the data changes at {len(cuts)} places: {', '.join(counts)}."
+            counts.append(tr(text, n=len(matching), steps=_steps_text(matching)))
+    return tr("The order of the data changes at {n} places: {places}.", n=len(cuts), places=_listed(counts))
+
+
+def _listed(clauses: Sequence[str]) -> str:
+    """Clauses one after another, which may have commas of their own."""
+    return functools.reduce(lambda before, clause: tr("{before}, {clause}", before=before, clause=clause), clauses)
 
 
 def _unknown_steps_text(run: RunData) -> str:
     """The steps that are in no record, as the subject of a sentence; empty without any."""
     ranges = [
-        f"what came after step {first - 1}" if last is None else f"what happened from step {first} to {last}"
+        tr("what came after step {step}", step=first - 1)
+        if last is None
+        else tr("what happened from step {first} to {last}", first=first, last=last)
         for first, last in run.unknown_steps
     ]
-    return " and ".join(ranges)
+    return joined(ranges) if ranges else ""
 
 
 def _verdict_sentence(cut: ChangeSummary) -> str:
-    where = f"step {cut.step} ({cut.title})"
-    move = "rise" if cut.training is not None and cut.training.value > 0 else "fall"
-    clause = f": {cut.clause}" if cut.clause else ""
-    without = "" if cut.counterfactual is None else f" {_capitalized(counterfactual_text(cut.counterfactual))}."
-    if cut.verdict == "artefact":
-        return f"The {move} of the training loss at {where} is an artefact of the data, not progress{clause}.{without}"
-    if cut.verdict == "mixed":
-        return f"The {move} of the training loss at {where} is an artefact in part{clause}.{without}"
-    if cut.verdict == "undecided":
-        return f"What the training loss does at {where} is undecided{clause}."
-    if cut.verdict == "improvement":
-        return f"The {move} of the training loss at {where} is an improvement{clause}."
-    if cut.verdict == "unexplained":
-        return f"The {move} of the training loss at {where} is not explained by the data{clause}."
-    if cut.verdict == "none":
-        return f"At {where} the training loss does not jump."
-    return f"Whether the training loss jumps at {where} is not known{clause}."
+    rises = cut.training is not None and cut.training.value > 0
+    text = (_VERDICTS_ON_RISES.get(cut.verdict) if rises else None) or _VERDICTS[cut.verdict]
+    sentence = tr(text, step=cut.step, title=cut.title, clause=cut.clause)
+    if cut.counterfactual is None or cut.verdict not in ("artefact", "mixed"):
+        return sentence
+    without = tr("{sentence}.", sentence=_capitalized(counterfactual_text(cut.counterfactual)))
+    return paragraph([sentence, without])
 
 
 def _capitalized(text: str) -> str:
@@ -191,27 +221,61 @@ def _capitalized(text: str) -> str:
 
 def _steps_text(cuts: Sequence[ChangeSummary]) -> str:
     steps = list(dict.fromkeys(cut.step for cut in cuts))
-    listed = ", ".join(str(step) for step in steps[:_STEPS_LISTED])
-    more = f" and {len(steps) - _STEPS_LISTED} more" if len(steps) > _STEPS_LISTED else ""
-    return f"step{'s' if len(steps) > 1 else ''} {listed}{more}"
+    listed = tr(", ").join(str(step) for step in steps[:_STEPS_LISTED])
+    if len(steps) > _STEPS_LISTED:
+        return tr("steps {steps} and {more} more", steps=listed, more=len(steps) - _STEPS_LISTED)
+    return counted("step {steps}", "steps {steps}", len(steps), steps=listed)
 
 
 def _progress_sentence(run: RunData) -> str:
     planned = planned_steps(run)
-    step = count_text(run.last_step)
-    step += f" of {count_text(planned)}" if planned is not None and planned >= run.last_step else ""
-    sentence = f"The run has reached step {step}"
+    is_planned = planned is not None and planned >= run.last_step
+    steps = {"step": run.last_step, "planned": planned}
     if run.unknown_steps and run.unknown_steps[-1][1] is None:
-        sentence = f"The guard tracked the run up to step {step}, where tracking was switched off"
+        reached = (
+            tr(
+                "The guard tracked the run up to step {step:,} of {planned:,}, where tracking was switched off",
+                **steps,
+            )
+            if is_planned
+            else tr(
+                "The guard tracked the run up to step {step:,}, where tracking was switched off", step=run.last_step
+            )
+        )
+    elif is_planned:
+        reached = tr("The run has reached step {step:,} of {planned:,}", **steps)
+    else:
+        reached = tr("The run has reached step {step:,}", step=run.last_step)
     if len(run.loss):
-        sentence += f"; there the trend of the training loss is {trend_of(run.loss, run.sides)[-1]:.3f}"
-        if len(run.evaluation):
-            at = f" (step {run.evaluation.steps[-1]})" if run.evaluation.steps[-1] != run.last_step else ""
-            sentence += f" and the evaluation loss {run.evaluation.values[-1]:.3f}{at}"
-        sentence += " nats per token"
+        reached = tr("{clause}; {more}", clause=reached, more=_losses_clause(run))
     if len(run.exposure):
-        sentence += f", on tokens that had been drawn {run.exposure.values[-20:].mean():.2f} times before"
-    return f"{sentence}."
+        reached = tr(
+            "{clause}, on tokens that had been drawn {exposure:.2f} times before",
+            clause=reached,
+            exposure=run.exposure.values[-20:].mean(),
+        )
+    return tr("{sentence}.", sentence=reached)
+
+
+def _losses_clause(run: RunData) -> str:
+    loss = trend_of(run.loss, run.sides)[-1]
+    if not len(run.evaluation):
+        return tr("there the trend of the training loss is {loss:.3f} nats per token", loss=loss)
+    step, evaluation = run.evaluation.steps[-1], run.evaluation.values[-1]
+    if step == run.last_step:
+        return tr(
+            "there the trend of the training loss is {loss:.3f} and the evaluation loss {evaluation:.3f} nats per "
+            "token",
+            loss=loss,
+            evaluation=evaluation,
+        )
+    return tr(
+        "there the trend of the training loss is {loss:.3f} and the evaluation loss {evaluation:.3f} (step {step}) "
+        "nats per token",
+        loss=loss,
+        evaluation=evaluation,
+        step=step,
+    )
 
 
 def _contrast_sentence(run: RunData) -> list[str]:
@@ -219,94 +283,131 @@ def _contrast_sentence(run: RunData) -> list[str]:
     if difference is None:
         return []
     sentence = repeated_against_fresh(difference, len(run.datasets) > 1)
-    return [f"{_capitalized(sentence)}, in nats per token."]
+    return [tr("{sentence}, in nats per token.", sentence=_capitalized(sentence))]
 
 
 def _order_sentence(run: RunData) -> str:
     unified = [cut.step for cut in run.cuts if cut.epochs is None]
     if unified:
-        order = f"The order is unified from step {unified[0]} on"
+        order = tr("The order is unified from step {step} on", step=unified[0])
     elif not run.data_epoch or any(epoch.trainer for epoch in run.epochs):
-        order = "The guard does not know the order of the data"
+        order = tr("The guard does not know the order of the data")
     else:
-        order = "The order is the host's own"
+        order = tr("The order is the host's own")
+    resumes = _resumes_clause(run)
+    return tr("{sentence}.", sentence=tr("{clause}; {more}", clause=order, more=resumes) if resumes else order)
+
+
+def _resumes_clause(run: RunData) -> str:
+    """How often the run was resumed; empty if unknown."""
     resumed = [part for part in run.parts[1:] if part.first_logged is not None]
     if len(resumed) > 1:
-        return f"{order}; the run was resumed {len(resumed)} times."
+        return tr("the run was resumed {n} times", n=len(resumed))
     if resumed:
-        return f"{order}; the run was resumed once, and its first logged step since is {resumed[0].first_logged}."
+        return tr(
+            "the run was resumed once, and its first logged step since is {step}",
+            step=resumed[0].first_logged,
+        )
     if not run.parts or not len(run.loss):
-        return f"{order}."
+        return ""
     first = int(run.loss.steps[0])
     if len(run.loss) > 1 and first > 2 * (int(run.loss.steps[1]) - first) + 1:
-        return f"{order}; no log in this folder covers the steps before {first}."
-    return f"{order}; the run was not interrupted."
+        return tr("no log in this folder covers the steps before {step}", step=first)
+    return tr("the run was not interrupted")
 
 
 def losses_found(run: RunData) -> str:
     """What the curves of the losses and the exposure show, in sentences."""
-    found = [_course("The training loss goes from {} at step {} to {} at step {}.", run.loss, run.sides)]
-    if len(run.evaluation):
-        found.append(
-            _course("The evaluation loss goes from {} at step {} to {} at step {}.", run.evaluation, run.sides)
+    found = [
+        tr(
+            "The training loss goes from {first:.2f} at step {begin:,} to {last:.2f} at step {end:,}.",
+            **_course(run.loss, run.sides),
         )
+    ]
+    if len(run.evaluation):
+        evaluation = tr(
+            "The evaluation loss goes from {first:.2f} at step {begin:,} to {last:.2f} at step {end:,}.",
+            **_course(run.evaluation, run.sides),
+        )
+        found.append(evaluation)
     changes = [change for change in run.cuts if change.step > 1]
     found += [_change_found(change) for change in changes[:_CHANGES_TOLD]]
     if len(changes) > _CHANGES_TOLD:
-        found.append(f"The table has {len(changes) - _CHANGES_TOLD} more such places.")
+        more = counted(
+            "The table has {n} more such place.", "The table has {n} more such places.", len(changes) - _CHANGES_TOLD
+        )
+        found.append(more)
     if len(run.exposure):
         first, last = run.exposure.values[[0, -1]]
-        found.append(f"Exposure goes from {first:.2f} to {last:.2f}.")
-    return " ".join(found)
+        found.append(tr("Exposure goes from {first:.2f} to {last:.2f}.", first=first, last=last))
+    return paragraph(found)
 
 
 def epochs_found(run: RunData) -> str:
     """What the curves of the epochs show, in sentences."""
     drawn = [epoch for epoch in run.epochs if len(epoch.loss)]
     told = drawn if len(drawn) <= _EPOCHS_TOLD else [*drawn[: _EPOCHS_TOLD - 1], drawn[-1]]
-    return " ".join(
-        _course(
-            f"In {_braceless(epoch.title)} the loss goes from {{}} at its step {{}} to {{}} at its step {{}}.",
-            epoch.loss,
-        )
-        for epoch in told
+    return paragraph(
+        [
+            tr(
+                "In {epoch} the loss goes from {first:.2f} at its step {begin:,} to {last:.2f} at its step {end:,}.",
+                epoch=epoch.title,
+                **_course(epoch.loss),
+            )
+            for epoch in told
+        ]
     )
 
 
 def fresh_found(run: RunData) -> str:
     """What the curves of fresh and repeated samples show, in sentences."""
-    fresh = "The loss of fresh samples goes from {} at step {} to {} at step {}."
-    repeated = "The loss of repeated samples goes from {} at step {} to {} at step {}."
-    found = [
-        _course(sentence, series, run.sides)
-        for sentence, series in ((fresh, run.loss_fresh), (repeated, run.loss_repeat))
-        if len(series)
-    ]
-    return " ".join([*found, *_contrast_sentence(run)])
+    found = []
+    if len(run.loss_fresh):
+        fresh = tr(
+            "The loss of fresh samples goes from {first:.2f} at step {begin:,} to {last:.2f} at step {end:,}.",
+            **_course(run.loss_fresh, run.sides),
+        )
+        found.append(fresh)
+    if len(run.loss_repeat):
+        repeated = tr(
+            "The loss of repeated samples goes from {first:.2f} at step {begin:,} to {last:.2f} at step {end:,}.",
+            **_course(run.loss_repeat, run.sides),
+        )
+        found.append(repeated)
+    return paragraph([*found, *_contrast_sentence(run)])
 
 
-def _course(sentence: str, series: Series, sides: Sequence[int] = ()) -> str:
-    """A sentence with the first and the last value of a trend, and their steps."""
+def _course(series: Series, sides: Sequence[int] = ()) -> dict[str, float]:
+    """The first and the last value of a trend, and their steps."""
     trend, steps = trend_of(series, sides), series.steps
-    return sentence.format(f"{trend[0]:.2f}", count_text(steps[0]), f"{trend[-1]:.2f}", count_text(steps[-1]))
-
-
-def _braceless(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
+    return {"first": trend[0], "begin": int(steps[0]), "last": trend[-1], "end": int(steps[-1])}
 
 
 def _change_found(change: ChangeSummary) -> str:
-    where = f"At step {count_text(change.step)}, where {change.label}"
+    values = {
+        "step": change.step,
+        "label": change.label,
+        "jump": jump_text(change.training),
+        "verdict": change.verdict,
+    }
     if change.training is None:
-        return f"{where}, nothing is known of a jump."
+        return tr("At step {step:,}, where {label}, nothing is known of a jump.", **values)
     if not change.training.significant:
-        return f"{where}, the training loss does not clearly jump: {jump_text(change.training)} ({change.verdict})."
-    return f"{where}, the training loss jumps by {jump_text(change.training)} ({change.verdict})."
+        return tr(
+            "At step {step:,}, where {label}, the training loss does not clearly jump: {jump} ({verdict}).",
+            **values,
+        )
+    return tr("At step {step:,}, where {label}, the training loss jumps by {jump} ({verdict}).", **values)
 
 
 def pair_text(pair: tuple[float, float] | None, digits: int = 3) -> str:
     """The values before and after; empty if unknown."""
     return "" if pair is None else f"{pair[0]:.{digits}f} \u2192 {pair[1]:.{digits}f}"
+
+
+def span_text(first: int, last: int) -> str:
+    """From one number to another."""
+    return tr("{first:,} to {last:,}", first=first, last=last)
 
 
 def count_text(count: int) -> str:
@@ -316,7 +417,7 @@ def count_text(count: int) -> str:
 
 def ranks_text(segment: Segment) -> str:
     """The number of data-parallel ranks of a segment."""
-    return f"{segment.world_size} data-parallel rank{'s' if segment.world_size > 1 else ''}"
+    return counted("{n} data-parallel rank", "{n} data-parallel ranks", segment.world_size)
 
 
 def moment_text(milliseconds: int) -> str:
@@ -324,4 +425,4 @@ def moment_text(milliseconds: int) -> str:
     try:
         return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     except (OverflowError, ValueError, OSError):
-        return "at an unknown time"
+        return tr("at an unknown time")

@@ -254,10 +254,18 @@ def advice_ahead(step: int) -> list[str]:
         step: the first step that draws from beyond it.
     """
     return [
-        f"The training loss will probably fall at step {step:,}, where data begins to repeat: that is no progress.",
-        f"To avoid it, resume with --epoch_guard unified from a checkpoint that was saved before step {step:,}.",
-        "For a verdict on it, evaluate at least four times on each side: set --evaluation_strategy steps, or "
-        "--epoch_guard_evaluate.",
+        tr(
+            "The training loss will probably fall at step {step:,}, where data begins to repeat: that is no progress.",
+            step=step,
+        ),
+        tr(
+            "To avoid it, resume with --epoch_guard unified from a checkpoint that was saved before step {step:,}.",
+            step=step,
+        ),
+        tr(
+            "For a verdict on it, evaluate at least four times on each side: set --evaluation_strategy steps, or "
+            "--epoch_guard_evaluate."
+        ),
     ]
 
 

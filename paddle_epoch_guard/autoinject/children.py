@@ -1,0 +1,201 @@
+"""The Pythons that a program starts as commands, and those that they start: each begins with the guard's hooks.
+
+An environment variable holds the guard's flags; a folder on ``PYTHONPATH`` holds a ``sitecustomize`` that every Python
+imports at its start. Both are there for the processes of one run alone: no file of the environment changes.
+"""
+
+import atexit
+import contextlib
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paddle_epoch_guard.autoinject.hooks import install
+from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.terminal import plain
+
+VARIABLE = "PADDLE_EPOCH_GUARD_RUN"
+STARTUP = Path(__file__).parent / "startup"
+_NAMED = 5  # processes, in one message
+_WIDTH = 100  # characters of a command, in a message
+_PYTHON = re.compile(r"(.*/)?python[\d.]*$")
+
+
+@dataclass(frozen=True)
+class Child:
+    """A Python that a run has started."""
+
+    pid: int
+    parent: int
+    command: tuple[str, ...]
+    is_guarded: bool
+    """Whether it built a Trainer, which got the guard."""
+
+
+@dataclass
+class Children:
+    """What a run knows of the Pythons that it starts.
+
+    Attributes:
+        folder: they leave their notes there.
+        is_outermost: whether no other run has started this one; only that one tells what became of the children.
+    """
+
+    folder: Path
+    is_outermost: bool = True
+    unreached: list[str] = field(default_factory=list)
+    """Commands that were started without the run's environment."""
+    _announced: int = 0
+
+    @classmethod
+    def expect(cls, flags: Mapping[str, str], environment: MutableMapping[str, str] = os.environ) -> "Children":
+        """Prepares the environment that children inherit.
+
+        Args:
+            flags: the guard's.
+            environment: of this process.
+        """
+        outer = _told(environment)
+        if outer is None:
+            children = cls(Path(tempfile.mkdtemp(prefix="paddle-epoch-guard-")))
+            atexit.register(_remove, children.folder, os.getpid())
+            path = environment.get("PYTHONPATH")
+            environment["PYTHONPATH"] = os.pathsep.join([str(STARTUP), *([path] if path else [])])
+        else:
+            children = cls(Path(outer["notes"]), is_outermost=False)
+        environment[VARIABLE] = json.dumps({"flags": dict(flags), "notes": str(children.folder)})
+        return children
+
+    def watch(self) -> None:
+        """Says so as soon as this process starts another Python, and whether the guard goes with it."""
+        if self.is_outermost:
+            sys.addaudithook(self._look)
+
+    def _look(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "subprocess.Popen":
+            with contextlib.suppress(Exception):  # a fault here would be one of the program's own call
+                executable, words, _, environment = args
+                self._started(str(executable), [os.fsdecode(word) for word in _listed(words)], environment)
+
+    def _started(self, executable: str, words: Sequence[str], environment: Mapping[Any, Any] | None) -> None:
+        if not starts_python(executable, words):
+            return
+        shown = shown_command(words)
+        keys = None if environment is None else {os.fsdecode(key) for key in environment}
+        if keys is None or {VARIABLE, "PYTHONPATH"} <= keys:
+            said = tr("this process starts another Python; the guard goes with it: {command}", command=shown)
+        else:
+            self.unreached.append(shown)
+            said = tr(
+                "warning: this process starts another Python in an environment of its own; the guard does not reach "
+                "it: {command}",
+                command=shown,
+            )
+        self._announced += 1
+        if self._announced <= _NAMED:
+            print(f"paddle-epoch-guard: {said}", file=sys.stderr)
+
+    def started(self) -> list[Child]:
+        """The children so far, the oldest first."""
+        found = []
+        for path in sorted(self.folder.glob("*.json"), key=lambda each: each.stat().st_mtime):
+            with contextlib.suppress(OSError, ValueError):
+                note = json.loads(path.read_text())
+                guarded = path.with_suffix(".guarded").exists()
+                found.append(Child(int(path.stem), note["parent"], tuple(note["command"]), guarded))
+        return found
+
+    def unguarded(self) -> list[str]:
+        """Commands of children of which neither they nor their children built a Trainer; not multiprocessing's own."""
+        children = {child.pid: child for child in self.started()}
+        busy = set()
+        for child in children.values():
+            at: Child | None = child if child.is_guarded else None
+            while at is not None and at.pid not in busy:
+                busy.add(at.pid)
+                at = children.get(at.parent)
+        parents = {child.parent for child in children.values()}
+        return [
+            shown_command(child.command)
+            for child in children.values()
+            if child.pid not in busy | parents and not runs_code(child.command)
+        ]
+
+    @property
+    def is_any_guarded(self) -> bool:
+        """Whether a child built a Trainer, which got the guard."""
+        return any(child.is_guarded for child in self.started())
+
+
+def begin() -> None:
+    """Begins a Python that a run has started: installs the hooks, and leaves a note."""
+    told = _told(os.environ)
+    if told is None:
+        return
+    injection = install(told["flags"])
+    note = Path(told["notes"]) / f"{os.getpid()}.json"
+    with contextlib.suppress(OSError):  # the notes of a run on another machine are not here
+        note.write_text(json.dumps({"parent": os.getppid(), "command": sys.orig_argv}))
+        injection.note = note.with_suffix(".guarded")
+
+
+def starts_python(executable: str, words: Sequence[str] = ()) -> bool:
+    """Whether a command is a Python, or a script that begins with one; one of ``-c`` counts as neither."""
+    if _PYTHON.match(executable):
+        return not runs_code(words)
+    interpreter = interpreter_of(shutil.which(executable) or executable)
+    return interpreter is not None and bool(_PYTHON.match(interpreter))
+
+
+def runs_code(words: Sequence[str]) -> bool:
+    """Whether a command of Python runs code that it holds itself, as those of multiprocessing do."""
+    return "-c" in itertools.takewhile(lambda word: word.startswith("-"), words[1:])
+
+
+def interpreter_of(path: str | Path) -> str | None:
+    """The interpreter that a script names in its first line, behind ``env``; None if it is no script."""
+    try:
+        with open(path, "rb") as stream:
+            first = stream.readline(512)
+    except OSError:
+        return None
+    if not first.startswith(b"#!"):
+        return None
+    words = first[2:].decode(errors="replace").split()
+    if words and os.path.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    return words[0] if words else None
+
+
+def shown_command(words: Sequence[str]) -> str:
+    """A command as a person types it, cut to a line."""
+    text = plain(" ".join(shlex.quote(word) for word in words))
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}\u2026"
+
+
+def _told(environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """What an outer run has told; None if there is none."""
+    try:
+        told = json.loads(environment[VARIABLE])
+        return {"flags": dict(told["flags"]), "notes": str(told["notes"])}
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _listed(words: Any) -> Iterable[Any]:
+    return [words] if isinstance(words, (str, bytes)) else words
+
+
+def _remove(folder: Path, pid: int) -> None:
+    """Removes the notes at the end of the process that made them; a forked one leaves them."""
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,56 @@
+"""A command, such as a shell script, in a process of its own."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+from paddle_epoch_guard.autoinject.children import Children, shown_command
+from paddle_epoch_guard.language import tr
+
+_LOOKED_EVERY = 0.5  # seconds
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
+
+
+def run_command(words: Sequence[str], children: Children) -> int:
+    """Runs a command to its end, and says so when it starts the first Python that the guard reaches.
+
+    Args:
+        words: the command and its arguments.
+        children: of this run.
+
+    Returns:
+        Its exit status; 128 and the signal if one has ended it.
+    """
+    process = subprocess.Popen(list(words))
+    has_told = not children.is_outermost
+    with _signals_passed_on(process):
+        while True:
+            try:
+                status = process.wait(_LOOKED_EVERY)
+            except subprocess.TimeoutExpired:
+                if not has_told and (found := children.started()):
+                    has_told = True
+                    said = tr("the guard goes with {command}", command=shown_command(found[0].command))
+                    print(f"paddle-epoch-guard: {said}", file=sys.stderr)
+                continue
+            return status if status >= 0 else 128 - status
+
+
+@contextlib.contextmanager
+def _signals_passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Ends the command rather than this process; a terminal sends Ctrl-C to both, and the command decides."""
+
+    def pass_on(number: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
