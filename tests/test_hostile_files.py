@@ -55,7 +55,7 @@ def device(path):
 
 @pytest.mark.parametrize("make", [pipe, device])
 def test_what_is_no_regular_file_is_never_replaced(tmp_path, run, prefix, make):
-    target = make(tmp_path / "target")
+    target = make(tmp_path / "target.png")
     before = os.lstat(target)
     for call in (
         ["report", run, "--logging-dir", run / "logs", "--output", target],
@@ -67,7 +67,7 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path, run, prefix, make):
         assert "no regular file" in err
         after = os.lstat(target)
         assert (after.st_mode, after.st_ino, after.st_rdev) == (before.st_mode, before.st_ino, before.st_rdev)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "run", "target"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "run", "target.png"]
 
 
 def test_a_report_needs_no_page(run, tmp_path):
