@@ -337,7 +337,7 @@ def test_settings_and_flags_are_told(page):
         ("key", "7, 1, 0 (seed, purpose, ordinal)"),
         ("share rises of samples from position", "800"),
         ("global batch", "4 samples (1 per device \u00d7 2 accumulated \u00d7 2 data-parallel ranks)"),
-        ("incomplete last batch", "left out"),
+        ("incomplete last batch", "not drawn"),
         ("split", "train of 95,5,0"),
         ("sequence length", "32 tokens"),
         ("document sizes, digest", "c0" * 8),

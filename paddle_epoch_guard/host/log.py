@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from paddle_epoch_guard.host.library import import_host
+from paddle_epoch_guard.host import library
 from paddle_epoch_guard.terminal import printable
 
-logger = import_host("utils.log").logger
+logger = library.import_host("utils.log").logger
 
 
 def say(text: str) -> None:

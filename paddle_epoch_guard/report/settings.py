@@ -99,7 +99,7 @@ def _segment_rows(segment: Segment) -> Rows:
         (tr("from position"), count_text(segment.start)),
         (tr("global batch"), batch),
         (tr("sampler ends at position"), count_text(segment.stop)),
-        (tr("incomplete last batch"), tr("left out") if segment.drop_last else tr("drawn")),
+        (tr("incomplete last batch"), tr("not drawn") if segment.drop_last else tr("drawn")),
     ]
 
 
