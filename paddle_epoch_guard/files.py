@@ -91,7 +91,7 @@ def _telling_space(path: Path, stream: BinaryIO) -> Iterator[None]:
         free = shutil.disk_usage(path.parent).free
         what = tr(
             "{cause}: more than {needed:,} bytes are needed, {free:,} are free",
-            cause=os.strerror(cause.errno),
+            cause=tr(os.strerror(cause.errno)),
             needed=stream.tell(),
             free=free,
         )

@@ -9,7 +9,7 @@ from paddle_epoch_guard.comparison.figures import comparison_figure, figure_text
 from paddle_epoch_guard.comparison.findings import Findings
 from paddle_epoch_guard.comparison.judging import Verdict
 from paddle_epoch_guard.comparison.notebook import html_image, html_table
-from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.errors import ReportError, cause_of
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.provenance import package_versions
@@ -56,7 +56,7 @@ def write_png(path: Path, findings: Findings) -> Path:
 
 
 def _unwritable(path: Path, cause: OSError) -> ReportError:
-    why = cause.strerror or cause
+    why = cause_of(cause)
     return ReportError(
         tr("{path}: cannot be written ({cause}). Name a file in a folder that exists", path=path, cause=why)
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from paddle_epoch_guard.comparison.figures import bands_of
 from paddle_epoch_guard.comparison.findings import Findings, Pair
 from paddle_epoch_guard.comparison.texts import relation_sentence, verdict_sentence
-from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.errors import ReportError, cause_of
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.writer import record_path
 from paddle_epoch_guard.terminal import paragraph
@@ -46,7 +46,7 @@ def write_visualdl(folder: Path, findings: Findings) -> list[Path]:
                 (log.root / directory / FILE_NAME).unlink(missing_ok=True)
             _write(log, pair, findings)
         except OSError as cause:
-            why = cause.strerror or cause
+            why = cause_of(cause)
             raise ReportError(
                 tr("{path}: cannot be written ({cause}). Name a writable folder", path=target, cause=why)
             ) from cause

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.errors import IndexFileError, UnreadableIndexError
+from paddle_epoch_guard.errors import IndexFileError, UnreadableIndexError, cause_of
 from paddle_epoch_guard.index.corpus import read_sizes
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.gpt import GPTIndex
@@ -157,7 +157,7 @@ def read_text(path: Path, limit: int) -> str:
 
 
 def _unreadable(path: Path, cause: OSError) -> UnreadableIndexError:
-    values = {"path": path, "cause": cause.strerror or cause}
+    values = {"path": path, "cause": cause_of(cause)}
     return UnreadableIndexError(tr("{path}: could not be read: {cause}. The file itself may be sound", **values))
 
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.errors import CorpusError, CorpusPointerError, UnreadableCorpusError
+from paddle_epoch_guard.errors import CorpusError, CorpusPointerError, UnreadableCorpusError, cause_of
 from paddle_epoch_guard.index.mapped import map_array, open_regular
 from paddle_epoch_guard.index.verify import blocks
 from paddle_epoch_guard.language import mark, tr
@@ -126,7 +126,7 @@ def _open_index(path: Path) -> _IndexFile:
             tr(
                 "{path}: could not be read: {cause}. The file itself may be sound",
                 path=path,
-                cause=cause.strerror or cause,
+                cause=cause_of(cause),
             )
         ) from cause
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from paddle_epoch_guard.errors import ForeignIndexError, IndexFileError, UnreadableIndexError
+from paddle_epoch_guard.errors import ForeignIndexError, IndexFileError, UnreadableIndexError, cause_of
 from paddle_epoch_guard.index.cache import read_text
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription
@@ -123,7 +123,7 @@ def is_there(path: Path) -> bool:
 
 
 def _unreadable(path: Path, cause: OSError) -> str:
-    return tr("{path}: could not be read: {cause}", path=path, cause=cause.strerror or cause)
+    return tr("{path}: could not be read: {cause}", path=path, cause=cause_of(cause))
 
 
 @dataclass(frozen=True)

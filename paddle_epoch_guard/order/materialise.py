@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.errors import IndexFileError, OrderError, UnreadableIndexError
+from paddle_epoch_guard.errors import IndexFileError, OrderError, UnreadableIndexError, cause_of
 from paddle_epoch_guard.index.folder import IndexFiles
 from paddle_epoch_guard.index.mapped import open_regular
 from paddle_epoch_guard.language import tr
@@ -156,7 +156,7 @@ def read_note(path: Path) -> tuple[Reorder, ...]:
     except FileNotFoundError:
         return ()
     except OSError as cause:
-        values = {"path": path, "cause": cause.strerror or cause}
+        values = {"path": path, "cause": cause_of(cause)}
         raise UnreadableIndexError(tr("{path}: could not be read: {cause}", **values)) from cause
     except (ValueError, RecursionError) as cause:
         raise IndexFileError(tr("{fault} ({cause})", fault=wrong, cause=cause)) from cause

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from paddle_epoch_guard.errors import cause_of
 from paddle_epoch_guard.language import counted, tr
 from paddle_epoch_guard.record.events import VERSION, Event, PartBegan
 from paddle_epoch_guard.record.writer import PART_DIGITS
@@ -78,7 +79,7 @@ class RecordFile:
                 elif not _is_known(line):
                     later += 1
         except OSError as cause:
-            record.faults.append(tr("{path}: cannot be read: {cause}", path=path, cause=cause.strerror or cause))
+            record.faults.append(tr("{path}: cannot be read: {cause}", path=path, cause=cause_of(cause)))
         record._add_faults(damaged, later, unknown, overlapping)
         return record
 

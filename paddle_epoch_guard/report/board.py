@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-from paddle_epoch_guard.errors import ReportError
+from paddle_epoch_guard.errors import ReportError, cause_of
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.views.logfile import check_record, next_record
 from paddle_epoch_guard.views.visualdl_package import DecodeError, Record
@@ -94,7 +94,7 @@ def _free_port(host: str, port: int, is_named: bool) -> int:
                             "{host}:{port}: cannot be served ({cause})",
                             host=host,
                             port=candidate,
-                            cause=cause.strerror,
+                            cause=cause_of(cause),
                         )
                     ) from cause
                 continue
@@ -215,7 +215,7 @@ class _SoundReader:
         try:
             self._stream = open(filepath, "rb")  # noqa: SIM115 - kept, as VisualDL keeps it
         except OSError as cause:
-            say(tr("{path}: not shown: {cause}", path=filepath, cause=cause.strerror))
+            say(tr("{path}: not shown: {cause}", path=filepath, cause=cause_of(cause)))
 
     def get_next(self) -> None:
         """Reads the next record.

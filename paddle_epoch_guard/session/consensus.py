@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard import host
-from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError, TrackingError
+from paddle_epoch_guard.errors import ArgumentsError, EpochGuardError, RankMismatchError, TrackingError, cause_of
 from paddle_epoch_guard.language import tr
 
 _T = TypeVar("_T")
@@ -51,7 +51,7 @@ def run_on_all_ranks(work: Callable[[], _T], must_succeed: bool) -> _T:
             why = tr(
                 "{path}: {cause}. Free the disk, or make the folder writable",
                 path=error.filename or tr("a file"),
-                cause=error.strerror or error,
+                cause=cause_of(error),
             )
             doubt, outcome = EpochGuardError(why), _DOUBT
             said = EpochGuardError, why

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from paddle_epoch_guard.errors import cause_of
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.views.visualdl_package import DecodeError, Record
 
@@ -50,7 +51,7 @@ def read_log_file(path: Path, tags: Iterable[str] = ()) -> LogFile:
     except EOFError:
         log.fault = tr("ends in the middle of a record")
     except OSError as cause:
-        log.fault = tr("cannot be read: {cause}", cause=cause.strerror or cause)
+        log.fault = tr("cannot be read: {cause}", cause=cause_of(cause))
     except DecodeError:
         log.fault = tr("damaged; read up to there")
     return log
