@@ -32,9 +32,10 @@ def run(
     Example:
       paddle-epoch-guard run run_pretrain.py config.json --epoch_guard unified
 
-    On several devices, use either of these; the flags reach every rank:
+    On several devices, use one of these; the flags reach every rank:
 
     \b
+      paddle-epoch-guard run paddleformers-cli train pretrain.yaml
       paddle-epoch-guard run -m paddle.distributed.launch … run_pretrain.py …
       python -m paddle.distributed.launch … $(which paddle-epoch-guard) run run_pretrain.py …
 
@@ -48,11 +49,11 @@ def run(
     (EpochGuardArguments). A script that adds EpochGuardCallback itself keeps
     its own callback, which gets the flags given here.
 
-    The guard also reaches loader workers, and processes that multiprocessing
-    or paddle.distributed.spawn start. It does not reach another Python that the
-    script starts as a command, or training without a PaddleNLP or PaddleFormers
-    Trainer. With another launcher, put the command before the script, as in the
-    last command above.
+    The guard goes with loader workers, with what multiprocessing and
+    paddle.distributed.spawn start, and with every Python that the program
+    starts as a command. SCRIPT may be a console script (paddleformers-cli) or a
+    shell script, too. A Python that is started in an environment of its own is
+    not reached; a line says so at once.
     """
     flags, rest = split_flags(command or [])
     arguments_of(flags)
