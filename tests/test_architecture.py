@@ -35,7 +35,7 @@ def files():
     found = {
         path.relative_to(PACKAGE)
         for path in PACKAGE.rglob("*")
-        if path.suffix in (".py", ".pyi", ".c", ".css", ".jinja", ".js")
+        if path.suffix in (".py", ".pyi", ".c", ".css", ".jinja", ".js", ".otf")
     }
     modules = {path.with_suffix("") if path.suffix == ".py" else path for path in found}
     rooms = {path.parent.as_posix() + "/" for path in modules if path.name == "__init__"} - {"./"}
