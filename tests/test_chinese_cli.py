@@ -295,10 +295,10 @@ def test_the_processes_of_a_training_speak_it_too(tmp_path):
 
 # Lines of Chinese text.
 
-TEXT = "最后一个数据 epoch 用到 1,755 个样本（44.8%）；使用 --epoch_guard unified 时，统一打乱。"
+TEXT = "最后一个数据 epoch 用到 1,755 个样本（44.8%）；使用 --epoch_guard unified 时，统一打乱 [默认否; 必填]。"
 
 
-@given(st.text(alphabet="数据（，。“”a b-_.%\u3000", max_size=60), st.integers(4, 40))
+@given(st.text(alphabet="数据（，。“”a b-_.%[]();\u3000", max_size=60), st.integers(4, 40))
 def test_no_character_is_lost_and_no_line_is_too_wide(text, width):
     assert "".join(pieces(text)) == text
     ends = [0, *line_ends(text, width), len(text)]
@@ -311,7 +311,7 @@ def test_no_character_is_lost_and_no_line_is_too_wide(text, width):
 def test_a_line_neither_begins_nor_ends_with_the_wrong_mark(width):
     ends = [0, *line_ends(TEXT, width), len(TEXT)]
     lines = [TEXT[start:stop].strip() for start, stop in pairwise(ends)]
-    assert not [line for line in lines if line[0] in "，。；）" or line[-1] in "（"]
+    assert not [line for line in lines if line[0] in "，。；）];" or line[-1] in "（["]
     assert all("--epoch_guard" in line for line in lines if "guard" in line)
 
 

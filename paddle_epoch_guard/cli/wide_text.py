@@ -15,9 +15,10 @@ _WIDE = "\u2e80-\u2fff\u3003-\u3007\u3012-\u9fff\uf900-\ufaff"
 _OPEN = "\u300a\u3008\u300c\u300e\u3010\uff08\uff3b\uff5b\u201c\u2018"  # never at the end of a line
 _CLOSE = "\u3001\u3002\u3009\u300b\u300d\u300f\u3011\uff01\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\uff3d\uff5d\u201d\u2019"
 _PIECE = re.compile(
-    rf"\s*[{_OPEN}]*(?:[{_WIDE}]|[^\s{_WIDE}{_OPEN}{_CLOSE}]+)[{_CLOSE}]*\s*"  # as narrow as typesetting allows
+    rf"\s*[{_OPEN}\[(]*(?:[{_WIDE}]|[^\s{_WIDE}{_OPEN}{_CLOSE}]+)[{_CLOSE}\]),;:!?%]*\s*"
     rf"|\s*[{_OPEN}{_CLOSE}]+\s*|\s+"
 )
+"""The narrowest part of a text that must stay on one line, with the blanks around it."""
 
 
 class WideText(Text):
