@@ -71,13 +71,17 @@ class Run:
 
     keeps_record = True  # of all runs: else the guard's VisualDL log is all there is, as before there was a record
 
-    def train(self, first, last, *, began=1, evaluate=10, arguments=None, reorder=None, naming=None, note=None):
+    def train(
+        self, first, last, *, began=1, evaluate=10, arguments=None, reorder=None, naming=None, note=None, findings=()
+    ):
         """One part of the run, whose trainer's log file is named after the second in which it ``began``."""
         random = np.random.default_rng([self.seed, began])
         naming = naming or Naming(self.plan.names)
         after, self.last_part = self.last_part if first > 1 else "", f"{began:08x}{self.seed:024x}"
         names = {"run": self.run_id, "part": self.last_part, "after": after}
-        part = began_event(first - 1, naming=naming, time=began, **names, arguments=plain(arguments))
+        part = began_event(
+            first - 1, naming=naming, time=began, **names, arguments=plain(arguments), findings=tuple(findings)
+        )  # fmt: skip
         if not self.keeps_record:
             part = None
             if first == 1:

@@ -34,7 +34,7 @@ from paddle_epoch_guard.report.reading import find_logging_dir, read_run
 from paddle_epoch_guard.report.run_data import ChangeSummary, RunData, Series
 from paddle_epoch_guard.report.settings import settings, stages
 from paddle_epoch_guard.report.texts import epochs_found, fresh_found, losses_found, summary
-from paddle_epoch_guard.resume import write_sidecar
+from paddle_epoch_guard.resume import Finding, write_sidecar
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.statistics.judging import VerdictKind
 from paddle_epoch_guard.statistics.verdicts import ChangeReport, Counterfactual
@@ -104,6 +104,26 @@ def test_the_page(tmp_path):
     assert re.search(
         r"此时训练 loss 的趋势值为 \d\.\d{3}，评估 loss 为 \d\.\d{3}，单位 nats/token，已见次数为 2\.00。", page
     )
+
+
+def test_what_an_audit_found(tmp_path):
+    """A table of its own: in text, Chinese would not stand in columns."""
+    findings = (
+        Finding("micro_batch", "4", "8", "repair"),
+        Finding("accumulation", "1", "2", "repair"),
+        Finding("unified", "on", "off", "warn", dataset=1),
+    )
+    run = Run(tmp_path / "logs").train(1, 150)
+    page = render(read_run(run.train(101, 200, began=2, findings=findings).folder))
+    (table,) = [each for each in re.findall(r"<table.*?</table>", page, flags=re.S) if "中断前" in each]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.S) for row in table.split("<tr>")[1:]]
+    assert rows[:2] == [
+        ["差异", "中断前", "现在", "处理", "说明"],
+        ["单卡批大小", "4", "8", "修复", "<div>顺序不变，重新划分每一步的样本</div>"],
+    ]
+    assert [row[:4] for row in rows[3:]] == [["数据集 1 的统一打乱", "开启", "关闭", "警告"]]
+    assert not [text for text in shown(table) if english_in(text)]
+    assert "<pre>" not in page.split('id="resumes"')[1].split("</section>")[0]
 
 
 def test_the_language_is_chosen_when_the_page_is_written(tmp_path):

@@ -13,6 +13,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from browser import NoBrowserError, chromium, find_browser, open_document
 from compared_runs import Made
+from paddle_epoch_guard import language
 from paddle_epoch_guard.comparison.compare import compare
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.report.page import write_page
@@ -32,7 +33,7 @@ const broken = [], walker = document.createTreeWalker(document.querySelector('ma
 while (walker.nextNode()) {
     const node = walker.currentNode, parent = node.parentElement;
     if (parent.closest('pre, script, style') || !parent.checkVisibility()) continue;
-    for (const match of node.data.matchAll(/[^\\s\\-\u2013\u00d7]+/g)) {
+    for (const match of node.data.matchAll(/[^\\s\\-\u2013\u00d7\u2e80-\uffef]+/g)) {
         if (match[0].length > arguments[0] || match[0].includes('/')) continue;
         const range = document.createRange();
         range.setStart(node, match.index);
@@ -63,21 +64,23 @@ def browser():
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """A report with all that a page can hold, and a comparison."""
+    """A report with all that a page can hold, and a comparison; both in Chinese too."""
     folder = tmp_path_factory.mktemp("pages")
     names = ("a_long_corpus_name_without_a_break", "code")
     run = Run(folder / "logs", Plan((60, 90), names))
     run.train(1, 100, arguments="\"{'max_steps': 400, 'epoch_guard': 'track'}\"", note="one\ntwo")
     table = "\nresuming at step 100, what differs\n" + "\n".join("\u2501" * 100 for _ in range(3))
     run.train(101, 250, began=2, note=table, reorder=Reorder(400, 1600, "ramp", (7, 1, 0), 800))
-    write_page(folder / "report.html", read_run(folder / "logs", state=run.sidecar(250)))
     runs = [Made(folder / name, seed=seed).write() for seed, name in enumerate(("baseline_of_march", "candidate"))]
-    compare(*runs).write_page(folder / "comparison.html")
+    for spoken, end in (("zh", "-zh"), ("en", "")):
+        language.use(spoken)
+        write_page(folder / f"report{end}.html", read_run(folder / "logs", state=run.sidecar(250)))
+        compare(*runs).write_page(folder / f"comparison{end}.html")
     return folder
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["report", "comparison"])
+@pytest.mark.parametrize("name", ["report", "comparison", "report-zh", "comparison-zh"])
 def test_nothing_scrolls_sideways_and_no_column_is_narrower_than_its_words(browser, pages, name, width):
     shot = SCREENSHOTS / f"{name}-{width}.png"
     document = open_document(browser, pages / f"{name}.html", width, 900, shot, is_phone=width < 500)

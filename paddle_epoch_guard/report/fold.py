@@ -149,7 +149,7 @@ class _Folded:
             case Noted():
                 self.notes.append(Note(event.step, messages.sentence_of(event.message)))
             case PartBegan() if event.findings:
-                self.notes.append(Note(event.step, "\n" + table_of(event.step, event.findings)))
+                self.notes.append(Note(event.step, table_of(event.step, event.findings), tuple(event.findings)))
 
     def _take_window(self, event: WindowLogged) -> None:
         self.window_end = step = event.last_step

@@ -58,7 +58,7 @@ VERDICTS = {
 
 _CODE = re.compile(r"--[a-z]\w+|paddle-epoch-guard [a-z]+", re.ASCII)
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
-_TEXT_AT_MOST, _NOTES_AT_MOST = 20_000, 200
+_TEXT_AT_MOST, _NOTES_AT_MOST, _FINDINGS_AT_MOST = 20_000, 200, 50
 _ROWS_AT_MOST, _TABLES_AT_MOST, _FAULTS_AT_MOST = 200, 60, 50
 
 
@@ -165,7 +165,10 @@ def render(run: RunData) -> str:
         outdated=run.sidecar is not None and run.sidecar.step < run.last_step,
         cuts=_ends(run.cuts, _ROWS_AT_MOST),
         meanings={verdict: tr(meaning) for verdict, meaning in VERDICTS.items()},
-        notes=[(note.step, note.text.strip("\n")[:_TEXT_AT_MOST]) for note in run.notes[-_NOTES_AT_MOST:]],
+        notes=[
+            (note.step, note.text.strip("\n")[:_TEXT_AT_MOST], note.findings[:_FINDINGS_AT_MOST])
+            for note in run.notes[-_NOTES_AT_MOST:]
+        ],
         settings=settings(run)[:_TABLES_AT_MOST],
         stages=_ends(stages(run), _TABLES_AT_MOST),
         versions=list(package_versions().items()),

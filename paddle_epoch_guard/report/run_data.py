@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, Contrast, EpochLoss
-from paddle_epoch_guard.resume import Sidecar
+from paddle_epoch_guard.resume import Finding, Sidecar
 from paddle_epoch_guard.statistics.discontinuity import Jump
 from paddle_epoch_guard.statistics.verdicts import ChangeReport, Counterfactual
 from paddle_epoch_guard.views.verdict_texts import REASONS
@@ -183,10 +183,12 @@ class EpochSummary:
 
 @dataclass(frozen=True)
 class Note:
-    """A message about the run as a whole, such as an audit table."""
+    """A message about the run as a whole, or what an audit found."""
 
     step: int
     text: str
+    findings: tuple[Finding, ...] = field(default=(), compare=False)
+    """Of an audit, whose table is the text; empty for a message, and in a log without a record."""
 
 
 @dataclass(frozen=True)
