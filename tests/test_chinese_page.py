@@ -323,7 +323,7 @@ def test_a_font_of_the_system_comes_first():
 def test_the_font_has_every_character_of_the_texts():
     """Else: scripts/subset-font, which says where the whole font comes from."""
     latin, missing = characters_of(font_manager.findfont("DejaVu Sans")), set()
-    for room in ("report", "comparison", "views"):
+    for room in ("report", "comparison", "views", "cli"):  # plan draws a figure too
         with (language.LOCALES / "zh" / f"{room}.po").open("rb") as stream:
             for message in read_po(stream):
                 translated = [message.string] if isinstance(message.string, str) else message.string
