@@ -205,7 +205,7 @@ def test_an_index_of_other_arrays_is_a_mismatch(tmp_path, cache):
     path.write_bytes(other.read_bytes())
     (problem,) = diagnosis(cache)["findings"]
     assert problem["kind"] == "mismatch"
-    assert str(path) in problem["what"]
+    assert path.name.partition("_")[0] in problem["index"]  # which array is named depends on their lengths
     assert "without an error" in problem["effect"]
     path.unlink()
     np.save(path, np.arange(226, dtype=float))
