@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -42,15 +43,18 @@ def no_loader_runs_on():
     A thread of it may hold a lock while a later test forks workers, which then wait for that lock forever.
     """
     yield
-    for thread in threading.enumerate():
-        iterator = getattr(getattr(thread, "_target", None), "__self__", None)
-        if type(iterator).__module__ != "paddle.io.dataloader.dataloader_iter":
-            continue
+    threads = [
+        (thread, getattr(getattr(thread, "_target", None), "__self__", None)) for thread in threading.enumerate()
+    ]
+    left = [each for each in threads if type(each[1]).__module__ == "paddle.io.dataloader.dataloader_iter"]
+    for _, iterator in left:
         if hasattr(iterator, "_workers"):
-            iterator._try_shutdown_all(5)
+            iterator._try_shutdown_all(1)
         else:
             iterator._exit_thread_expectedly()
-        thread.join(5)
+    until = time.monotonic() + 5
+    for thread, _ in left:
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 _ABOUT_BOUNDARIES = re.compile(r"To avoid it: |is no progress by itself|^epoch guard: Verdict ")

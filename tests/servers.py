@@ -41,18 +41,28 @@ class Server:
 
 
 @contextlib.contextmanager
-def visualdl_server(logdir, cwd=None, command=("visualdl", "--logdir")):
+def visualdl_server(logdir, cwd=None, command=("visualdl", "--logdir"), options=()):
     """Starts ``visualdl`` on a free port of this machine, and stops it by its process id.
 
     Args:
         logdir: its ``--logdir``; the page's names of runs begin with it.
         cwd: the folder to start it in.
         command: what to start, up to the folder.
+        options: further ones.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    call = [Path(sys.executable).parent / command[0], *command[1:], logdir, "--host", "127.0.0.1", "--port", port]
+    call = [
+        Path(sys.executable).parent / command[0],
+        *command[1:],
+        logdir,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        *options,
+    ]
     process = subprocess.Popen(
         [str(part) for part in call], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

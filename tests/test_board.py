@@ -140,7 +140,8 @@ def test_a_resumed_run_has_one_curve_though_the_trainer_opened_several_logs(tmp_
     write_part(folder, newest.name, range(81, 101), lambda step: 3.0)
     expected = [(step, 1.0 if step <= 40 else 2.0 if step <= 80 else 3.0) for step in range(1, 101)]
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    with visualdl_server(tmp_path / "logs", command=VIEW) as server:
+    at_once = ("--cache-timeout", "1")
+    with visualdl_server(tmp_path / "logs", command=VIEW, options=at_once) as server:
         assert server.scalars(str(folder), "train/loss") == expected
         assert server.scalars(str(folder), "eval/loss") == expected[9::10]
         assert len(server.texts(str(folder), "args")) == 3
