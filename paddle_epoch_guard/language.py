@@ -13,7 +13,7 @@ from pathlib import Path
 LANGUAGES = ("en", "zh")
 LOCALES = Path(__file__).parent / "locale"
 VARIABLE = "PADDLE_EPOCH_GUARD_LANG"
-_WHERE = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # in the order of GNU gettext
+_LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order of POSIX
 
 _chosen: str | None = None
 
@@ -47,7 +47,9 @@ def of_environment(variables: Mapping[str, str]) -> str:
     """
     if variables.get(VARIABLE) in LANGUAGES:
         return variables[VARIABLE]
-    first = next((variables[name] for name in _WHERE if variables.get(name)), "")
+    locale = next((variables[name] for name in _LOCALE if variables.get(name)), "")
+    has_list = variables.get("LANGUAGE") and locale.split(".")[0] not in ("C", "POSIX")  # as in GNU gettext
+    first = variables["LANGUAGE"] if has_list else locale
     wanted = (name.replace("-", "_").split(".")[0].split("_")[0].lower() for name in first.split(":"))
     return next((name for name in wanted if name in LANGUAGES), "en")
 

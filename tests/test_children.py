@@ -104,6 +104,42 @@ def test_a_python_without_the_guard_says_so(asks):
     assert "has no paddle-epoch-guard: what it trains is not guarded" in done.stderr
 
 
+def test_a_path_without_the_guards_folder_is_not_reached_and_said_to_be(asks):
+    (asks / "user.py").write_text(
+        "import os, subprocess, sys\n"
+        "subprocess.run([sys.executable, 'child.py'], env={**os.environ, 'PYTHONPATH': '/x'})"
+    )
+    done = python(*RUN, "user.py", "--epoch_guard", "unified", folder=asks)
+    assert done.stdout == "None [] False\n"
+    assert "the guard does not reach it" in done.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize("option", ["-I", "-E", "-S", "-sE"])
+def test_a_python_that_ignores_its_environment_is_not_reached_and_said_to_be(asks, option):
+    (asks / "user.py").write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, {option!r}, 'child.py'])")
+    done = python(*RUN, "user.py", "--epoch_guard", "unified", folder=asks)
+    assert done.stdout.startswith("None ")
+    assert "the guard does not reach it" in done.stderr.splitlines()[0]
+
+
+def test_a_script_of_a_shell_runs_from_its_folder_and_without_a_first_line(asks):
+    executable(asks / "train.sh", "#!/bin/sh", f'"{sys.executable}" child.py')
+    executable(asks / "bare", f'"{sys.executable}" child.py')
+    for name in ("train.sh", "./bare"):
+        done = python(*RUN, name, "--epoch_guard", "unified", folder=asks)
+        assert (done.returncode, done.stdout) == (0, "unified [] False\n")
+    (asks / "train.sh").chmod(0o644)
+    done = python(*RUN, "train.sh", folder=asks)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == "paddle-epoch-guard: train.sh is a script of /bin/sh, but not executable. chmod +x train.sh\n"
+    )
+
+
+def test_off_warns_of_nothing(asks):
+    assert python(*RUN, "child.py", "--epoch_guard", "off", folder=asks).stderr == ""
+
+
 @pytest.mark.parametrize("by_name", [True, False])
 def test_a_shell_script_and_a_console_script_are_run_by_name_or_path(asks, monkeypatch, by_name):
     scripts = asks / "bin"

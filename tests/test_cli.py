@@ -137,3 +137,10 @@ def test_words_of_a_meaning_have_a_colour_on_a_terminal_alone(monkeypatch, no_co
     err = cli("xyzzy")[2]
     assert ("\x1b[1;31m" in err) is not no_color
     assert "No such command: xyzzy" in err
+
+
+def test_the_language_may_stand_behind_the_command(tmp_path):
+    assert cli("plan", "--lang", "zh", "--help") == cli("--lang", "zh", "plan", "--help")
+    assert cli("--lang", "zh", "plan", "--help")[1] != cli("plan", "--help")[1]
+    assert cli("plan", "--lang") != cli("plan")
+    assert cli("plan", tmp_path / "text", "--seq-length", "0")[2].count("1. See") == 1

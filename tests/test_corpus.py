@@ -295,3 +295,14 @@ def test_tokens_are_counted_over_ranges_larger_than_a_block_and_beyond_int32():
     whole = sizes.astype(np.int64)
     for start, stop in [(0, len(sizes)), (8, (1 << 20) + 8), (7, (1 << 20) + 9), (0, 1 << 20), (5, 6), (5, 5)]:
         assert count_tokens(sizes, start, stop) == int(whole[start:stop].sum())
+
+
+@pytest.mark.parametrize("document", [0, 3, 5])
+def test_a_negative_size_is_refused_by_its_document(tmp_path, document):
+    prefix = corpora.write_corpus(tmp_path / "text", (7, 3, 9, 4, 8, 6))
+    content = bytearray(Path(f"{prefix}.idx").read_bytes())
+    at = 34 + 4 * document  # behind the header, sizes of 4 bytes
+    content[at : at + 4] = (-5).to_bytes(4, "little", signed=True)
+    Path(f"{prefix}.idx").write_bytes(content)
+    with pytest.raises(CorpusError, match=rf"document {document} has -5 tokens; expected 0 or more"):
+        read_sizes(prefix)

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
         ({"LANG": "zh_CN.UTF-8", language.VARIABLE: "en"}, "en"),
         ({"LANG": "zh_CN.UTF-8", language.VARIABLE: "tlh"}, "zh"),
         ({"LANG": ""}, "en"),
+        ({"LC_ALL": "C", "LANGUAGE": "zh_CN"}, "en"),
     ],
     ids=str,
 )

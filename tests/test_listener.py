@@ -44,12 +44,13 @@ def test_events_come_in_order_and_all_before_the_end():
     assert (taken, warnings) == (events, [])
 
 
-def test_a_failing_function_is_told_once_and_gets_the_later_events():
+@pytest.mark.parametrize("kind", [ConnectionError, SystemExit])
+def test_a_failing_function_is_told_once_and_gets_the_later_events(kind):
     taken, warnings = [], []
 
     def fail(event):
         taken.append(event)
-        raise ConnectionError("no route")
+        raise kind("no\nroute")
 
     hearing = Listener(fail, warnings.append)
     for _ in range(3):
@@ -57,7 +58,7 @@ def test_a_failing_function_is_told_once_and_gets_the_later_events():
     hearing.close()
     assert len(taken) == 3
     (warning,) = warnings
-    assert "on_event failed at Noted: ConnectionError: no route" in warning
+    assert f"on_event failed at Noted: {kind.__name__}: no route" in warning
 
 
 def test_a_function_that_hangs_is_left_behind(monkeypatch):

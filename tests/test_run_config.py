@@ -120,3 +120,15 @@ def test_samples_longer_than_the_corpus_are_a_warning(here):
     (warning,) = told("plan", *call)["warnings"]
     assert warning.startswith("a sample of 100,000 tokens is longer than a data epoch of data/text")
     assert cli("plan", *call)[1].startswith("warning: a sample of")
+
+
+def test_a_name_with_a_slip_is_a_warning_and_what_was_read_is_shown(here):
+    values = {name: value for name, value in CONFIG.items() if name != "max_seq_length"}
+    file = write(here / "pretrain.json", values | {"input_dir": "data", "max_seq_lenght": 8, "max_seq_len": 8})
+    call = ("--config", file, "--devices", 2, "--per_device_eval_batch_size", 2)
+    assert "No such option: --per_device_eval_batch_size" in refused("plan", *call, status=2)
+    warnings = told("plan", *call[:-2])["warnings"]
+    assert "max_seq_lenght in the run's configuration is not read; did you mean max_seq_length?" in warnings
+    assert "the run: 20 steps of 6 samples of 1,024 tokens; split 95,5,0" in cli("plan", *call[:-2])[1]
+    file = write(here / "pretrain.json", CONFIG | {"input_dir": "data", "per_device_eval_batch_size": 3})
+    assert told("plan", *call[:-2])["warnings"] == []

@@ -1,5 +1,6 @@
 """Which run an output folder holds: noted by the run, found by the report, and refused where it is another one."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -136,3 +137,23 @@ def test_an_epoch_ends_at_its_boundary_whatever_sample_of_it_is_drawn_later(tmp_
     record_path(tmp_path).unlink()
     read = read_run(tmp_path, state=replace(state, epoch_losses=(replace(first, last_step=55), second)))
     assert [one.total.last_step for one in read.epochs] == [40, 60]
+
+
+def test_a_copy_of_a_run_is_read_once_though_the_original_is_still_there(tmp_path):
+    run = Run(tmp_path / "one" / "logs").train(1, 60)
+    output = tmp_path / "one" / "out"
+    output.mkdir()
+    add_part(output, run.run_id, run.last_part, run.folder)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    copy = tmp_path / "two" / "out"
+    assert read_run_file(copy).folders(copy) == [tmp_path / "two" / "logs"]
+    totals = [epoch.total for epoch in read_run(find_logging_dir(output), output).epochs]
+    assert [epoch.total for epoch in read_run(find_logging_dir(copy), copy).epochs] == totals
+
+
+def test_a_folder_above_several_runs_is_refused_by_their_names(tmp_path):
+    for seed, name in enumerate(("first", "second")):
+        Run(tmp_path / "logs" / name, run_id="ac"[seed] * 32).train(1, 30)
+    with pytest.raises(ReportError, match=r"holds the logs of 2 runs; expected one\. .*first and .*second"):
+        find_logging_dir(tmp_path)
+    assert find_logging_dir(tmp_path / "logs" / "first") == tmp_path / "logs" / "first"

@@ -90,8 +90,7 @@ class Children:
         if not starts_python(executable, words):
             return
         shown = shown_command(words)
-        keys = None if environment is None else {os.fsdecode(key) for key in environment}
-        if keys is None or {VARIABLE, "PYTHONPATH"} <= keys:
+        if reaches(environment) and not ignores_environment(words):
             said = tr("this process starts another Python; the guard goes with it: {command}", command=shown)
         else:
             self.unreached.append(shown)
@@ -159,6 +158,21 @@ def starts_python(executable: str, words: Sequence[str] = ()) -> bool:
 def runs_code(words: Sequence[str]) -> bool:
     """Whether a command of Python runs code that it holds itself, as those of multiprocessing do."""
     return "-c" in itertools.takewhile(lambda word: word.startswith("-"), words[1:])
+
+
+def reaches(environment: Mapping[Any, Any] | None) -> bool:
+    """Whether the guard goes with a Python that is started in an environment; None for that of this process."""
+    told = {
+        os.fsdecode(key): os.fsdecode(value)
+        for key, value in (os.environ if environment is None else environment).items()
+    }
+    return VARIABLE in told and str(STARTUP) in told.get("PYTHONPATH", "").split(os.pathsep)
+
+
+def ignores_environment(words: Sequence[str]) -> bool:
+    """Whether a command of Python ignores what its environment tells, by ``-I``, ``-E`` or ``-S``."""
+    options = itertools.takewhile(lambda word: re.match("-[^-]", word), words[1:])
+    return any(set(option) & set("IES") for option in options if not option.startswith(("-m", "-X", "-W")))
 
 
 def interpreter_of(path: str | Path) -> str | None:

@@ -1,6 +1,7 @@
 """A command, such as a shell script, in a process of its own."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -24,7 +25,12 @@ def run_command(words: Sequence[str], children: Children) -> int:
     Returns:
         Its exit status; 128 and the signal if one has ended it.
     """
-    process = subprocess.Popen(list(words))
+    try:
+        process = subprocess.Popen(list(words))
+    except OSError as cause:
+        if cause.errno != errno.ENOEXEC:
+            raise
+        process = subprocess.Popen(["/bin/sh", *words])  # as shells do with a script that names no interpreter
     has_told = not children.is_outermost
     with _signals_passed_on(process):
         while True:

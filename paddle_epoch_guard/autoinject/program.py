@@ -108,7 +108,8 @@ def _as_launched() -> None:
 
 def _tell_what_was_guarded(injection: Injection, children: "Children", failed: bool) -> None:
     """Warns if nothing was guarded, and of the Pythons that were not; a failed program has said why itself."""
-    if failed or not children.is_outermost or os.environ.get("PADDLE_TRAINER_ID", "0") != "0":
+    is_off = injection.flags.get("epoch_guard") == "off"
+    if failed or is_off or not children.is_outermost or os.environ.get("PADDLE_TRAINER_ID", "0") != "0":
         return
     if injection.guarded or injection.passed_on or children.is_any_guarded:
         unguarded = children.unguarded()

@@ -84,10 +84,19 @@ def _translated_help(command: TyperCommand | TyperGroup, ctx: Any, width: int) -
     return help_page(usage, str(command.help), sections, tr(command.epilog) if command.epilog else "", width)
 
 
+def _with_language_first(words: Sequence[str]) -> list[str]:
+    """The words of a call with ``--lang`` before the command: behind ``run`` and ``view`` it may be another's."""
+    if "--lang" not in words or words[0] not in COMMANDS or words[0] in ("run", "view"):
+        return list(words)
+    at = words.index("--lang")
+    return [*words[at : at + 2], *words[:at], *words[at + 2 :]]
+
+
 class _Commands(TyperGroup):
     """Imports a command only when it is called, so that --help is fast."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        args = _with_language_first(args)
         language.use(self._wanted_language(ctx, args))  # first: a help page or an error is in it already
         return super().parse_args(ctx, args)
 
@@ -186,6 +195,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         command = f"{NAME} {context.info_name}" if context is not None and context.parent is not None else NAME
         message = told(error.format_message())
+        if language.current() == "en" and message[-1:] not in ".?!)":
+            message += "."
         return _fail(tr("{message} See {command} --help", message=message, command=command), WRONG_CALL)
     except typer.Abort:
         return _fail(tr("aborted"), 130)

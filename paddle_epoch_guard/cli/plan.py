@@ -142,7 +142,7 @@ def plan(  # noqa: PLR0913 - its options
     facts["notes"] = document_list_notes([dataset.prefix for dataset in run.datasets])
     for dataset in run.datasets:
         facts["notes"] += empty_split_notes(dataset.prefix, split, dataset.all_documents)
-    facts["warnings"] = run.warnings
+    facts["warnings"] = [*asked.warnings, *run.warnings]
     if png is not None:
         from paddle_epoch_guard.cli.plan_picture import draw_plan
 
@@ -150,6 +150,16 @@ def plan(  # noqa: PLR0913 - its options
     if as_json:
         print_json(facts)
         return REACHED if fail_on_boundary and facts["boundary_step"] is not None else 0
+    if asked.is_configured:
+        print_text(
+            tr(
+                "the run: {steps:,} steps of {batch:,} samples of {length:,} tokens; split {split}",
+                steps=asked.max_steps,
+                batch=asked.global_batch,
+                length=asked.seq_length,
+                split=asked.split,
+            )
+        )
     _show(run, facts)
     if trial is not None:
         _show_trial(trial, max_steps)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from paddle_epoch_guard import language
 from paddle_epoch_guard.autoinject import Program, arguments_of, as_tokens, split_flags
 from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.language import tr
@@ -52,11 +53,13 @@ def run(
     The guard goes with loader workers, with what multiprocessing and
     paddle.distributed.spawn start, and with every Python that the program
     starts as a command. SCRIPT may be a console script (paddleformers-cli) or a
-    shell script, too. A Python that is started in an environment of its own is
-    not reached; a line says so at once.
+    shell script, too. A Python that is started in an environment of its own, or
+    with -I, -E or -S, is not reached.
     """
     flags, rest = split_flags(command or [])
     arguments_of(flags)
+    if flags.get("epoch_guard_lang") in language.LANGUAGES:
+        language.use(flags["epoch_guard_lang"])
     if rest[:1] == ["-m"]:
         module, rest = True, rest[1:]
     if not rest:
@@ -95,9 +98,15 @@ def program_of(target: str, arguments: Sequence[str], flags: dict[str, str]) -> 
     found = target if os.path.exists(target) or "/" in target else shutil.which(target)
     if found is None:
         found = target
-    is_command = os.access(found, os.X_OK) and not os.path.isdir(found) and not found.endswith(".py")
-    if is_command and not _is_of_this_python(interpreter_of(found)):
-        return Program(found, is_command=True, arguments=tuple(arguments), flags=flags)
+    interpreter = interpreter_of(found)
+    if not found.endswith(".py") and not os.path.isdir(found) and not _is_of_this_python(interpreter):
+        if os.access(found, os.X_OK):
+            return Program(os.path.abspath(found), is_command=True, arguments=tuple(arguments), flags=flags)
+        if interpreter is not None:
+            raise ArgumentsError(
+                tr("{path} is a script of {interpreter}, but not executable. chmod +x {path}", path=found,
+                   interpreter=interpreter)
+            )  # fmt: skip
     check_script(found)
     return Program(found, arguments=tuple(arguments), flags=flags)
 

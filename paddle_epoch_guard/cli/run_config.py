@@ -57,6 +57,10 @@ class AskedRun(NamedTuple):
     global_batch: int
     max_steps: int
     split: str
+    is_configured: bool = False
+    """Whether the script's file or flags were read."""
+    warnings: tuple[str, ...] = ()
+    """About names in the file that were probably meant to be others."""
 
 
 def asked_run(
@@ -94,7 +98,25 @@ def asked_run(
     split = str(DEFAULTS["split"]) if own is None else own.split
     if options.split is not None:
         split = options.split
-    return AskedRun(data, seq_length, global_batch, max_steps, split)
+    return AskedRun(data, seq_length, global_batch, max_steps, split, bool(values), tuple(misspelt_keys(values)))
+
+
+def misspelt_keys(values: Mapping[str, Any]) -> list[str]:
+    """A sentence for each name that is not read, and looks like one that is and that is missing.
+
+    Args:
+        values: of the script's file and flags.
+    """
+    near = {
+        key: difflib.get_close_matches(str(key), [name for name in KEYS if name not in values], n=1, cutoff=0.9)
+        for key in values
+        if key not in KEYS
+    }
+    return [
+        tr("{name} in the run's configuration is not read; did you mean {meant}?", name=key, meant=meant[0])
+        for key, meant in near.items()
+        if meant
+    ]
 
 
 def check_prefix(prefix: str) -> None:

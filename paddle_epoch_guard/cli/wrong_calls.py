@@ -5,6 +5,7 @@ import re
 from paddle_epoch_guard.language import mark, tr
 
 _TEXTS = (
+    mark("Missing command."),
     mark("Missing argument {name}."),
     mark("Missing option {name}."),
     mark("No such option: {name} (Possible options: {names})"),

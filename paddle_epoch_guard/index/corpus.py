@@ -189,6 +189,17 @@ def _check_pointers(index: _IndexFile, data_path: Path) -> None:
     for first, last in blocks(0, len(index.sizes), _BLOCK):
         end += count_tokens(index.sizes, checked, first) * index.item_bytes
         lengths = index.sizes[first:last].astype(np.int64) * index.item_bytes
+        if (lengths < 0).any():
+            at = int(np.argmax(lengths < 0))
+            raise CorpusPointerError(
+                tr(
+                    "{path}: document {document:,} has {found:,} tokens; expected 0 or more. The index file is "
+                    "damaged: build the corpus again",
+                    path=index.path,
+                    document=first + at,
+                    found=int(index.sizes[first + at]),
+                )
+            )
         ends = np.cumsum(lengths) + end
         wrong = index.pointers[first:last] != ends - lengths
         if wrong.any():

@@ -27,6 +27,11 @@ class PartLogs(msgspec.Struct, frozen=True):
     """The same folder relative to the output folder, for a run that is moved as a whole; empty if there is no such
     path."""
 
+    def folder(self, output_dir: Path) -> Path | None:
+        """The log folder, if it exists: beside the output folder as it lies now, or else where it was."""
+        places = [(output_dir / place).resolve() for place in (self.from_output_dir, self.logging_dir) if place]
+        return next((place for place in places if place.is_dir()), None)
+
 
 class RunFile(msgspec.Struct, frozen=True):
     """The run that an output folder holds."""
@@ -38,13 +43,8 @@ class RunFile(msgspec.Struct, frozen=True):
 
     def folders(self, output_dir: Path) -> list[Path]:
         """The existing log folders, those of the latest part first."""
-        places = [
-            (output_dir / place).resolve()
-            for part in reversed(self.parts)
-            for place in (part.from_output_dir, part.logging_dir)
-            if place
-        ]
-        return [place for place in dict.fromkeys(places) if place.is_dir()]
+        found = (part.folder(output_dir) for part in reversed(self.parts))
+        return list(dict.fromkeys(folder for folder in found if folder is not None))
 
 
 def add_part(output_dir: str | Path, run: str, part: str, logging_dir: str | Path) -> None:

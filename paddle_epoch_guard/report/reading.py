@@ -7,7 +7,7 @@ steps without the guard. The sidecar of a checkpoint holds order, schedule and d
 import contextlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar
 from paddle_epoch_guard.terminal import joined
 from paddle_epoch_guard.views.verdict_texts import verdict
 from paddle_epoch_guard.views.visualdl import FILE_NAME
+
+_LISTED = 5  # folders, in a message
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{1,15})")
 
@@ -105,6 +107,8 @@ def find_logging_dir(output_dir: str | Path) -> Path:
     noted = read_run_file(output)
     if noted is not None:
         folders |= {folder for folder in noted.folders(output) if _holds_run(folder, noted.run)}
+    else:
+        _refuse_several_runs(output, folders)
     if not folders:
         if noted is None or not noted.parts:
             raise ReportError(
@@ -122,6 +126,29 @@ def find_logging_dir(output_dir: str | Path) -> Path:
             )
         )
     return max(sorted(folders), key=_written)
+
+
+def _refuse_several_runs(output: Path, folders: Iterable[Path]) -> None:
+    """Refuses a folder above the logs of several runs: which one is meant must not be guessed.
+
+    Raises:
+        ReportError: it is one.
+    """
+    newest: dict[str, Path] = {}
+    for folder in sorted(folders, key=_written):
+        parts = RecordFile.open(record_path(folder)).parts
+        if parts:
+            newest[parts[-1].run] = folder
+    if len(newest) > 1:
+        shown = joined([str(folder) for folder in sorted(newest.values())][:_LISTED])
+        raise ReportError(
+            tr(
+                "{output}: holds the logs of {n} runs; expected one. Name a folder of one run, such as {folders}",
+                output=output,
+                n=len(newest),
+                folders=shown,
+            )
+        )
 
 
 def _written(logs: Path) -> float:

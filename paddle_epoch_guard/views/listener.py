@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.events import Event
+from paddle_epoch_guard.terminal import plain
 
 PATIENCE = 5.0
 """Seconds that the end of training waits for events that the function has not taken."""
@@ -72,7 +73,7 @@ class Listener:
         while (event := self._waiting.get()) is not None:
             try:
                 self._listen(event)
-            except Exception as cause:
+            except BaseException as cause:  # also SystemExit, which would end the thread without a word
                 if not self._has_failed:
                     self._has_failed = True
                     self._warn(
@@ -81,6 +82,6 @@ class Listener:
                             "on_event failed at {event}: {cause}. It still gets the later events; further failures "
                             "are not told",
                             event=type(event).__name__,
-                            cause=f"{type(cause).__name__}: {cause}",
+                            cause=plain(f"{type(cause).__name__}: {cause}"),
                         )
                     )
