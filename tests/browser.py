@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from PIL import Image
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -321,3 +322,11 @@ def _chart_from(found):
         curves[one["run"]] = Curve(one["run"], color, rows[:, 0], rows[:, 1], rows[:, 2])
     axes = [(scale * first, scale * (second - first)) for first, second in (found["x"], found["y"])]
     return Chart(found["title"], curves, picture, *axes)
+
+
+def require_browser():
+    """Skips the module that is being collected if there is no browser."""
+    try:
+        find_browser()
+    except NoBrowserError as reason:
+        pytest.skip(str(reason), allow_module_level=True)

@@ -121,3 +121,15 @@ def demo(tmp_path_factory, worker_id):
             assert done.returncode == 0, done.stderr[-4000:]
             printed.write_text(done.stdout)
     return folder, printed.read_text()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A running browser, for a module that calls ``require_browser``."""
+    from browser import NoBrowserError, chromium  # selenium, which few tests need
+
+    try:
+        with chromium() as driver:
+            yield driver
+    except NoBrowserError as reason:
+        pytest.skip(str(reason))

@@ -109,3 +109,10 @@ def arrays_of(dataset: Any) -> IndexArrays:
 def index_of(dataset: Any) -> GPTIndex:
     """The verified index of a live ``GPTDataset``."""
     return GPTIndex.from_arrays(Description.parse(dataset.desc, "desc"), arrays_of(dataset))
+
+
+def write_as_in_the_demo():
+    """In this folder: a corpus of as many tokens and documents as the demo's, its index, and another corpus."""
+    write_corpus(Path("data/text"), [1319] * 94 + [1360] + [1000] * 5)
+    write_corpus(Path("data/code"), [1010] * 421)
+    build_train(["data/text"], 709 * 8, 32, seed=42, split="95,5,0")

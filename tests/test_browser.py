@@ -7,7 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from browser import NoBrowserError, Page, chromium, find_browser, open_document
+from browser import Page, open_document, require_browser
 from long_run import write_long_run
 from paddle_epoch_guard.report.page import PAGE_NAME
 from paddle_epoch_guard.views import markers
@@ -21,19 +21,7 @@ SEEN = "^(train/loss|epoch_guard/(loss_by_epoch|exposure|data_epoch))$"
 LOGS = "demo-output/logs"
 
 
-try:
-    find_browser()
-except NoBrowserError as reason:
-    pytest.skip(str(reason), allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        with chromium() as driver:
-            yield driver
-    except NoBrowserError as reason:
-        pytest.skip(str(reason))
+require_browser()
 
 
 @pytest.fixture(scope="module")

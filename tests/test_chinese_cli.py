@@ -39,9 +39,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        corpora.write_corpus(Path("data/text"), [1319] * 94 + [1360] + [1000] * 5)
-        corpora.write_corpus(Path("data/code"), [1010] * 421)
-        corpora.build_train(["data/text"], 709 * 8, 32, seed=42, split="95,5,0")
+        corpora.write_as_in_the_demo()
     for name in ("separated", "unified"):
         Run(folder / "logs" / name).train(1, 120)
     Path(folder, "pretrain.json").write_text(json.dumps({"input_dir": "data/text", "max_seq_length": "long"}))

@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from browser import NoBrowserError, chromium, find_browser, open_document
+from browser import open_document, require_browser
 from compared_runs import Made
 from paddle_epoch_guard import language
 from paddle_epoch_guard.comparison.compare import compare
@@ -47,19 +47,7 @@ return broken;
 _SHOWN = "return [...document.querySelectorAll(arguments[0])].map(one => one.checkVisibility()).filter(Boolean);"
 _DETAILS = "return [...document.querySelectorAll('details p')].map(one => one.checkVisibility());"
 
-try:
-    find_browser()
-except NoBrowserError as reason:
-    pytest.skip(str(reason), allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        with chromium() as driver:
-            yield driver
-    except NoBrowserError as reason:
-        pytest.skip(str(reason))
+require_browser()
 
 
 @pytest.fixture(scope="module")
