@@ -34,12 +34,14 @@ from paddle_epoch_guard.host.log import logger, say, warn
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.protocols import Dataloader, TrainerControl, TrainerState, TrainingArguments
 from paddle_epoch_guard.host.ranks import all_gather_ints, all_reduce_sum, broadcast_from, process
-from paddle_epoch_guard.host.samplers import rewind_sampler, start_sampler
+from paddle_epoch_guard.host.samplers import order_of_rule, rewind_sampler, start_sampler
+from paddle_epoch_guard.host.saved_arguments import saved_arguments
 from paddle_epoch_guard.host.state import (
     IN_DOUBT,
     UNGUARDED,
     Stamp,
     checkpoint_folder,
+    checkpoints_beside,
     find_checkpoint,
     late_checkpoint_folders,
     newest_checkpoint,
@@ -73,6 +75,7 @@ __all__ = [
     "build_index",
     "cannot_evaluate",
     "checkpoint_folder",
+    "checkpoints_beside",
     "constituents",
     "current_training",
     "describe_loader",
@@ -91,6 +94,7 @@ __all__ = [
     "list_datasets",
     "logger",
     "newest_checkpoint",
+    "order_of_rule",
     "owner_of",
     "pick_datasets",
     "process",
@@ -99,6 +103,7 @@ __all__ = [
     "release",
     "restore_dataset",
     "rewind_sampler",
+    "saved_arguments",
     "say",
     "size_of_evaluation",
     "skipped_steps",

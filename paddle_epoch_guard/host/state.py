@@ -141,6 +141,13 @@ def newest_checkpoint(args: Any) -> Path | None:
     return steps[max(steps)] if steps else None
 
 
+def checkpoints_beside(checkpoint: Path) -> dict[int, Path]:
+    """Step -> folder of each checkpoint in the folder of this one, itself included."""
+    prefix = f"{library.import_host('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-"
+    found = {path.name.removeprefix(prefix): path for path in checkpoint.parent.glob(f"{prefix}*")}
+    return {int(step): path for step, path in found.items() if step.isdigit() and find_checkpoint([path])}
+
+
 def checkpoint_folder(args: Any, step: int) -> Path:
     """The folder of the checkpoint of a step (`_save_checkpoint` in trainer/trainer.py)."""
     return Path(args.output_dir) / f"{library.import_host('trainer.trainer_utils').PREFIX_CHECKPOINT_DIR}-{step}"

@@ -5,10 +5,10 @@ from paddle_epoch_guard.ledger.change_points import ChangePoint, ChangePointBuff
 from paddle_epoch_guard.ledger.contrast import Contrast, Difference
 from paddle_epoch_guard.ledger.epochs import ClosedWindow, EpochLedger, EpochLoss, EpochShare, LossWindow
 from paddle_epoch_guard.ledger.evaluation_steps import evaluation_steps
-from paddle_epoch_guard.ledger.exposure import Estimate, Exposure
+from paddle_epoch_guard.ledger.exposure import EarlierReads, Estimate, Exposure
 from paddle_epoch_guard.ledger.losses import Weighted, WindowLosses
 from paddle_epoch_guard.ledger.sources import EpochKey, EpochSource, IndexEpochs, TrainerEpochs
-from paddle_epoch_guard.ledger.tracing import TRACED_TOKENS, Trace, trace
+from paddle_epoch_guard.ledger.tracing import TRACED_TOKENS, EarlierData, Trace, trace
 
 __all__ = [
     "TRACED_TOKENS",
@@ -18,6 +18,8 @@ __all__ = [
     "ClosedWindow",
     "Contrast",
     "Difference",
+    "EarlierData",
+    "EarlierReads",
     "EpochKey",
     "EpochLedger",
     "EpochLoss",

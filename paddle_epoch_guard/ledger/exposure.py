@@ -7,7 +7,7 @@ again at the end of the data counts once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
@@ -91,6 +91,18 @@ class _Read:
     """Leftover samples of the previous segment, which ``first_step`` draws before these."""
 
 
+@dataclass(frozen=True)
+class EarlierReads:
+    """Steps that drew from other data of a trace."""
+
+    of: int
+    """Which: a number in ``Trace.earlier``."""
+    schedule: Schedule
+    last_step: int
+    shift: int = 0
+    """What is added to its steps to count them among those of the run."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Draws:
     """Traced draws of a run: all, or those of one dataset of a blend."""
@@ -126,23 +138,27 @@ class Exposure:
         trace: where the traced tokens are drawn.
         schedule: of the whole run; draws of earlier segments count.
         last_step: the last step of the run.
-        earlier: schedule and last step of another run, from whose weights this one began. Its draws count.
+        earlier: what was read before of the other data of the trace, the oldest first. These draws count.
     """
 
-    def __init__(
-        self, trace: Trace, schedule: Schedule, last_step: int, earlier: tuple[Schedule, int] | None = None
-    ) -> None:
+    def __init__(self, trace: Trace, schedule: Schedule, last_step: int, earlier: Sequence[EarlierReads] = ()) -> None:
         self._trace = trace
         self._reads = _reads_of(schedule, last_step)
-        at, time, step = _draws_of_reads(trace, (*(() if earlier is None else _before_time(*earlier)), *self._reads))
-        token = trace.token[at].astype(np.int64)
+        before_token, before_step = _draws_before(trace, earlier)
+        before = len(before_token)
+        at, time, step = _draws_of_reads(trace.position, self._reads)
+        token = np.concatenate((before_token, trace.token[at])).astype(np.int64)
+        # Their own times do not matter, only that they come first, in their order.
+        time = np.concatenate((np.arange(-before, 0), time))
+        step = np.concatenate((before_step, step))
         jumps = _jump_times(self._reads, trace.discontinuities)
         prior, since = _priors(token, step)
         self._all = _Draws(time, token, prior, jumps)
         self._level: npt.NDArray[np.int8] = np.minimum(prior, MOST).astype(np.int8)
         recency = np.searchsorted(_RECENCY_ENDS, since, side="right").astype(np.int8)
         self._recency: npt.NDArray[np.int8] = np.where(prior > 0, recency, np.int8(-1))
-        self._drawn_by: npt.NDArray[np.int32] = trace.dataset[at]
+        nobody = np.full(before, -1, dtype=np.int32)
+        self._drawn_by: npt.NDArray[np.int32] = np.concatenate((nobody, trace.dataset[at]))
         self._of_dataset: dict[int, _Draws] = {}
         self._fresh_before: Int64Array = np.concatenate(([0], np.cumsum(self._all.prior == 0)))
         sizes, traced_tokens = np.array(trace.tokens), np.array(trace.traced)
@@ -349,19 +365,31 @@ def _reads_of(schedule: Schedule, last_step: int) -> tuple[_Read, ...]:
     return tuple(reads)
 
 
-def _before_time(schedule: Schedule, last_step: int) -> list[_Read]:
-    """The reads of an earlier run, which ends at time 0 with step 0."""
-    reads = _reads_of(schedule, last_step)
-    end = max((read.time + read.stop - read.start for read in reads), default=0)
-    return [replace(read, time=read.time - end, first_step=read.first_step - last_step) for read in reads]
+def _draws_before(trace: Trace, earlier: Sequence[EarlierReads]) -> tuple[Int64Array, Int64Array]:
+    """``[n]`` each: the token of each earlier draw, by time, and the step that drew it."""
+    tokens, steps = ([np.empty(0, np.int64)] for _ in range(2))
+    for one in earlier:
+        drawn = trace.earlier[one.of]
+        at, _, step = _draws_of_reads(drawn.position, _reads_of(one.schedule, one.last_step))
+        tokens.append(drawn.token[at].astype(np.int64))
+        steps.append(step + one.shift)
+    return np.concatenate(tokens), np.concatenate(steps)
 
 
-def _draws_of_reads(trace: Trace, reads: Sequence[_Read]) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """``[n]`` each: the number of each draw in the trace, when it is drawn, and by which step."""
+def _draws_of_reads(position: Int64Array, reads: Sequence[_Read]) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """What some reads draw.
+
+    Args:
+        position: those that draw traced tokens, ascending.
+        reads: in their order.
+
+    Returns:
+        ``[n]`` each: the number of the position, when it is drawn, and by which step.
+    """
     draws, times, steps = ([np.empty(0, np.int64)] for _ in range(3))
     for read in reads:
-        first, last = np.searchsorted(trace.position, [read.start, read.stop])
-        within = trace.position[first:last] - read.start
+        first, last = np.searchsorted(position, [read.start, read.stop])
+        within = position[first:last] - read.start
         draws.append(np.arange(first, last))
         times.append(within + read.time)
         steps.append(within // read.batch + read.first_step)

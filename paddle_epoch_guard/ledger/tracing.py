@@ -44,6 +44,29 @@ _BLOCK = 1 << 16  # entries; results for one block fit a core's cache
 
 
 @dataclass(frozen=True, eq=False)
+class EarlierData:
+    """Other data that holds tokens of the run's corpora: what was drawn from it counts as drawn before."""
+
+    index: SampleIndex
+    """Each dataset must have been built from its arrays."""
+    positions: PositionMap
+    corpora: tuple[int, ...]
+    """For each of its datasets, a dataset of the run with the same corpus. Its split may be another one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Where an index draws the traced tokens."""
+
+    token: npt.NDArray[np.int32]
+    """``[n]``: the number of the token."""
+    position: Int64Array
+    """``[n]``: the position that draws it, ascending."""
+    dataset: npt.NDArray[np.int32]
+    """``[n]``: the dataset that draws it."""
+
+
+@dataclass(frozen=True, eq=False)
 class Trace:
     """Where the traced tokens are drawn, independent of the schedule."""
 
@@ -63,6 +86,8 @@ class Trace:
     """For each dataset: those positions at which the exposure of its own tokens may jump."""
     corpora: EqualCorpora = field(default_factory=EqualCorpora)
     """Which datasets have the same corpus, and so share tokens."""
+    earlier: tuple[Drawn, ...] = ()
+    """Where other data draws the same tokens."""
 
     @property
     def complete(self) -> bool:
@@ -76,6 +101,7 @@ def trace(
     tokens: int = TRACED_TOKENS,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
+    earlier: Sequence[EarlierData] = (),
 ) -> Trace:
     """Picks tokens at random and finds the positions that draw them.
 
@@ -88,26 +114,69 @@ def trace(
         tokens: how many to trace, at least 1; all if the data has fewer.
         seed: at least 0; the same seed picks the same tokens.
         progress: called with the share of the work done, from 0 to 1, after each block.
+        earlier: other data in which the same tokens are found.
 
     Raises:
         IndexMismatchError: a dataset has no arrays, or the index is of an unknown kind.
     """
-    run, index = index, index.inner if isinstance(index, EpochSampledIndex) else index
-    datasets = _datasets_of(index)
+    datasets = _datasets_of(_listed(index))
     corpora = equal_corpora([Corpus(one.indices[0].description.prefix, one.arrays[0].sizes) for one in datasets])
     strata = _strata_of(datasets, corpora)
     sizes = tuple(stratum.tokens for stratum in strata)
-    traced = _allotted(tokens, strata, index)
-    reader = _Reader(datasets, strata, index, progress)
-    places: list[list[Places]] = [[] for _ in datasets]
+    traced = _allotted(tokens, strata, _listed(index))
+    reader = _Reader(strata, (index, *(one.index for one in earlier)), progress)
+    picked = []
     for number, (stratum, count) in enumerate(zip(strata, traced, strict=True)):
-        picked = _picked(count, stratum.tokens, (seed, TRACE, number))
-        documents, offsets = _document_offsets(reader, stratum, picked)
-        for dataset in stratum.datasets:
-            places[dataset].append((sum(traced[:number]) + np.arange(count), documents, offsets))
+        offsets = _picked(count, stratum.tokens, (seed, TRACE, number))
+        picked.append((sum(traced[:number]) + np.arange(count), *_document_offsets(reader, stratum, offsets)))
+
+    own = [_joined_places(picked, [number in one.datasets for one in strata]) for number in range(len(datasets))]
+    drawn = _drawn(reader, index, positions, own)
+    others = []
+    for other in earlier:
+        firsts = [corpora.like(number)[0] for number in other.corpora]
+        held = [_joined_places(picked, [one.corpus == first for one in strata]) for first in firsts]
+        others.append(_drawn(reader, other.index, other.positions, held))
+    discontinuities_of = _discontinuities_of(index, positions, len(datasets))
+    return Trace(
+        drawn.token,
+        drawn.position,
+        traced,
+        sizes,
+        np.unique(np.concatenate(discontinuities_of)),
+        drawn.dataset,
+        discontinuities_of,
+        corpora,
+        tuple(others),
+    )
+
+
+def _joined_places(places: Sequence[Places], chosen: Sequence[bool]) -> Places:
+    """The chosen ones of some groups of tokens of one corpus, ascending, as one group."""
+    ids, documents, offsets = zip(
+        *(each for each, is_chosen in zip(places, chosen, strict=True) if is_chosen), strict=True
+    )
+    return np.concatenate(ids), np.concatenate(documents), np.concatenate(offsets)
+
+
+def _listed(index: SampleIndex) -> SampleIndex:
+    """The index that a sampler lists in each sampler epoch, or the index itself."""
+    return index.inner if isinstance(index, EpochSampledIndex) else index
+
+
+def _drawn(reader: "_Reader", run: SampleIndex, positions: PositionMap, tokens: Sequence[Places]) -> Drawn:
+    """Where an index draws tokens.
+
+    Args:
+        reader: reads the arrays.
+        run: the index.
+        positions: its reorders.
+        tokens: those of each of its datasets.
+    """
+    index = _listed(run)
+    datasets = _datasets_of(index)
     draws = []
-    for number, own in enumerate(datasets):
-        ids, documents, offsets = (np.concatenate(arrays) for arrays in zip(*places[number], strict=True))
+    for number, (own, (ids, documents, offsets)) in enumerate(zip(datasets, tokens, strict=True)):
         token, position = _draws_of(reader, own, documents, offsets)
         draws.append((ids[token], position + sum(map(len, datasets[:number]))))
     drawn_by = np.repeat(np.arange(len(draws), dtype=np.int32), [len(token) for token, _ in draws])
@@ -120,10 +189,7 @@ def trace(
         token, drawn_by = token[which], drawn_by[which]
     position = positions.drawn(position)
     in_order = np.lexsort((token, position))
-    token, position, drawn_by = token[in_order].astype(np.int32), position[in_order], drawn_by[in_order]
-    discontinuities_of = _discontinuities_of(run, positions, len(datasets))
-    discontinuities = np.unique(np.concatenate(discontinuities_of))
-    return Trace(token, position, traced, sizes, discontinuities, drawn_by, discontinuities_of, corpora)
+    return Drawn(token[in_order].astype(np.int32), position[in_order], drawn_by[in_order])
 
 
 def _discontinuities_of(run: SampleIndex, positions: PositionMap, datasets: int) -> tuple[Int64Array, ...]:
@@ -164,6 +230,8 @@ class _Stratum:
     tokens: int
     """In the documents ``[start, stop)``, at least 1."""
     datasets: tuple[int, ...]
+    corpus: int
+    """The first dataset of this corpus."""
 
 
 def _strata_of(datasets: tuple[ConcatenatedIndex, ...], corpora: EqualCorpora) -> list[_Stratum]:
@@ -182,7 +250,7 @@ def _strata_of(datasets: tuple[ConcatenatedIndex, ...], corpora: EqualCorpora) -
             whole = ranges[number] == (start, stop)
             tokens = dataset.indices[0].layout.tokens_per_epoch if whole else count_tokens(sizes, start, stop)
             if inside and tokens:
-                strata.append(_Stratum(sizes, start, stop, tokens, inside))
+                strata.append(_Stratum(sizes, start, stop, tokens, inside, number))
     return strata
 
 
@@ -216,17 +284,17 @@ class _Reader:
 
     def __init__(
         self,
-        datasets: tuple[ConcatenatedIndex, ...],
         strata: Sequence[_Stratum],
-        index: SampleIndex,
+        indices: Sequence[SampleIndex],
         progress: Callable[[float], None] | None,
     ) -> None:
         self._progress = progress
         self._read = 0
-        self._entries = 2 * len(index) if isinstance(index, BlendIndex) else 0
-        self._entries += sum(stratum.stop - stratum.start for stratum in strata)
-        for dataset in datasets:
-            self._entries += sum(len(arrays.doc_idx) + len(arrays.shuffle_idx) for arrays in dataset.arrays)
+        self._entries = sum(stratum.stop - stratum.start for stratum in strata)
+        for index in map(_listed, indices):
+            self._entries += 2 * len(index) if isinstance(index, BlendIndex) else 0
+            for dataset in _datasets_of(index):
+                self._entries += sum(len(arrays.doc_idx) + len(arrays.shuffle_idx) for arrays in dataset.arrays)
 
     def blocks(self, array: IntArray, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, IntArray]]:
         """Yields the entries ``[start, stop)`` in blocks: the start of each, and its values."""

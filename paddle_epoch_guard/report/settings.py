@@ -8,7 +8,7 @@ from paddle_epoch_guard.order import Reorder, Segment
 from paddle_epoch_guard.report.run_data import Part, RunData
 from paddle_epoch_guard.report.texts import count_text, moment_text, ranks_text, span_text
 from paddle_epoch_guard.resume import Sidecar
-from paddle_epoch_guard.resume.sidecar import DatasetRecord
+from paddle_epoch_guard.resume.fingerprints import DatasetRecord
 
 _GUARD_DEFAULTS = {"epoch_guard_mix": "auto", "epoch_guard_pool": "planned", "epoch_guard_on_mismatch": "error"}
 _ALWAYS_SHOWN = ("seed", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "epoch_guard")

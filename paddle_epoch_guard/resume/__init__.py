@@ -10,12 +10,11 @@ from paddle_epoch_guard.resume.audit import (
     refuse,
 )
 from paddle_epoch_guard.resume.blending import in_force, open_blend, write_blend
+from paddle_epoch_guard.resume.earlier import EarlierSteps, follow_on, overlaps_earlier
 from paddle_epoch_guard.resume.extension import extend_indices, same_indices
+from paddle_epoch_guard.resume.fingerprints import BlendRecord, DatasetRecord, IndexRecord
 from paddle_epoch_guard.resume.sidecar import (
     SIDECAR_NAME,
-    BlendRecord,
-    DatasetRecord,
-    IndexRecord,
     Sidecar,
     decode_sidecar,
     encode_sidecar,
@@ -30,6 +29,7 @@ __all__ = [
     "CurrentSetup",
     "DatasetRecord",
     "Decision",
+    "EarlierSteps",
     "Finding",
     "IndexRecord",
     "Sidecar",
@@ -41,9 +41,11 @@ __all__ = [
     "encode_sidecar",
     "extend_indices",
     "first_guarded_position",
+    "follow_on",
     "in_force",
     "needed_positions",
     "open_blend",
+    "overlaps_earlier",
     "read_sidecar",
     "refuse",
     "same_indices",

@@ -12,7 +12,8 @@ from paddle_epoch_guard.order import Reorder, Segment
 from paddle_epoch_guard.reading import traits_of
 from paddle_epoch_guard.resume.extension import same_indices
 from paddle_epoch_guard.resume.finding_texts import ACTIONS, FINDINGS, value_text
-from paddle_epoch_guard.resume.sidecar import BlendRecord, DatasetRecord, Sidecar
+from paddle_epoch_guard.resume.fingerprints import BlendRecord, DatasetRecord
+from paddle_epoch_guard.resume.sidecar import Sidecar
 
 Action = Literal["repair", "warn", "refuse"]
 _STEPS_LISTED = 12
@@ -315,13 +316,14 @@ def needed_positions(start: int, step: int, max_steps: int, segment: Segment) ->
     return start + max(max_steps - step, 1) * segment.global_batch
 
 
-def first_guarded_position(
+def first_guarded_position(  # noqa: PLR0913 - each is a fact of another origin
     step: int,
     max_steps: int,
     sampler_start: int,
     stated: int | None,
     record: Mapping[str, Any] | None,
     consumed: int | None = None,
+    seeds: tuple[int, int] | None = None,
 ) -> int:
     """Where a run continues that was interrupted without the guard.
 
@@ -335,6 +337,7 @@ def first_guarded_position(
         stated: the position that the user states by hand, which is not doubted.
         record: what the trainer itself wrote of the checkpoint; None if it was not found.
         consumed: what the trainer counts as consumed, by the present arguments; ``sampler_start`` where None.
+        seeds: of the data, as the trainer saved it and now; None if that is not known.
 
     Raises:
         ResumeMismatchError: the record contradicts the present arguments, or is missing.
@@ -355,6 +358,7 @@ def first_guarded_position(
     compared = {
         tr("samples consumed"): (drawn, sampler_start if consumed is None else consumed),
         "max_steps": (record.get("max_steps"), max_steps),
+        **({} if seeds is None else {tr("seed"): seeds}),
     }
     changed = [
         tr("{what} then: {then}, now: {now}", what=what, then=then, now=now)
@@ -365,10 +369,10 @@ def first_guarded_position(
         raise ResumeMismatchError(
             tr(
                 "the checkpoint of step {step} has no epoch_guard.json, and it is in doubt whether the order goes on: "
-                "{differences}. When max_steps, batch, accumulation or world size change, the host rebuilds its index "
-                "in another order and skips positions of an order that was never drawn. Resume with the values of the "
-                "interrupted run; or, if the order is known to be the same, state how many samples were drawn so far, "
-                "over all ranks: --epoch_guard_position {drawn}",
+                "{differences}. When max_steps, batch, accumulation, world size or seed change, the host rebuilds "
+                "its index in another order and skips positions of an order that was never drawn. Resume with the "
+                "values of the interrupted run; or, if the order is known to be the same, state how many samples were "
+                "drawn so far, over all ranks: --epoch_guard_position {drawn}",
                 step=step,
                 differences=tr("; ").join(changed),
                 drawn=drawn if isinstance(drawn, int) else "N",

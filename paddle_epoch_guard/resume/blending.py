@@ -20,7 +20,8 @@ from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import BlendIndex
 from paddle_epoch_guard.index.cache import load_array
 from paddle_epoch_guard.language import tr
-from paddle_epoch_guard.resume.sidecar import BlendRecord, Sidecar
+from paddle_epoch_guard.resume.fingerprints import BlendRecord
+from paddle_epoch_guard.resume.sidecar import Sidecar
 
 Pick = Callable[[npt.NDArray[np.float64], int, np.dtype[Any]], tuple[npt.NDArray[Any], npt.NDArray[np.int64]]]
 """The host's rule: weights ``[datasets]``, n, and a dtype -> ``[n]`` dataset, of that dtype, and position in it."""
@@ -65,6 +66,29 @@ def write_blend(live: BlendIndex, record: BlendRecord, length: int, pick: Pick, 
     files = blend_files(folder, record, length)
     if all(file.is_file() for file in files):
         return
+    arrays = build_blend(live, record, length, pick)
+    if arrays is None:
+        raise _not_the_same(record, length)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, array in zip(files, arrays, strict=True):
+        with atomic_write(file) as stream:
+            np.save(stream, array, allow_pickle=False)
+
+
+def build_blend(
+    live: BlendIndex, record: BlendRecord, length: int, pick: Pick
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]] | None:
+    """The order of a blend, and of what is appended to it; None if it cannot be built again.
+
+    Args:
+        live: the blend as the host has built it now; of no positions if it is another one.
+        record: the order that is in force.
+        length: positions to build, at least those of ``record``.
+        pick: the host's rule.
+
+    Returns:
+        ``[length]`` each: dataset, and position in it.
+    """
     kind, kept = live.dataset_index.dtype, record.positions
     candidates = _candidates(live, record)
     built = ((weights, replace(live, **_named(*pick(weights, kept, kind)))) for weights in candidates)
@@ -75,7 +99,7 @@ def write_blend(live: BlendIndex, record: BlendRecord, length: int, pick: Pick, 
     if len(live) >= kept and candidates:
         weights, base = candidates[0] if weights is None else weights, live
     if weights is None or base is None:
-        raise _not_the_same(record, length)
+        return None
     which = np.empty(length, dtype=kind)
     inner = np.empty(length, dtype=np.int64)
     which[:kept], inner[:kept] = base.dataset_index[:kept], base.dataset_sample_index[:kept]
@@ -85,10 +109,7 @@ def write_blend(live: BlendIndex, record: BlendRecord, length: int, pick: Pick, 
         for start in range(kept, length, _BLOCK):
             stop = min(start + _BLOCK, length)
             inner[start:stop] += drawn[which[start:stop]]
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, array in zip(files, (which, inner), strict=True):
-        with atomic_write(file) as stream:
-            np.save(stream, array, allow_pickle=False)
+    return which, inner
 
 
 def open_blend(live: BlendIndex, record: BlendRecord, length: int, folder: Path) -> BlendIndex:

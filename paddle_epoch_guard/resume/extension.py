@@ -8,7 +8,7 @@ from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.index import IndexLayout
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order.seeds import EXTEND
-from paddle_epoch_guard.resume.sidecar import DatasetRecord, IndexRecord
+from paddle_epoch_guard.resume.fingerprints import DatasetRecord, IndexRecord
 
 _MOST_INDICES = 1_000
 

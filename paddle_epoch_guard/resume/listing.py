@@ -6,7 +6,8 @@ list them in another order. A position would then draw from another dataset.
 
 from collections.abc import Sequence
 
-from paddle_epoch_guard.resume.sidecar import DatasetRecord, Sidecar
+from paddle_epoch_guard.resume.fingerprints import DatasetRecord
+from paddle_epoch_guard.resume.sidecar import Sidecar
 
 
 def listing_of(

@@ -14,13 +14,14 @@ import msgspec
 
 from paddle_epoch_guard.errors import EpochGuardError, SidecarError
 from paddle_epoch_guard.files import atomic_write
-from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampling, GPTIndex
-from paddle_epoch_guard.index.fingerprint import digest_array
+from paddle_epoch_guard.index import EpochSampling
 from paddle_epoch_guard.index.mapped import open_regular
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import Contrast, EpochLoss, LossWindow, Weighted
 from paddle_epoch_guard.ledger.intervals import Interval, OpenInterval
 from paddle_epoch_guard.order import Reorder, Schedule
+from paddle_epoch_guard.resume.earlier import EarlierSteps, overlaps_earlier, steps_up_to
+from paddle_epoch_guard.resume.fingerprints import BlendRecord, DatasetRecord
 from paddle_epoch_guard.resume.legacy_verdicts import upgraded_verdict
 from paddle_epoch_guard.statistics.verdicts import ChangeReport
 
@@ -31,71 +32,6 @@ _OLDEST = 1
 _BYTES = 1 << 24  # thousands of datasets and epochs fit; anything larger was not written by this package
 _UP_TO = 1 << 62
 _HEAD = re.compile(rb'\{\n  "digest": "([0-9a-f]{32})",')
-
-
-@dataclass(frozen=True)
-class IndexRecord:
-    """One index of a dataset: the one it was planned with, or one that was appended."""
-
-    samples_requested: int
-    seed: int
-    order_digest: str = ""
-    """Of document, sample and shuffle index; see :func:`~paddle_epoch_guard.index.fingerprint.digest_array`."""
-
-    @classmethod
-    def of(cls, index: GPTIndex) -> "IndexRecord":
-        """The record of a verified index, at a cost that does not grow with its size."""
-        assert index.arrays is not None
-        arrays = index.arrays.doc_idx, index.arrays.sample_idx, index.arrays.shuffle_idx
-        digest = "-".join(digest_array(array)[:16] for array in arrays)
-        return cls(index.description.samples_requested, index.description.seed, digest)
-
-
-@dataclass(frozen=True)
-class DatasetRecord:
-    """The fingerprint of one dataset. The corpus's path is left out: a corpus may move."""
-
-    name: str
-    seq_length: int
-    split: str
-    tokens_per_epoch: int
-    corpus_digest: str
-    """Of the document sizes."""
-    indices: tuple[IndexRecord, ...]
-    """Drawn one after the other."""
-
-    @classmethod
-    def of(cls, index: GPTIndex | ConcatenatedIndex) -> "DatasetRecord":
-        """The fingerprint of a verified index, at a cost that does not grow with its size."""
-        indices = index.indices if isinstance(index, ConcatenatedIndex) else (index,)
-        first = indices[0]
-        assert first.arrays is not None
-        return cls(
-            name=first.description.name,
-            seq_length=first.description.seq_length,
-            split=first.description.split,
-            tokens_per_epoch=first.layout.tokens_per_epoch,
-            corpus_digest=digest_array(first.arrays.sizes),
-            indices=tuple(IndexRecord.of(index) for index in indices),
-        )
-
-
-@dataclass(frozen=True)
-class BlendRecord:
-    """The order of a blend as the host built it; beyond it, by the same weights, lies what was appended."""
-
-    weights: str
-    """As the host's description of the blend gives them, rounded."""
-    positions: int
-    digest: str
-    """Of dataset and position in it."""
-
-    @classmethod
-    def of(cls, blend: BlendIndex, positions: int | None = None) -> "BlendRecord":
-        """The record of a blend's first ``positions``, or of all of it."""
-        count = len(blend) if positions is None else positions
-        arrays = blend.dataset_index, blend.dataset_sample_index
-        return cls(blend.weights, count, "-".join(digest_array(array, count)[:16] for array in arrays))
 
 
 @dataclass(frozen=True)
@@ -145,6 +81,11 @@ class Sidecar:
     """Names of the boundaries already marked in VisualDL."""
     mismatches: tuple[str, ...] = ()
     """Differences that the run accepted, because --epoch_guard_on_mismatch is warn."""
+    earlier: tuple[EarlierSteps, ...] = ()
+    """What the weights had been trained on before the steps of the schedule, as far as it is known, the oldest first;
+    nothing in earlier releases."""
+    knows_weights: bool = True
+    """Whether all that the weights had seen is known, where the run started from those of a checkpoint."""
 
     @property
     def reordered_to(self) -> int:
@@ -156,6 +97,22 @@ class Sidecar:
         starts = [segment.start for segment in self.schedule.segments if segment.first_step == step + 1]
         position = starts[0] if starts else self.schedule.position_after(step)
         return replace(self, step=step, position=position)
+
+    def seen_after(self, step: int) -> tuple[EarlierSteps, ...]:
+        """What the weights had seen after a step, the oldest first; without steps whose draws are not known."""
+        schedule = steps_up_to(self.schedule, step)
+        begun = tuple(
+            # Of an earlier release: where the order comes to the reorder for the first time.
+            next((first for first, _ in self.schedule.crossings(reorder.start)), 1)
+            for reorder in self.reorders[len(self.reorder_steps) :]
+        )
+        first_steps = (*self.reorder_steps, *begun)[: len(self.reorders)]
+        if schedule is None or overlaps_earlier(schedule, self.reorders, first_steps):
+            return self.earlier
+        own = EarlierSteps(
+            step, schedule, self.datasets, self.reorders, self.blend, self.epoch_sampling, names=self.names
+        )
+        return (*self.earlier, own)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from paddle_epoch_guard.errors import (
 )
 from paddle_epoch_guard.files import poll_until
 from paddle_epoch_guard.language import tr
-from paddle_epoch_guard.resume import Sidecar, decode_sidecar, read_sidecar
+from paddle_epoch_guard.resume import EarlierSteps, Sidecar, decode_sidecar, follow_on, read_sidecar
 from paddle_epoch_guard.session.consensus import agree_on_sidecar, run_on_all_ranks
 from paddle_epoch_guard.session.run_plan import RunPlan
+from paddle_epoch_guard.session.unguarded import NOTHING_SAVED, Unguarded, unguarded_steps
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,8 @@ class Recalled:
     """Whether the sidecar holds the order alone, from the trainer's own state: no fitting file was found."""
     record: dict[str, Any] | None = None
     """What the trainer itself wrote of it; None if it was not found."""
-
-    @property
-    def was_unguarded(self) -> bool:
-        """Whether a guarded run has gone on without the guard: what it drew since does not follow from anything."""
-        return self.stamp is not None and self.sidecar is None
+    unguarded: Unguarded = NOTHING_SAVED
+    """What is known of steps that the guard has not seen, where there is no sidecar."""
 
     @property
     def is_reordered(self) -> bool:
@@ -60,7 +58,7 @@ def recall(args: host.TrainingArguments, state: host.TrainerState, checkpoint: s
     candidates = (checkpoint, args.resume_from_checkpoint, host.checkpoint_folder(args, state.global_step))
     stamp = host.read_stamp(state)
     sidecar = agreed_sidecar(args, state, stamp, candidates)
-    record, is_of_state = None, False
+    record, is_of_state, unguarded = None, False, NOTHING_SAVED
     if state.global_step > 0:
         # The first rank's word: the ranks' own states are checked against it below.
         order = host.broadcast_from(
@@ -72,7 +70,13 @@ def recall(args: host.TrainingArguments, state: host.TrainerState, checkpoint: s
         run_on_all_ranks(lambda: check_stamp(stamp, state.global_step, sidecar, candidates), must_succeed=True)
         folder = host.find_checkpoint(candidates)
         record = None if folder is None else host.trainer_record(folder)
-    return Recalled(candidates, stamp, sidecar, is_of_state, record)
+        if sidecar is None:
+            # The first rank's word again: only exposure depends on it, but all must have the same schedule.
+            unguarded = host.broadcast_from(
+                0,
+                run_on_all_ranks(lambda: unguarded_steps(candidates, stamp, state.global_step), must_succeed=True),
+            )
+    return Recalled(candidates, stamp, sidecar, is_of_state, record, unguarded)
 
 
 def _names(sidecar: Sidecar | None) -> tuple[str, str, int] | None:
@@ -235,24 +239,22 @@ def _order_is_lost(stamp: host.Stamp, name_it: str) -> str:
     )
 
 
-def earlier_run(plan: RunPlan, recalled: Recalled) -> tuple[Sidecar | None, bool]:
-    """The record of the run whose weights are taken.
+def earlier_run(plan: RunPlan, recalled: Recalled) -> tuple[tuple[EarlierSteps, ...], bool]:
+    """What the weights had seen that the run takes.
 
     Returns:
-        The record; None if there is none, or if it drew in an order or from an index that is not traced here. And
-        whether all that the weights have seen is known.
+        The steps that are known. And whether that is all.
     """
     checkpoint = host.find_checkpoint(recalled.candidates)
     if checkpoint is None or plan.schedule is None:
-        return None, True
+        return (), True
     record = host.trainer_record(checkpoint) or {}
     try:
         step = int(record.get("global_step", -1))
         sidecar = read_sidecar(checkpoint, step) or _order_in(host.stamp_in(record), step)
     except EpochGuardError:
-        return None, False  # only the exposure depends on it
-    if sidecar is None or sidecar.reorders:
-        return None, False
-    is_same = (sidecar.datasets, sidecar.epoch_sampling) == (plan.drawn.datasets, plan.sampling)
-    digests = [{dataset.corpus_digest for dataset in each} for each in (sidecar.datasets, plan.drawn.datasets)]
-    return (sidecar, True) if is_same else (None, not digests[0] & digests[1])
+        return (), False  # only the exposure depends on it
+    if sidecar is None:
+        return (), False
+    seen = sidecar.seen_after(step)
+    return tuple(steps.before(step) for steps in seen), sidecar.knows_weights and follow_on(seen, step + 1)

@@ -29,6 +29,8 @@ class Request:
     ignores_data_skip: bool
     skipped: tuple[tuple[int, int], ...] = ()
     """Ranges of steps that the present arguments skip."""
+    seed: int = 0
+    """The trainer's."""
     evaluates: bool = False
     """Whether to ask for evaluations around change points: it is asked for, and the trainer can evaluate."""
 
@@ -48,6 +50,7 @@ class Request:
             state.max_steps,
             bool(args.ignore_data_skip),
             host.skipped_steps(args),
+            args.seed,
             flags.epoch_guard_evaluate and not host.cannot_evaluate(args, host.current_training()),
         )
 

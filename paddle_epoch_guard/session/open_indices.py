@@ -1,8 +1,13 @@
 """The indices that a run draws from: built where they are missing, and opened. Only this stage writes files."""
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.errors import ResumeMismatchError
@@ -195,10 +200,7 @@ def _open(
     assert live.arrays is not None
     present = poll_until(functools.partial(_folder_of, observed, dataset, description))
     folder = present or host.folder_to_build_in(dataset, observed.run_folder)
-    index = live
-    if description != live.description:
-        files = IndexFiles(folder, description.digest, PADDLE)
-        index = load_index(folder, description, live.arrays.sizes, functools.partial(host_order, files))
+    index = live if description == live.description else open_index(folder, description, live.arrays.sizes)
     digest = IndexRecord.of(index).order_digest
     if record.order_digest not in ("", digest):
         raise ResumeMismatchError(
@@ -217,10 +219,30 @@ def _open(
 
 def _folder_of(observed: Observed, dataset: object, description: Description) -> Path | None:
     """The folder that holds all files of a description."""
-    for folder in (*host.index_folders(dataset), observed.run_folder):
+    return folder_with(description, (*host.index_folders(dataset), observed.run_folder))
+
+
+def folder_with(description: Description, folders: Iterable[Path]) -> Path | None:
+    """The first of some folders that holds all files of a description; None if none does."""
+    for folder in folders:
         if all(file.is_file() for file in index_files(folder, description).values()):
             return folder
     return None
+
+
+def open_index(folder: Path, description: Description, sizes: npt.NDArray[np.integer[Any]]) -> GPTIndex:
+    """The index of a description, in the host's own order.
+
+    Args:
+        folder: holds its files.
+        description: what it was built from.
+        sizes: ``[documents]``: tokens of each document of the corpus.
+
+    Raises:
+        EpochGuardError: a file is missing or unreadable, or does not match description and corpus.
+    """
+    files = IndexFiles(folder, description.digest, PADDLE)
+    return load_index(folder, description, sizes, functools.partial(host_order, files))
 
 
 def _blend_folder(observed: Observed, wanted: _Wanted) -> Path:

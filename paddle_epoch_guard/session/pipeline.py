@@ -17,6 +17,7 @@ from paddle_epoch_guard.session.open_indices import open_indices
 from paddle_epoch_guard.session.plan import plan_of
 from paddle_epoch_guard.session.reconcile import reconcile
 from paddle_epoch_guard.session.run_plan import RunPlan
+from paddle_epoch_guard.session.unguarded import other_index_of
 
 
 def prepare(
@@ -70,8 +71,12 @@ def _prepared(
     at_stake = flags.epoch_guard == "unified" or recalled.is_reordered
     request = Request.of(flags, args, state)
     observed = run_on_all_ranks(lambda: observe(args, state, dataloader).listed_as(recalled.sidecar), at_stake)
+    unguarded = recalled.unguarded
+    if unguarded.saved:
+        other = run_on_all_ranks(lambda: other_index_of(observed, request.seed), at_stake)
+        unguarded = replace(unguarded, other_index=host.broadcast_from(0, other))
     resolution = run_on_all_ranks(
-        lambda: reconcile(request, observed, recalled.sidecar, recalled.record, recalled.was_unguarded), at_stake
+        lambda: reconcile(request, observed, recalled.sidecar, recalled.record, unguarded), at_stake
     )
     drawn = open_indices(observed, resolution, at_stake)
     plan = run_on_all_ranks(lambda: plan_of(request, observed, resolution, drawn), at_stake)

@@ -9,10 +9,12 @@ from paddle_epoch_guard.index import BlendIndex, SampleIndex
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order import Schedule, Segment
 from paddle_epoch_guard.reading import PositionedReading
+from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.resume import (
     BlendRecord,
     CurrentSetup,
     DatasetRecord,
+    EarlierSteps,
     Finding,
     Sidecar,
     audit,
@@ -22,7 +24,9 @@ from paddle_epoch_guard.resume import (
     same_indices,
 )
 from paddle_epoch_guard.resume.audit import skipped_later, skipped_so_far
+from paddle_epoch_guard.resume.earlier import steps_up_to
 from paddle_epoch_guard.session.observe import Observed, Request
+from paddle_epoch_guard.session.unguarded import NOTHING_SAVED, Unguarded, why_unknown
 
 _NAMES_LISTED = 6
 
@@ -44,6 +48,12 @@ class Resolution:
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
     """Differences that the run accepts, because the user asked for it."""
+    earlier: tuple[EarlierSteps, ...] = ()
+    """The steps before the schedule, as far as what they drew is known."""
+    knows_weights: bool = True
+    """Whether all is known that the weights had seen with which the run began."""
+    why_unknown: Message | None = None
+    """Why it is not known what some of the steps before the schedule drew."""
 
     @property
     def needed(self) -> int:
@@ -56,7 +66,7 @@ def reconcile(
     observed: Observed,
     sidecar: Sidecar | None,
     record: Mapping[str, Any] | None,
-    was_unguarded: bool = False,
+    unguarded: Unguarded = NOTHING_SAVED,
 ) -> Resolution | None:
     """Audits a resume and decides where the run goes on.
 
@@ -65,7 +75,7 @@ def reconcile(
         observed: the data as the host has set it up.
         sidecar: of the checkpoint that the run resumes from; None if there is none.
         record: what the trainer itself wrote of that checkpoint; None if it was not found.
-        was_unguarded: whether the guard was on before, and then off.
+        unguarded: what is known of steps that the guard has not seen, where there is no sidecar.
 
     Returns:
         None if positions are unknown, or this process reads no data.
@@ -97,7 +107,7 @@ def reconcile(
         return None
     if sidecar is not None:
         return _continued(request, observed, reading, observed.index, sidecar)
-    return _begun(request, observed, reading, record, was_unguarded)
+    return _begun(request, observed, reading, record, unguarded)
 
 
 def _continued(
@@ -128,7 +138,10 @@ def _continued(
         mismatches = (*sidecar.mismatches, tr("at step {step}: {cause}", step=request.step, cause=doubt))
         schedule = _schedule((ahead, *later), request.skipped)
         planned = _planned(request, ahead, later)
-        return Resolution(schedule, ahead, planned, observed.live, None, findings, mismatches)
+        earlier = sidecar.seen_after(request.step)
+        return Resolution(
+            schedule, ahead, planned, observed.live, None, findings, mismatches, earlier, sidecar.knows_weights
+        )
     if not request.ignores_data_skip and reading.can_be_set:
         ahead = replace(ahead, start=sidecar.position)
     _check_start(ahead)
@@ -140,7 +153,17 @@ def _continued(
     for segment in (ahead, *later):
         schedule = schedule.then(segment)
     planned = _planned(request, ahead, later)
-    return Resolution(schedule, ahead, planned, sidecar.datasets, sidecar, findings, sidecar.mismatches)
+    return Resolution(
+        schedule,
+        ahead,
+        planned,
+        sidecar.datasets,
+        sidecar,
+        findings,
+        sidecar.mismatches,
+        sidecar.earlier,
+        sidecar.knows_weights,
+    )
 
 
 def _listing_findings(observed: Observed, index: SampleIndex, sidecar: Sidecar) -> tuple[Finding, ...]:
@@ -161,54 +184,125 @@ def _begun(
     observed: Observed,
     reading: PositionedReading,
     record: Mapping[str, Any] | None,
-    was_unguarded: bool,
+    unguarded: Unguarded,
 ) -> Resolution:
     """A run that begins, or that was interrupted without the guard."""
     ahead, *later = reading.segments(request.max_steps)
     findings: tuple[Finding, ...] = ()
-    before: tuple[Segment, ...] = ()
-    if request.step > 0 and not request.ignores_data_skip:
-        consumed = request.step * reading.global_batch
-        start = first_guarded_position(
-            request.step, request.max_steps, ahead.start, request.stated_position, record, consumed=consumed
-        )
-        steps_per_epoch = observed.loader.steps_per_epoch
-        is_later_epoch = request.step >= steps_per_epoch > 0
-        if reading.can_be_set and request.stated_position is None and is_later_epoch:
-            start = request.step % steps_per_epoch * reading.global_batch
-            findings = (Finding("sampler_start_epoch", str(ahead.start), str(start), "repair"),)
-        if start != ahead.start and not reading.can_be_set:
-            raise ArgumentsError(
-                tr(
-                    "--epoch_guard_position {stated}: the sampler {sampler} cannot be set to a position, and goes on "
-                    "at {start}. State that, or resume with the values of the interrupted run",
-                    stated=start,
-                    sampler=observed.loader.sampler,
-                    start=ahead.start,
-                )
-            )
-        ahead = replace(ahead, start=start)
-        if not was_unguarded:  # else the arguments of its earlier parts are not known
-            before = _before(reading, ahead, request.step)
+    past = _Past(Schedule((ahead,)))
+    if request.step > 0:
+        if not request.ignores_data_skip:
+            ahead, findings = _start_unguarded(request, observed, reading, record, unguarded)
+        past = _past_of(request, observed, reading, ahead, unguarded)
     _check_start(ahead)
     planned = _planned(request, ahead, later)
+    schedule = past.schedule
+    for segment in (ahead, *later):
+        schedule = schedule.then(segment)
     return Resolution(
-        _schedule((*before, ahead, *later), request.skipped), ahead, planned, observed.live, None, findings
+        replace(schedule, skipped=(*schedule.skipped, *skipped_later(request.skipped, request.step))),
+        ahead,
+        planned,
+        observed.live,
+        None,
+        findings,
+        earlier=past.earlier,
+        knows_weights=past.knows_weights,
+        why_unknown=past.why_unknown,
     )
 
 
-def _before(reading: PositionedReading, ahead: Segment, step: int) -> tuple[Segment, ...]:
-    """The steps that were done without the guard; none if they do not lead to where the run goes on.
+def _start_unguarded(
+    request: Request,
+    observed: Observed,
+    reading: PositionedReading,
+    record: Mapping[str, Any] | None,
+    unguarded: Unguarded,
+) -> tuple[Segment, tuple[Finding, ...]]:
+    """The steps ahead of a run that was interrupted without the guard, and what is repaired of them."""
+    ahead, *_ = reading.segments(request.max_steps)
+    findings: tuple[Finding, ...] = ()
+    consumed = request.step * reading.global_batch
+    start = first_guarded_position(
+        request.step,
+        request.max_steps,
+        ahead.start,
+        request.stated_position,
+        record,
+        consumed=consumed,
+        seeds=unguarded.seeds(request, observed),
+    )
+    steps_per_epoch = observed.loader.steps_per_epoch
+    is_later_epoch = request.step >= steps_per_epoch > 0
+    if reading.can_be_set and request.stated_position is None and is_later_epoch:
+        start = request.step % steps_per_epoch * reading.global_batch
+        findings = (Finding("sampler_start_epoch", str(ahead.start), str(start), "repair"),)
+    if start != ahead.start and not reading.can_be_set:
+        raise ArgumentsError(
+            tr(
+                "--epoch_guard_position {stated}: the sampler {sampler} cannot be set to a position, and goes on "
+                "at {start}. State that, or resume with the values of the interrupted run",
+                stated=start,
+                sampler=observed.loader.sampler,
+                start=ahead.start,
+            )
+        )
+    return replace(ahead, start=start), findings
 
-    The trainer's own record has shown that the present arguments are those of the interrupted run.
-    """
+
+@dataclass(frozen=True)
+class _Past:
+    """What is known of the steps that a run without a sidecar has done."""
+
+    schedule: Schedule
+    """Those that the present order has drawn, as it goes on; where there are none, any steps of it to be replaced."""
+    earlier: tuple[EarlierSteps, ...] = ()
+    knows_weights: bool = True
+    why_unknown: Message | None = None
+
+
+def _past_of(
+    request: Request, observed: Observed, reading: PositionedReading, ahead: Segment, unguarded: Unguarded
+) -> _Past:
+    """What a run without a sidecar drew: in steps that the guard saw, and then in steps that it did not see."""
+    nothing, guarded = Schedule((ahead,)), unguarded.guarded
+    earlier = () if guarded is None else guarded.seen_after(guarded.step)
+    knows_weights = guarded is None or guarded.knows_weights
+    why = why_unknown(unguarded, request, observed)
+    if why is not None:
+        return _Past(nothing, earlier, knows_weights, why)
+    before = _before(reading, ahead, request.step)
+    goes_on = (
+        not request.ignores_data_skip and before is not None and before.position_after(request.step) == ahead.start
+    )
+    if before is None or not (goes_on or request.ignores_data_skip):
+        shown = {"first_step": unguarded.first_step, "last_step": request.step}
+        return _Past(nothing, earlier, knows_weights, Message("earlier_unknown", {**shown, "why": "other_position"}))
+    before = replace(before, skipped=unguarded.skipped)
+    if goes_on and unguarded.after is None:
+        return _Past(before)
+    schedule = steps_up_to(before, request.step, unguarded.first_step)
+    if schedule is None:  # the guard saw the last step
+        return _Past(nothing, earlier, knows_weights)
+    own = EarlierSteps(
+        request.step,
+        schedule,
+        observed.live,
+        observed.written,
+        None if observed.index is None else record_of(observed.index),
+        reading.sampling,
+        () if observed.index is None else observed.index.names,
+    )
+    return _Past(nothing, (*earlier, own), knows_weights)
+
+
+def _before(reading: PositionedReading, ahead: Segment, step: int) -> Schedule | None:
+    """All steps up to one, as the host does them by the present arguments; None if it cannot do that many."""
     first = replace(ahead, first_step=1, start=0, leftover_microbatches=0)
     segments = reading.again(first, 0, step)
-    reached = _schedule(segments, ())
+    reached = _schedule(tuple(segment for segment in segments if segment.first_step <= step), ())
     runs = reached.runs(step)
-    if not runs or runs[-1][2] < step or reached.position_after(step) != ahead.start:
-        return ()
-    return tuple(segment for segment in segments if segment.first_step < ahead.first_step)
+    return None if not runs or runs[-1][2] < step else reached
 
 
 def _schedule(segments: tuple[Segment, ...], skipped: tuple[tuple[int, int], ...]) -> Schedule:

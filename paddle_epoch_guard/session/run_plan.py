@@ -14,8 +14,19 @@ from paddle_epoch_guard.ledger import (
 )
 from paddle_epoch_guard.order import Reorder, Schedule, Segment
 from paddle_epoch_guard.reading import NoDataReading, PositionedReading
+from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.record.naming import Naming
-from paddle_epoch_guard.resume import BlendRecord, DatasetRecord, Decision, Finding, Sidecar, encode_sidecar
+from paddle_epoch_guard.resume import (
+    BlendRecord,
+    DatasetRecord,
+    Decision,
+    EarlierSteps,
+    Finding,
+    Sidecar,
+    encode_sidecar,
+    follow_on,
+    overlaps_earlier,
+)
 from paddle_epoch_guard.resume.sidecar import VERSION
 from paddle_epoch_guard.session.open_indices import DrawnData
 
@@ -56,13 +67,15 @@ class Past:
 
     sidecar: Sidecar | None = None
     """Of the checkpoint that it continues."""
-    earlier: Sidecar | None = None
-    """Of the checkpoint from whose weights alone the run begins: its data has been drawn before."""
+    earlier: tuple[EarlierSteps, ...] = ()
+    """What the weights had been trained on before the steps of the schedule, as far as it is known."""
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[str, ...] = ()
     """Differences that the run accepts, because the user asked for it."""
     knows_weights: bool = True
     """Whether all that the weights have seen is known, where the run starts from those of a checkpoint."""
+    why_unknown: Message | None = None
+    """Why it is not known what some steps drew that came before the schedule."""
     is_of_state: bool = False
     """Whether the sidecar holds the order alone, from the trainer's own state: no fitting file was found."""
 
@@ -129,16 +142,19 @@ class RunPlan:
         return self.loader.reading.knows_ranks and self.other_knows_ranks
 
     @property
-    def knows_all_draws(self) -> bool:
-        """Whether all that the weights have seen is known: not if the run began without the guard in another order.
-
-        A reorder counts for what is drawn from its first step on: what was drawn before must lie before its start.
-        """
-        schedule = self.schedule
-        if schedule is None or schedule.segments[0].first_step != 1 or not self.past.knows_weights:
-            return False
-        starts = zip(self.reorder_steps, self.decision.reorders, strict=True)
-        return all(schedule.reached_before(step) <= reorder.start for step, reorder in starts)
+    def why_exposure_unknown(self) -> Message | None:
+        """Why it is not known what the weights had been trained on before each step; None if it is."""
+        assert self.schedule is not None
+        past, first_step = self.past, self.schedule.segments[0].first_step
+        if not past.knows_weights:
+            return Message("weights_unknown")
+        if past.why_unknown is not None:
+            return past.why_unknown
+        if not follow_on(past.earlier, first_step):
+            return Message("exposure_unknown", {"first_step": first_step})
+        if overlaps_earlier(self.schedule, self.decision.reorders, self.reorder_steps):
+            return Message("reorder_overlaps")
+        return None
 
     @property
     def reorder_steps(self) -> tuple[int, ...]:
@@ -186,6 +202,8 @@ class RunPlan:
             names=self.naming.datasets,
             reorder_steps=self.reorder_steps,
             mismatches=self.past.mismatches,
+            earlier=self.past.earlier,
+            knows_weights=self.past.knows_weights,
         )
         return order.at_step(self.identity.step)
 
@@ -235,14 +253,6 @@ class RunPlan:
         kept = {(step.dataset, step.from_epoch) for step in boundary_steps_of(self.source)}
         own = boundary_steps_of(IndexEpochs(self.source.index, self.source.schedule))
         return [step for step in own if (step.dataset, step.from_epoch) not in kept]
-
-    @property
-    def traced_index(self) -> SampleIndex | None:
-        """The index, with as many sampler epochs as the data that the weights have seen before was read in."""
-        reading, earlier = self.loader.reading, self.past.earlier
-        if earlier is None or self.index is None or not isinstance(reading, PositionedReading):
-            return self.index
-        return reading.index_up_to(self.index, earlier.position)
 
     def begin_epoch(self, epoch: int, after_step: int, left_over: int, max_steps: int) -> "RunPlan":
         """The plan when the trainer begins to read the data once more.

@@ -13,6 +13,7 @@ from paddle_epoch_guard.arguments import EpochGuardArguments
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import (
     BoundaryStep,
+    EarlierReads,
     EpochSource,
     Exposure,
     IndexEpochs,
@@ -26,6 +27,7 @@ from paddle_epoch_guard.record.events import Message, TokensTraced
 from paddle_epoch_guard.record.recorder import Recorder, View
 from paddle_epoch_guard.record.run_file import add_part
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
+from paddle_epoch_guard.session.earlier import open_earlier
 from paddle_epoch_guard.session.evaluation import (
     described_evaluation,
     evaluates_anyway,
@@ -100,6 +102,7 @@ class Session:
         self._stopped_dry = False
         self._has_noted_run = False
         self._trace: Trace | None = None
+        self._earlier: tuple[EarlierReads, ...] = ()
         self._switched_off: set[str] = set()
         self.extra = host.ExtraEvaluation(self._training)
         self._of_evaluation: Message | None = None
@@ -397,22 +400,29 @@ class Session:
         collects = self.collector is not None and self.collector.is_open
         if not (self.recorder or collects):
             return
-        if self.plan.schedule is not None and not self.plan.knows_all_draws:
-            self._say_exposure_unknown(state)
+        why = None if self.plan.schedule is None else self.plan.why_exposure_unknown
+        if why is not None:
+            self._say_exposure_unknown(why, state)
             return
-        traced = self._traced() if host.process() == 0 else None
-        self._trace = host.broadcast_from(0, traced) if collects else traced
+        traced = self._traced(state) if host.process() == 0 else None
+        traced = host.broadcast_from(0, traced) if collects else traced
+        self._trace, self._earlier = (None, ()) if traced is None else traced
         self._say_traced(state)
         self._expose(state)
 
-    def _traced(self) -> Trace | None:
-        """The trace; None if it fails, which is logged, and on a rank that reads no data."""
+    def _traced(self, state: host.TrainerState) -> tuple[Trace, tuple[EarlierReads, ...]] | None:
+        """The trace, and what was read before; None if that is not known, or fails, which is logged."""
         plan = self.plan
-        if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
+        if plan.index is None or not isinstance(plan.source, IndexEpochs):
             return None
         try:
+            earlier = open_earlier(plan, Path(self._args.output_dir))
+            if isinstance(earlier, Message):
+                self._say_exposure_unknown(earlier, state)
+                return None
             with progress_bar(tr("epoch guard: tracing tokens"), quiet=self.recorder is None) as tell:
-                return trace(plan.traced_index, plan.source.positions, progress=tell)
+                positions = plan.source.positions
+                return trace(plan.index, positions, progress=tell, earlier=earlier.data), earlier.reads
         except Exception as cause:
             self._lose_exposure(cause)
             return None
@@ -435,28 +445,17 @@ class Session:
                 self._note(message, state, is_warning=True)
 
     @shield
-    def _say_exposure_unknown(self, state: host.TrainerState) -> None:
-        assert self.plan.schedule is not None
-        if self.recorder is None:
-            return
-        first = self.plan.schedule.segments[0].first_step
-        if not self.plan.past.knows_weights:
-            why = Message("weights_unknown")
-        elif first > 1:
-            why = Message("exposure_unknown", {"first_step": first})
-        else:
-            why = Message("reorder_overlaps")
-        self._note(why, state, is_warning=True)
+    def _say_exposure_unknown(self, why: Message, state: host.TrainerState) -> None:
+        if self.recorder is not None:
+            self._note(why, state, is_warning=True)
 
     @shield
     def _expose(self, state: host.TrainerState) -> None:
         plan = self.plan
         if self._trace is None or plan.schedule is None:
             return
-        past = plan.past.earlier
-        earlier = None if past is None else (past.schedule, past.step)
         try:
-            traced = Exposure(self._trace, plan.schedule, state.max_steps, earlier)
+            traced = Exposure(self._trace, plan.schedule, state.max_steps, self._earlier)
         except Exception as cause:
             self._lose_exposure(cause)
             return
@@ -599,8 +598,8 @@ def leave_order_behind(state: host.TrainerState) -> None:
     stamp = host.read_stamp(state)
     if stamp is None:
         return
-    # No sidecar of an earlier part fits the checkpoints of this one.
-    host.write_stamp(state, replace(stamp, part=host.UNGUARDED, order=""))
+    # No sidecar of an earlier part fits the checkpoints of this one. The order stays: it tells what was drawn so far.
+    host.write_stamp(state, replace(stamp, part=host.UNGUARDED))
     if stamp.repaired and state.is_world_process_zero:
         if stamp.unified_from is None:
             said = tr(

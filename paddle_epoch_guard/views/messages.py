@@ -256,6 +256,46 @@ def _same_sizes(names: Sequence[str] | str) -> str:
     )
 
 
+_WHY_UNKNOWN = {
+    "no_arguments": mark(
+        "they ran without the guard, and checkpoint-{checkpoint} lacks what the trainer saves of them "
+        "(training_args.bin, trainer_state.json)"
+    ),
+    "other_arguments": mark(
+        "they ran without the guard, and by checkpoint-{checkpoint} {what} was {then} then; it is {now} now"
+    ),
+    "other_position": mark("they ran without the guard, and do not lead to the position at which the run goes on"),
+    "other_blend": mark(
+        "they ran without the guard, the datasets or weights of the blend have changed since the guard was on, and "
+        "which of them these steps drew from is not recorded"
+    ),
+    "other_index": mark(
+        "they ran without the guard, and may have drawn from another index of the same corpus for as many samples, "
+        "{path}: which one is not recorded"
+    ),
+    "other_corpus": mark("they drew from a corpus ({corpus}) that is not one of the present ones, or has changed"),
+    "index_missing": mark(
+        "their index, for {samples} samples and seed {seed}, is no longer in the cache (files {path})"
+    ),
+    "index_changed": mark(
+        "their index, for {samples} samples and seed {seed} (files {path}), is damaged, or not the one that was drawn "
+        "from"
+    ),
+    "blend_lost": mark("the order of their blend cannot be built again: its weights are recorded only rounded"),
+}
+"""Why it is not known what some steps drew."""
+
+
+def _earlier_unknown(first_step: int, last_step: int, why: str, **values: object) -> str:
+    return tr(
+        "what steps {first_step} to {last_step} drew is unknown: {why}. This run logs no exposure, and no losses of "
+        "fresh and repeated samples",
+        first_step=first_step,
+        last_step=last_step,
+        why=tr(_WHY_UNKNOWN[why], **values),
+    )
+
+
 def _named(names: Sequence[str] | str) -> str:
     """Names as a list in a sentence; records of earlier releases hold it as such."""
     return names if isinstance(names, str) else joined(names)
@@ -303,6 +343,7 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "the samples that the steps before {first_step} drew are unknown: these steps ran without the guard, or in "
         "another order. This run logs no exposure, and no losses of fresh and repeated samples"
     ),
+    "earlier_unknown": _earlier_unknown,
     "weights_unknown": mark(
         "what the weights that this run starts from were trained on is unknown: their checkpoint holds no order that "
         "fits this data. This run logs no exposure, and no losses of fresh and repeated samples"

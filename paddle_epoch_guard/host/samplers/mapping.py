@@ -46,6 +46,11 @@ def order_of(sampler: Any, samples: int) -> SamplerOrder | None:
     return SamplerOrder(EpochSampling.truncated(samples, ranks, shuffled, seed), _permutation)
 
 
+def order_of_rule(rule: EpochSampling) -> SamplerOrder:
+    """The order of a sampler of any kind that knows trainer epochs, by its recorded rule."""
+    return SamplerOrder(rule, _permutation) if rule.kind == "paddleformers" else SamplerOrder(rule)
+
+
 def _permutation(seed: int, length: int) -> npt.NDArray[Any]:
     """``paddle.randperm`` under a seed, on the device that the sampler uses; restores the run's random state.
 
