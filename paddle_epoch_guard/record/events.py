@@ -197,6 +197,9 @@ class ChangeReached(_Event, frozen=True, tag="change_reached"):
     """The unified order that begins here."""
     dissolved: tuple[BoundaryStep, ...] = ()
     """Boundaries of the host's order that the unified order dissolves."""
+    all_repeated: bool = True
+    """Whether all data behind a boundary has been drawn before: not known where the run has drawn its present order
+    only from some step on."""
 
 
 class ChangeJudged(_Event, frozen=True, tag="change_judged"):

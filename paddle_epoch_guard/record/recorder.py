@@ -78,6 +78,7 @@ class Recorder:
         naming: names of change points.
         reached: names of change points that an earlier part of the run has reached: they are not reported again.
         sequence_length: tokens of a sample that have a loss; None if unknown.
+        is_whole: whether the run has drawn its present order from the beginning.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Recorder:
         naming: Naming,
         reached: Iterable[str] = (),
         sequence_length: int | None = None,
+        is_whole: bool = True,
     ) -> None:
         self.ledger = ledger
         self.reached = list(reached)
@@ -94,6 +96,7 @@ class Recorder:
         self._views = tuple(views)
         self._naming = naming
         self._sequence_length = sequence_length
+        self._is_whole = is_whole
         self._ahead: deque[BoundaryStep] = deque()
         self._unknown_means: set[EpochKey] | None = set()
         self._ended: set[EpochKey] = set()
@@ -254,7 +257,7 @@ class Recorder:
         self.ledger.end_epochs(boundary.dataset, boundary.from_epoch)
         change = self._change_at(boundary)
         self.watch.begin(change)
-        self._reach(ChangeReached(change))
+        self._reach(ChangeReached(change, all_repeated=self._is_whole))
 
     def _reach(self, event: ChangeReached) -> None:
         if event.change.name not in self.reached:

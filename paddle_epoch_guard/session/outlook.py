@@ -5,6 +5,7 @@ from paddle_epoch_guard.ledger import BoundaryStep
 from paddle_epoch_guard.ledger.change_points import FIRST, FULL, SIDE
 from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.session.run_plan import RunPlan
+from paddle_epoch_guard.statistics.judging import EXPOSURE_STEP
 from paddle_epoch_guard.statistics.verdicts import MIN_WINDOWS, ExposureOfSteps
 
 EVALUATIONS = 5
@@ -17,6 +18,9 @@ def boundary_ahead(
 ) -> Message | None:
     """A warning of the first boundary that lies ahead, with what avoids it; None without one.
 
+    Where the run has not drawn its present order from the beginning, what lies behind a boundary may be as new as what
+    lies before it: then exposure tells whether there is something to warn of.
+
     Args:
         plan: what the run will draw.
         args: the trainer's arguments.
@@ -28,6 +32,9 @@ def boundary_ahead(
         return None
     first = ahead[0]
     names = plan.naming.datasets
+    before, after = exposures = _exposures(first, exposure, max_steps, len(names) > 1)
+    if not plan.is_whole and before is not None and after is not None and after - before < EXPOSURE_STEP:
+        return None
     return Message(
         "boundary_ahead",
         {
@@ -35,7 +42,8 @@ def boundary_ahead(
             "max_steps": max_steps,
             "dataset": names[first.dataset] if len(names) > 1 else "",
             "others": len(ahead) - 1,
-            "exposure": _exposures(first, exposure, max_steps, len(names) > 1),
+            "exposure": exposures,
+            "all_repeated": plan.is_whole,
             "can_unify": not plan.loader.reading.why_not_unified(plan.loader.sampler),
             "verdict": _verdict_facts(first, args, max_steps),
         },

@@ -293,7 +293,23 @@ def _past_of(
         reading.sampling,
         () if observed.index is None else observed.index.names,
     )
+    joined = None if guarded is None or not goes_on else _joined(guarded, own)
+    if guarded is not None and joined is not None:
+        return _Past(joined, guarded.earlier, knows_weights)
     return _Past(nothing, (*earlier, own), knows_weights)
+
+
+def _joined(guarded: Sidecar, own: EarlierSteps) -> Schedule | None:
+    """One schedule of the steps that the guard saw and of those since; None if they are not of one order."""
+    then = (guarded.datasets, guarded.blend, guarded.epoch_sampling, guarded.reorders)
+    schedule = steps_up_to(guarded.schedule, guarded.step)
+    is_one = then == (own.datasets, own.blend, own.epoch_sampling, own.reorders)
+    if schedule is None or not is_one or guarded.position != own.schedule.segments[0].start:
+        return None
+    skipped = (*schedule.skipped, *own.schedule.skipped)
+    for segment in own.schedule.segments:
+        schedule = schedule.then(segment)
+    return replace(schedule, skipped=skipped)
 
 
 def _before(reading: PositionedReading, ahead: Segment, step: int) -> Schedule | None:

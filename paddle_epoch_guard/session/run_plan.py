@@ -142,6 +142,11 @@ class RunPlan:
         return self.loader.reading.knows_ranks and self.other_knows_ranks
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the run has drawn its present order from the beginning."""
+        return self.schedule is not None and self.schedule.segments[0].first_step == 1
+
+    @property
     def why_exposure_unknown(self) -> Message | None:
         """Why it is not known what the weights had been trained on before each step; None if it is."""
         assert self.schedule is not None

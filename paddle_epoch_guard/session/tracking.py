@@ -59,7 +59,9 @@ def open_recorder(
         *([] if listener is None else [listener]),
     ]
     reached = () if sidecar is None else sidecar.boundaries
-    recorder = Recorder(ledger, views, plan.naming, reached, _sequence_length(plan))
+    recorder = Recorder(
+        ledger, views, plan.naming, reached, _sequence_length(plan), plan.is_whole or plan.schedule is None
+    )
     recorder.expect(plan.boundaries)
     recorder.emit(_part_began(plan, args, state))
     if remembered is not None:

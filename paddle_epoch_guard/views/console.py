@@ -92,7 +92,7 @@ def _safe(text: str) -> str:
 def reached_sentence(event: ChangeReached, naming: Naming) -> str:
     """What happens when the run reaches a change point."""
     if event.change.boundary is not None:
-        return messages.boundary_reached(event.change.boundary, naming)
+        return messages.boundary_reached(event.change.boundary, naming, event.all_repeated)
     if event.reorder is not None:
         return messages.reorder_begins(event.reorder, event.change.step)
     return tr("Step {step}: the order of the data changes.", step=event.change.step)

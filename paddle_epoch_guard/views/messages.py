@@ -64,7 +64,10 @@ def _boundary_ahead(
     before, after = exposure
     # The first repetition is remembered most: the loss of data seen twice hardly differs from that of data seen once.
     is_first = before is None or before < 1
-    lines = [_fall_ahead(step, max_steps, is_first, where["dataset"], where["others"])]
+    if where.get("all_repeated", True):
+        lines = [_fall_ahead(step, max_steps, is_first, where["dataset"], where["others"])]
+    else:
+        lines = [_may_fall_ahead(step, max_steps, where["others"])]
     if before is not None and after is not None:
         lines.append(
             tr(
@@ -87,11 +90,24 @@ def _boundary_ahead(
     return "\n".join([*lines, avoid, *_when_judged(**verdict)])
 
 
-def _fall_ahead(step: int, max_steps: int, is_first: bool, dataset: str, others: int) -> str:
+def _place_ahead(step: int, max_steps: int, others: int) -> str:
     at = tr("step {step:,} of {max_steps:,}", step=step, max_steps=max_steps)
-    if others:
-        behind = counted("{n} more boundary behind it", "{n} more boundaries behind it", others)
-        at = tr("{place} ({remark})", place=at, remark=behind)
+    if not others:
+        return at
+    behind = counted("{n} more boundary behind it", "{n} more boundaries behind it", others)
+    return tr("{place} ({remark})", place=at, remark=behind)
+
+
+def _may_fall_ahead(step: int, max_steps: int, others: int) -> str:
+    return tr(
+        "the training loss may fall at {place}: from there on, a data epoch is drawn that is shuffled separately. The "
+        "run has not drawn this order from its beginning, so some of that data may be new",
+        place=_place_ahead(step, max_steps, others),
+    )
+
+
+def _fall_ahead(step: int, max_steps: int, is_first: bool, dataset: str, others: int) -> str:
+    at = _place_ahead(step, max_steps, others)
     if dataset and is_first:
         return tr(
             "the loss of {dataset} will probably fall at {place}: from there on, all of its data has been seen before",
@@ -460,12 +476,25 @@ def traced(event: TokensTraced) -> str:
     )
 
 
-def boundary_reached(boundary: BoundaryStep, naming: Naming) -> str:
-    """What happens when the run reaches a boundary."""
+def boundary_reached(boundary: BoundaryStep, naming: Naming, all_repeated: bool = True) -> str:
+    """What happens when the run reaches a boundary.
+
+    Args:
+        boundary: the boundary.
+        naming: names its data epochs.
+        all_repeated: whether all data behind it has been drawn before.
+    """
     epoch = epoch_name(boundary.to_epoch, boundary.dataset, naming)
     if naming.trainer or boundary.position is None:
         return tr("Step {step} begins {epoch}.", step=boundary.step, epoch=epoch)
     values = {"step": boundary.step, "position": boundary.position, "epoch": epoch}
+    if not all_repeated:
+        return tr(
+            "Step {step} draws the first samples, from position {position} on, of {epoch}, which is shuffled "
+            "separately. The run has not drawn this order from its beginning: how much of the data it has seen before "
+            "is what exposure says, where it is known.",
+            **values,
+        )
     if boundary.from_epoch == 1:
         return tr(
             "Step {step} draws the first samples, from position {position} on, of {epoch}, which is shuffled "
