@@ -125,7 +125,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
             self._let_go()
             raise
         if plan is None:
-            leave_order_behind(state)
+            leave_order_behind(state, is_in_doubt=not is_off)
             self._let_go()
             return
         try:

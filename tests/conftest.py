@@ -57,7 +57,7 @@ def no_loader_runs_on():
         thread.join(max(0.0, until - time.monotonic()))
 
 
-_ABOUT_BOUNDARIES = re.compile(r"To avoid it: |is no progress by itself|^epoch guard: Verdict ")
+_ABOUT_BOUNDARIES = re.compile(r"To avoid it: |draws the first samples|^epoch guard: Verdict ")
 
 
 class Messages(logging.Handler):

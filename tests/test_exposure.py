@@ -15,8 +15,8 @@ from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, Description, GPTIndex, IndexLayout
 from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.verify import IndexArrays
+from paddle_epoch_guard.ledger import EarlierData, EarlierReads, tracing
 from paddle_epoch_guard.ledger import exposure as exposure_module
-from paddle_epoch_guard.ledger import tracing
 from paddle_epoch_guard.ledger.exposure import LEVELS, RECENCIES, UNKNOWN, Exposure
 from paddle_epoch_guard.ledger.tracing import trace
 from paddle_epoch_guard.order import PositionMap, Reorder, Schedule, Segment
@@ -52,9 +52,15 @@ def read(schedule, last_step):
 class Counted:
     """The exposure of every draw, counted one by one."""
 
-    def __init__(self, drawn, positions, schedule, last_step, datasets):
-        """``drawn``, ``datasets``: the tokens that each position of the base order draws, and from which dataset."""
+    def __init__(self, drawn, positions, schedule, last_step, datasets, before=()):
+        """``drawn``, ``datasets``: the tokens that each position of the base order draws, and from which dataset.
+
+        ``before``: steps, as the run counts them, and the tokens that each drew in another order.
+        """
         seen, last = Counter(), {}
+        for step, tokens in before:
+            seen.update(tokens)
+            last |= dict.fromkeys(tokens, step)
         self.of_step = {}
         self.fresh = {}
         self.levels, self.recencies = {}, {}
@@ -81,26 +87,28 @@ class Counted:
         return sum(priors) / len(priors) if priors else None
 
 
-def agrees(index, drawn, positions, schedule, last_step):
+def agrees(index, drawn, positions, schedule, last_step, earlier=(), before=()):
     """Asserts that every step, every range of steps and every sample has the exposure that counting gives.
 
-    As a whole, and each dataset of a blend alone.
+    As a whole, and each dataset of a blend alone. ``earlier``: other data and what was read of it; ``before``: as
+    ``Counted`` takes it.
     """
     assert len(drawn) == len(index)
     datasets = index.dataset_index.tolist() if isinstance(index, BlendIndex) else [0] * len(index)
-    counted = Counted(drawn, positions, schedule, last_step, datasets)
-    followed = trace(index, positions)
+    counted = Counted(drawn, positions, schedule, last_step, datasets, before)
+    followed = trace(index, positions, earlier=[data for data, _ in earlier])
     assert followed.complete
-    exposure = Exposure(followed, schedule, last_step)
-    ranges = [(step, step) for step in range(1, last_step + 1)]
-    ranges += [(first, min(first + 6, last_step)) for first in range(1, last_step + 1, 5)] + [(1, last_step)]
+    exposure = Exposure(followed, schedule, last_step, [reads for _, reads in earlier])
+    begin = schedule.segments[0].first_step
+    ranges = [(step, step) for step in range(begin, last_step + 1)]
+    ranges += [(first, min(first + 6, last_step)) for first in range(begin, last_step + 1, 5)] + [(begin, last_step)]
     for of in (None, *range(len(index.names))):
         for first, last in ranges:
             found, expected = exposure.of_steps(first, last, of), counted.mean(first, last, of)
             assert (None if found is None else found.mean) == expected, (first, last, of)
             assert found is None or found.error == 0.0
     assert exposure.of_steps(1, last_step, len(index.names)) is None
-    for step in range(1, last_step + 1):
+    for step in range(begin, last_step + 1):
         at = [position for one, position in counted.fresh if one == step]
         asked = [(step, position) for position in at[::-1]]
         shares = exposure.shares_of(step, np.array([*at[::-1], len(index) + 5], dtype=np.int64))
@@ -758,10 +766,70 @@ def test_a_sample_without_a_traced_token_has_the_level_of_those_around_it_if_the
     assert recency == pytest.approx(levels[1:UNKNOWN].sum() * (len(index) - first - 1), rel=0.02)
 
 
+def steps_before(dataset, order, schedule, last_step, shift=0, name=None):
+    """What some steps drew in another order, as ``Counted`` takes it."""
+    rows = tokens_of(dataset)
+    for step, at in read(schedule, last_step).items():
+        drawn = sum((rows[base] for base in order.base(at).tolist()), [])
+        yield step + shift, drawn if name is None else [(name, token) for token in drawn]
+
+
+ALIVE = []
+"""Datasets: with one, the document sizes that its index points to would go."""
+EARLIER = {
+    "another seed": {"seed": 2},
+    "more samples": {"samples": JOINT, "seed": 1},
+    "another length": {"seq_length": 13},
+    "another split": {"split": "60,40,0", "samples": 100},
+    "a unified order": {"reorders": (Reorder(20, 150, "ramp", (5, 1, 0), 90),)},
+}
+
+
+def earlier_of(prefix, number, schedule, last_step, shift=0, name=None, corpus=0, **values):
+    """Other data and what was read of it, and the same as ``Counted`` takes it."""
+    given = {"samples": SEPARATED, "seq_length": LENGTH, "seed": 3, **values}
+    order = PositionMap(given.pop("reorders", ()))
+    dataset = build_train([prefix], **given)
+    ALIVE.append(dataset)
+    data = EarlierData(index_of(dataset), order, (corpus,))
+    before = list(steps_before(dataset, order, schedule, last_step, shift, name))
+    return (data, EarlierReads(number, schedule, last_step, shift)), before
+
+
+@pytest.mark.parametrize("reorders", ["host", "twice"])
+@pytest.mark.parametrize("values", EARLIER.values(), ids=EARLIER)
+def test_what_was_drawn_before_in_another_order_counts(prefix, values, reorders):
+    """Ten steps of another run, whose weights were taken; five of this one; the rest in its present order."""
+    dataset = build_train([prefix], SEPARATED, LENGTH, split="80,20,0")
+    index = index_of(dataset)
+    of_weights = earlier_of(prefix, 0, Schedule((Segment(1, 12, 4, 1, 1, 90),)), 10, shift=-10, seed=4)
+    own = earlier_of(prefix, 1, Schedule((Segment(1, 0, 2, 3, 1, 90),), ((2, 3),)), 5, **values)
+    schedule = Schedule((Segment(6, 20, 4, 1, 1, len(index)),))
+    last_step = 5 + (len(index) - 20) // 4
+    earlier, before = [of_weights[0], own[0]], [*of_weights[1], *own[1]]
+    order = PositionMap(REORDERS[reorders](index))
+    agrees(index, tokens_of(dataset), order, schedule, last_step, earlier, before)
+
+
+def test_of_a_blend_each_corpus_has_been_drawn_before_by_itself(tmp_path):
+    prefixes = [write_corpus(tmp_path / name, sizes) for name, sizes in (("a", SIZES), ("b", SIZES[:11]))]
+    datasets = [[build_train([one], 150, LENGTH)] for one in prefixes]
+    index, drawn = blend_of(datasets, (0.6, 0.4), 120, 1)
+    pairs = [
+        earlier_of(
+            prefixes[at], number, Schedule((Segment(1 + 5 * number, 0, 4, 1, 1, 90),)), 5 * number + 5, 0, at, at
+        )
+        for number, at in enumerate((1, 0, 1))
+    ]
+    schedule = Schedule((Segment(16, 0, 4, 1, 1, 120),))
+    before = sum((steps for _, steps in pairs), [])
+    agrees(index, drawn, PositionMap(), schedule, 45, [one for one, _ in pairs], before)
+
+
 def test_the_steps_of_a_run_whose_weights_were_taken_lie_before_the_first(large):
     schedule, _ = plain(large, batch=10)
-    earlier = schedule, 60
-    exposure = Exposure(trace(large, PositionMap(), 10**6), schedule, 60, earlier)
+    traced = trace(large, PositionMap(), 10**6, earlier=[EarlierData(large, PositionMap(), (0,))])
+    exposure = Exposure(traced, schedule, 60, [EarlierReads(0, schedule, 60, shift=-60)])
     shares = exposure.shares_of(1, np.arange(600))
     # Each sample is drawn once more after 60 steps.
     assert not shares.fresh.any()

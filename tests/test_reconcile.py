@@ -19,6 +19,7 @@ from paddle_epoch_guard.reading import (
 from paddle_epoch_guard.resume import DatasetRecord, IndexRecord, Sidecar, UnifyOptions
 from paddle_epoch_guard.session.observe import Observed, Request
 from paddle_epoch_guard.session.reconcile import reconcile
+from paddle_epoch_guard.session.unguarded import SavedPart, Unguarded
 
 RECORD = DatasetRecord("train", 8, "100,0,0", 809, "c0", (IndexRecord(128, 1, "d0"),))
 FIRST = Segment(1, 0, 4, 1, 1, stop=202)
@@ -26,6 +27,7 @@ AHEAD = replace(FIRST, first_step=11, start=40)
 SIDECAR = Sidecar(3, "run", "part", 10, 40, 128, 32, (), Schedule((FIRST,)), (RECORD,))
 REQUEST = Request(UnifyOptions(False), True, None, step=10, max_steps=32, ignores_data_skip=False)
 PLAIN = {"consumed_samples": 40, "max_steps": 32}
+SAVED = Unguarded(saved=(SavedPart(10, 40, 32, seed=0, ignored_data_skip=False),))
 INDEX = SimpleNamespace(names=("text",))
 
 
@@ -95,10 +97,50 @@ def test_a_world_size_that_does_not_fit_is_refused():
 
 
 def test_the_first_guarded_resume_knows_what_was_drawn_before():
-    resolution = reconcile(REQUEST, observed(), None, PLAIN)
+    resolution = reconcile(REQUEST, observed(), None, PLAIN, SAVED)
     assert resolution.schedule == Schedule((FIRST,))
+    assert (resolution.earlier, resolution.why_unknown) == ((), None)
     with pytest.raises(ResumeMismatchError, match="in doubt whether the order goes on"):
         reconcile(REQUEST, observed(), None, None)
+
+
+@pytest.mark.parametrize(
+    ("unguarded", "why"),
+    [
+        (Unguarded(), "no_arguments"),
+        (replace(SAVED, saved=(replace(SAVED.saved[0], seed=None),)), "no_arguments"),
+        (replace(SAVED, saved=(replace(SAVED.saved[0], seed=7),)), "other_arguments"),
+        (replace(SAVED, saved=(replace(SAVED.saved[0], ignored_data_skip=True),)), "other_arguments"),
+        (replace(SAVED, saved=(SavedPart(5, 40, 32, 0, (), False), *SAVED.saved)), "other_arguments"),
+        (replace(SAVED, saved=(SavedPart(5, 20, 32, 0, ((2, 3),), False), *SAVED.saved)), "other_arguments"),
+        (replace(SAVED, other_index="an.dsc"), "other_index"),
+    ],
+)
+def test_where_steps_without_the_guard_may_have_drawn_otherwise_they_are_not_known(unguarded, why):
+    resolution = reconcile(REQUEST, observed(), None, PLAIN, unguarded)
+    assert resolution.why_unknown.parameters["why"] == why
+    assert resolution.schedule.segments[0].first_step == 11
+
+
+def test_the_steps_that_the_guard_saw_and_those_since_are_one_schedule_where_they_are_of_one_order():
+    guarded = SIDECAR.at_step(6)
+    resolution = reconcile(REQUEST, observed(), None, PLAIN, replace(SAVED, after=6, guarded=guarded))
+    assert (resolution.schedule, resolution.earlier) == (Schedule((FIRST,)), ())
+    other = replace(RECORD, indices=(IndexRecord(100, 1, "d1"),))
+    guarded = replace(guarded, datasets=(other,))
+    resolution = reconcile(REQUEST, observed(), None, PLAIN, replace(SAVED, after=6, guarded=guarded))
+    assert [(steps.first_step, steps.last_step, steps.datasets) for steps in resolution.earlier] == [
+        (1, 6, (other,)),
+        (7, 10, (RECORD,)),
+    ]
+    assert resolution.earlier[1].schedule.segments[0].start == 24
+
+
+def test_the_seed_of_the_data_is_compared_where_it_is_the_trainers():
+    of_seed_0 = replace(RECORD, indices=(IndexRecord(128, 0, "d0"),))
+    other = replace(SAVED, saved=(replace(SAVED.saved[0], seed=7),))
+    with pytest.raises(ResumeMismatchError, match="seed then: 7, now: 0"):
+        reconcile(REQUEST, observed(live=(of_seed_0,)), None, PLAIN, other)
 
 
 def test_a_stated_position_that_the_steps_do_not_lead_to_says_nothing_of_what_was_drawn():
@@ -151,7 +193,8 @@ def test_sampler_epochs_are_laid_out_to_the_end():
 def test_a_resume_within_sampler_epochs_without_a_sidecar_knows_the_earlier_ones():
     request = replace(REQUEST, step=30, max_steps=60)
     record = {"consumed_samples": 120, "max_steps": 60}
-    resolution = reconcile(request, observed(epoch_reading(1, 20)), None, record)
+    saved = Unguarded(saved=(SavedPart(30, 120, 60, seed=0, ignored_data_skip=False),))
+    resolution = reconcile(request, observed(epoch_reading(1, 20)), None, record, saved)
     assert [(segment.first_step, segment.start) for segment in resolution.schedule.segments] == [
         (1, 0), (26, 100), (51, 200),
     ]  # fmt: skip

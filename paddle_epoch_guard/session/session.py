@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -593,9 +594,16 @@ def _is_saved(folder: Path, sidecar: Sidecar) -> bool:
     return stamp is None or stamp.part == sidecar.part
 
 
-def leave_order_behind(state: host.TrainerState) -> None:
-    """A part of the run without the guard: said where it matters, and kept in the trainer's state."""
+def leave_order_behind(state: host.TrainerState, is_in_doubt: bool = False) -> None:
+    """A part of the run without the guard: said where it matters, and kept in the trainer's state.
+
+    Args:
+        state: the trainer's.
+        is_in_doubt: whether what was drawn so far is in doubt: a later part must not take it for known.
+    """
     stamp = host.read_stamp(state)
+    if is_in_doubt and state.global_step > 0:
+        stamp = replace(stamp or host.Stamp(uuid.uuid4().hex, host.UNGUARDED, 0), step=state.global_step, order="")
     if stamp is None:
         return
     # No sidecar of an earlier part fits the checkpoints of this one. The order stays: it tells what was drawn so far.
