@@ -11,6 +11,7 @@ import pytest
 
 from corpora import SIZES, build_train, write_corpus
 from paddle_epoch_guard import EpochGuardCallback, host
+from paddle_epoch_guard.comparison.reading import read_run
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.record.events import WindowLogged
@@ -170,6 +171,14 @@ def test_what_the_weights_had_seen_counts_after_an_interruption_too(chain, is_in
     if is_interrupted:
         chain.part(20, seed=7)
     assert_counted(chain, 8 if is_interrupted else 0, of_weights=10)
+
+
+def test_a_comparison_counts_the_tokens_of_steps_without_the_guard(chain):
+    """By which it finds the place at which runs are compared."""
+    longer = {"max_steps": 40, "gradient_accumulation_steps": 2}
+    chain.part(6).part(10, **longer, **PLAIN).part(16, **longer)
+    compared = read_run(str(chain.folder / "logs"))
+    assert compared.windows["tokens"].tolist()[-1] == sum(map(len, chain.steps)) == (6 * 4 + 10 * 8) * LENGTH
 
 
 def without_index(chain):

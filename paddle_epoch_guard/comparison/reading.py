@@ -16,6 +16,7 @@ from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import ChangePoint, Weighted
 from paddle_epoch_guard.ledger.exposure import MOST as MOST_EXPOSURE
 from paddle_epoch_guard.ledger.losses import standard_error, total
+from paddle_epoch_guard.order import Schedule
 from paddle_epoch_guard.record.events import (
     ChangeReached,
     Evaluated,
@@ -163,6 +164,14 @@ def _events_of(counting: Sequence[tuple[PartBegan, float]], records: Sequence[Re
     return events
 
 
+def _samples(schedule: Schedule, first_step: int, last_step: int) -> int:
+    """Samples of those of some steps that a schedule has."""
+    try:
+        return schedule.samples(max(first_step, schedule.segments[0].first_step), last_step)
+    except ScheduleError:
+        return 0
+
+
 class _Table:
     """Arranges windows and evaluations as arrays."""
 
@@ -171,7 +180,7 @@ class _Table:
         datasets = len(parts[-1].datasets)
         self._datasets = datasets if 0 < datasets <= MOST_DATASETS else 1
         state = state_of(parts)
-        self._schedule = None if state is None else state.schedule
+        self._state = state
         self._length = sequence_length_of(state) or _length_of(windows)
         self._samples_drawn = self._counted()
 
@@ -187,11 +196,14 @@ class _Table:
         return counted
 
     def _scheduled(self, first_step: int, last_step: int) -> int:
-        """Samples that steps without a window draw, as far as the schedule knows them."""
-        try:
-            return 0 if self._schedule is None else self._schedule.samples(first_step, last_step)
-        except ScheduleError:
+        """Samples that steps without a window draw, as far as the schedules know them."""
+        if self._state is None:
             return 0
+        earlier = [(steps.schedule, steps.last_step) for steps in self._state.own_earlier]
+        return sum(
+            _samples(schedule, first_step, min(last, last_step))
+            for schedule, last in [*earlier, (self._state.schedule, last_step)]
+        )
 
     def windows(self, evaluations: Sequence[Evaluated]) -> npt.NDArray[Any]:
         """``[n]`` of :data:`WINDOW`."""

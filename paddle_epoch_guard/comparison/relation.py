@@ -52,7 +52,8 @@ def relation_of(one: Run, other: Run) -> Relation:
     if first is None or second is None:
         return Relation("unknown", False, False, _evaluation(one, other))
     data, by_text = _data(one, other, first, second)
-    same_order = data == "same" and _same_index(first, second) and first.reorders == second.reorders
+    same_past = first.own_earlier == second.own_earlier
+    same_order = data == "same" and same_past and _same_index(first, second) and first.reorders == second.reorders
     return Relation(data, same_order, first.schedule == second.schedule, _evaluation(one, other), by_text)
 
 

@@ -88,6 +88,11 @@ class Sidecar:
     """Whether all that the weights had seen is known, where the run started from those of a checkpoint."""
 
     @property
+    def own_earlier(self) -> tuple[EarlierSteps, ...]:
+        """The earlier steps of this run, without those of others whose weights it began with."""
+        return tuple(steps for steps in self.earlier if steps.shift == 0)
+
+    @property
     def reordered_to(self) -> int:
         """Where the furthest of the reorders ends; 0 if there is none."""
         return max((reorder.stop for reorder in self.reorders), default=0)
