@@ -7,6 +7,7 @@ import pickle
 import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from corpora import SIZES, build_train, write_corpus
@@ -252,6 +253,15 @@ def test_a_sidecar_of_an_earlier_release_says_nothing_of_the_order_before_it(cha
         stream.write(json.dumps({**body, "version": 1}).encode())  # which has no digest
     chain.part(16, seed=7)
     assert_nothing_logged(chain, 10, host_log, "the steps before 7 drew are unknown")
+
+
+def test_a_dataset_without_an_index_is_followed_after_a_part_without_the_guard(tmp_path, host_log):
+    samples = [{"text": np.arange(1, 10)} for _ in range(120)]
+    args = arguments(tmp_path, max_steps=STEPS)
+    train(args, samples, callbacks=[StopAt(6)])
+    resumed = train(args, samples, resume=str(tmp_path / "run" / "checkpoint-6"))
+    assert len(resumed.losses) == STEPS - 6
+    assert [text for text in host_log.warnings if "switched off" in text] == []
 
 
 def test_a_boundary_that_may_bring_new_data_is_not_said_to_repeat_all(chain, host_log):

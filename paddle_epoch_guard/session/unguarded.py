@@ -118,6 +118,8 @@ def other_index_of(observed: Observed, seed: int) -> str:
         observed: the data as the host has set it up.
         seed: the trainer's. Where the data is shuffled by another one, the trainer's tells nothing of it.
     """
+    if observed.index is None:
+        return ""
     for dataset, index in zip(observed.live_datasets, datasets_of(observed.index), strict=True):
         if isinstance(index, GPTIndex):
             for folder in host.index_folders(dataset):
