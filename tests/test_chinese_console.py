@@ -63,6 +63,7 @@ MESSAGES = {
     "extra_evaluations": {"steps": [10, 20], "samples": 64, "batches": 8},
     "evaluates_nothing": {"why": "no_positions"},
     "exposure_unknown": {"first_step": 101},
+    "earlier_unknown": {"first_step": 1, "last_step": 100, "why": "no_arguments", "checkpoint": 100},
     "weights_unknown": {},
     "reorder_overlaps": {},
     "same_corpus": {"names": ["web", "code", "books"]},
@@ -124,6 +125,9 @@ def test_every_message_is_chinese():
         ("same_corpus", {"names": "web and code"}, "web and code 是同一份语料"),  # of a record of an earlier release
         ("ran_dry", {"stop": 720}, "训练停在第 90 步（计划 100 步），因为数据索引已读到末尾（位置 720）"),
         ("sampler_unknown", {"why": ""}, "不支持采样器 BatchSampler：无法得知数据 epoch"),
+        ("earlier_unknown", {"why": "other_position"}, "无法得知第 1 步至第 100 步读取了什么：这些步没有接入插件"),
+        ("earlier_unknown", {"why": "index_missing", "samples": 9, "seed": 1, "path": "a"}, "已不在缓存中（文件 a）"),
+        ("boundary_ahead", {"all_repeated": False, "dataset": ""}, "其中一部分数据可能未训练过"),
         ("extra_evaluations", {}, "额外评估 2 次，每次 8 个批次：第 10, 20 步之后；验证集有 64 个样本"),
         ("extra_evaluations", {"batches": None, "samples": None}, "额外评估 2 次：第 10, 20 步之后。"),
         ("evaluation_overlaps", {"ground": "same_documents"}, "验证集与训练数据重叠：两者取自相同的文档"),
