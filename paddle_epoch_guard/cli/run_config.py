@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from paddle_epoch_guard.cli.host_rules import PADDLENLP, HostRules
 from paddle_epoch_guard.errors import ArgumentsError, cause_of
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.terminal import joined
@@ -16,7 +17,7 @@ DEFAULTS = {
     "max_seq_length": 1024,
     "per_device_train_batch_size": 8,
     "gradient_accumulation_steps": 1,
-    "split": "949,50,1",
+    "split": PADDLENLP.default_split,
 }
 """Of PaddleNLP's ``TrainingArguments`` and of ``llm/run_pretrain.py`` (3.0.0b4)."""
 MODEL_DEGREES = (
@@ -64,7 +65,12 @@ class AskedRun(NamedTuple):
 
 
 def asked_run(
-    words: Sequence[str], config: Path | None, devices: int, options: RunOptions, known: Sequence[str] = ()
+    words: Sequence[str],
+    config: Path | None,
+    devices: int,
+    options: RunOptions,
+    rules: HostRules = PADDLENLP,
+    known: Sequence[str] = (),
 ) -> AskedRun:
     """The run that a call asks about: its options win over the script's flags, and these over the script's file.
 
@@ -73,6 +79,7 @@ def asked_run(
         config: the script's file.
         devices: all devices of the run.
         options: those in the spelling of `plan`.
+        rules: of the host.
         known: names of all options of `plan`.
 
     Raises:
@@ -83,6 +90,14 @@ def asked_run(
     if not values and devices > 1:
         raise ArgumentsError(
             tr("--devices {n} belongs to --config; --global-batch counts all devices already", n=devices)
+        )
+    if values and not rules.is_guarded:
+        raise ArgumentsError(
+            tr(
+                "--config and a script's own flags are read for PaddleNLP and PaddleFormers; found {host}. Give "
+                "--seq-length, --global-batch, --max-steps and --split",
+                host=rules.title,
+            )
         )
     own = config_of(values, None if options.global_batch else devices) if values else None
     data = tuple(words[:first]) or (() if own is None else own.data)
@@ -95,7 +110,7 @@ def asked_run(
         raise ArgumentsError(
             tr("{missing} missing; expected as options, or --config with the run's own file", missing=missing)
         )
-    split = str(DEFAULTS["split"]) if own is None else own.split
+    split = rules.default_split if own is None else own.split
     if options.split is not None:
         split = options.split
     return AskedRun(data, seq_length, global_batch, max_steps, split, bool(values), tuple(misspelt_keys(values)))
