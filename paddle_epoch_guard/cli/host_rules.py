@@ -70,8 +70,8 @@ PADDLENLP = HostRules(
     spare=20,
     positions=lambda samples, _: samples,
 )
-# `_build_train_valid_test_datasets` takes the suffix off.
-PADDLEFORMERS = replace(PADDLENLP, name="paddleformers", title="PaddleFormers", suffix="::CPT")
+# `_build_train_valid_test_datasets` takes the suffix off; the split is that of cli/hparams/data_args.py.
+PADDLEFORMERS = replace(PADDLENLP, name="paddleformers", title="PaddleFormers", default_split="950,50", suffix="::CPT")
 
 
 def _shares_by_numpy(weights: Sequence[float]) -> tuple[float, ...]:

@@ -84,7 +84,8 @@ def plan(  # noqa: PLR0913 - its options
     split: Annotated[
         str | None,
         typer.Option(
-            metavar="SHARES", help="Shares of train, valid and test. [default: 949,50,1; megatron: 969,30,1]"
+            metavar="SHARES",
+            help="Shares of train, valid and test. [default: that of --host: 949,50,1, 950,50 or 969,30,1]",
         ),
     ] = None,
     seed: Annotated[
