@@ -7,6 +7,7 @@ it; and the positions of the run. If a host does not build a run, it is the word
 """
 
 import contextlib
+import io
 import json
 import random
 import re
@@ -16,6 +17,7 @@ import numpy as np
 
 import corpora
 from caches import cli
+from hosts import build_train_valid_test_datasets
 from megatron_package import host
 from paddle_epoch_guard.host import library
 
@@ -180,8 +182,12 @@ def watched():
 def built_by_paddle(run, cache):
     """What the Paddle library that is installed builds of a run, in an empty cache."""
     try:
-        with watched() as starts:
-            train = corpora.build_train(list(run.data), run.samples, run.seq_length, split=run.split, cache=cache)
+        with watched() as starts, contextlib.redirect_stdout(io.StringIO()):
+            # Of 0 samples, it builds no blend.
+            train, _, _ = build_train_valid_test_datasets(
+                list(run.data), "mmap", run.split, [run.samples, 1, 1], run.seq_length, 1, skip_warmup=True,
+                data_cache_path=str(cache),
+            )  # fmt: skip
     except AssertionError:  # of `BlendableDataset`: fewer datasets than weights
         return "empty"
     if train is None:

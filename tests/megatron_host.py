@@ -123,17 +123,19 @@ def layout_of_part(part):
 
 def shuffled(start, total, random_state, original=gpt_dataset._build_shuffle_index):
     """The host's, but that it keeps where the last data epoch starts."""
-    built.start = None if start == total else start
+    building.start = None if start == total else start
     return original(start, total, random_state)
 
 
 def made(dataset, *arguments, original=GPTDataset.__init__):
     """The same."""
+    vars(building).clear()
     original(dataset, *arguments)
-    dataset.start_of_last_epoch = getattr(built, "start", None)
+    index = dataset.unique_description_hash, dataset.index_split, dataset.config.path_to_cache
+    dataset.start_of_last_epoch = starts.setdefault(index, vars(building).get("start"))  # else it lay in the cache
 
 
-built = threading.local()
+building, starts = threading.local(), {}
 
 
 def tokens_of_an_epoch(dataset, original=GPTDataset._get_num_tokens_per_epoch):
