@@ -3,7 +3,7 @@
 import contextlib
 
 import corpora  # noqa: F401
-import paddle_epoch_guard.cli.plan  # noqa: F401
+import paddle_epoch_guard.cli.plan
 import paddle_epoch_guard.report.page
 import paddle_epoch_guard.session.pipeline  # noqa: F401
 import training  # noqa: F401

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SETTINGS = {"ignore_unknown_options": True}
 """Options that are unknown here may be the training script's own; `run_config` refuses the others."""
 REACHED = 4
+"""The exit status with --fail-on-boundary."""
 
 
 class Host(str, Enum):
@@ -37,9 +38,6 @@ class Host(str, Enum):
     paddlenlp = "paddlenlp"
     paddleformers = "paddleformers"
     megatron = "megatron"
-
-
-"""The exit status with --fail-on-boundary."""
 
 
 def plan(  # noqa: PLR0913 - its options
@@ -168,7 +166,7 @@ def plan(  # noqa: PLR0913 - its options
     trial = None if trial_steps is None else trial_facts(run, max_steps, trial_steps, trial_batch)
     facts = facts_of_run(run, max_steps) | {"seed": seed, "split": split, "trial": trial}
     documents = [(dataset.prefix, dataset.all_documents) for dataset in run.datasets]
-    facts["notes"] = [*document_list_notes([prefix for prefix, _ in documents])]
+    facts["notes"] = document_list_notes([prefix for prefix, _ in documents])
     facts["notes"] += empty_split_notes(documents, split, rules)
     facts["warnings"] = [*asked.warnings, *run.warnings(max_steps)]
     if png is not None:
