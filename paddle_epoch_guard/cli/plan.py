@@ -52,8 +52,9 @@ def plan(  # noqa: PLR0913 - its options
     host: Annotated[
         Host,
         typer.Option(
+            metavar="paddlenlp|paddleformers|megatron",
             help="The library that builds the index. They divide the documents between the splits, and round the "
-            "parts of a blend, differently."
+            "parts of a blend, differently.",
         ),
     ] = Host.paddlenlp,
     config: Annotated[

@@ -19,7 +19,7 @@ _BATCH, _ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_st
 
 @dataclass(frozen=True)
 class ScriptNames:
-    """The names by which a host's training script is told of a run, and what it takes where it is told nothing."""
+    """The names by which a host's training script takes what describes a run, and their defaults."""
 
     length: str
     """Of the sequence length."""
