@@ -6,7 +6,7 @@ import pytest
 
 from corpora import build_train, write_corpus
 from paddle_epoch_guard.order import PositionMap, Reorder
-from ranks import fork, launch
+from ranks import fork
 from training import arguments, read_scalars, train
 
 pytestmark = [pytest.mark.host, pytest.mark.multiprocess]
@@ -24,7 +24,7 @@ def corpus(tmp_path):
 
 def test_two_ranks_follow_one_order_and_only_the_first_writes(tmp_path, corpus):
     prefix, dataset = corpus
-    status, output = launch(tmp_path, prefix, tmp_path / "cache")
+    status, output = fork(tmp_path, prefix, tmp_path / "cache")
     assert status == 0, output[-3000:]
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     positions = np.arange(32 * 4).reshape(32, 2, 2)
