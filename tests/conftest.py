@@ -1,10 +1,14 @@
 import logging
+import os
 import re
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+
+# One core for each of the workers that share the machine; before anything loads numpy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from filelock import FileLock
@@ -16,6 +20,12 @@ from paddle_epoch_guard import files, language
 def impatient(monkeypatch):
     """Does not wait for late files."""
     monkeypatch.setattr(files, "PATIENCE", 0.5)
+
+
+@pytest.fixture(autouse=True)
+def no_power_cut(monkeypatch):
+    """Does not wait for the disk: a process that is killed loses nothing by it, and most tests would wait."""
+    monkeypatch.setattr(os, "fsync", os.fstat)
 
 
 @pytest.fixture(autouse=True)
