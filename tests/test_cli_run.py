@@ -302,9 +302,10 @@ def test_two_launched_ranks_draw_one_unified_order(user):
 
 
 SPAWNS = """
-import os, paddle, user_script
+import os, paddle
 
 def rank():
+    import user_script
     os.environ["PADDLE_RANK_IN_NODE"] = os.environ["PADDLE_TRAINER_ID"]  # the Trainer asks for it, spawn sets it not
     paddle.distributed.init_parallel_env()
     user_script.main()
