@@ -9,20 +9,18 @@ import numpy.typing as npt
 from paddle_epoch_guard import host
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import IndexEpochs
-from paddle_epoch_guard.ledger.exposure import SampleShares
 from paddle_epoch_guard.ledger.losses import (
     RULES,
-    DrawnSamples,
     EpochSlots,
     Float64Array,
-    Int64Array,
     WindowLosses,
     WindowSums,
     agrees,
-    sample_losses,
-    sums_of,
+    mean_of,
     window_of,
 )
+from paddle_epoch_guard.ledger.sample_shares import NOT_DRAWN, Int64Array, TracedDraws
+from paddle_epoch_guard.ledger.window_sums import Drawn, window_sums
 from paddle_epoch_guard.order import Schedule
 from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.session.exposure import ShieldedExposure
@@ -184,62 +182,51 @@ class LossCollector:
         runs = [] if self.source is None else _runs(self.source.schedule, first_step, last_step)
         if not self._hook.layers or self.source is None or not runs:
             return WindowSums.nothing(slots).rows
-        by_step = [self._drawn_in(first, last) for first, last in runs]
-        positions = [np.concatenate(of_run) for of_run in by_step]
-        drawn = np.concatenate(positions)
-        if len(rows) != len(drawn):
+        drawn = [self.source.schedule.positions_of_steps(first, last, self._rank) for first, last in runs]
+        positions = drawn[0][0] if len(drawn) == 1 else np.concatenate([of_run for of_run, _ in drawn])
+        if len(rows) != len(positions):
             raise _DisturbedError(
                 tr(
                     "there are {losses} sample losses in {microbatches} microbatches, where {samples} samples were "
                     "drawn",
                     losses=len(rows),
                     microbatches=len(sizes),
-                    samples=len(drawn),
+                    samples=len(positions),
                 )
             )
-        slot = slots.of(*self.source.index.locate(self.source.positions.base(drawn)))
-        shares = SampleShares.unknown(len(drawn))
-        if self.exposure is not None:
-            of_runs = zip(runs, positions, strict=True)
-            shares = SampleShares.joined([self.exposure.shares_of(first, of_run) for (first, _), of_run in of_runs])
-        numbers = [step for first, last in runs for step in range(first, last + 1)]
-        sizes_of_steps = [len(of_step) for of_run in by_step for of_step in of_run]
-        step = np.repeat(np.array(numbers) - first_step, sizes_of_steps)
-        samples = DrawnSamples(slot, step, shares)
-        micro_batch = self.source.schedule.segments[-1].micro_batch
-        sums: list[Float64Array] = []
-        for rule in range(len(RULES)):
-            if rule and np.array_equal(rows[:, 1 + rule], rows[:, rule]):  # no label is ignored: the usual case
-                sums.append(sums[-1])
-                continue
-            losses, weights = sample_losses(rows, sizes, micro_batch, rule)
-            sums.append(sums_of(losses, weights, samples, slots))
-        return np.array(sums)
+        steps = [step - first_step for first, last in runs for step in range(first, last + 1)]
+        samples = Drawn(
+            slot=slots.of(*self.source.index.locate(self.source.positions.base(positions))),
+            time=self._times_of([(first, of_run) for (first, _), (of_run, _) in zip(runs, drawn, strict=True)]),
+            steps=np.column_stack((steps, np.concatenate([each for _, each in drawn]))),
+        )
+        traced = TracedDraws.none() if self.exposure is None else self.exposure.traced
+        return window_sums((rows, sizes), self.source.schedule.segments[-1].micro_batch, samples, slots, traced)
 
-    def _drawn_in(self, first_step: int, last_step: int) -> list[Int64Array]:
-        """The positions that this rank draws in each of a range of steps, in order."""
-        assert self.source is not None
-        steps = range(first_step, last_step + 1)
-        return [self.source.schedule.positions(step, self._rank) for step in steps]
+    def _times_of(self, drawn: list[tuple[int, Int64Array]]) -> Int64Array:
+        """When the samples at some positions are drawn, each with a step of its segment; in order."""
+        if self.exposure is None:
+            return np.full(sum(len(positions) for _, positions in drawn), NOT_DRAWN, dtype=np.int64)
+        times = [self.exposure.times_of(step, positions) for step, positions in drawn]
+        return times[0] if len(times) == 1 else np.concatenate(times)
 
     def _chosen(
         self, rows: Float64Array, logged: float, slots: EpochSlots, last_step: int
     ) -> tuple[WindowLosses | None, Message | None]:
         """The window under the rule in force; or why there is none."""
-        first = window_of(rows[self._rule], slots)
-        if not first.by_epoch:
+        mean = mean_of(rows[self._rule], slots)
+        if mean is None:
             return None, None  # the trainer logs 0 if all steps were skipped
         if not math.isfinite(logged):  # nothing to check against; under fp16 the trainer's loss stays so
-            return first, None
+            return window_of(rows[self._rule], slots), None
         for rule in (self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)):
-            window = first if rule == self._rule else window_of(rows[rule], slots)
-            if agrees(window, logged):
+            if agrees(mean_of(rows[rule], slots), logged):
                 self._rule = rule
-                return window, self._agreed(last_step)
+                return window_of(rows[rule], slots), self._agreed(last_step)
         if self._has_agreed or self._is_disturbed:
-            means = {"mean": first.mean, "logged": logged}
+            means = {"mean": mean, "logged": logged}
             return None, self._disturbed(tr("their mean is {mean:.6g}, and the trainer logs {logged:.6g}", **means))
-        return None, Message("share_other_loss", {"mean": float(first.mean), "logged": float(logged)})
+        return None, Message("share_other_loss", {"mean": mean, "logged": float(logged)})
 
 
 def _runs(schedule: Schedule, first_step: int, last_step: int) -> list[tuple[int, int]]:
