@@ -17,6 +17,7 @@ from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback, host
 from paddle_epoch_guard.cli.report import facts_of_report
 from paddle_epoch_guard.ledger import IndexEpochs
+from paddle_epoch_guard.ledger.losses import window_of
 from paddle_epoch_guard.order import Schedule, Segment
 from paddle_epoch_guard.record.events import Message, PartEnded
 from paddle_epoch_guard.record.reader import RecordFile
@@ -49,7 +50,7 @@ def windows(monkeypatch):
 
     def window(self, first_step, last_step, logged):
         losses, why = inner(self, first_step, last_step, logged)
-        found.append((first_step, last_step, logged, losses))
+        found.append((first_step, last_step, logged, None if losses is None else window_of(*losses)))
         return losses, why
 
     monkeypatch.setattr(LossCollector, "window", window)

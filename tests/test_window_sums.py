@@ -51,7 +51,7 @@ def window_at_random(seed, sizes, masks):
         random.shuffle(time)
     lengths = np.bincount(np.sort(random.integers(0, 4, count)), minlength=4)
     drawn = Drawn(random.integers(0, SLOTS.count, count), time, np.column_stack((random.integers(0, 50, 4), lengths)))
-    return (np.column_stack((losses, tokens)), sizes), drawn
+    return (np.column_stack((losses, tokens)).astype(np.float32), sizes), drawn
 
 
 @compiled
@@ -98,7 +98,7 @@ def changed(**changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"rows": np.ones((6, 4))},
+        {"rows": np.ones((6, 4), dtype=np.float32)},
         {"sizes": [3, 3]},
         {"sizes": [3, 5]},
         {"sizes": [-1, 8]},

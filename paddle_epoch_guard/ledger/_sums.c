@@ -27,13 +27,14 @@ typedef struct {
     double nearly_all;
     int complete, is_wrong;
     Py_ssize_t draw, jump; /* where the last sample was found: the next one is mostly near */
+    int64_t from, until;   /* the times of the jumps around it */
 } Exposure;
 
 /* What is known of a sample, whatever its loss. */
 typedef struct {
     double levels[LEVELS], recencies[RECENCIES];
     double repeat; /* the share that is not new */
-    int known, wholly_fresh;
+    int known, wholly_fresh, is_between;
 } Shares;
 
 /* Into what the samples of one rule are summed. */
@@ -58,8 +59,13 @@ static Py_ssize_t below(const int64_t *values, Py_ssize_t count, int64_t asked, 
     return low;
 }
 
+/* Without a traced draw a sample has the shares of any other without one between the same two jumps. */
 static void find(Exposure *of, int64_t time, Shares *found)
 {
+    Py_ssize_t near = of->draw;
+    if (found->is_between && time >= of->from && time < of->until && (!near || of->time[near - 1] < time)
+        && (near == of->draws || of->time[near] > time))
+        return;
     memset(found, 0, sizeof *found);
     found->repeat = 1.0;
     if (time < 0)
@@ -74,6 +80,8 @@ static void find(Exposure *of, int64_t time, Shares *found)
     Py_ssize_t jump = of->jump;
     if (!(jump < of->jumped && of->jumps[jump] <= time && (jump + 1 == of->jumped || time < of->jumps[jump + 1])))
         jump = below(of->jumps, of->jumped, time, 1) - 1;
+    of->from = jump >= 0 && jump < of->jumped ? of->jumps[jump] : time;
+    of->until = jump >= 0 && jump + 1 < of->jumped ? of->jumps[jump + 1] : time;
     Py_ssize_t most = of->shares > 2 ? of->shares - 2 : 0;
     of->jump = jump = jump < 0 ? 0 : jump > most ? most : jump;
 
@@ -89,6 +97,7 @@ static void find(Exposure *of, int64_t time, Shares *found)
         if (recency >= 0)
             by_recency[recency]++;
     }
+    found->is_between = !traced;
     double fresh = traced ? (double)by_level[0] / (double)traced : of->share[jump];
     if (!(fresh >= 0))
         return;
@@ -143,7 +152,7 @@ static void add(const Sums *to, Py_ssize_t slot, Py_ssize_t dataset, Py_ssize_t 
 }
 
 typedef struct {
-    const double *rows;
+    const float *rows;
     const int64_t *sizes, *slot, *time, *steps, *starts;
     Py_ssize_t count, microbatches, runs, epochs, datasets;
     double micro_batch;
@@ -173,7 +182,7 @@ static int add_all(const Window *window, Exposure *exposure)
     Py_ssize_t width = width_of(window->epochs, window->datasets);
     int is_same[RULES] = {0, 1, 1}; /* as the rule before: no label is ignored, the usual case */
     for (Py_ssize_t at = 0; at < window->count && (is_same[1] || is_same[2]); at++) {
-        const double *row = window->rows + 4 * at;
+        const float *row = window->rows + 4 * at;
         is_same[1] &= row[2] == row[1];
         is_same[2] &= row[3] == row[2];
     }
@@ -182,6 +191,7 @@ static int add_all(const Window *window, Exposure *exposure)
         sums[rule] = sums_in(window->out + rule * width, window->epochs, window->datasets);
     Py_ssize_t at = 0, run = -1;
     int64_t left = 0;
+    Shares shares = {.repeat = 1.0};
     for (Py_ssize_t microbatch = 0; microbatch < window->microbatches; microbatch++) {
         int64_t size = window->sizes[microbatch];
         if (size < 0 || size > window->count - at)
@@ -203,15 +213,14 @@ static int add_all(const Window *window, Exposure *exposure)
             Py_ssize_t dataset = 0;
             if (window->datasets > 1)
                 dataset = below(window->starts, window->datasets + 1, slot, 1) - 1;
-            Shares shares;
             find(exposure, window->time[at], &shares);
-            const double *row = window->rows + 4 * at;
+            const float *row = window->rows + 4 * at;
             for (int rule = 0; rule < RULES; rule++) {
                 if (is_same[rule])
                     continue;
                 double tokens = row[1 + rule];
                 double share = total[rule] > 0 ? tokens / total[rule] : 1.0 / (double)size;
-                double loss = row[0] / (tokens > 1 ? tokens : 1.0);
+                double loss = (double)row[0] / (tokens > 1 ? tokens : 1.0);
                 add(&sums[rule], slot, dataset, window->datasets, (double)window->steps[2 * run], &shares,
                     window->micro_batch * share, loss);
             }
@@ -227,7 +236,7 @@ PyDoc_STRVAR(add_up_doc,
 "add_up(window, exposure, out) -> None\n\n"
 "Adds up the samples of a window, see `window_sums.py`.\n\n"
 "Args:\n"
-"    window: a tuple of float64 rows [n, 4], int64 sizes [m], slots [n], times [n], steps and their samples [k, 2],\n"
+"    window: a tuple of float32 rows [n, 4], int64 sizes [m], slots [n], times [n], steps and their samples [k, 2],\n"
 "        the first slot of each dataset [datasets + 1]; and b, an integer.\n"
 "    exposure: a tuple of int64 times [d], int8 levels [d] and recencies [d], int64 jumps [j], float64 shares [s]\n"
 "        and levels between [s, LEVELS]; from which share on it is nearly all; whether all tokens are traced.\n"
@@ -259,7 +268,7 @@ static PyObject *add_up(PyObject *self, PyObject *args)
         .jumps = b[JUMPS].buf, .jumped = b[JUMPS].len / word, .share = b[SHARES].buf, .between = b[BETWEEN].buf,
         .shares = b[SHARES].len / word, .nearly_all = nearly_all, .complete = complete,
     };
-    int fits = window.datasets >= 0 && b[ROWS].len == 4 * word * window.count && b[TIMES].len == b[SLOTS].len
+    int fits = window.datasets >= 0 && b[ROWS].len == 4 * (Py_ssize_t)sizeof(float) * window.count && b[TIMES].len == b[SLOTS].len
         && b[LEVEL].len == exposure.draws && b[RECENCY].len == exposure.draws && exposure.shares > 0
         && b[BETWEEN].len == LEVELS * b[SHARES].len;
     if (fits) {

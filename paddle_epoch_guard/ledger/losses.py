@@ -1,7 +1,7 @@
 """The losses of the samples of a log window, summed by data epoch, by exposure level, and by recency."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -249,35 +249,39 @@ def _divided(
     return np.array(sums, dtype=np.float64)
 
 
+class SummedWindow(NamedTuple):
+    """The sums over the samples of a window under the rule in force: what :func:`window_of` takes."""
+
+    sums: Float64Array
+    slots: EpochSlots
+
+
 def window_of(sums: Float64Array, slots: EpochSlots) -> WindowLosses:
     """The losses of a window, from the result of :func:`sums_of`."""
     (counts, weights, losses), levels, recencies, wholly_fresh, moments = slots.split(sums)
     (*fresh, fresh_squares), (*repeat, repeat_squares) = (
         levels[:, :, which].sum(axis=(1, 2)).tolist() for which in (slice(1), slice(1, None))
     )
-    window = WindowLosses(
+    drawn = np.flatnonzero(counts)
+    keys = [slots.key(slot) for slot in drawn.tolist()]
+    return WindowLosses(
+        by_epoch=dict(zip(keys, map(Weighted, weights[drawn].tolist(), losses[drawn].tolist()), strict=True)),
         fresh=Weighted(*fresh),
         repeat=Weighted(*repeat),
+        counts=dict(zip(keys, map(round, counts[drawn].tolist()), strict=True)),
         fresh_squares=fresh_squares,
         repeat_squares=repeat_squares,
         contrast=Contrast.of(moments),
-        by_exposure={
-            (dataset, level): LossSums(*levels[:, dataset, level].tolist())
-            for dataset, level in np.argwhere(levels[0] > 0).tolist()
-        },
-        by_recency={
-            recency: LossSums(*recencies[:, recency].tolist()) for recency in np.flatnonzero(recencies[0] > 0).tolist()
-        },
-        wholly_fresh={
-            dataset: LossSums(*wholly_fresh[:, dataset].tolist())
-            for dataset in np.flatnonzero(wholly_fresh[0] > 0).tolist()
-        },
+        by_exposure={divmod(cell, LEVELS): sums for cell, sums in _not_empty(levels.reshape(_POWERS, -1))},
+        by_recency=dict(_not_empty(recencies)),
+        wholly_fresh=dict(_not_empty(wholly_fresh)),
     )
-    for slot in np.flatnonzero(counts).tolist():
-        key = slots.key(slot)
-        window.by_epoch[key] = Weighted(float(weights[slot]), float(losses[slot]))
-        window.counts[key] = round(float(counts[slot]))
-    return window
+
+
+def _not_empty(cells: Float64Array) -> Iterator[tuple[int, LossSums]]:
+    """The cells ``[3, n]`` that hold samples: the number of each, and its sums."""
+    numbers = np.flatnonzero(cells[0] > 0)
+    return zip(numbers.tolist(), map(LossSums._make, cells[:, numbers].T.tolist()), strict=True)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def window_sums(
     """Sums over samples under each rule. With and without the compiled code they are the same to the last bit.
 
     Args:
-        losses: float64 ``[n, 4]`` and the sizes of microbatches, as `sample_losses` takes them.
+        losses: float32 ``[n, 4]`` and the sizes of microbatches, as `sample_losses` takes them.
         micro_batch: b, likewise.
         drawn: the samples.
         slots: of all data epochs.
@@ -48,9 +48,9 @@ def window_sums(
     Raises:
         ValueError: the arrays do not fit each other.
     """
-    rows, sizes = losses
     if _sums is None:
         return summed_by_numpy(losses, micro_batch, drawn, slots, traced)
+    rows, sizes = losses
     out = np.zeros((len(RULES), slots.width))
     _sums.add_up(
         (rows, np.array(sizes, dtype=np.int64), drawn.slot, drawn.time, drawn.steps, slots.starts, micro_batch),
@@ -67,7 +67,7 @@ def summed_by_numpy(
     losses: tuple[npt.NDArray[Any], list[int]], micro_batch: int, drawn: Drawn, slots: EpochSlots, traced: TracedDraws
 ) -> Float64Array:
     """As :func:`window_sums`, without the compiled code."""
-    rows, sizes = losses
+    rows, sizes = losses[0].astype(np.float64), losses[1]
     samples = DrawnSamples(drawn.slot, np.repeat(*drawn.steps.T), traced.shares_at(drawn.time))
     sums: list[Float64Array] = []
     for rule in range(len(RULES)):

@@ -75,12 +75,13 @@ def _move(positions: Int64Array, moves: Sequence[tuple[Reorder, Move]]) -> None:
     # All positions lie in [low, high]. A run that was extended a hundred times has a hundred reorders: those in the
     # past cost a comparison of two numbers.
     low, high = int(positions.min()), int(positions.max())
-    for reorder, move in moves:
+    for at, (reorder, move) in enumerate(moves, 1):
         if high < reorder.start or low >= reorder.stop:
             continue
         if reorder.start <= low and high < reorder.stop:
             positions[...] = move(positions)
-            low, high = int(positions.min()), int(positions.max())
+            if at < len(moves):
+                low, high = int(positions.min()), int(positions.max())
             continue
         inside = (positions >= reorder.start) & (positions < reorder.stop)
         count = int(np.count_nonzero(inside))

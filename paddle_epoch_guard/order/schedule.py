@@ -122,6 +122,19 @@ class Segment:
         return positions
 
 
+Trained = tuple[Segment, int, int]
+"""A range of trained steps in one segment: the segment, first and last step."""
+
+
+def surplus_of(trained: Iterable[Trained]) -> float:
+    """See :meth:`Schedule.surplus`."""
+    own = carried = 0
+    for segment, first, last in trained:
+        own += (last - first + 1) * segment.accumulation
+        carried += segment.leftover_microbatches if first == segment.first_step else 0
+    return 1 + carried / own if own else 1.0
+
+
 def sampler_epochs_ahead(first: Segment, length: int, last_epoch: int, max_steps: int) -> tuple[Segment, ...]:
     """A segment for each sampler epoch, up to the last step of the run.
 
@@ -215,7 +228,7 @@ class Schedule:
             draws += segment.draws(first, last)
         return draws
 
-    def trained(self, first_step: int, last_step: int) -> Iterable[tuple[Segment, int, int]]:
+    def trained(self, first_step: int, last_step: int) -> Iterable[Trained]:
         """The ranges of trained steps between two steps, each in one segment: the segment, first and last step.
 
         Raises:
@@ -245,11 +258,7 @@ class Schedule:
 
         The trainer divides the sum of all their losses by the number of the latter.
         """
-        own = carried = 0
-        for segment, first, last in self.trained(first_step, last_step):
-            own += (last - first + 1) * segment.accumulation
-            carried += segment.leftover_microbatches if first == segment.first_step else 0
-        return 1 + carried / own if own else 1.0
+        return surplus_of(self.trained(first_step, last_step))
 
     def samples(self, first_step: int, last_step: int) -> int:
         """Samples that the trained steps draw, over all ranks."""

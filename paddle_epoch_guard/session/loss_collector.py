@@ -13,17 +13,18 @@ from paddle_epoch_guard.ledger.losses import (
     RULES,
     EpochSlots,
     Float64Array,
-    WindowLosses,
+    SummedWindow,
     WindowSums,
     agrees,
     mean_of,
-    window_of,
 )
 from paddle_epoch_guard.ledger.sample_shares import NOT_DRAWN, Int64Array, TracedDraws
 from paddle_epoch_guard.ledger.window_sums import Drawn, window_sums
-from paddle_epoch_guard.order import Schedule
+from paddle_epoch_guard.order.schedule import Trained, surplus_of
 from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.session.exposure import ShieldedExposure
+
+_BLOCK = 1 << 15  # positions looked up at a time: intermediate results fit a core's cache
 
 
 class _DisturbedError(Exception):
@@ -43,6 +44,7 @@ class LossCollector:
     def __init__(self, model: object, source: IndexEpochs | None, rank: int, ranks: int) -> None:
         self.source = source
         self.exposure: ShieldedExposure | None = None
+        self._slots_of: tuple[IndexEpochs, EpochSlots] | None = None
         self._rank = rank
         self._ranks = ranks
         self._rule = 0
@@ -64,7 +66,9 @@ class LossCollector:
         """Of all data epochs; a run may begin more passes than were planned."""
         if self.source is None:
             return EpochSlots((self._epochs_elsewhere,), self._datasets_elsewhere)
-        return EpochSlots(self.source.index.epochs)
+        if self._slots_of is None or self._slots_of[0] is not self.source:
+            self._slots_of = self.source, EpochSlots(self.source.index.epochs)
+        return self._slots_of[1]
 
     def agree(self) -> Message | None:
         """Whether the losses of all samples are available. Collective; otherwise it closes the collector.
@@ -102,7 +106,7 @@ class LossCollector:
             self._hook.close()
         self._hook = None
 
-    def window(self, first_step: int, last_step: int, logged: float) -> tuple[WindowLosses | None, Message | None]:
+    def window(self, first_step: int, last_step: int, logged: float) -> tuple[SummedWindow | None, Message | None]:
         """The losses of the samples of a window. Collective.
 
         Where they do not belong to the window's samples, they are taken up again with the next window whose do. After
@@ -119,7 +123,7 @@ class LossCollector:
         told = fault = self._fault
         disturbance = ""
         slots = self._slots
-        own = WindowSums.nothing(slots)
+        own: WindowSums | None = None
         if not told:
             try:
                 own = self._own_sums(first_step, last_step, slots)
@@ -128,7 +132,8 @@ class LossCollector:
             except Exception as cause:
                 fault = _said(cause)
         try:
-            own = replace(own, faults=float(bool(fault)), disturbed=float(bool(disturbance)))
+            if own is None:
+                own = replace(WindowSums.nothing(slots), faults=float(bool(fault)), disturbed=float(bool(disturbance)))
             summed = WindowSums.unpack(host.all_reduce_sum(own.pack()), slots)
             why = self._told(fault) if summed.faults else None
         except Exception as cause:
@@ -164,10 +169,9 @@ class LossCollector:
 
     def _own_sums(self, first_step: int, last_step: int, slots: EpochSlots) -> WindowSums:
         """What this rank adds: of several that draw the same samples, only one adds them."""
-        rows = self._rows(first_step, last_step, slots)
-        surplus = 0.0
-        if self._leads and self.source is not None:
-            surplus = self.source.schedule.surplus(first_step, last_step)
+        trained = [] if self.source is None else list(self.source.schedule.trained(first_step, last_step))
+        rows = self._rows(first_step, trained, slots)
+        surplus = surplus_of(trained) if self._leads and self.source is not None else 0.0
         return WindowSums(rows if self._speaks else np.zeros_like(rows), surplus)
 
     def _told(self, fault: str) -> str:
@@ -175,11 +179,11 @@ class LossCollector:
         ranks = host.all_gather_ints([bool(fault)])[:, 0]
         return host.broadcast_from(int(np.argmax(ranks)), fault)
 
-    def _rows(self, first_step: int, last_step: int, slots: EpochSlots) -> Float64Array:
+    def _rows(self, first_step: int, trained: list[Trained], slots: EpochSlots) -> Float64Array:
         """The sums under each rule; zeros where this rank has no token-loss layer, or reads no data."""
         assert self._hook is not None
         rows, sizes = self._hook.take()
-        runs = [] if self.source is None else _runs(self.source.schedule, first_step, last_step)
+        runs = _runs(trained)
         if not self._hook.layers or self.source is None or not runs:
             return WindowSums.nothing(slots).rows
         drawn = [self.source.schedule.positions_of_steps(first, last, self._rank) for first, last in runs]
@@ -194,14 +198,30 @@ class LossCollector:
                     samples=len(positions),
                 )
             )
-        steps = [step - first_step for first, last in runs for step in range(first, last + 1)]
+        steps = np.array(
+            [
+                (step, each)
+                for (first, last), (_, lengths) in zip(runs, drawn, strict=True)
+                for step, each in zip(range(first, last + 1), lengths.tolist(), strict=True)
+            ],
+            dtype=np.int64,
+        ) - (first_step, 0)
         samples = Drawn(
-            slot=slots.of(*self.source.index.locate(self.source.positions.base(positions))),
+            slot=self._slots_at(positions, slots),
             time=self._times_of([(first, of_run) for (first, _), (of_run, _) in zip(runs, drawn, strict=True)]),
-            steps=np.column_stack((steps, np.concatenate([each for _, each in drawn]))),
+            steps=steps,
         )
         traced = TracedDraws.none() if self.exposure is None else self.exposure.traced
         return window_sums((rows, sizes), self.source.schedule.segments[-1].micro_batch, samples, slots, traced)
+
+    def _slots_at(self, positions: Int64Array, slots: EpochSlots) -> Int64Array:
+        """The slot of the data epoch that each position draws from."""
+        assert self.source is not None
+        found = np.empty_like(positions)
+        for at in range(0, len(positions), _BLOCK):
+            block = slice(at, at + _BLOCK)
+            found[block] = slots.of(*self.source.index.locate(self.source.positions.base(positions[block])))
+        return found
 
     def _times_of(self, drawn: list[tuple[int, Int64Array]]) -> Int64Array:
         """When the samples at some positions are drawn, each with a step of its segment; in order."""
@@ -212,30 +232,31 @@ class LossCollector:
 
     def _chosen(
         self, rows: Float64Array, logged: float, slots: EpochSlots, last_step: int
-    ) -> tuple[WindowLosses | None, Message | None]:
+    ) -> tuple[SummedWindow | None, Message | None]:
         """The window under the rule in force; or why there is none."""
         mean = mean_of(rows[self._rule], slots)
         if mean is None:
             return None, None  # the trainer logs 0 if all steps were skipped
         if not math.isfinite(logged):  # nothing to check against; under fp16 the trainer's loss stays so
-            return window_of(rows[self._rule], slots), None
-        for rule in (self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)):
-            if agrees(mean_of(rows[rule], slots), logged):
+            return SummedWindow(rows[self._rule], slots), None
+        rules = (self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule))
+        for rule in rules:
+            if agrees(mean if rule == self._rule else mean_of(rows[rule], slots), logged):
                 self._rule = rule
-                return window_of(rows[rule], slots), self._agreed(last_step)
+                return SummedWindow(rows[rule], slots), self._agreed(last_step)
         if self._has_agreed or self._is_disturbed:
             means = {"mean": mean, "logged": logged}
             return None, self._disturbed(tr("their mean is {mean:.6g}, and the trainer logs {logged:.6g}", **means))
         return None, Message("share_other_loss", {"mean": mean, "logged": float(logged)})
 
 
-def _runs(schedule: Schedule, first_step: int, last_step: int) -> list[tuple[int, int]]:
+def _runs(trained: list[Trained]) -> list[tuple[int, int]]:
     """Runs of trained steps, first and last, of which each draws a position at most once.
 
     A step that draws leftover microbatches is a run of its own: if the data is read again, a later one draws them too.
     """
     runs = []
-    for segment, first, last in schedule.trained(first_step, last_step):
+    for segment, first, last in trained:
         if segment.leftover_microbatches and first == segment.first_step:
             runs.append((first, first))
             first += 1
