@@ -1,10 +1,12 @@
-"""What training need not wait for, done in a thread of its own, in order."""
+"""What training need not wait for, done in threads of its own."""
 
 import os
 import queue
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
+_T = TypeVar("_T")
 _MOST_WAITING = 1000  # windows. Where writing does not keep up, training waits
 _PATIENCE = 1.0  # seconds that a fork waits for what is being done
 
@@ -24,6 +26,40 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+
+
+class Later(Generic[_T]):
+    """A result that a thread works out.
+
+    Args:
+        work: it shares no lock with this process's other threads; a fork does not wait for it.
+    """
+
+    def __init__(self, work: Callable[[], _T]) -> None:
+        self._work = work
+        self._found: list[_T] = []
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._serve, name="epoch-guard-later", daemon=True)
+        self._thread.start()
+
+    def result(self) -> _T:
+        """The result, once it is there.
+
+        Raises:
+            Exception: what the work raised.
+        """
+        self._thread.join()
+        if isinstance(self._failure, Exception):
+            raise self._failure
+        if not self._found:  # such as SystemExit
+            raise RuntimeError(f"{type(self._failure).__name__}: {self._failure}")
+        return self._found[0]
+
+    def _serve(self) -> None:
+        try:
+            self._found.append(self._work())
+        except BaseException as cause:
+            self._failure = cause
 
 
 class Background:

@@ -5,6 +5,7 @@ import copy
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -21,12 +22,12 @@ from paddle_epoch_guard.ledger import (
     trace,
 )
 from paddle_epoch_guard.ledger.losses import SummedWindow, window_of
-from paddle_epoch_guard.progress import progress_bar
+from paddle_epoch_guard.ledger.tracing import entries_to_read
 from paddle_epoch_guard.record.events import Message, TokensTraced
 from paddle_epoch_guard.record.recorder import Recorder, View
 from paddle_epoch_guard.record.run_file import add_part
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
-from paddle_epoch_guard.session.background import Background
+from paddle_epoch_guard.session.background import Background, Later
 from paddle_epoch_guard.session.evaluation import (
     described_evaluation,
     evaluates_anyway,
@@ -43,6 +44,7 @@ from paddle_epoch_guard.views.messages import sentence_of
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _P = ParamSpec("_P")
+_TRACED_AT_ONCE = 1 << 20  # entries; fewer are traced before training waits for anything else: in about 0.1 s
 _LATE_AT_MOST = 8  # sidecars kept for checkpoints that are not there yet
 
 
@@ -104,6 +106,8 @@ class Session:
         self._stopped_dry = False
         self._has_noted_run = False
         self._trace: Trace | None = None
+        self._tracing: tuple[Later[Trace] | None, bool] | None = None
+        """The trace to come, on the first rank, and whether the other ranks get it too; None if none is to come."""
         self._switched_off: set[str] = set()
         self.extra = host.ExtraEvaluation(self._training)
         self._of_evaluation: Message | None = None
@@ -421,30 +425,44 @@ class Session:
     def _trace_tokens(self, state: host.TrainerState) -> None:
         """Traces how often the data of each step was drawn before. Collective where losses are collected.
 
-        It reads whole arrays, so the first rank does it for all: what it finds is small.
+        It reads whole arrays, so the first rank does it for all: what it finds is small. Of large data it does so in
+        a thread, and the first step does not wait for it.
         """
+        self._tracing = None
         collects = self.collector is not None and self.collector.is_open
         if not (self.recorder or collects):
             return
         if self.plan.schedule is not None and not self.plan.knows_all_draws:
             self._say_exposure_unknown(state)
             return
-        traced = self._traced() if host.process() == 0 else None
+        tracing, is_large = self._begin_trace() if host.process() == 0 else (None, False)
+        self._tracing = tracing, collects
+        if not (host.broadcast_from(0, is_large) if collects else is_large):
+            self._settle_trace(state)
+
+    def _begin_trace(self) -> tuple[Later[Trace] | None, bool]:
+        """The trace to come, None on a rank that reads no data; and whether it is too large to wait for."""
+        plan = self.plan
+        if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
+            return None, False
+        is_large = entries_to_read(plan.traced_index) > _TRACED_AT_ONCE
+        return Later(partial(trace, plan.traced_index, plan.source.positions)), is_large
+
+    @shield
+    def _settle_trace(self, state: host.TrainerState) -> None:
+        """Waits for the trace, if one has begun. Collective where losses are collected."""
+        begun, self._tracing = self._tracing, None
+        if begun is None:
+            return
+        tracing, collects = begun
+        try:
+            traced = None if tracing is None else tracing.result()
+        except Exception as cause:
+            self._lose_exposure(cause)
+            traced = None
         self._trace = host.broadcast_from(0, traced) if collects else traced
         self._say_traced(state)
         self._expose(state)
-
-    def _traced(self) -> Trace | None:
-        """The trace; None if it fails, which is logged, and on a rank that reads no data."""
-        plan = self.plan
-        if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
-            return None
-        try:
-            with progress_bar(tr("epoch guard: tracing tokens"), quiet=self.recorder is None) as tell:
-                return trace(plan.traced_index, plan.source.positions, progress=tell)
-        except Exception as cause:
-            self._lose_exposure(cause)
-            return None
 
     def _lose_exposure(self, cause: Exception) -> None:
         """Says once that exposure is not logged; on a rank without records in the trainer's log."""
@@ -553,6 +571,7 @@ class Session:
 
     @shield
     def _record(self, first_step: int, loss: float, learning_rate: float | None, state: host.TrainerState) -> None:
+        self._settle_trace(state)
         losses = self._losses_since(first_step, loss, state)
         recorder = self._recorder
         if recorder is not None:
