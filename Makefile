@@ -18,7 +18,7 @@ BENCH ?=
 
 export PYTHON
 
-.PHONY: help demo bench test test-fast test-paddleformers test-paddlenlp-2 test-megatron faults docs lint format clean
+.PHONY: help environments demo bench test test-fast test-paddleformers test-paddlenlp-2 test-megatron faults docs lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make docs    build the documentation site into build/site, and check its links"
 	@echo "make lint    check style, types and the direction of imports"
 	@echo "make format  format the code"
+	@echo "make environments  make those that CI needs; with -j2 two at a time"
 	@echo "make clean   remove the environments, caches and $(OUTPUT)/"
 
 $(READY): pyproject.toml $(COMPILED) constraints/paddlenlp-3.0.0b4.txt constraints/tools.txt scripts/make-venv
@@ -59,6 +60,8 @@ $(BENCH_READY): scripts/make-bench-venv
 $(DOCS_READY): constraints/docs.txt scripts/make-docs-venv
 	@scripts/make-docs-venv
 	@touch $@
+
+environments: $(READY) $(DOCS_READY) $(FORMERS_READY)
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/python examples/demo.py --model $(MODEL) --output $(OUTPUT)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from caches import cli
+from commands import forked
 from corpora import build_train, write_corpus
 from paddle_epoch_guard.autoinject import Program
 from paddle_epoch_guard.cli.app import app
@@ -254,7 +255,7 @@ def test_a_script_is_unified_without_a_word_of_it(user, begun):
 def test_a_script_that_resumes_goes_on_in_its_order(user, begun):
     folder, dataset = user
     there = ["--continue_from", folder / "one" / "checkpoint-8", *outputs(folder, "two")]
-    completed = python(*RUN, SCRIPT, "config.json", *there, "--epoch_guard=unified", folder=folder)
+    completed = forked("run", SCRIPT, "config.json", *there, "--epoch_guard=unified", folder=folder)
     assert completed.returncode == 0, completed.stderr[-3000:]
     assert tokens(folder, "two") == unified(dataset)[8 * BATCH :]
 
@@ -276,7 +277,7 @@ def test_a_refusal_is_one_message_and_the_line_of_the_script(user, begun):
 @pytest.mark.host
 def test_a_script_is_tracked_where_nothing_is_said(user):
     folder, dataset = user
-    completed = python(*RUN, SCRIPT, "config.json", *outputs(folder, "three"), folder=folder)
+    completed = forked("run", SCRIPT, "config.json", *outputs(folder, "three"), folder=folder)
     assert completed.returncode == 0, completed.stderr[-3000:]
     assert tokens(folder, "three") == [int(dataset[position]["text"][0]) for position in range(STEPS * BATCH)]
     assert f"epoch guard: Step {BOUNDARY_STEP} draws the first samples" in completed.stdout + completed.stderr

@@ -24,8 +24,8 @@ from paddle_epoch_guard.record.reader import RecordFile
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from pretraining import collate
+from ranks import fork
 from test_contrast import fitted
-from test_distributed import launch
 from training import KnownLosses, arguments, read_scalars, train
 
 pytestmark = pytest.mark.host
@@ -393,7 +393,7 @@ def test_a_fault_of_ours_changes_nothing_of_the_training(tmp_path, dataset, monk
 def test_two_ranks_add_their_losses_up(tmp_path, dataset):
     prefix = str(tmp_path / "corpus" / "text")
     build_train([prefix], STEPS * 4, SEQ_LENGTH, cache=tmp_path / "cache")
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", model="KnownLosses", logging_steps=10)
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", model="KnownLosses", logging_steps=10)
     assert status == 0, output[-3000:]
     assert "by share" not in output
     train(arguments(tmp_path / "one", max_steps=STEPS, logging_steps=10), dataset, model=KnownLosses)
@@ -407,7 +407,7 @@ def test_two_ranks_add_their_losses_up(tmp_path, dataset):
 def test_two_ranks_fall_back_together(tmp_path, dataset):
     prefix = str(tmp_path / "corpus" / "text")
     build_train([prefix], STEPS * 4, SEQ_LENGTH, cache=tmp_path / "cache")
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", model="FaultOnRank1")
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", model="FaultOnRank1")
     assert status == 0, output[-3000:]
     assert output.count("by share") == 1
 
