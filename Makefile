@@ -13,7 +13,7 @@ DEMO_VENV := $(if $(filter paddlenlp,$(HOST)),.venv,.venv-$(HOST))
 MEGATRON_READY := .venv-megatron/.ready
 BENCH_READY := .venv-bench/.ready
 DOCS_READY := .venv-docs/.ready
-COMPILED := paddle_epoch_guard/order/_network.c
+COMPILED := paddle_epoch_guard/order/_network.c paddle_epoch_guard/ledger/_sums.c
 BENCH ?=
 
 export PYTHON
