@@ -13,7 +13,7 @@ DEMO_VENV := $(if $(filter paddlenlp,$(HOST)),.venv,.venv-$(HOST))
 MEGATRON_READY := .venv-megatron/.ready
 BENCH_READY := .venv-bench/.ready
 DOCS_READY := .venv-docs/.ready
-COMPILED := paddle_epoch_guard/order/_network.c
+COMPILED := paddle_epoch_guard/order/_network.c paddle_epoch_guard/ledger/_sums.c
 BENCH ?=
 
 export PYTHON
@@ -77,13 +77,13 @@ test-fast: $(READY)
 		-m "not slow and not multiprocess and not browser and not host"
 
 test-paddleformers: $(FORMERS_READY)
-	.venv-paddleformers/bin/python -m pytest tests/other_hosts
+	.venv-paddleformers/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/other_hosts
 
 test-paddlenlp-2: $(NLP2_READY)
 	.venv-paddlenlp-2/bin/python -m pytest tests/other_hosts/test_runs.py
 
 test-megatron: $(READY) $(MEGATRON_READY)
-	$(BIN)/python -m pytest tests/test_megatron.py
+	$(BIN)/python -m pytest tests/test_megatron.py tests/test_plan_hosts.py
 
 # atheris is an extra: without it, its row of the table says so.
 faults: $(READY)

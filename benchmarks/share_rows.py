@@ -161,7 +161,8 @@ def share(quick: bool) -> list[Row]:
             rows.append(
                 Row(
                     f"share of training {model}, {workers} workers", f"a run of {steps} steps",
-                    f"{seconds(ours / found['steps'])} a step ({parts})", f"{seconds(found['run'] / found['steps'])} a step",
+                    f"{seconds(ours / found['steps'])} a step ({parts})",
+                    f"{seconds(found['run'] / found['steps'])} a step",
                     f"{ours / found['run']:.3%}", "<= 0.2 %", ours <= 0.002 * found["run"], "",
                     f"start {seconds(found['start'])}, end {seconds(found['end'])} once a run",
                 )

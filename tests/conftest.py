@@ -67,6 +67,14 @@ def no_loader_runs_on():
         thread.join(max(0.0, until - time.monotonic()))
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages without their figures: matplotlib takes most of a page's second."""
+    empty = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+    for page in ("report.page", "comparison.page", "comparison.notebook"):
+        monkeypatch.setattr(f"paddle_epoch_guard.{page}.as_svg", lambda figure: empty)
+
+
 _ABOUT_BOUNDARIES = re.compile(r"To avoid it: |draws the first samples|^epoch guard: Verdict ")
 
 

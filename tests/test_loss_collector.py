@@ -17,6 +17,7 @@ from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback, host
 from paddle_epoch_guard.cli.report import facts_of_report
 from paddle_epoch_guard.ledger import IndexEpochs
+from paddle_epoch_guard.ledger.losses import window_of
 from paddle_epoch_guard.order import Schedule, Segment
 from paddle_epoch_guard.record.events import Message, PartEnded
 from paddle_epoch_guard.record.reader import RecordFile
@@ -49,7 +50,7 @@ def windows(monkeypatch):
 
     def window(self, first_step, last_step, logged):
         losses, why = inner(self, first_step, last_step, logged)
-        found.append((first_step, last_step, logged, losses))
+        found.append((first_step, last_step, logged, None if losses is None else window_of(*losses)))
         return losses, why
 
     monkeypatch.setattr(LossCollector, "window", window)
@@ -381,7 +382,7 @@ def test_a_fault_of_ours_changes_nothing_of_the_training(tmp_path, dataset, monk
     def broken(*_args):
         raise ValueError("a fault")
 
-    monkeypatch.setattr("paddle_epoch_guard.session.loss_collector.sample_losses", broken)
+    monkeypatch.setattr("paddle_epoch_guard.session.loss_collector.window_sums", broken)
     run = train(arguments(tmp_path / "b", max_steps=STEPS), dataset, model=KnownLosses)
     assert run.losses == expected.losses
     (said,) = [text for text in host_log.of_guard() if "by share" in text]
