@@ -15,9 +15,10 @@ import numpy as np
 
 from faults.samples import STEP
 from paddle_epoch_guard.index.cache import read_cache
+from paddle_epoch_guard.index.choosing import choose
 from paddle_epoch_guard.index.corpus import read_sizes
 from paddle_epoch_guard.index.description import Description, split_documents
-from paddle_epoch_guard.index.folder import PADDLE, IndexFiles, choose, describe
+from paddle_epoch_guard.index.folder import PADDLE, IndexFiles, describe
 from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription
 from paddle_epoch_guard.order import PositionMap
 from paddle_epoch_guard.order.materialise import read_note

@@ -7,12 +7,15 @@ from typing import Any
 
 from paddle_epoch_guard import host, language
 from paddle_epoch_guard.arguments import EpochGuardArguments, from_training_arguments
+from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.host import TrainerControl, TrainerState, TrainingArguments
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.events import Event
 from paddle_epoch_guard.session.pipeline import prepare
 from paddle_epoch_guard.session.session import Session, leave_order_behind
 from paddle_epoch_guard.views.listener import Listener
+
+_SHOWN = 60  # characters
 
 
 def _follows(event: Callable[..., None]) -> Callable[..., None]:
@@ -28,6 +31,12 @@ def _follows(event: Callable[..., None]) -> Callable[..., None]:
                 session.switch_off(event.__name__, cause)
 
     return shielded
+
+
+def _shown(value: object) -> str:
+    """A value of the user's, short enough for a message."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\u2026"
 
 
 class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
@@ -66,6 +75,9 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         arguments: as above; read when training begins.
         resume_from_checkpoint: as above; read when training begins.
         on_event: as above; read when training begins.
+
+    Raises:
+        ArgumentsError: an argument is of another type.
     """
 
     def __init__(
@@ -77,6 +89,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         self.arguments = arguments
         self.resume_from_checkpoint = resume_from_checkpoint
         self.on_event = on_event
+        self._check()
         self.session: Session | None = None
         """The run that is followed; None outside training, and if the guard is off."""
         self._training: host.Training | None = None
@@ -89,6 +102,29 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+    def _check(self) -> None:
+        """Refuses a configuration of other types: else the first event, or the first flag, would fail.
+
+        Raises:
+            ArgumentsError: it has one.
+        """
+        if self.on_event is not None and not callable(self.on_event):
+            raise ArgumentsError(
+                tr(
+                    "EpochGuardCallback(on_event={found}): cannot be called; expected a function that takes an event, "
+                    "or None",
+                    found=_shown(self.on_event),
+                )
+            )
+        if self.arguments is not None and not isinstance(self.arguments, EpochGuardArguments):
+            raise ArgumentsError(
+                tr(
+                    "EpochGuardCallback(arguments={found}): expected EpochGuardArguments, or None for the flags among "
+                    "the training arguments",
+                    found=_shown(self.arguments),
+                )
+            )
 
     def flags(self, args: TrainingArguments) -> EpochGuardArguments:
         """The flags in force: those that it was given, or those of the training arguments.
@@ -109,6 +145,7 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         training = host.current_training()
         if self._stands_down(training):
             return
+        self._check()  # again: attributes may have been set since
         self._let_go()
         self._training = training
         dataloader: Any = kwargs.get("train_dataloader")

@@ -145,14 +145,17 @@ def test_a_resumed_run_has_one_curve_though_the_trainer_opened_several_logs(tmp_
         assert server.scalars(str(folder), "train/loss") == expected
         assert server.scalars(str(folder), "eval/loss") == expected[9::10]
         assert len(server.texts(str(folder), "args")) == 3
-        # The trainer is started once more while the server runs.
-        write_part(folder, "vdlrecords.1700000004.log", range(101, 111), lambda step: 4.0)
-        more = [(step, 4.0) for step in range(101, 111)]
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and server.scalars(str(folder), "train/loss") == expected:
-            server.get("runs")
-            time.sleep(0.5)
-        assert server.scalars(str(folder), "train/loss") == expected + more
+        # The trainer is started twice more while the server runs: where it stopped, and from an earlier checkpoint.
+        for name, steps in (("vdlrecords.1700000004.log", range(101, 111)), ("vdlrecords.17x5.log", range(91, 121))):
+            write_part(folder, name, steps, lambda step: step + 0.5)
+            shown, expected = expected, [point for point in expected if point[0] < steps[0]]
+            expected += [(step, step + 0.5) for step in steps]
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and server.scalars(str(folder), "train/loss") == shown:
+                server.get("runs")
+                time.sleep(0.5)
+            assert server.scalars(str(folder), "train/loss") == expected
+            assert server.scalars(str(folder), "eval/loss") == expected[9::10]
     assert before.items() <= {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}.items()
 
 

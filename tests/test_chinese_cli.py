@@ -158,7 +158,8 @@ def test_notes_and_warnings(here):
 def test_an_index_and_its_rebuilding(here):
     out = chinese("inspect", "data/index-cache", "--global-batch", 8)
     assert "\n边界                        位置 3,917，第 490 步\n" in out
-    assert out.endswith("（train）：描述文件、数组和语料相互一致，数组已全部读取\n")
+    assert "（train）：描述文件、数组和语料相互一致，数组已全部读取\n" in out
+    assert out.endswith("\n这个缓存中还有：valid 835a7ac4。用 --hash 查看其中一个\n")
     out = chinese("rebuild", "data/index-cache", "--from-position", 1600, "--output", "unified")
     assert out.startswith("unified：位置 1,600 到 5,672 已统一打乱（mix ramp，随机种子 42），共 5 个文件\n")
     assert "\n但 PaddleNLP 会优先查找 data/index-cache：请把其中的 " in out

@@ -72,6 +72,8 @@ MESSAGES = {
     "order_replaced": {"step": 7},
     "exposure_failed": {"fault": "MemoryError: "},
     "order_of_state": {"step": 100},
+    "keeps_nothing": {"steps": 5, "least": 12},
+    "keeps_record": {"record": "run/runs/x/epoch_guard/record.jsonl", "output": "run"},
     "begins_anew": {"checkpoint": "run/checkpoint-100"},
     "order_rebuilt": {"position": 400},
     "order_stays": {"position": 400},

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from msgspec import structs
 from PIL import Image
+from rich.cells import cell_len
 from visualdl import LogReader
 
 import paddle_epoch_guard
 from caches import cli, contents, refused, told
 from compared_runs import Made
+from paddle_epoch_guard import language
+from paddle_epoch_guard.cli.output import print_table
 from paddle_epoch_guard.comparison.figures import comparison_figure
 from paddle_epoch_guard.comparison.page import render
 from paddle_epoch_guard.record.events import WindowLogged
@@ -179,3 +182,40 @@ def test_the_json_object_is_the_one_of_python(runs, comparison):
     assert json.loads(json.dumps(comparison.to_dict())) == {
         name: value for name, value in told("compare", *runs).items() if name != "written"
     }
+
+
+HEAD = ("pair", "raw", "on fresh samples", "evaluation", "verdict on the first")
+ROWS = [
+    ("separated-lr-1e-3 \u2212 unified-lr-5e-4", "+0.123 (+0.101 to +0.145)", "-0.234 (-0.250 to -0.218)",
+     "\u2013", "not comparable"),
+    ("a \u2212 b", "+0.123 (+0.101 to +0.145)", "\u2013", "\u2013", "better"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [24, 60, 72, 80, 83, 84, 100, 200])
+@pytest.mark.parametrize("rows", [ROWS, ROWS[1:]])
+def test_a_table_splits_no_word_whatever_the_width(monkeypatch, capsys, columns, rows):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    print_table(rows, "differences", HEAD)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(cell_len(line) <= columns for line in lines)
+    shown = {word for line in lines for word in line.split()}
+    wanted = {word for row in rows for cell in row for word in cell.split()}
+    if columns > 24:  # names are longer than that
+        assert wanted <= shown
+    if columns == 200:
+        assert len(lines) == len(rows) + 2  # title, head, and a line for each row
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_table_in_chinese_splits_no_number_and_no_name(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    language.use("zh")
+    try:
+        difference = "+0.123\uff08+0.101 到 +0.145\uff09"
+        print_table([("a-long-name-of-a-run", difference, "不可比")] * 2, "差值", ("配对", "原始", "结论"))
+    finally:
+        language.use(None)
+    out = capsys.readouterr().out
+    for whole in ("a-long-name-of-a-run", "+0.123", "+0.101", "+0.145"):
+        assert out.count(whole) == 2

@@ -16,7 +16,7 @@ import corpora
 from caches import as_megatron, as_megatron_blend, cli, contents, refused, told
 from paddle_epoch_guard.cli.diagnose import diagnose
 from paddle_epoch_guard.errors import IndexFileError
-from paddle_epoch_guard.index.folder import scan
+from paddle_epoch_guard.index.folder import describe, scan
 
 GUARD_BLEND = "epoch_guard_blend_" + "0" * 32
 
@@ -128,8 +128,10 @@ def test_every_damage_to_every_file_is_found_and_can_be_set_apart(request, tmp_p
         assert all(name.startswith(problem["index"]) for name in moved)
         assert not any(name.startswith(problem["index"]) for name in left)
         after = diagnose(work)
-        assert after.problems == ()
-        assert len(after.sound) + len(after.unchecked) == 4
+        # A blend whose dataset has no index any more is built again at the next start.
+        assert all((each.kind, each.files) == ("incomplete", ()) for each in after.problems)
+        assert all(problem["index"] in each.what for each in after.problems)
+        assert len(after.sound) + len(after.problems) == 4
 
 
 class WaitsError(Exception):
@@ -274,24 +276,72 @@ def test_without_the_corpus_what_could_not_be_checked_is_said(tmp_path, prefix, 
     )
 
 
-def test_a_blend_whose_datasets_are_not_here_is_not_checked(tmp_path, cache):
+def test_a_blend_whose_datasets_are_not_here_is_a_finding(tmp_path, prefix, cache):
     blend = next(path for path in cache.glob("*.dsc") if path.read_text().startswith("Blend"))
     (tmp_path / "alone").mkdir()
     for file in cache.glob(f"{blend.stem}*"):
         shutil.copy(file, tmp_path / "alone")
-    result = diagnosis(tmp_path / "alone")
-    assert result["findings"] == []
-    assert "is not complete here" in result["unchecked"][0]
-    # Where PaddleNLP looks first, they are checked with it.
     beside = tmp_path / "corpus" / "index-cache"
+    (problem,) = diagnosis(tmp_path / "alone", "--move-aside", tmp_path / "aside")["findings"]
+    assert (problem["kind"], problem["index"], problem["moved_to"]) == ("incomplete", blend.stem, [])
+    assert problem["what"].startswith(f"dataset 0, {prefix}: its index ")
+    assert problem["what"].endswith(f" is neither here nor in {beside}")
+    assert problem["effect"] == "PaddleNLP and PaddleFormers build it again"
+    # Where PaddleNLP looks first, they are checked with it.
     shutil.copytree(cache, beside)
-    assert diagnosis(tmp_path / "alone")["unchecked"] == []
+    assert diagnosis(tmp_path / "alone")["findings"] == diagnosis(tmp_path / "alone")["unchecked"] == []
     which = next(cache.glob("?" * 32 + "_index.npy"))
     blended = np.load(which)
     which.unlink()
     np.save(which, blended[::-1])
     (problem,) = diagnosis(cache)["findings"]
     assert (problem["kind"], problem["index"]) == ("mismatch", blend.stem)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "kind", "fault"), [("gone", "incomplete", "missing "), ("text", "unreadable", "not a readable .npy")]
+)
+def test_a_broken_index_of_a_blends_dataset_beside_its_corpus_is_a_finding(
+    tmp_path, prefix, cache, damaged, kind, fault
+):
+    """It lies in another folder than the blend, where nothing else tells of it."""
+    blend = next(path for path in cache.glob("*.dsc") if path.read_text().startswith("Blend"))
+    beside, alone = tmp_path / "corpus" / "index-cache", tmp_path / "alone"
+    shutil.copytree(cache, beside)
+    alone.mkdir()
+    for file in cache.glob(f"{blend.stem}*"):
+        shutil.copy(file, alone)
+    described = describe(next(files for files in scan(cache).indices if files.kind.is_blend)).datasets[1]
+    damage(beside / f"{described.digest}_sample_idx.npy", damaged)
+    (problem,) = diagnosis(alone)["findings"]
+    assert (problem["kind"], problem["index"]) == (kind, blend.stem)
+    assert problem["what"].startswith(f"dataset 1, {described.prefix}: ")
+    assert fault in problem["what"]
+    assert problem["mend"].startswith("Restore the dataset's index, or let the host build it again")
+
+
+@pytest.mark.parametrize("host", ["cache", "megatron"])
+def test_a_corpus_without_its_sizes_is_broken_where_its_text_is_there(request, tmp_path, prefix, host):
+    folder = request.getfixturevalue(host)
+    Path(f"{prefix}.idx").unlink()
+    result = diagnosis(folder)
+    assert [problem["kind"] for problem in result["findings"]] == ["corpus"] * 3  # not the other corpus, nor the blend
+    problem = result["findings"][0]
+    assert problem["what"] == f"{prefix}.idx: no such file, though the text, {prefix}.bin, is there"
+    assert problem["effect"] == "a run stops when it opens the corpus"
+    assert len(result["unchecked"]) == 1  # the blend
+    Path(f"{prefix}.bin").unlink()
+    assert diagnosis(folder)["findings"] == []  # it may have moved
+
+
+def test_a_blend_alone_tells_that_its_corpus_has_no_sizes(tmp_path, prefix, cache):
+    blend = next(path for path in cache.glob("*.dsc") if path.read_text().startswith("Blend"))
+    (tmp_path / "alone").mkdir()
+    for file in cache.glob(f"{blend.stem}*"):
+        shutil.copy(file, tmp_path / "alone")
+    Path(f"{prefix}.idx").unlink()
+    (problem,) = diagnosis(tmp_path / "alone")["findings"]
+    assert (problem["kind"], problem["index"]) == ("corpus", blend.stem)
 
 
 def test_what_interrupted_builds_left_behind_is_found(cache):
@@ -366,7 +416,8 @@ def test_nothing_is_moved_to_where_a_host_would_read_it(tmp_path, broken, name):
 def test_a_folder_inside_the_cache_will_do(broken):
     """Hosts do not look into folders of a cache."""
     diagnosis(broken, "--move-aside", broken / "broken")
-    assert diagnosis(broken)["findings"] == []
+    (blend,) = diagnosis(broken)["findings"]
+    assert blend["what"].startswith("dataset ")
     assert len(list((broken / "broken").iterdir())) == 6
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import corpora
 from caches import as_megatron, as_megatron_blend, cli, contents, identifiers, refused, told, write_megatron
 from paddle_epoch_guard.index import BlendIndex
+from paddle_epoch_guard.index.folder import scan
 
 SHARED = (
     "format", "tokens_per_epoch", "samples_per_epoch", "num_epochs", "samples_requested", "samples_built",
@@ -116,7 +117,7 @@ def test_a_blends_corpora_are_named_in_its_order(tmp_path, blend):
     corpora_ = [tmp_path / "moved" / name for name in ("text", "code")]
     prefixes = [word for prefix in corpora_ for word in ("--prefix", prefix)]
     assert len(told("inspect", tmp_path / "blend", *prefixes)["datasets"]) == 2
-    assert "1 prefixes for 2 datasets" in refused("inspect", tmp_path / "blend", *prefixes[:2], status=2)
+    assert "1 prefix for 2 datasets" in refused("inspect", tmp_path / "blend", *prefixes[:2], status=2)
     swapped = [word for prefix in corpora_[::-1] for word in ("--prefix", prefix)]
     assert "built from another corpus" in refused("inspect", tmp_path / "blend", *swapped)
 
@@ -133,10 +134,10 @@ def test_a_blends_datasets_may_lie_beside_their_corpora(tmp_path, prefix, blend)
 
 def test_of_several_indices_one_is_named(tmp_path, prefix, cache):
     other = corpora.build_train([prefix], corpora.JOINT, corpora.LENGTH, cache=cache)
-    message = refused("inspect", cache)
-    assert "2 indices to choose from" in message
-    assert (
-        f"{other.desc_hash} (train, {corpora.JOINT} samples of length {corpora.LENGTH}, seed 1, {prefix})" in message
+    message = refused("rebuild", cache, "--output", tmp_path / "new", "--from-position", 0)
+    assert message.endswith(
+        "2 indices to choose from; expected one. Name one with --hash; "
+        f"'paddle-epoch-guard inspect {cache}' lists them"
     )
     for name in (other.desc_hash, other.desc_hash[:8]):
         assert told("inspect", cache, "--hash", name)["samples_requested"] == corpora.JOINT
@@ -146,8 +147,41 @@ def test_of_several_indices_one_is_named(tmp_path, prefix, cache):
 
 def test_the_index_that_trains_is_meant_where_the_run_built_one_for_each_split(tmp_path, prefix):
     corpora.build_train([prefix], 70, corpora.LENGTH, split="60,40,0", cache=tmp_path / "cache")
-    assert len(list((tmp_path / "cache").glob("*.dsc"))) == 2
-    assert told("inspect", tmp_path / "cache")["name"] == "train"
+    train, valid = sorted((tmp_path / "cache").glob("*.dsc"), key=lambda path: " valid" in path.read_text())
+    facts = told("inspect", tmp_path / "cache")
+    assert (facts["hash"], facts["name"]) == (train.stem, "train")
+    assert [(each["hash"], each["name"]) for each in facts["others"]] == [(valid.stem, "valid")]
+    shown = cli("inspect", tmp_path / "cache")[1]
+    assert shown.endswith(f"\nalso in this cache: valid {valid.stem[:8]}. --hash shows one\n")
+    alone = told("inspect", tmp_path / "cache", "--hash", train.stem)
+    assert alone["others"] == []
+
+
+def test_a_used_cache_is_a_table_of_its_indices_the_newest_first(tmp_path, monkeypatch, prefix, blend):
+    """Without the datasets of a blend: a run opens them with it."""
+    cache = tmp_path / "blend"
+    for samples in (corpora.SEPARATED, corpora.JOINT):
+        corpora.build_train([prefix], samples, corpora.LENGTH, split="60,40,0", cache=cache)
+    facts = told("inspect", cache)
+    assert facts["cache"] == str(cache)
+    found = [each for each in scan(cache).indices if each.digest in {index["hash"] for index in facts["indices"]}]
+    assert (len(found), len(scan(cache).indices)) == (4, 6)  # one for validation, and the blend
+    for age, files in enumerate(found):
+        os.utime(files.description, (1.7e9 - age * 3600,) * 2)
+    facts = told("inspect", cache)
+    assert [index["hash"] for index in facts["indices"]] == [files.digest for files in found]
+    assert facts["indices"][1]["built"] == "2023-11-14T21:13:20+00:00"
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    status, out, err = cli("inspect", "blend")
+    title, head, *rows = out.splitlines()
+    assert (status, err, len(rows)) == (0, "", 4)
+    assert title == "blend: its indices, the newest first; --hash shows one"
+    assert head.split() == ["--hash", "built", "set", "samples", "length", "seed", "split", "corpus"]
+    assert [row.split()[0] for row in rows] == [files.digest[:8] for files in found]
+    assert sum("blend of 2" in row for row in rows) == 1
+    for row in rows:
+        assert cli("inspect", cache, "--hash", row.split()[0])[0] in (0, 1)  # an empty index is no cache's fault
 
 
 def test_what_is_no_cache_is_refused(tmp_path, prefix):

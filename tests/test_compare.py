@@ -282,7 +282,7 @@ def test_what_is_no_run_is_refused_in_one_line(made, tmp_path):
         ((one, tmp_path / "nowhere"), "no such folder"),
         ((one, tmp_path / "empty"), "no log of a run"),
         ((one, tmp_path / "plain"), "trained without the guard"),
-        ((one,), "1 runs to compare; expected 2"),
+        ((one,), "1 run to compare; expected 2"),
         ((late, early), "the runs do not overlap"),
     ):
         with pytest.raises(ReportError, match=what) as raised:

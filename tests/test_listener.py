@@ -33,6 +33,26 @@ def dataset(tmp_path):
     return build_train([write_corpus(tmp_path / "corpus" / "text", SIZES)], STEPS * 4, SEQ_LENGTH)
 
 
+@pytest.mark.parametrize("given", ["http://localhost/alerts", 7, ["a", "list"], {"webhook": "x" * 100}])
+def test_what_cannot_be_called_is_refused_at_once(given):
+    with pytest.raises(EpochGuardError, match=r"cannot be called; expected a function that takes an event, or None$"):
+        EpochGuardCallback(on_event=given)
+
+
+@pytest.mark.host
+def test_a_listener_that_is_set_later_is_checked_when_training_begins(tmp_path, dataset):
+    guard = EpochGuardCallback()
+    guard.on_event = "a name"
+    with pytest.raises(EpochGuardError, match="on_event='a name'"):
+        train(arguments(tmp_path, max_steps=STEPS), dataset, callbacks=[guard])
+
+
+@pytest.mark.parametrize("given", [{"epoch_guard": "unified"}, "unified", True])
+def test_arguments_of_another_type_are_refused_at_once(given):
+    with pytest.raises(EpochGuardError, match="expected EpochGuardArguments, or None"):
+        EpochGuardCallback(given)
+
+
 def test_events_come_in_order_and_all_before_the_end():
     taken, warnings = [], []
     hearing = Listener(taken.append, warnings.append)

@@ -318,7 +318,7 @@ def test_a_host_with_another_threshold_is_followed(megatron, name, boundary):
     shown = " ".join(cli("inspect", folder / name)[1].split())
     assert f"though it is {'below 80%' if boundary is None else '80% or more'}: built with another threshold" in shown
     status, out, _ = cli("doctor", folder / name)
-    assert (status, out) == (0, f"{folder / name}: 1 sound indices; 0 findings; 0 not checked\n")
+    assert (status, out) == (0, f"{folder / name}: 1 sound index; 0 findings; 0 not checked\n")
 
 
 @pytest.mark.slow
@@ -416,7 +416,7 @@ def test_a_corpus_in_object_storage_needs_only_its_sizes_here(megatron, tmp_path
     assert (found["boundary_position"], found["samples_built"]) == (151, len(sound))
     assert found["notes"] == ["s3://corpus/web.bin lies in object storage: its length is not checked"]
     status, out, _ = cli("doctor", cache, *prefix)
-    assert (status, out.endswith(f"{cache}: 1 sound indices; 0 findings; 0 not checked\n")) == (0, True)
+    assert (status, out.endswith(f"{cache}: 1 sound index; 0 findings; 0 not checked\n")) == (0, True)
     assert f"note: {found['notes'][0]}\n" in out
     unified = told("rebuild", cache, *prefix, "--from-position", 40, "--output", tmp_path / "unified")
     order = Reorder(**unified["reorder"] | {"key": tuple(unified["reorder"]["key"])})

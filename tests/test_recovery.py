@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -10,10 +11,11 @@ import paddle_epoch_guard.host.losses
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardError, files
 from paddle_epoch_guard.errors import SidecarError
-from paddle_epoch_guard.host import library
+from paddle_epoch_guard.host import UNGUARDED, Stamp, library
 from paddle_epoch_guard.order import Schedule, Segment
 from paddle_epoch_guard.record.change_watch import ChangeWatch
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar, write_sidecar
+from paddle_epoch_guard.session.checkpoint import check_stamp
 from paddle_epoch_guard.views.logfile import read_log_file, sound_length
 from paddle_epoch_guard.views.visualdl import FILE_NAME, EpochGuardLog
 from training import KnownLosses, arguments, read_scalars, train
@@ -29,6 +31,47 @@ def dataset(tmp_path):
 
 def sidecar(**changes):
     return Sidecar(2, "run", "part", 10, 40, 128, 32, (), SCHEDULE, (), **changes)
+
+
+def guarded_checkpoints(folder, *steps, run="run"):
+    for step in steps:
+        (folder / f"checkpoint-{step}").mkdir(parents=True)
+        write_sidecar(folder / f"checkpoint-{step}", replace(sidecar(), step=step, run=run))
+
+
+@pytest.mark.parametrize("part", ["part", UNGUARDED])
+def test_a_checkpoint_that_was_saved_without_the_guard_is_said_to_be_with_one_that_was_not(tmp_path, part):
+    guarded_checkpoints(tmp_path, 10, 20, 40)  # 40: of a part that is over
+    guarded_checkpoints(tmp_path, 15, run="other")
+    folder = tmp_path / "checkpoint-30"
+    folder.mkdir()
+    with pytest.raises(SidecarError) as refused:
+        check_stamp(Stamp("run", part, 20, 0, True), 30, None, [folder, None, f"{folder}/", folder])
+    message = str(refused.value)
+    assert message.startswith(
+        "the checkpoint of step 30 was saved without the guard, which has followed this run up to step 20. "
+    )
+    assert message.endswith(f"with the guard: --resume_from_checkpoint {tmp_path / 'checkpoint-20'}")
+    assert "EpochGuardCallback" not in message
+
+
+def test_a_sidecar_left_in_a_checkpoint_that_was_saved_again_without_the_guard_is_named(tmp_path):
+    guarded_checkpoints(tmp_path, 20, 30)
+    folder = tmp_path / "checkpoint-30"
+    with pytest.raises(SidecarError, match="saved without the guard") as refused:
+        check_stamp(Stamp("run", "part", 20), 30, read_sidecar(folder, 30), [folder])
+    assert f"the epoch_guard.json that was found ({folder}) is of another checkpoint" in str(refused.value)
+    assert f"--resume_from_checkpoint {tmp_path / 'checkpoint-20'}; or move that file away" in str(refused.value)
+    check_stamp(Stamp("run", "part", 20), 30, None, [folder])  # moved away: it goes on
+
+
+def test_where_no_order_was_found_each_folder_is_named_once_and_the_flag(tmp_path):
+    folder = tmp_path / "checkpoint-30"
+    folder.mkdir()
+    with pytest.raises(SidecarError) as refused:
+        check_stamp(Stamp("run", "part", 30, 0, True), 30, None, [str(folder), None, folder, tmp_path / "x" / ".."])
+    assert f"It was looked for in: {folder}, {tmp_path / 'x' / '..'}. Name" in str(refused.value)
+    assert str(refused.value).endswith("the trainer loads: --resume_from_checkpoint FOLDER")
 
 
 def test_a_digit_that_changed_is_noticed_though_it_still_is_a_number(tmp_path):

@@ -1,15 +1,18 @@
 """What lies there when training has ended: the report page, the figures, and curves that are nowhere else."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from visualdl import LogReader
 
 from corpora import build_train, write_corpus
+from paddle_epoch_guard import host
 from paddle_epoch_guard.record.run_file import RUN_FILE_NAME, read_run_file
 from paddle_epoch_guard.report.page import PAGE_NAME
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.resume import SIDECAR_NAME
+from paddle_epoch_guard.session.keeping import page_sentence
 from training import KnownLosses, arguments, read_log, train
 
 pytestmark = pytest.mark.host
@@ -112,3 +115,59 @@ def test_a_run_notes_in_its_output_folder_where_its_logs_are(tmp_path, dataset):
     resumed = read_run_file(Path(args.output_dir))
     assert (resumed.run, len(resumed.parts), resumed.parts[0]) == (begun.run, 2, begun.parts[0])
     assert read_run(args.logging_dir, args.output_dir).sidecar.run == resumed.run
+
+
+def without_a_place(tmp_path, **values):
+    """Arguments that name neither a logger nor a folder for logs."""
+    return arguments(tmp_path, logging_dir=None, epoch_guard_report=True, **values)
+
+
+def files_below(folder):
+    return sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_a_benchmark_of_a_few_steps_leaves_no_files(tmp_path, dataset, host_log):
+    run = train(without_a_place(tmp_path, max_steps=5), dataset)
+    assert run.steps == 5
+    assert files_below(run.args.output_dir) == []
+    said = [line for line in host_log.of_guard() if "--logging_dir FOLDER" in line]
+    assert said == [
+        "epoch guard: neither record nor report page of this run is kept: report_to names no logger, and 5 steps are "
+        "fewer than a verdict needs, 12. --logging_dir FOLDER keeps both"
+    ]
+    assert host_log.warnings == []
+
+
+def test_a_run_without_a_logger_and_a_log_folder_keeps_its_record_alone(tmp_path, dataset, host_log):
+    run = train(without_a_place(tmp_path, max_steps=STEPS), dataset, model=KnownLosses)
+    assert files_below(run.args.output_dir) == [RUN_FILE_NAME, "record.jsonl"]
+    (said,) = (line for line in host_log.of_guard() if "--logging_dir FOLDER" in line)
+    assert f"{run.args.logging_dir}/epoch_guard/record.jsonl" in said
+    found = read_run(run.args.logging_dir, run.args.output_dir)
+    assert found.loss.steps.tolist() == list(range(1, STEPS + 1))
+    assert [cut.step for cut in found.cuts] == [BOUNDARY_STEP]
+
+
+def test_a_short_run_that_can_be_resumed_keeps_its_record(tmp_path, dataset):
+    values = {"max_steps": 5, "save_strategy": "steps", "save_steps": 5}
+    run = train(without_a_place(tmp_path, **values), dataset)
+    assert {"record.jsonl", RUN_FILE_NAME, SIDECAR_NAME} <= set(files_below(run.args.output_dir))
+    assert read_run(run.args.logging_dir, run.args.output_dir).loss.steps.tolist() == [1, 2, 3, 4, 5]
+
+
+def test_the_page_of_a_run_too_short_for_a_verdict_says_how_to_do_without():
+    assert page_sentence(Path("page.html"), 11).startswith("report: page.html. A verdict takes at least 12 steps")
+    assert "--epoch_guard_report False" in page_sentence(Path("page.html"), 11)
+    assert page_sentence(Path("page.html"), 12) == "report: page.html"
+
+
+@pytest.mark.parametrize(
+    ("folder", "has"),
+    [("runs/Nov27_13-46-10_vm", False), ("runs/11月27_13-46-10_a-b.c", False), ("runs/mine", True), ("logs", True)],
+)
+def test_the_trainers_own_log_folder_is_told_from_one_that_was_named(tmp_path, folder, has):
+    args = SimpleNamespace(output_dir=str(tmp_path), logging_dir=str(tmp_path / folder))
+    assert host.has_log_folder(args) is has
+    assert host.has_log_folder(SimpleNamespace(output_dir=str(tmp_path / "other"), logging_dir=args.logging_dir))
+    (tmp_path / folder).mkdir(parents=True)  # somebody writes there
+    assert host.has_log_folder(args)

@@ -19,17 +19,20 @@ from paddle_epoch_guard.errors import (
 )
 from paddle_epoch_guard.index.cache import load_array
 from paddle_epoch_guard.index.corpus import fault_of_document_list
+from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.folder import (
     MEGATRON,
     MEGATRON_BLEND,
     PADDLE,
     PADDLE_BLEND,
+    Described,
     IndexFiles,
     describe,
     is_there,
     scan,
 )
-from paddle_epoch_guard.index.from_files import corpus_of, dataset_files, open_index
+from paddle_epoch_guard.index.from_files import corpus_of, dataset_files, open_index, text_without_sizes
+from paddle_epoch_guard.index.megatron import MegatronDescription
 from paddle_epoch_guard.language import mark, tr
 from paddle_epoch_guard.order.materialise import host_order
 
@@ -43,6 +46,10 @@ _OTHER_TEXT = mark(
     "a run opens it without an error, then draws other text, or its loader dies and the run waits forever"
 )
 _RESTORE = mark("Restore the corpus; the index itself may be sound")
+_MEND_DATASET = mark(
+    "Restore the dataset's index, or let the host build it again from the same corpus; the blend itself may be sound"
+)
+_BESIDE = "index-cache"  # the folder beside a corpus where PaddleNLP looks first
 
 # What the hosts do when a file of an index is missing: `_build_index_mappings` in
 # paddlenlp/data/causal_dataset.py (3.0.0b4; paddleformers 1.2.0), `BlendableDataset` beside it, and
@@ -218,13 +225,78 @@ def _contradiction(files: IndexFiles, moved: _MovedCorpora, sound: Sequence[Inde
             str(corpus_of(files, dataset.prefix, moved.prefix_of(dataset.prefix))) for dataset in described.datasets
         ]
     except CorpusNotFoundError as error:
-        return tr("whether it fits its corpus: {fault}", fault=error)
+        return _without_sizes(files, described) or tr("whether it fits its corpus: {fault}", fault=error)
     if files.kind.is_blend:
-        for dataset, prefix in zip(described.datasets, prefixes, strict=True):
-            reason = _not_sound(dataset_files(files, dataset), prefix, sound)
-            if reason is not None:
-                return tr("whether it fits its datasets: {fault}", fault=reason)
+        for number, dataset in enumerate(described.datasets):
+            found = _of_dataset(files, number, dataset, prefixes[number], moved, sound)
+            if found is not None:
+                return found
     return _fit(files, prefixes)
+
+
+def _without_sizes(files: IndexFiles, described: Described) -> Problem | None:
+    """The problem of an index of whose corpus only the text is there; None if there is none, or its dataset tells."""
+    for dataset in described.datasets:
+        text = text_without_sizes(files, dataset.prefix)
+        if text is None or (files.kind.is_blend and _is_here(files, dataset_files(files, dataset))):
+            continue
+        values = {"path": text.with_suffix(".idx"), "text": text}
+        what = tr("{path}: no such file, though the text, {text}, is there", **values)
+        return Problem("corpus", files.stem, what, tr(_STOPS_AT_CORPUS), tr(_RESTORE), ())
+    return None
+
+
+def _is_here(blend: IndexFiles, dataset: IndexFiles) -> bool:
+    """Whether a dataset's index lies beside its blend, where it is examined by itself."""
+    return dataset.folder == blend.folder and bool(dataset.present)
+
+
+def _of_dataset(
+    blend: IndexFiles,
+    number: int,
+    dataset: Description | MegatronDescription,
+    prefix: str,
+    moved: _MovedCorpora,
+    sound: Sequence[IndexFiles],
+) -> Problem | str | None:
+    """What keeps a blend from being checked: the index of one of its datasets. None if that is sound.
+
+    Args:
+        blend: its files.
+        number: of the dataset, from 0.
+        dataset: its description.
+        prefix: of its corpus.
+        moved: corpora that have moved.
+        sound: the sound indices of the cache.
+
+    Raises:
+        UnreadableError: a file cannot be opened or read.
+    """
+    files = dataset_files(blend, dataset)
+    if files in sound:
+        return None
+    if _is_here(blend, files):
+        reason = _not_sound(files, prefix)
+        return None if reason is None else tr("whether it fits its datasets: {fault}", fault=reason)
+    found = _examine_index(files, moved, sound)
+    if isinstance(found, str):
+        return found
+    if isinstance(found, _Sound):
+        return None
+    what = found.what
+    if not files.present:
+        beside = Path(dataset.prefix).parent / _BESIDE
+        what = tr("its index {stem} is not here", stem=files.stem)
+        if files.kind is PADDLE:
+            what = tr("its index {stem} is neither here nor in {folder}", stem=files.stem, folder=beside)
+    return Problem(
+        found.kind,
+        blend.stem,
+        tr("dataset {number}, {corpus}: {fault}", number=number, corpus=dataset.prefix, fault=what),
+        found.effect,
+        tr(_RESTORE) if found.kind == "corpus" else tr(_MEND_DATASET),
+        (),
+    )
 
 
 def _fit(files: IndexFiles, prefixes: Sequence[str]) -> Problem | _Sound:
@@ -253,10 +325,8 @@ def _fit(files: IndexFiles, prefixes: Sequence[str]) -> Problem | _Sound:
     return _Sound(tuple(notes_of_index(opened)))
 
 
-def _not_sound(dataset: IndexFiles, prefix: str, sound: Sequence[IndexFiles]) -> str | None:
-    """Why the index of a blend's dataset cannot be relied on; None if it is sound."""
-    if dataset in sound:
-        return None
+def _not_sound(dataset: IndexFiles, prefix: str) -> str | None:
+    """Why the index of a blend's dataset cannot be relied on; None if it can be."""
     if dataset.missing:
         return tr("the index {stem} is not complete here", stem=dataset.stem)
     try:

@@ -13,7 +13,7 @@ from paddle_epoch_guard.cli.options import CacheArgument
 from paddle_epoch_guard.cli.output import JsonFlag, print_json, say
 from paddle_epoch_guard.errors import ArgumentsError, IndexFileError, cause_of
 from paddle_epoch_guard.files import move_new
-from paddle_epoch_guard.language import mark, tr
+from paddle_epoch_guard.language import counted, mark, tr
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.cli.diagnose import Diagnosis, Problem
@@ -177,22 +177,20 @@ def _show(cache: Path, diagnosis: "Diagnosis", moved: dict[Path, Path]) -> None:
         say(tr("  fix:    {fix}", fix=problem.fix))
         folders = sorted({str(moved[path].parent) for path in problem.files if path in moved})
         if folders:
-            say(tr("  moved:  {files} files to {folder}", files=len(problem.files), folder=folders[0]))
+            files = len(problem.files)
+            say(counted("  moved:  {n} file to {folder}", "  moved:  {n} files to {folder}", files, folder=folders[0]))
     for sentence in diagnosis.unchecked:
         say(tr("not checked: {sentence}", sentence=sentence))
     for sentence in diagnosis.notes:
         say(tr("note: {note}", note=sentence))
     counts = {
         "cache": cache,
-        "sound": len(diagnosis.sound),
+        "sound": counted("{n} sound index", "{n} sound indices", len(diagnosis.sound)),
         "rebuilt": sum(bool(read_note(files.note)) for files in diagnosis.sound),
-        "findings": len(diagnosis.problems),
+        "findings": counted("{n} finding", "{n} findings", len(diagnosis.problems)),
         "unchecked": len(diagnosis.unchecked),
     }
-    text = mark("{cache}: {sound} sound indices; {findings} findings; {unchecked} not checked")
+    text = mark("{cache}: {sound}; {findings}; {unchecked} not checked")
     if counts["rebuilt"]:
-        text = mark(
-            "{cache}: {sound} sound indices, {rebuilt} of them written by 'rebuild'; {findings} findings; {unchecked} "
-            "not checked"
-        )
+        text = mark("{cache}: {sound}, {rebuilt} of them written by 'rebuild'; {findings}; {unchecked} not checked")
     say(tr(text, **counts))

@@ -1,5 +1,6 @@
 """``inspect``: the facts of a plan, from a built index."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from paddle_epoch_guard.cli.output import (
     print_table,
     say,
 )
-from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.language import counted, tr
 
 
 def inspect(
@@ -32,7 +33,7 @@ def inspect(
     """Show what a built index draws, and verify its description, arrays and corpus against each other.
 
     Read the caches of PaddleNLP, PaddleFormers and megatron-core (0.12 to 0.16), of one dataset or a blend, and those
-    that 'rebuild' has written.
+    that 'rebuild' has written. Of a cache with several training indices, show a list, the newest first.
 
     \b
     Example:
@@ -41,18 +42,37 @@ def inspect(
     # Not needed for --help: numpy takes a quarter of a second to import.
     from paddle_epoch_guard.cli.built_index_facts import facts_of_index
     from paddle_epoch_guard.cli.corpus_notes import notes_of_index
-    from paddle_epoch_guard.index.folder import choose
+    from paddle_epoch_guard.cli.index_list import in_a_line, list_facts, print_list
+    from paddle_epoch_guard.index.choosing import choose, listed, meant
     from paddle_epoch_guard.index.from_files import open_index
     from paddle_epoch_guard.order.materialise import host_order, read_note
 
+    here = listed(cache) if digest is None else []
+    if len(meant(here)) > 1:
+        if as_json:
+            print_json({"cache": str(cache), "indices": list_facts(here)})
+        else:
+            title = tr("{cache}: its indices, the newest first; --hash shows one", cache=cache)
+            print_list(here, title, _digests(cache))
+        return
     files = choose(cache, digest)
     opened = open_index(files, prefix or (), host_order)
     facts = facts_of_index(opened, read_note(files.note), global_batch)
     facts["notes"] = notes_of_index(opened)
+    others = [each for each in here if each.files != files]
     if as_json:
-        print_json(facts)
-    else:
-        _show(facts)
+        print_json(facts | {"others": list_facts(others)})
+        return
+    _show(facts)
+    if others:
+        say(tr("also in this cache: {indices}. --hash shows one", indices=in_a_line(others, _digests(cache))))
+
+
+def _digests(cache: Path) -> list[str]:
+    """The md5s of all indices in a cache."""
+    from paddle_epoch_guard.index.folder import scan
+
+    return [files.digest for files in scan(cache).indices]
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -90,7 +110,8 @@ def _rows(dataset: dict[str, Any]) -> list[tuple[str, str]]:
     share = dataset["last_epoch_samples"] / max(dataset["samples_per_epoch"], 1)
     last = tr("all")
     if dataset["num_epochs"] > 1:
-        last = tr("{samples:,} samples, {share:.0%}", samples=dataset["last_epoch_samples"], share=share)
+        samples = counted("{n} sample", "{n} samples", dataset["last_epoch_samples"])
+        last = tr("{samples}, {share:.0%}", samples=samples, share=share)
     rows = [*layout_rows(dataset), (tr("of the last one"), last), (tr("shuffled separately"), _separation(dataset))]
     if dataset["boundary_position"] is not None:
         position, step = dataset["boundary_position"], dataset["boundary_step"]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _WIDE_ENOUGH = 72  # columns, for a table of more than two
+_GAP = 2  # columns between two of a table
+_MOST_LINES = 3  # of a cell in a table of more than two columns
 _STYLES = {
     **dict.fromkeys(("improvement", "better"), "green"),
     **dict.fromkeys(("artefact", "mixed", "worse", mark("incomplete"), "broken", mark("leftover")), "bold yellow"),
@@ -74,29 +76,55 @@ def print_table(rows: Sequence[Sequence[str]], title: str, head: Sequence[str] =
     Args:
         rows: one text per column; the first is the row's name.
         title: above the table.
-        head: names of the columns. On a narrow terminal each row becomes a table of these names and its values. Empty
-            for a table of two columns, names and values.
+        head: names of the columns. Where they do not fit without splitting words, each row becomes a table of these
+            names and its values. Empty for a table of two columns, names and values.
     """
-    from rich.cells import cell_len
     from rich.table import Table
 
     console = _console()
     title_text = _text(plain(title))
     title_text.stylize("italic")
     _print(title_text)
-    if head and console.width < _WIDE_ENOUGH:
+    texts = [[_styled(plain(cell)) for cell in row] for row in rows]
+    widths = _widths([*map(_text, head)], texts, console) if head else []
+    if widths is None:
         for row in rows:
             row_title = tr("{column}: {name}", column=head[0], name=row[0])
             print_table(list(zip(head[1:], row[1:], strict=True)), row_title)
         return
-    table = Table(show_header=bool(head), box=None, padding=(0, 2, 0, 0))
-    widest = max((cell_len(row[0]) for row in rows), default=0)
-    table.add_column(*map(_text, head[:1]), style="bold", no_wrap=widest <= console.width * 0.6)
-    for name in head[1:] or ("",):
-        table.add_column(_text(name), overflow="fold")
-    for row in rows:
-        table.add_row(*(_styled(plain(cell)) for cell in row))
+    table = Table(show_header=bool(head), box=None, padding=(0, _GAP, 0, 0), pad_edge=not head)
+    if head:
+        for number, (name, width) in enumerate(zip(head, widths, strict=True)):
+            table.add_column(_text(name), style="" if number else "bold", width=width, overflow="fold")
+    else:
+        widest = max((row[0].cell_len for row in texts), default=0)
+        table.add_column(style="bold", no_wrap=widest <= console.width * 0.6)
+        table.add_column(overflow="fold")
+    for row_texts in texts:
+        table.add_row(*row_texts)
     _print(table)
+
+
+def _widths(head: "Sequence[Text]", rows: "Sequence[Sequence[Text]]", console: "Console") -> list[int] | None:
+    """The columns' widths at which a table fits without splitting a word; None if it is better shown row by row."""
+    from rich.measure import Measurement
+
+    if console.width < _WIDE_ENOUGH:
+        return None
+    columns = [list(column) for column in zip(head, *rows, strict=True)]
+    measured = [[Measurement.get(console, console.options, cell) for cell in column] for column in columns]
+    least = [max(each.minimum for each in column) for column in measured]
+    widths = [max(each.maximum for each in column) for column in measured]
+    if widths[0] <= console.width / 2:
+        least[0] = widths[0]  # the names of the rows stay whole
+    room = console.width - _GAP * (len(widths) - 1)
+    if sum(least) > room:
+        return None
+    while sum(widths) > room:
+        widest = max((width, column) for column, width in enumerate(widths) if width > least[column])[1]
+        widths[widest] -= 1
+    lines = [len(cell.wrap(console, width)) for column, width in zip(columns, widths, strict=True) for cell in column]
+    return widths if max(lines) <= _MOST_LINES else None
 
 
 def _print(what: "RenderableType", soft_wrap: bool = False, to_errors: bool = False) -> None:

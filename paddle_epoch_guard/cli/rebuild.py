@@ -66,7 +66,7 @@ def rebuild(  # noqa: PLR0913 - its options
     """
     # Not needed for --help: numpy takes a quarter of a second to import.
     from paddle_epoch_guard.cli.rewriting import new_reorder, refuse_inside, shadow, write_cache
-    from paddle_epoch_guard.index.folder import choose
+    from paddle_epoch_guard.index.choosing import choose
     from paddle_epoch_guard.index.from_files import open_index
     from paddle_epoch_guard.order.materialise import host_order
 

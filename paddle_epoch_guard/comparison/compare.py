@@ -15,7 +15,7 @@ from paddle_epoch_guard.comparison.reading import read_run
 from paddle_epoch_guard.comparison.relation import relation_of, same_draws
 from paddle_epoch_guard.comparison.run import Run
 from paddle_epoch_guard.errors import ReportError
-from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.language import counted, tr
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,9 +119,10 @@ def compare(
     found = tuple(run if isinstance(run, Run) else read_run(run) for run in runs)
     if not 2 <= len(found) <= MOST_RUNS:
         raise ReportError(
-            tr(
+            counted(
+                "{n} run to compare; expected 2 to {most}. Name the log folder of each run",
                 "{n} runs to compare; expected 2 to {most}. Name the log folder of each run",
-                n=len(found),
+                len(found),
                 most=MOST_RUNS,
             )
         )

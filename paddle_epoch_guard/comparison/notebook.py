@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from paddle_epoch_guard.comparison.curves import RunCurves, run_figure
 from paddle_epoch_guard.comparison.numbers import number_text
-from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.language import counted, tr
 from paddle_epoch_guard.report.drawing import as_svg
 from paddle_epoch_guard.report.page import data_url
 
@@ -24,26 +24,30 @@ def html_of_run(run: RunCurves) -> str:
 def _sentence(run: RunCurves) -> str:
     if not len(run.windows):
         return tr(
-            "{run} has no training loss yet, but {evaluations:,} evaluations.",
+            "{run} has no training loss yet, but {evaluations}.",
             run=run.name,
-            evaluations=len(run.evaluations),
+            evaluations=_evaluations(run),
         )
     values = {
         "run": run.name,
         "step": int(run.windows["step"][-1]),
         "max_steps": run.max_steps,
-        "windows": len(run.windows),
-        "evaluations": len(run.evaluations),
+        "windows": counted("{n} log window", "{n} log windows", len(run.windows)),
+        "evaluations": _evaluations(run),
     }
     if run.ended:
         return tr(
-            "{run} ended: step {step:,} of {max_steps:,}, {windows:,} log windows, {evaluations:,} evaluations.",
+            "{run} ended: step {step:,} of {max_steps:,}, {windows}, {evaluations}.",
             **values,
         )
     return tr(
-        "{run} has not ended: step {step:,} of {max_steps:,}, {windows:,} log windows, {evaluations:,} evaluations.",
+        "{run} has not ended: step {step:,} of {max_steps:,}, {windows}, {evaluations}.",
         **values,
     )
+
+
+def _evaluations(run: RunCurves) -> str:
+    return counted("{n} evaluation", "{n} evaluations", len(run.evaluations))
 
 
 def _number(value: float) -> str:

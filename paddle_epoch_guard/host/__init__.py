@@ -31,6 +31,7 @@ from paddle_epoch_guard.host.evaluation import (
 )
 from paddle_epoch_guard.host.loader import Loader, describe_loader, skipped_steps
 from paddle_epoch_guard.host.log import logger, say, warn
+from paddle_epoch_guard.host.logs import has_log_folder, loggers, saves_by
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.protocols import Dataloader, TrainerControl, TrainerState, TrainingArguments
 from paddle_epoch_guard.host.ranks import all_gather_ints, all_reduce_sum, broadcast_from, process
@@ -87,6 +88,7 @@ __all__ = [
     "evaluation_set",
     "find_checkpoint",
     "folder_to_build_in",
+    "has_log_folder",
     "has_stamp",
     "index_folders",
     "install_order",
@@ -95,6 +97,7 @@ __all__ = [
     "late_checkpoint_folders",
     "list_datasets",
     "logger",
+    "loggers",
     "newest_checkpoint",
     "order_of_rule",
     "owner_of",
@@ -106,6 +109,7 @@ __all__ = [
     "restore_dataset",
     "rewind_sampler",
     "saved_arguments",
+    "saves_by",
     "say",
     "size_of_evaluation",
     "skipped_steps",

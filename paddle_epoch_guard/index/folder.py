@@ -4,15 +4,13 @@ PaddleNLP and PaddleFormers write ``<md5>.dsc`` and arrays beside it; megatron-c
 ``<md5>-<class>-<split>-description.txt``.
 """
 
-import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from paddle_epoch_guard.errors import ForeignIndexError, IndexFileError, UnreadableIndexError, cause_of
+from paddle_epoch_guard.errors import IndexFileError, UnreadableIndexError, cause_of
 from paddle_epoch_guard.index.cache import read_text
 from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription
@@ -269,108 +267,3 @@ def _describe_blend(text: str, source: str) -> Described:
         for number, block in numbered
     )
     return Described(datasets, int(match[2]), match[1])
-
-
-def choose(folder: Path, digest: str | None) -> IndexFiles:
-    """Chooses an index of a directory.
-
-    Args:
-        folder: the directory.
-        digest: the md5 that names the files, or the start of it. If None: the only training index, or the only index
-            if there is no training index; the datasets of a blend in the directory do not count.
-
-    Raises:
-        IndexFileError: there is no index, or the choice is ambiguous.
-        ForeignIndexError: there are only indices of classes that are not read.
-    """
-    contents = scan(folder)
-    if digest is not None or not contents.indices:
-        _refuse_foreign(folder, contents, digest or "")
-    if not contents.indices:
-        others = tr("it holds none of their files")
-        if contents.others:
-            others = tr("found {names}", names=", ".join(contents.others[:3]))
-        raise IndexFileError(
-            tr(
-                "{folder}: no index of PaddleNLP, PaddleFormers or megatron-core ({others}); expected <md5>.dsc or "
-                "<md5>-GPTDataset-train-description.txt and arrays beside it. Name the host's index cache",
-                folder=folder,
-                others=others,
-            )
-        )
-    if digest is not None:
-        return _choose_by_digest(folder, contents.indices, digest)
-    if len(contents.indices) == 1:
-        return contents.indices[0]
-    candidates = _candidates(contents.indices)
-    if not candidates:
-        describe(contents.indices[0])  # says what is wrong with it
-    if len(candidates) == 1:
-        return candidates[0][0]
-    listed = [f"{files.digest} ({_summary(described)})" for files, described in candidates[:20]]
-    raise IndexFileError(
-        tr(
-            "{folder}: {count} indices to choose from; expected one. Name one with --hash: {indices}",
-            folder=folder,
-            count=len(candidates),
-            indices=", ".join(listed or [files.digest for files in contents.indices[:20]]),
-        )
-    )
-
-
-def _refuse_foreign(folder: Path, contents: Folder, digest: str) -> None:
-    """Raises ForeignIndexError if only indices of other classes begin with the digest."""
-    found = [index for index in contents.foreign if index.stem.startswith(digest)]
-    if found and not any(files.stem.startswith(digest) for files in contents.indices):
-        classes = ", ".join(sorted({index.class_name for index in found}))
-        raise ForeignIndexError(
-            tr(
-                "{folder}: found an index of the class {classes}; expected one of GPTDataset, the only class that is "
-                "read, or a blend of it",
-                folder=folder,
-                classes=classes,
-            )
-        )
-
-
-def _choose_by_digest(folder: Path, indices: tuple[IndexFiles, ...], digest: str) -> IndexFiles:
-    matches = [files for files in indices if digest and files.stem.startswith(digest)]
-    if len(matches) == 1:
-        return matches[0]
-    known = ", ".join(files.digest for files in (matches or indices)[:20])
-    raise IndexFileError(
-        tr(
-            "{folder}: {count} indices begin with {digest!r}; expected one. Name one of: {known}",
-            folder=folder,
-            count=len(matches),
-            digest=digest[:80],
-            known=known,
-        )
-    )
-
-
-def _candidates(indices: Iterable[IndexFiles]) -> list[tuple[IndexFiles, Described]]:
-    """The training indices, or all if there are none; without datasets of blends and unreadable descriptions."""
-    readable = []
-    for files in indices:
-        with contextlib.suppress(IndexFileError):
-            readable.append((files, describe(files)))
-    blends = [described for files, described in readable if files.kind.is_blend]
-    inner = {dataset.digest for blend in blends for dataset in blend.datasets}
-    outer = [(files, described) for files, described in readable if files.digest not in inner]
-    return [(files, described) for files, described in outer if described.name == "train"] or outer
-
-
-def _summary(described: Described) -> str:
-    first = described.datasets[0]
-    if len(described.datasets) > 1:
-        values = {"name": described.name, "count": len(described.datasets), "samples": described.size}
-        return tr("{name}, a blend of {count}, {samples} samples", **values)
-    return tr(
-        "{name}, {samples} samples of length {length}, seed {seed}, {corpus}",
-        name=first.name,
-        samples=first.samples_requested,
-        length=first.seq_length,
-        seed=first.seed,
-        corpus=first.prefix,
-    )

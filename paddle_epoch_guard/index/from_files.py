@@ -15,7 +15,7 @@ from paddle_epoch_guard.index.folder import MEGATRON, PADDLE, Described, IndexFi
 from paddle_epoch_guard.index.gpt import GPTIndex
 from paddle_epoch_guard.index.megatron import MegatronDescription, read_megatron
 from paddle_epoch_guard.index.verify import IndexArrays
-from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.language import counted, tr
 
 _CPT = "::CPT"  # a suffix of PaddleFormers' prefixes, not part of descriptions
 _T = TypeVar("_T")
@@ -68,10 +68,11 @@ def open_index(files: IndexFiles, prefixes: Sequence[str] = (), base_of: BaseOf 
     described = describe(files)
     if prefixes and len(prefixes) != len(described.datasets):
         raise ArgumentsError(
-            tr(
-                "{prefixes} prefixes for {count} datasets: {corpora}. Give --prefix once for each",
-                prefixes=len(prefixes),
-                count=len(described.datasets),
+            counted(
+                "{n} prefix for {datasets}: {corpora}. Give --prefix once for each",
+                "{n} prefixes for {datasets}: {corpora}. Give --prefix once for each",
+                len(prefixes),
+                datasets=counted("{n} dataset", "{n} datasets", len(described.datasets)),
                 corpora=", ".join(dataset.prefix for dataset in described.datasets[:20]),
             )
         )
@@ -100,12 +101,17 @@ def open_index(files: IndexFiles, prefixes: Sequence[str] = (), base_of: BaseOf 
 
 
 def dataset_files(files: IndexFiles, description: Description | MegatronDescription) -> IndexFiles:
-    """The files of a dataset of a blend: in the blend's folder, or in the host's cache beside the corpus."""
+    """The files of a dataset of a blend: in the blend's folder, or in the host's cache beside the corpus.
+
+    Where neither is complete, those of which there are some.
+    """
     if isinstance(description, MegatronDescription):
         return IndexFiles(files.folder, f"{description.digest}-GPTDataset-{description.name}", MEGATRON)
     here = IndexFiles(files.folder, description.digest, PADDLE)
     beside = IndexFiles(Path(description.prefix).parent / "index-cache", description.digest, PADDLE)
-    return beside if here.missing and not beside.missing else here
+    if not here.missing or not beside.present:
+        return here
+    return here if here.present and beside.missing else beside
 
 
 def _open_gpt(
@@ -136,13 +142,7 @@ def corpus_of(files: IndexFiles, described: str, given: str | None) -> Path:
     """
     if given is not None:
         return Path(given.removesuffix(_CPT))
-    folder = files.folder.resolve()
-    paths = [Path(described)]
-    if folder.name == "index-cache":
-        paths.append(folder.parent / Path(described).name)
-    elif folder.name == "GPTDataset_indices":  # megatron-core's default: `<prefix>/cache/GPTDataset_indices`
-        paths.append(folder.parent.parent)
-    for path in paths:
+    for path in _places(files, described):
         if Path(f"{path}.idx").is_file():
             return path
     if in_object_storage(described):
@@ -161,3 +161,28 @@ def corpus_of(files: IndexFiles, described: str, given: str | None) -> Path:
             description=files.description.name,
         )
     )
+
+
+def text_without_sizes(files: IndexFiles, described: str) -> Path | None:
+    """The ``.bin`` file of a corpus that has no ``.idx`` beside it; None if the corpus is whole, or not there at all.
+
+    Args:
+        files: the files of the index.
+        described: the prefix in its description.
+    """
+    places = _places(files, described)
+    if any(Path(f"{path}.idx").is_file() for path in places):
+        return None
+    texts = (Path(f"{path}.bin") for path in places)
+    return next((text for text in texts if text.is_file()), None)
+
+
+def _places(files: IndexFiles, described: str) -> list[Path]:
+    """Where the corpus of an index may lie, the likeliest first; without ``.idx`` and ``.bin``."""
+    folder = files.folder.resolve()
+    paths = [Path(described)]
+    if folder.name == "index-cache":
+        paths.append(folder.parent / Path(described).name)
+    elif folder.name == "GPTDataset_indices":  # megatron-core's default: `<prefix>/cache/GPTDataset_indices`
+        paths.append(folder.parent.parent)
+    return paths

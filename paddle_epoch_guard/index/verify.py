@@ -15,7 +15,7 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.layout import IndexLayout
-from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.language import counted, tr
 
 IntArray = npt.NDArray[np.integer[Any]]
 Int64Array = npt.NDArray[np.int64]
@@ -145,7 +145,11 @@ def check_documents(arrays: IndexArrays, layout: IndexLayout, documents: tuple[i
                     start=start,
                     stop=stop,
                 ),
-                tr("every document {count} times, once per data epoch of the group", count=epochs),
+                counted(
+                    "every document {n} time, once per data epoch of the group",
+                    "every document {n} times, once per data epoch of the group",
+                    epochs,
+                ),
             )
         start = stop
 

@@ -3,6 +3,7 @@
 VisualDL lists folders in the order of the file system (``visualdl/io/bfile.py``, 2.5.3), whatever their names.
 """
 
+import contextlib
 import errno
 import functools
 import math
@@ -126,10 +127,31 @@ class _Joined:
     def open(self, filepath: str) -> "_JoinedReader":
         """A reader of a log and of those before it."""
         older = _older_logs(filepath)
-        if filepath not in self._opened:
-            older = [path for path in older if path not in self._opened]
-            self._opened.update([filepath, *older])
-        return _JoinedReader(self._say, [*older, filepath])
+        if filepath in self._opened:
+            return _JoinedReader(self._say, [*older, filepath])
+        fresh = [path for path in older if path not in self._opened]
+        self._opened.update([filepath, *fresh])
+        # From the first step of a new log on, what has been shown is of steps that the trainer repeats.
+        forget = functools.partial(_forget, os.path.dirname(filepath), older) if older else None
+        return _JoinedReader(self._say, [*fresh, filepath], forget)
+
+
+def _forget(folder: str, logs: Sequence[str], step: float) -> None:
+    """Takes points out of what the server has read of a folder.
+
+    Args:
+        folder: of the logs.
+        logs: those that hold the points.
+        step: the first step to take out.
+    """
+    from visualdl.server.data_manager import default_data_manager
+    from visualdl.utils.string_util import decode_tag  # as the server names its lists
+
+    shown = default_data_manager.get_reservoir("scalar")
+    for tag in {decode_tag(tag) for path in logs for tag, _ in _points(path)}:
+        if shown.exist_in_keys(folder, tag):
+            points = shown.get_items(folder, tag)  # the server's own list, not a copy
+            points[:] = [point for point in points if point.id < step]
 
 
 def _older_logs(path: str) -> list[str]:
@@ -151,9 +173,13 @@ class _JoinedReader:
     Args:
         say: takes a line about a log that is shown only in part.
         paths: the logs, the oldest first.
+        forget: called with the first step of the last log, before it is shown.
     """
 
-    def __init__(self, say: Callable[[str], object], paths: Sequence[str]) -> None:
+    def __init__(
+        self, say: Callable[[str], object], paths: Sequence[str], forget: Callable[[float], object] | None = None
+    ) -> None:
+        self._forget = forget
         self._readers = [_SoundReader(say, path) for path in paths]
         begins = [_first_step(path) for path in paths[1:]]
         self._ends = [min(begins[at:], default=math.inf) for at in range(len(paths))]
@@ -173,8 +199,11 @@ class _JoinedReader:
                     raise
                 self._at += 1
                 continue
-            end = self._ends[self._at]
-            if end == math.inf or _step_of_point(self.record(), -1) < end:
+            step, end = _step_of_point(self.record(), -1), self._ends[self._at]
+            if self._forget is not None and self._at == len(self._readers) - 1 and step >= 0:
+                self._forget(step)
+                self._forget = None
+            if end == math.inf or step < end:
                 return
 
     def record(self) -> bytes:
@@ -184,13 +213,18 @@ class _JoinedReader:
 
 def _first_step(path: str) -> float:
     """The first step of a log's points; infinite if there are none."""
-    reader, first = _SoundReader(lambda _: None, path), math.inf
-    while True:
-        try:
+    return min((step for _, step in _points(path)), default=math.inf)
+
+
+def _points(path: str) -> Iterator[tuple[str, float]]:
+    """Tag and step of each point of a log, as far as it is sound."""
+    reader = _SoundReader(lambda _: None, path)
+    with contextlib.suppress(EOFError):
+        while True:
             reader.get_next()
-        except EOFError:
-            return first
-        first = min(first, _step_of_point(reader.record(), math.inf))
+            value = Record.FromString(reader.record()).values[0]
+            if value.WhichOneof("one_value") == "value":
+                yield value.tag, float(value.id)
 
 
 def _step_of_point(record: bytes, otherwise: float) -> float:

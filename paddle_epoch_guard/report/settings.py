@@ -3,7 +3,7 @@
 import shlex
 from typing import Any, NamedTuple
 
-from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.language import counted, tr
 from paddle_epoch_guard.order import Reorder, Segment
 from paddle_epoch_guard.report.run_data import Part, RunData
 from paddle_epoch_guard.report.texts import count_text, moment_text, ranks_text, span_text
@@ -88,8 +88,8 @@ def _reorder_rows(reorder: Reorder, state: Sidecar) -> Rows:
 
 def _segment_rows(segment: Segment) -> Rows:
     batch = tr(
-        "{samples:,} samples ({micro} per device \u00d7 {accumulation} accumulated \u00d7 {ranks})",
-        samples=segment.global_batch,
+        "{samples} ({micro} per device \u00d7 {accumulation} accumulated \u00d7 {ranks})",
+        samples=counted("{n} sample", "{n} samples", segment.global_batch),
         micro=segment.micro_batch,
         accumulation=segment.accumulation,
         ranks=ranks_text(segment),
@@ -106,7 +106,7 @@ def _segment_rows(segment: Segment) -> Rows:
 def _dataset_rows(dataset: DatasetRecord) -> Rows:
     rows = [
         (tr("split"), tr("{name} of {split}", name=dataset.name, split=dataset.split)),
-        (tr("sequence length"), tr("{n:,} tokens", n=dataset.seq_length)),
+        (tr("sequence length"), counted("{n} token", "{n} tokens", dataset.seq_length)),
         (tr("tokens per data epoch"), count_text(dataset.tokens_per_epoch)),
         (tr("document sizes, digest"), dataset.corpus_digest),
     ]

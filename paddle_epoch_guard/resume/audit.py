@@ -349,8 +349,8 @@ def first_guarded_position(  # noqa: PLR0913 - each is a fact of another origin
             tr(
                 "the checkpoint of step {step} has no epoch_guard.json, and it is in doubt whether the order goes on: "
                 "the trainer's own record of the checkpoint was not found. Name the checkpoint: "
-                "EpochGuardCallback(resume_from_checkpoint=...); or, if the order is known to be the same, state how "
-                "many samples were drawn so far, over all ranks: --epoch_guard_position N",
+                "--resume_from_checkpoint FOLDER; or, if the order is known to be the same, state how many samples "
+                "were drawn so far, over all ranks: --epoch_guard_position N",
                 step=step,
             )
         )

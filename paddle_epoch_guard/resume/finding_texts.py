@@ -42,7 +42,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
         _ANOTHER_CORPUS,
     ),
     "split_tokens": (
-        mark("tokens of the corpus"),
+        mark("tokens of the split"),
         mark("another split has other documents"),
     ),
     "document_sizes": (

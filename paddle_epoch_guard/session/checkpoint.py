@@ -1,5 +1,7 @@
 """The checkpoint that a run resumes from: its sidecar, and whether it is the one that the trainer loaded."""
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,15 +180,15 @@ def check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, ca
     Raises:
         SidecarError: it is of another run, part or checkpoint, or the run cannot go on without one.
     """
-    looked = ", ".join(str(path) for path in candidates if path)
     name_it = tr(
-        "It was looked for in: {folders}. Name the checkpoint that the trainer loads: "
-        "EpochGuardCallback(resume_from_checkpoint=...)",
-        folders=looked,
+        "It was looked for in: {folders}. Name the checkpoint that the trainer loads: --resume_from_checkpoint FOLDER",
+        folders=", ".join(_folders(candidates)),
     )
+    if stamp is not None and 0 <= stamp.step < step and (stamp.repaired or sidecar is not None):
+        raise SidecarError(_saved_without_the_guard(stamp, step, candidates))
     if sidecar is None:
         if stamp is not None and stamp.repaired:
-            raise SidecarError(_order_is_lost(stamp, name_it))
+            raise SidecarError(_order_is_lost(stamp, name_it, _resume_earlier(stamp, candidates)))
     elif stamp is None:
         raise SidecarError(
             tr(
@@ -207,23 +209,68 @@ def check_stamp(stamp: host.Stamp | None, step: int, sidecar: Sidecar | None, ca
             tr(
                 "the epoch_guard.json that was found is older than the checkpoint that the trainer loaded, or of "
                 "another: the checkpoint was written by a part of the run in which the guard was off, or was "
-                "interrupted before its own was written. {next_move}. Or resume from an earlier checkpoint",
+                "interrupted before its own was written. {next_move}. Or: {earlier}",
                 next_move=name_it,
+                earlier=_resume_earlier(stamp, candidates),
             )
         )
 
 
-def _order_is_lost(stamp: host.Stamp, name_it: str) -> str:
+def _folders(candidates: Sequence[Any]) -> list[str]:
+    """The folders among the candidates, each once, by its first name."""
+    named = [str(path) for path in candidates if isinstance(path, (str, os.PathLike)) and str(path)]
+    return list({os.path.realpath(path): path for path in reversed(named)}.values())[::-1]
+
+
+def _resume_earlier(stamp: host.Stamp, candidates: Sequence[Any]) -> str:
+    """What to resume from instead: the newest checkpoint of the run that was saved with the guard."""
+    beside = [folder for path in _folders(candidates) for folder in Path(path).parent.glob("checkpoint-*")]
+    guarded: dict[int, Path] = {}
+    for folder in beside:
+        with contextlib.suppress(EpochGuardError, OSError):
+            sidecar = read_sidecar(folder, None)
+            if sidecar is not None and sidecar.run == stamp.run and sidecar.step <= stamp.step:
+                guarded.setdefault(sidecar.step, folder)
+    if not guarded:
+        return tr("Resume from a checkpoint of this run that was saved with the guard")
+    return tr(
+        "Resume from the last checkpoint that was saved with the guard: --resume_from_checkpoint {folder}",
+        folder=guarded[max(guarded)],
+    )
+
+
+def _saved_without_the_guard(stamp: host.Stamp, step: int, candidates: Sequence[Any]) -> str:
+    """What is said of a checkpoint of a guarded run that a part without the guard has saved."""
+    values = {"step": step, "seen": stamp.step, "earlier": _resume_earlier(stamp, candidates)}
+    if stamp.repaired:
+        return tr(
+            "the checkpoint of step {step} was saved without the guard, which has followed this run up to step "
+            "{seen}. The run drew in an order of its own until then, and in the host's since: samples would be drawn "
+            "twice and others lost. {earlier}",
+            **values,
+        )
+    return tr(
+        "the checkpoint of step {step} was saved without the guard, which has followed this run up to step {seen}: "
+        "the epoch_guard.json that was found ({folders}) is of another checkpoint. {earlier}; or move that file away, "
+        "to continue here",
+        folders=", ".join(_folders(candidates)),
+        **values,
+    )
+
+
+def _order_is_lost(stamp: host.Stamp, name_it: str, earlier: str) -> str:
     """What is said of a run that has drawn in an order of its own, which no sidecar holds."""
     if stamp.part == host.UNGUARDED:
         return tr(
             "the run has drawn otherwise than the host would by itself, and the checkpoint was saved by a part of the "
-            "run in which the guard was off: its order is not kept in it. Resume from an earlier checkpoint"
+            "run in which the guard was off: its order is not kept in it. {earlier}",
+            earlier=earlier,
         )
     if stamp.part == host.IN_DOUBT:
         return tr(
             "the run has drawn otherwise than the host would by itself, and what the run had drawn was in doubt when "
-            "the checkpoint was saved: its order is not kept in it. Resume from an earlier checkpoint"
+            "the checkpoint was saved: its order is not kept in it. {earlier}",
+            earlier=earlier,
         )
     if stamp.unified_from is None:
         return tr(

@@ -38,6 +38,7 @@ from paddle_epoch_guard.session.evaluation import (
     planned_evaluations,
 )
 from paddle_epoch_guard.session.exposure import ShieldedExposure
+from paddle_epoch_guard.session.keeping import Keeps, kept_of, page_sentence, told_of
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from paddle_epoch_guard.session.outlook import boundary_ahead
 from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
@@ -98,6 +99,7 @@ class Session:
         self._is_in_doubt = False
         self._stamp = plan.stamp
         self._writes_report = flags.epoch_guard_report
+        self._keeps: Keeps = "all"
         self._asks_to_evaluate = flags.epoch_guard_evaluate
         self._last_logged: int = state.global_step
         steps = plan.loader.steps_per_epoch
@@ -277,6 +279,8 @@ class Session:
         """Notes in the output folder which run it holds and where the logs are, once; a report can do without."""
         if self._has_noted_run or self.recorder is None or not state.is_world_process_zero:
             return
+        if self._keeps == "nothing":
+            return
         self._has_noted_run = True
         identity = self.plan.identity
         with contextlib.suppress(Exception):
@@ -337,7 +341,7 @@ class Session:
             self._say_ran_dry(state)
             recorder.finish(state.global_step, state.global_step >= state.max_steps, self._stopped_dry)
             self._note_run(state)
-            if self._writes_report:
+            if self._writes_report and self._keeps == "all":
                 self._report(state)
         self.recorder = None
         self._background.close()
@@ -373,9 +377,13 @@ class Session:
     @shield
     def _open_records(self, state: host.TrainerState) -> None:
         plan = self.plan
-        opened = open_recorder(plan, self._args, state, self._args.report_to, self._listener)
+        self._keeps = kept_of(self._args, state.global_step + 1, state.max_steps)
+        opened = open_recorder(plan, self._args, state, self._keeps, self._listener)
         self.recorder, self._records_elsewhere = opened
         recorder = opened[0]
+        kept = told_of(self._keeps, self._args, state.max_steps)
+        if kept is not None:
+            self._note(kept, state)
         for warning in start_messages(plan, state.max_steps):
             self._note(warning, state, is_warning=True)
         for mismatch in plan.past.mismatches:
@@ -614,7 +622,7 @@ class Session:
 
             known = None if plan.schedule is None else sidecar_of(plan, self.recorder, state)
             page = report_run(args.logging_dir, args.output_dir, state=known, names=plan.naming.datasets, log=log)
-            host.say(f"epoch guard: {tr('report: {path}', path=page)}")
+            host.say(f"epoch guard: {page_sentence(page, state.global_step)}")
         except Exception as cause:
             _say(
                 tr(

@@ -1,7 +1,7 @@
 """The first rank's records: opened where an earlier part of the run left them, and left for the next one."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from paddle_epoch_guard import host
@@ -23,6 +23,7 @@ from paddle_epoch_guard.record.provenance import package_versions, shown_argumen
 from paddle_epoch_guard.record.recorder import Recorder, Remembered, View
 from paddle_epoch_guard.record.writer import RecordWriter
 from paddle_epoch_guard.resume import Sidecar
+from paddle_epoch_guard.session.keeping import Keeps
 from paddle_epoch_guard.session.run_plan import RunPlan
 from paddle_epoch_guard.views.charts import ChartView
 from paddle_epoch_guard.views.console import ConsoleView
@@ -34,7 +35,7 @@ def open_recorder(
     plan: RunPlan,
     args: host.TrainingArguments,
     state: host.TrainerState,
-    report_to: str | Iterable[str] | None = None,
+    keeps: Keeps = "all",
     listener: View | None = None,
 ) -> tuple[Recorder, bool]:
     """The records of a run, with what its checkpoint remembers; they tell that this part begins.
@@ -45,7 +46,7 @@ def open_recorder(
         plan: what the run will draw.
         args: the trainer's arguments.
         state: the trainer's state.
-        report_to: the loggers that the trainer reports to: the guard writes there too.
+        keeps: what of them goes to disk; the loggers that the trainer reports to get what ``all`` means.
         listener: gets each event after the others.
 
     Raises:
@@ -54,15 +55,19 @@ def open_recorder(
     sidecar, step = plan.past.sidecar, state.global_step
     ledger = _ledger_of(plan, step)
     remembered = _remembered(plan, step)
-    names = [report_to] if isinstance(report_to, str) else list(report_to or ())
+    names = host.loggers(args.report_to)
     loss_range = None if sidecar is None else sidecar.loss_range
     sinks = open_sinks(names, args.logging_dir, plan.naming, host.warn, step, loss_range)
-    log = EpochGuardLog(args.logging_dir, sinks)
-    views = [
-        RecordWriter(args.logging_dir, plan.identity.part, begins_anew=step == 0),
-        *_views(plan, log, step, remembered, keeps_curves="visualdl" not in names),
-        *([] if listener is None else [listener]),
-    ]
+    views: list[View] = []
+    if keeps != "nothing":
+        views.append(RecordWriter(args.logging_dir, plan.identity.part, begins_anew=step == 0))
+    if keeps == "all":
+        log = EpochGuardLog(args.logging_dir, sinks)
+        views += _views(plan, log, step, remembered, keeps_curves="visualdl" not in names)
+    else:
+        views.append(_console(plan, remembered))
+    if listener is not None:
+        views.append(listener)
     reached = () if sidecar is None else sidecar.boundaries
     recorder = Recorder(
         ledger, views, plan.naming, reached, _sequence_length(plan), plan.is_whole or plan.schedule is None
@@ -114,10 +119,16 @@ def _views(
     if step == 0:
         log.set_aside()  # of another run in the same folder
     drawn = () if remembered is None else (_change_at(plan, boundary) for boundary in remembered.behind)
-    verdicts = () if remembered is None else remembered.verdicts
-    console = ConsoleView(plan.naming, host.say, host.warn, verdicts, log.exists)
+    console = _console(plan, remembered, log.exists)
     charts = ChartView(log, plan.naming, keeps_curves, drawn, loss_range)
     return [console, charts]  # the console first: it says what the charts have not marked yet
+
+
+def _console(
+    plan: RunPlan, remembered: Remembered | None, is_marked: Callable[[str], bool] = lambda name: False
+) -> ConsoleView:
+    verdicts = () if remembered is None else remembered.verdicts
+    return ConsoleView(plan.naming, host.say, host.warn, verdicts, is_marked)
 
 
 def _change_at(plan: RunPlan, boundary: BoundaryStep) -> ChangePoint:

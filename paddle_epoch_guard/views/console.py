@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.language import counted, tr
 from paddle_epoch_guard.record.events import (
     ChangeJudged,
     ChangeReached,
@@ -72,7 +72,8 @@ class ConsoleView:
                     say(_safe(verdict(event.report, self._naming)))
             case PartEnded(epochs=epochs) if epochs:
                 summary = messages.summary(epochs, event.contrast, self._verdicts.values(), self._naming)
-                self._line(f"{tr('{step} steps', step=event.step)}\n{summary}")
+                steps = counted("{n} step", "{n} steps", event.step)
+                self._line(f"{steps}\n{summary}")
 
     def flush(self, at_once: bool = True) -> None:
         """Does nothing: lines are logged at once."""

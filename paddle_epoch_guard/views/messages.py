@@ -317,6 +317,27 @@ def _named(names: Sequence[str] | str) -> str:
     return names if isinstance(names, str) else joined(names)
 
 
+def _share_ranks_without_layer(ranks: int) -> str:
+    return counted(
+        "each log window's loss is divided among its data epochs by share of samples: {n} data rank has no token-loss "
+        "layer",
+        "each log window's loss is divided among its data epochs by share of samples: {n} data ranks have no "
+        "token-loss layer",
+        ranks,
+    )
+
+
+def _keeps_nothing(steps: int, least: int) -> str:
+    return counted(
+        "neither record nor report page of this run is kept: report_to names no logger, and {n} step is fewer than a "
+        "verdict needs, {least}. --logging_dir FOLDER keeps both",
+        "neither record nor report page of this run is kept: report_to names no logger, and {n} steps are fewer than "
+        "a verdict needs, {least}. --logging_dir FOLDER keeps both",
+        steps,
+        least=least,
+    )
+
+
 MESSAGES: dict[str, str | Callable[..., str]] = {
     "text": "{text}",
     "shuffled_again": mark(
@@ -387,6 +408,11 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "elsewhere. The run continues in its order, which the trainer's own state holds; the losses by epoch of the "
         "steps before are lost"
     ),
+    "keeps_nothing": _keeps_nothing,
+    "keeps_record": mark(
+        "report_to names no logger: of this run, only the record is kept, {record}, without charts and report page. "
+        "'paddle-epoch-guard report {output}' makes the page of it; --logging_dir FOLDER keeps all"
+    ),
     "begins_anew": mark(
         "because of --ignore_load_lr_and_optim, the run starts at step 0 with the weights of {checkpoint}, and draws "
         "the data again that these were trained on"
@@ -416,10 +442,7 @@ MESSAGES: dict[str, str | Callable[..., str]] = {
         "each log window's loss is divided among its data epochs by share of samples: the model has no unreduced "
         "token-loss layer like that of PaddleNLP's criteria"
     ),
-    "share_ranks_without_layer": mark(
-        "each log window's loss is divided among its data epochs by share of samples: {ranks} data ranks have no "
-        "token-loss layer"
-    ),
+    "share_ranks_without_layer": _share_ranks_without_layer,
     "share_other_loss": mark(
         "each log window's loss is divided among its data epochs by share of samples: the mean of the tokens' losses, "
         "{mean:.6g}, is not the loss that the trainer logs, {logged:.6g}, which includes other terms"
@@ -544,9 +567,9 @@ def _of_epoch(total: EpochLoss, naming: Naming) -> str:
     if len(naming.datasets) > 1:
         epoch = tr("{dataset}, {epoch}", dataset=naming.datasets[total.dataset], epoch=epoch)
     return tr(
-        "{epoch}: {samples:,} samples, steps {first} to {last}, mean loss {loss:.4f}",
+        "{epoch}: {samples}, steps {first} to {last}, mean loss {loss:.4f}",
         epoch=epoch,
-        samples=total.samples,
+        samples=counted("{n} sample", "{n} samples", total.samples),
         first=total.first_step,
         last=total.last_step,
         loss=total.mean_loss,

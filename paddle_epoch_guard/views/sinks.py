@@ -19,6 +19,11 @@ SINKS: dict[str, Callable[[SinkContext], Sink]] = {
 _IF_REPORTED_TO = frozenset(SINKS)
 
 
+def added_sinks() -> list[str]:
+    """The names of the sinks that were added to `SINKS`; they are open in every run."""
+    return [name for name in SINKS if name not in _IF_REPORTED_TO]
+
+
 def open_sinks(
     report_to: str | Iterable[str] | None,
     logging_dir: str | Path,
@@ -43,7 +48,7 @@ def open_sinks(
     context = SinkContext(Path(logging_dir), naming, step, drawn)
     reported_to = [report_to] if isinstance(report_to, str) else report_to or ()
     sinks = Sinks(warn)
-    for name in dict.fromkeys([*reported_to, *(name for name in SINKS if name not in _IF_REPORTED_TO)]):
+    for name in dict.fromkeys([*reported_to, *added_sinks()]):
         if name in SINKS:
             sinks.add(name, partial(SINKS[name], context))
         elif name != "visualdl":
