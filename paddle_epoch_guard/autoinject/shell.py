@@ -73,7 +73,7 @@ def _without_options(words: list[str], environment: Environment) -> list[str]:
 
 
 def _code_of(words: Sequence[str]) -> str | None:
-    """What a shell is told by ``-c``; None if the command is none."""
+    """The code that a shell gets by ``-c``; None if the command is no shell."""
     if os.path.basename(words[0]) not in _SHELLS:
         return None
     for place, word in enumerate(words[1:], 1):

@@ -1,7 +1,7 @@
 """Steps that came before those of a run's present schedule, in another order: what the weights had seen by then. Pure.
 
-A run may have changed its order at the user's word, gone on without the guard for a while, or started from the weights
-of another run. What was drawn then counts as drawn before.
+A run may have changed its order because a flag allowed it, trained without the guard for a while, or started from the
+weights of another run. What was drawn then counts as drawn before.
 """
 
 from collections.abc import Sequence

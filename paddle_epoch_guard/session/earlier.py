@@ -38,7 +38,7 @@ class OpenedEarlier:
 
 
 class _UnknownError(Exception):
-    """What some steps drew cannot be told: a reason, and the values that its sentence names."""
+    """What some steps drew is unknown: a reason, and the values that its sentence names."""
 
     def __init__(self, why: str, **values: Any) -> None:
         super().__init__(why)
