@@ -10,7 +10,8 @@ from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
 from corpora import build_train, end_document_list, shift_pointers, write_corpus
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError, host
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
-from training import TokenModel, arguments, read_scalars, train
+from training import TokenModel, arguments, train
+from vdl_logs import read_scalars
 
 pytestmark = pytest.mark.host
 

@@ -25,7 +25,8 @@ from paddle_epoch_guard.session.loss_collector import LossCollector
 from pretraining import collate
 from test_contrast import fitted
 from test_distributed import launch
-from training import KnownLosses, arguments, read_scalars, train
+from training import KnownLosses, arguments, train
+from vdl_logs import read_scalars
 
 pytestmark = pytest.mark.host
 

@@ -10,7 +10,8 @@ from paddle_epoch_guard.record.run_file import RUN_FILE_NAME, read_run_file
 from paddle_epoch_guard.report.page import PAGE_NAME
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.resume import SIDECAR_NAME
-from training import KnownLosses, arguments, read_log, train
+from training import KnownLosses, arguments, train
+from vdl_logs import read_log
 
 pytestmark = pytest.mark.host
 
