@@ -25,13 +25,14 @@ DEMO_VENV := $(if $(filter paddlenlp,$(HOST)),$(VENV),.venv-$(HOST)$(VERSION))
 MEGATRON_READY := .venv-megatron/.ready
 BENCH_READY := .venv-bench/.ready
 DOCS_READY := .venv-docs/.ready
-COMPILED := paddle_epoch_guard/order/_network.c
+COMPILED := paddle_epoch_guard/order/_network.c paddle_epoch_guard/ledger/_sums.c
 BENCH ?=
 PYTHONS ?= 3.10 3.11 3.12 3.13 lowest
 
 export PYTHON WORKERS
 
-.PHONY: help demo bench test test-fast test-python test-paddleformers test-paddlenlp-2 test-megatron faults docs lint format clean
+.PHONY: help environments demo bench test test-fast test-python test-paddleformers test-paddlenlp-2 test-megatron faults docs \
+	lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -48,6 +49,7 @@ help:
 	@echo "make docs    build the documentation site into build/site, and check its links"
 	@echo "make lint    check style, types and the direction of imports"
 	@echo "make format  format the code"
+	@echo "make environments  make those that CI needs; with -j2 two at a time"
 	@echo "make clean   remove the environments, caches and $(OUTPUT)/"
 
 $(READY): pyproject.toml $(COMPILED) constraints/paddlenlp-3.0.0b4.txt constraints/tools.txt scripts/make-venv
@@ -74,6 +76,8 @@ $(DOCS_READY): constraints/docs.txt scripts/make-docs-venv
 	@scripts/make-docs-venv
 	@touch $@
 
+environments: $(READY) $(DOCS_READY) $(FORMERS_READY)
+
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/python examples/demo.py --model $(MODEL) --output $(OUTPUT)
 
@@ -92,13 +96,13 @@ test-python:
 		[ -z "$$failed" ] || { echo "test-python: failed on$$failed" >&2; exit 1; }
 
 test-paddleformers: $(FORMERS_READY)
-	$(FORMERS_VENV)/bin/python -m pytest tests/other_hosts
+	$(FORMERS_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/other_hosts
 
 test-paddlenlp-2: $(NLP2_READY)
 	$(NLP2_VENV)/bin/python -m pytest tests/other_hosts/test_runs.py
 
 test-megatron: $(READY) $(MEGATRON_READY)
-	$(BIN)/python -m pytest tests/test_megatron.py
+	$(BIN)/python -m pytest tests/test_megatron.py tests/test_plan_hosts.py
 
 # atheris is an extra: without it, its row of the table says so.
 faults: $(READY)

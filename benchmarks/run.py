@@ -20,10 +20,11 @@ from order_rows import ROWS as ORDER_ROWS
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from share_rows import ROWS as SHARE_ROWS
 from start_rows import ROWS as START_ROWS
 from training_rows import ROWS as TRAINING_ROWS
 
-ROWS = ORDER_ROWS | START_ROWS | TRAINING_ROWS
+ROWS = ORDER_ROWS | START_ROWS | TRAINING_ROWS | SHARE_ROWS
 
 
 def table_of(rows: list[Row]) -> Table:

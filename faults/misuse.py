@@ -4,16 +4,20 @@ Lost are files that were changed or removed though they were sound, or not the c
 """
 
 import contextlib
+import io
 import os
+import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from faults.processes import ChildError, HungError, in_child
+from faults.processes import ChildError, HungError, in_child, waited
 from faults.table import Outcome
 
 _NOBODY = 65534
@@ -53,9 +57,45 @@ def _files(folder: Path) -> dict[Path, tuple[int, bytes]]:
     return {path: (path.lstat().st_ino, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def _call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "paddle_epoch_guard", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, check=False, timeout=120, **options)
+def _call(*arguments: object, encoding: str = "utf-8") -> subprocess.CompletedProcess[bytes]:
+    """A command in a child of this process, which has imported all that it needs.
+
+    Args:
+        arguments: of ``paddle-epoch-guard``.
+        encoding: of its standard streams, as ``PYTHONIOENCODING`` sets it.
+    """
+    from paddle_epoch_guard.cli.app import main
+
+    words = list(map(str, arguments))
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                for file, number in ((out, 1), (err, 2)):
+                    os.dup2(file.fileno(), number)
+                sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding)
+                sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding, "backslashreplace")
+                main(words)
+                status = 0
+            except SystemExit as ended:
+                status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        is_over = waited(lambda: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None, 120)
+        if not is_over:
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        out.seek(0)
+        err.seek(0)
+        found = subprocess.CompletedProcess(words, os.waitstatus_to_exitcode(status), out.read(), err.read())
+    if not is_over:
+        raise HungError(f"{words[0]} took more than 120 s")
+    return found
 
 
 @contextlib.contextmanager
@@ -185,7 +225,7 @@ def terminal(folder: Path) -> Outcome:
         encoding = _ENCODINGS[number % len(_ENCODINGS)]
         for call in calls:
             outcome.tried += 1
-            found = _call(*call, env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"})
+            found = _call(*call, encoding=encoding)
             shown = (found.stdout + found.stderr).decode(encoding, "replace")
             obeyed = [character for character in "\x1b\x07\x9b\u202e\u2028" if character in shown]
             outcome.lost += len(obeyed)

@@ -1,10 +1,14 @@
 import logging
+import os
 import re
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+
+# One core for each of the workers that share the machine; before anything loads numpy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from filelock import FileLock
@@ -17,6 +21,12 @@ from without_host import pytest_collection_modifyitems, pytest_make_collect_repo
 def impatient(monkeypatch):
     """Does not wait for late files."""
     monkeypatch.setattr(files, "PATIENCE", 0.5)
+
+
+@pytest.fixture(autouse=True)
+def no_power_cut(monkeypatch):
+    """Does not wait for the disk: a process that is killed loses nothing by it, and most tests would wait."""
+    monkeypatch.setattr(os, "fsync", os.fstat)
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +66,14 @@ def no_loader_runs_on():
     until = time.monotonic() + 5
     for thread, _ in left:
         thread.join(max(0.0, until - time.monotonic()))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages without their figures: matplotlib takes most of a page's second."""
+    empty = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+    for page in ("report.page", "comparison.page", "comparison.notebook"):
+        monkeypatch.setattr(f"paddle_epoch_guard.{page}.as_svg", lambda figure: empty)
 
 
 _ABOUT_BOUNDARIES = re.compile(r"To avoid it: |is no progress by itself|^epoch guard: Verdict ")

@@ -4,7 +4,8 @@ Standard input: a JSON list of jobs, each with ``prefixes``, ``weights``, ``samp
 ``split`` (None: the corpora are the train split's) and ``cache``. Where wanted, ``threshold``, the share below which
 the last epoch is shuffled apart; ``store``, a folder that stands for object storage; ``subclass``, the name of one of
 GPTDataset that is built; and fields of ``GPTDatasetConfig``. Standard output: a JSON list with, for each, what the
-splits' datasets draw: ``{"train": [first token of each position], ...}``; or ``{"error": its type}``.
+splits' datasets draw: ``{"train": [first token of each position], ...}``; or ``{"error": its type}``. With ``told``
+``layout``, only the layout of the train split: ``{"train": {"datasets": [...], "positions", "draws"}}``.
 """
 
 import contextlib
@@ -13,12 +14,14 @@ import json
 import shutil
 import sys
 import tempfile
+import threading
 import types
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy
 import torch
-from megatron.core.datasets import indexed_dataset, object_storage_utils
+from megatron.core.datasets import gpt_dataset, indexed_dataset, object_storage_utils
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 
@@ -98,6 +101,43 @@ def first_tokens(dataset):
     return [int(dataset[position]["tokens"][0]) for position in range(len(dataset))]
 
 
+def layout(dataset):
+    """Of which parts a dataset is, and what a blend draws of each."""
+    parts = getattr(dataset, "datasets", [dataset])
+    found = {"datasets": [layout_of_part(part) for part in parts], "positions": len(dataset)}
+    if parts != [dataset]:
+        found["draws"] = [dataset.dataset_index.tolist(), dataset.dataset_sample_index.tolist()]
+    return found
+
+
+def layout_of_part(part):
+    """Documents, tokens, data epochs, samples asked for and built, and where the last data epoch starts."""
+    documents = numpy.unique(part.document_index)
+    assert documents.tolist() == list(range(len(documents)))
+    return {
+        "documents": len(documents), "tokens": int(part.dataset.sequence_lengths[documents].sum()),
+        "epochs": len(part.document_index) // len(documents), "asked": part.num_samples,
+        "built": len(part.shuffle_index), "start": part.start_of_last_epoch,
+    }  # fmt: skip
+
+
+def shuffled(start, total, random_state, original=gpt_dataset._build_shuffle_index):
+    """The host's, but that it keeps where the last data epoch starts."""
+    building.start = None if start == total else start
+    return original(start, total, random_state)
+
+
+def made(dataset, *arguments, original=GPTDataset.__init__):
+    """The same."""
+    vars(building).clear()
+    original(dataset, *arguments)
+    index = dataset.unique_description_hash, dataset.index_split, dataset.config.path_to_cache
+    dataset.start_of_last_epoch = starts.setdefault(index, vars(building).get("start"))  # else it lay in the cache
+
+
+building, starts = threading.local(), {}
+
+
 def tokens_of_an_epoch(dataset, original=GPTDataset._get_num_tokens_per_epoch):
     """The host's, but that it does not add up empty data epochs for ever."""
     tokens = original(dataset)
@@ -109,12 +149,19 @@ def tokens_of_an_epoch(dataset, original=GPTDataset._get_num_tokens_per_epoch):
 def main():
     """Does the jobs."""
     GPTDataset._get_num_tokens_per_epoch = tokens_of_an_epoch
+    gpt_dataset._build_shuffle_index = shuffled
+    GPTDataset.__init__ = made
     torch.distributed.init_process_group("gloo", init_method=f"file://{tempfile.mktemp()}", rank=0, world_size=1)
     found = []
     for job in json.load(sys.stdin):
+        told = job.pop("told", None)
         try:
-            splits = zip(("train", "valid", "test"), build(job), strict=True)
-            found.append({name: first_tokens(dataset) for name, dataset in splits if dataset is not None})
+            splits = dict(zip(("train", "valid", "test"), build(job), strict=True))
+            if told == "layout":
+                train = splits["train"]
+                found.append({"train": None if train is None else layout(train)})
+                continue
+            found.append({name: first_tokens(dataset) for name, dataset in splits.items() if dataset is not None})
         except Exception as cause:  # what stops a run
             found.append({"error": type(cause).__name__})
     torch.distributed.destroy_process_group()

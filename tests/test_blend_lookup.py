@@ -13,13 +13,14 @@ def test_the_turns_of_a_blend_are_the_hosts(weights, data):
     total = 0.0
     for weight in weights:
         total += weight
-    normalised = np.array([weight / total for weight in weights])
+    shares = [weight / total for weight in weights]
+    normalised = np.array(shares)
     normalised /= normalised.sum()
     which, inner = np.zeros(5000, np.int16), np.zeros(5000, np.int64)
     helpers.build_blending_indices(which, inner, normalised, len(weights), len(which), False)
     at = data.draw(st.integers(0, len(which) - 1))
-    turn = blend_position(weights, int(which[at]), int(inner[at]))
+    turn = blend_position(weights, shares, int(which[at]), int(inner[at]))
     assert (turn.position, turn.exact) == (at, True)
-    about = blend_position(weights, int(which[at]), int(inner[at]), limit=-1)
+    about = blend_position(weights, shares, int(which[at]), int(inner[at]), limit=-1)
     assert not about.exact
     assert abs(about.position - at) * normalised[which[at]] <= len(weights)

@@ -1,5 +1,6 @@
 import json
 import os
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
 
 from corpora import build_train, end_document_list, shift_pointers, write_corpus
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError, host
+from paddle_epoch_guard.ledger import trace
+from paddle_epoch_guard.report.reading import read_run
+from paddle_epoch_guard.session import session
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from training import TokenModel, arguments, train
 from vdl_logs import read_scalars
@@ -392,6 +396,54 @@ def test_a_fault_in_reporting_never_stops_or_changes_the_run(tmp_path, dataset, 
     assert len(host_log.warnings) == messages + 1
     assert "tracking switched off, training goes on" in host_log.warnings[-1]
     assert "no space left on device" in host_log.warnings[-1]
+
+
+def test_the_first_step_does_not_wait_for_the_trace_of_large_data(tmp_path, dataset, monkeypatch):
+    steps_done, waited = threading.Event(), []
+
+    class Step(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 3:
+                steps_done.set()
+
+    def slow(*args):
+        waited.append(steps_done.wait(60))
+        return trace(*args)
+
+    values = {"max_steps": STEPS, "logging_steps": 4}
+    at_once = train(arguments(tmp_path / "at-once", **values), dataset)
+    monkeypatch.setattr(session, "_TRACED_AT_ONCE", 0)
+    monkeypatch.setattr(session, "trace", slow)
+    run = train(arguments(tmp_path, **values), dataset, callbacks=[EpochGuardCallback(), Step()])
+    assert waited == [True]
+    assert run.scalars("epoch_guard/exposure")
+    for tag in ("epoch_guard/exposure", "epoch_guard/loss_fresh", "epoch_guard/data_epoch"):
+        assert run.scalars(tag) == at_once.scalars(tag)
+
+
+def test_a_fault_in_the_trace_of_large_data_costs_exposure_alone(tmp_path, dataset, host_log, monkeypatch):
+    def broken(*_args):
+        raise SystemExit(3)
+
+    monkeypatch.setattr(session, "_TRACED_AT_ONCE", 0)
+    monkeypatch.setattr(session, "trace", broken)
+    run = train(arguments(tmp_path, max_steps=STEPS), dataset)
+    (warning,) = [text for text in host_log.warnings if "SystemExit: 3" in text]
+    assert "Data epochs, boundaries and losses by epoch go on" in warning
+    assert len(run.scalars("epoch_guard/data_epoch")) == STEPS
+    assert run.scalars("epoch_guard/exposure") == []
+
+
+def test_a_run_that_ends_in_an_exception_leaves_its_record_whole_and_no_thread(tmp_path, dataset):
+    class Fail(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 5:
+                raise RuntimeError("a user's own")
+
+    with pytest.raises(RuntimeError, match="a user's own"):
+        train(arguments(tmp_path, max_steps=STEPS), dataset, callbacks=[EpochGuardCallback(), Fail()])
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "epoch-guard-background"]
+    assert read_run(tmp_path / "logs").loss.steps.tolist() == [1, 2, 3, 4]
 
 
 def test_a_fault_of_ours_before_the_first_step_switches_off_and_trains(tmp_path, dataset, host_log, monkeypatch):

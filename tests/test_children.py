@@ -166,23 +166,69 @@ def test_signals_end_the_command_and_not_only_this_process(asks):
     process = subprocess.Popen(command, cwd=asks, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     process.terminate()
-    assert process.stdout.read() == "ended\n"
-    assert process.wait() == 9
+    assert process.communicate(timeout=60) == ("ended\n", None)
+    assert process.returncode == 9
+
+
+def test_however_a_python_is_started_a_line_says_whether_the_guard_goes_with_it(asks):
+    calls = [
+        ("os.system('{child} a')", True),
+        ("os.system('env -i {child} b')", False),
+        ("os.waitpid(os.posix_spawn('{python}', ['{python}', 'child.py', 'c'], {{}}), 0)", False),
+        ("subprocess.run('cd . && {child} d', shell=True)", True),
+        ("subprocess.run('unset PYTHONPATH; {child} e', shell=True)", False),
+        ("subprocess.run(['{python}', 'child.py', 'f'], close_fds=False)", True),  # by os.posix_spawn
+        ("os.execv('{python}', ['{python}', 'child.py', 'g'])", True),
+    ]
+    lines = [call.format(child=f"{sys.executable} child.py", python=sys.executable) for call, _ in calls]
+    (asks / "user.py").write_text("\n".join(["import os, subprocess", *lines]))
+    done = python(*RUN, "user.py", "--epoch_guard", "unified", folder=asks)
+    assert done.stdout.splitlines() == [
+        f"{'unified' if is_reached else None} ['{letter}'] False"
+        for letter, (_, is_reached) in zip("abcdefg", calls, strict=True)
+    ]
+    said = [line for line in done.stderr.splitlines() if "another Python" in line]
+    assert ["the guard goes with it" in line for line in said] == [is_reached for _, is_reached in calls][:5]
+
+
+def test_a_refusal_in_a_python_that_the_script_starts_is_one_message(asks):
+    (asks / "child.py").write_text("from paddle_epoch_guard import EpochGuardError\nraise EpochGuardError('No.')")
+    (asks / "user.py").write_text(f"import os, sys\nsys.exit(bool(os.system('{sys.executable} child.py')))")
+    done = python(*RUN, "user.py", folder=asks)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[1:] == [
+        "paddle-epoch-guard: No.",
+        f"  stopped at {asks / 'child.py'}, line 2, in <module>",
+    ]
+
+
+def test_what_a_killed_run_has_left_goes_with_the_next(asks):
+    (asks / "left").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "TMPDIR": str(asks / "left")}
+    (asks / "user.py").write_text("import os; os._exit(3)")
+    (asks / "lists.py").write_text("import os; print(len(os.listdir(os.environ['TMPDIR'])))")
+    (asks / "outer.py").write_text(
+        f"import subprocess, sys\nsubprocess.run([sys.executable, *{RUN}, 'lists.py'], env=dict({environment!r}))"
+    )
+    for name, out, left in (("user.py", "", 1), ("lists.py", "1\n", 0), ("outer.py", "2\n", 0)):
+        done = subprocess.run(
+            [sys.executable, *RUN, name], cwd=asks, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert (done.stdout, len(list((asks / "left").iterdir()))) == (out, left)
 
 
 @pytest.mark.host
-def test_a_launcher_that_starts_the_training_as_a_command_trains_in_unified_order(user):  # noqa: F811
+def test_a_shell_script_whose_launcher_starts_the_training_trains_in_unified_order(user):  # noqa: F811
     folder, dataset = user
     (folder / "cli.py").write_text(
         "import subprocess, sys\nsys.exit(subprocess.run([sys.executable, *sys.argv[1:]]).returncode)"
     )
-    name = "launched"
-    arguments = (SCRIPT, "config.json", *outputs(folder, name))
-    done = python(*RUN, "cli.py", *arguments, "--epoch_guard", "unified", folder=folder)
+    executable(folder / "train.sh", "#!/bin/sh", f'"{sys.executable}" cli.py {SCRIPT} config.json "$@"')
+    done = python(*RUN, "train.sh", *outputs(folder, "launched"), "--epoch_guard", "unified", folder=folder)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert tokens(folder, name) == unified(dataset)
+    assert tokens(folder, "launched") == unified(dataset)
     assert "paddle-epoch-guard: warning" not in done.stderr
-    assert "this process starts another Python; the guard goes with it" in done.stderr
+    assert "paddle-epoch-guard: the guard goes with " in done.stderr
 
 
 # What is known of the children.
@@ -204,6 +250,17 @@ def test_only_what_neither_trains_nor_starts_what_trains_is_named(tmp_path):
     assert len(children.started()) == 4
     assert children.is_any_guarded
     assert children.unguarded() == ["python serve.py"]
+
+
+def test_a_shell_between_two_pythons_does_not_hide_which_started_which(asks):
+    (asks / "first.py").write_text(f"import os\nos.system('cd . && {sys.executable} child.py')")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    children = Children.expect({}, environment)
+    subprocess.run([sys.executable, "first.py"], cwd=asks, env=environment, check=True, stdout=subprocess.DEVNULL)
+    first, child = children.started()
+    assert (first.parent, child.parent) == (os.getpid(), first.pid)
+    (children.folder / f"{child.pid}.guarded").touch()
+    assert children.unguarded() == []
 
 
 def test_a_run_within_a_run_leaves_its_notes_with_the_outer_one(tmp_path):

@@ -42,6 +42,8 @@ from paddle_epoch_guard.views.verdict_texts import advice_ahead
 from synthetic_runs import Plan, Run
 from test_chinese_console import english_in, is_chinese
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 PACKAGE = language.LOCALES.parent
 FONT = PACKAGE / "report" / "fonts" / "EpochGuardSansSC.otf"
 ARGUMENTS = json.dumps({"max_steps": 400, "seed": 7, "per_device_train_batch_size": 4, "epoch_guard": "track"})

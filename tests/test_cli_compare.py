@@ -18,6 +18,8 @@ from paddle_epoch_guard.comparison.figures import comparison_figure
 from paddle_epoch_guard.comparison.page import render
 from paddle_epoch_guard.record.events import WindowLogged
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

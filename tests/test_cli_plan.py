@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import corpora
 from caches import cli, contents, refused, told
 from paddle_epoch_guard.cli.plan_picture import exposures
-from paddle_epoch_guard.cli.planning import Dataset, Run, facts_of_run, run_of
+from paddle_epoch_guard.cli.planned_run import Dataset, Run, run_of
+from paddle_epoch_guard.cli.planning import facts_of_run
 from paddle_epoch_guard.cli.trial import trial_facts
 from paddle_epoch_guard.index.equal_corpora import EqualCorpora
 from paddle_epoch_guard.ledger.repeated_data import effective_tokens, worth_of_next_token

@@ -21,6 +21,8 @@ from paddle_epoch_guard.resume import write_sidecar
 from paddle_epoch_guard.statistics.judging import VerdictKind
 from synthetic_runs import BATCH, Plan, Run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ARGUMENTS = json.dumps(str({"seed": 7, "max_steps": 330, "epoch_guard": "track"}))
 
 

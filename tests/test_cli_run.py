@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from caches import cli
+from commands import forked
 from corpora import build_train, write_corpus
 from paddle_epoch_guard.autoinject import Program
 from paddle_epoch_guard.cli.app import app
@@ -254,7 +255,7 @@ def test_a_script_is_unified_without_a_word_of_it(user, begun):
 def test_a_script_that_resumes_goes_on_in_its_order(user, begun):
     folder, dataset = user
     there = ["--continue_from", folder / "one" / "checkpoint-8", *outputs(folder, "two")]
-    completed = python(*RUN, SCRIPT, "config.json", *there, "--epoch_guard=unified", folder=folder)
+    completed = forked("run", SCRIPT, "config.json", *there, "--epoch_guard=unified", folder=folder)
     assert completed.returncode == 0, completed.stderr[-3000:]
     assert tokens(folder, "two") == unified(dataset)[8 * BATCH :]
 
@@ -274,9 +275,10 @@ def test_a_refusal_is_one_message_and_the_line_of_the_script(user, begun):
 
 
 @pytest.mark.host
-def test_a_script_is_tracked_where_nothing_is_said(user):
+def test_a_module_is_tracked_where_nothing_is_said(user):
     folder, dataset = user
-    completed = python(*RUN, SCRIPT, "config.json", *outputs(folder, "three"), folder=folder)
+    (folder / "module_of_the_user.py").symlink_to(SCRIPT)
+    completed = forked("run", "-m", "module_of_the_user", "config.json", *outputs(folder, "three"), folder=folder)
     assert completed.returncode == 0, completed.stderr[-3000:]
     assert tokens(folder, "three") == [int(dataset[position]["text"][0]) for position in range(STEPS * BATCH)]
     assert f"epoch guard: Step {BOUNDARY_STEP} draws the first samples" in completed.stdout + completed.stderr
@@ -297,3 +299,31 @@ def test_two_launched_ranks_draw_one_unified_order(user):
         assert tokens(folder, "four", rank) == order[:, rank].ravel().tolist()
     assert output.count("by 'paddle-epoch-guard run'") == 1
     assert NOTHING not in completed.stderr + output
+
+
+SPAWNS = """
+import os, paddle
+
+def rank():
+    import user_script
+    os.environ["PADDLE_RANK_IN_NODE"] = os.environ["PADDLE_TRAINER_ID"]  # the Trainer asks for it, spawn sets it not
+    paddle.distributed.init_parallel_env()
+    user_script.main()
+
+if __name__ == "__main__":
+    paddle.distributed.spawn(rank, nprocs=2, backend="gloo")
+"""
+
+
+@pytest.mark.multiprocess
+def test_two_spawned_ranks_draw_one_unified_order(user):
+    folder, dataset = user
+    (folder / "spawns.py").write_text(SPAWNS)
+    (folder / "user_script.py").symlink_to(SCRIPT)
+    options = ["--per_device_train_batch_size", BATCH // 2, "--epoch_guard", "unified", *outputs(folder, "five")]
+    completed = python(*RUN, "spawns.py", "config.json", *options, folder=folder)
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    order = np.reshape(unified(dataset), (STEPS, 2, BATCH // 2))
+    for rank in (0, 1):
+        assert tokens(folder, "five", rank) == order[:, rank].ravel().tolist()
+    assert "paddle-epoch-guard: warning" not in completed.stderr

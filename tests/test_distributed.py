@@ -1,36 +1,18 @@
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from corpora import build_train, write_corpus
 from paddle_epoch_guard.order import PositionMap, Reorder
+from ranks import fork
 from training import arguments, train
 from vdl_logs import read_scalars
 
 pytestmark = [pytest.mark.host, pytest.mark.multiprocess]
 
-TESTS = Path(__file__).parent
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)
-
-
-def launch(folder, prefix, cache_of_rank_1, *resume, **changes):
-    """Trains on two CPU processes; returns the exit status and what both printed."""
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo"]
-    command += ["--log_dir", folder / "launch", TESTS / "distributed_run.py", folder, prefix, cache_of_rank_1]
-    command += [json.dumps(changes), *resume]
-    paths = [TESTS, TESTS.parent / "examples", TESTS.parent]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-    environment.pop("PADDLE_TRAINERS_NUM", None)
-    done = subprocess.run(
-        [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=300, cwd=folder
-    )
-    return done.returncode, "".join(log.read_text() for log in sorted((folder / "launch").glob("workerlog.*")))
 
 
 @pytest.fixture
@@ -43,7 +25,7 @@ def corpus(tmp_path):
 
 def test_two_ranks_follow_one_order_and_only_the_first_writes(tmp_path, corpus):
     prefix, dataset = corpus
-    status, output = launch(tmp_path, prefix, tmp_path / "cache")
+    status, output = fork(tmp_path, prefix, tmp_path / "cache")
     assert status == 0, output[-3000:]
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     positions = np.arange(32 * 4).reshape(32, 2, 2)
@@ -66,7 +48,7 @@ def test_two_ranks_draw_one_unified_order_and_resume_in_it(tmp_path, corpus):
     order = PositionMap([Reorder(0, 128, "uniform", (7, 1, 0))]).base(np.arange(128)).reshape(32, 2, 2)
     expected = [[[int(dataset[p]["text"][0]) for p in row] for row in order[:, rank]] for rank in (0, 1)]
     options = {"epoch_guard": "unified", "save_strategy": "steps", "save_steps": 10, "save_total_limit": 1}
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", **options)
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", **options)
     assert status == 0, output[-3000:]
     whole = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert [found["tokens"] for found in whole] == expected
@@ -74,7 +56,7 @@ def test_two_ranks_draw_one_unified_order_and_resume_in_it(tmp_path, corpus):
     assert [path.parent.name for path in (tmp_path / "run").rglob("epoch_guard.json")] == ["checkpoint-30"]
 
     checkpoint = tmp_path / "run" / "checkpoint-30"
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", checkpoint, epoch_guard="unified")
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", checkpoint, epoch_guard="unified")
     assert status == 0, output[-3000:]
     resumed = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert [found["tokens"] for found in resumed] == [tokens[30:] for tokens in expected]
@@ -106,7 +88,7 @@ def test_from_one_rank_to_two_with_the_batch_doubled(tmp_path, corpus, mode):
     args = arguments(tmp_path, max_steps=32, epoch_guard=mode, **SAVES)
     before = train(args, dataset)
     options = {"epoch_guard": mode, "per_device_train_batch_size": 4, **SAVES}
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", tmp_path / "run" / "checkpoint-10", **options)
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", tmp_path / "run" / "checkpoint-10", **options)
     assert status == 0, output[-3000:]
     order = chain_order(tmp_path, prefix, 30)
     assert [token for batch in before.first_tokens[:10] for token in batch] == order[:40]
@@ -119,7 +101,7 @@ def test_from_one_rank_to_two_with_the_batch_doubled(tmp_path, corpus, mode):
 
 def test_from_two_ranks_to_one(tmp_path, corpus):
     prefix, _ = corpus
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", epoch_guard="unified", **SAVES)
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", epoch_guard="unified", **SAVES)
     assert status == 0, output[-3000:]
     args = arguments(tmp_path, max_steps=21, per_device_train_batch_size=8, epoch_guard="unified", **SAVES)
     shorter = build_train([prefix], 21 * 8, 8, cache=tmp_path / "cache")
@@ -131,7 +113,7 @@ def test_from_two_ranks_to_one(tmp_path, corpus):
 def test_a_refusal_ends_every_rank_with_its_reason(tmp_path, corpus):
     prefix, dataset = corpus
     train(arguments(tmp_path, max_steps=32, **SAVES), dataset)
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", tmp_path / "run" / "checkpoint-10", index_seed=2)
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", tmp_path / "run" / "checkpoint-10", index_seed=2)
     assert status != 0
     assert output.count("ResumeMismatchError: the run that resumes at step 10 is not the one") == 2
 
@@ -144,7 +126,7 @@ def test_ranks_that_see_different_orders_are_stopped_together(tmp_path, corpus):
         array = np.load(file)
         array[[3, 120]] = array[[120, 3]]  # across the boundary: no longer a separated index
         np.save(file, array)
-    status, output = launch(tmp_path, prefix, other)
+    status, output = fork(tmp_path, prefix, other)
     assert status != 0
     assert "expected samples within [0, 101), as the last data epoch is shuffled separately" in output
     assert "rank 1 stopped" in output
@@ -198,7 +180,7 @@ def test_the_base_trainers_sampler_is_followed_on_two_ranks_with_an_uneven_tail(
     prefix, _ = corpus
     dataset = build_train([prefix], 90, 8, cache=tmp_path / "cache")
     assert len(dataset) == 101
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", **TWO_RANKS_IN_PASSES, then={"resume": 8})
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", **TWO_RANKS_IN_PASSES, then={"resume": 8})
     assert status == 0, output[-3000:]
     whole, _ = ranks_that_are_followed(tmp_path, dataset, of_a_pass=51)
     first_pass = sum((sum(found["followed"][:6], []) + found["followed"][6][:3] for found in whole), [])
@@ -226,7 +208,7 @@ def test_ranks_without_data_follow_those_that_have_it(tmp_path, corpus):
         "save_steps": 10,
         "then": {"resume": 10, "epoch_guard": "track"},
     }
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", **options)
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", **options)
     assert status == 0, output[-3000:]
     order = PositionMap([Reorder(0, 128, "uniform", (7, 1, 0))]).base(np.arange(128))
     expected = [int(dataset[p]["text"][0]) for p in order]

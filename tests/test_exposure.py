@@ -17,7 +17,8 @@ from paddle_epoch_guard.index.fingerprint import read_rows
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.ledger import exposure as exposure_module
 from paddle_epoch_guard.ledger import tracing
-from paddle_epoch_guard.ledger.exposure import LEVELS, RECENCIES, UNKNOWN, Exposure
+from paddle_epoch_guard.ledger.exposure import Exposure
+from paddle_epoch_guard.ledger.sample_shares import LEVELS, RECENCIES, UNKNOWN
 from paddle_epoch_guard.ledger.tracing import trace
 from paddle_epoch_guard.order import PositionMap, Reorder, Schedule, Segment
 

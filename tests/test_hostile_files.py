@@ -22,6 +22,8 @@ from paddle_epoch_guard.resume import SIDECAR_NAME, read_sidecar
 from recording import recorder
 from synthetic_runs import Plan
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 OPTIONS = ["--seq-length", 8, "--max-steps", 20, "--global-batch", 4]
 
 

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from paddle_epoch_guard.errors import MissingPackageError
 from paddle_epoch_guard.host import library
 
 NAMES = ("paddlenlp", "paddleformers")
@@ -51,3 +52,8 @@ def test_without_either_it_says_what_to_install(machine):
 
 def test_the_library_of_these_tests_is_the_one_that_trains():
     assert library.import_host("trainer").Trainer.__module__.split(".")[0] == library.NAME
+
+
+def test_a_release_without_a_sample_index_is_named():
+    with pytest.raises(MissingPackageError, match=rf"^{library.NAME} \d\S+ has no {library.NAME}\.data\.no_index: "):
+        library.import_host("data.no_index")

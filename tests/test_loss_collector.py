@@ -17,14 +17,15 @@ from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback, host
 from paddle_epoch_guard.cli.report import facts_of_report
 from paddle_epoch_guard.ledger import IndexEpochs
+from paddle_epoch_guard.ledger.losses import window_of
 from paddle_epoch_guard.order import Schedule, Segment
 from paddle_epoch_guard.record.events import Message, PartEnded
 from paddle_epoch_guard.record.reader import RecordFile
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from pretraining import collate
+from ranks import fork
 from test_contrast import fitted
-from test_distributed import launch
 from training import KnownLosses, arguments, train
 from vdl_logs import read_scalars
 
@@ -50,7 +51,7 @@ def windows(monkeypatch):
 
     def window(self, first_step, last_step, logged):
         losses, why = inner(self, first_step, last_step, logged)
-        found.append((first_step, last_step, logged, losses))
+        found.append((first_step, last_step, logged, None if losses is None else window_of(*losses)))
         return losses, why
 
     monkeypatch.setattr(LossCollector, "window", window)
@@ -382,7 +383,7 @@ def test_a_fault_of_ours_changes_nothing_of_the_training(tmp_path, dataset, monk
     def broken(*_args):
         raise ValueError("a fault")
 
-    monkeypatch.setattr("paddle_epoch_guard.session.loss_collector.sample_losses", broken)
+    monkeypatch.setattr("paddle_epoch_guard.session.loss_collector.window_sums", broken)
     run = train(arguments(tmp_path / "b", max_steps=STEPS), dataset, model=KnownLosses)
     assert run.losses == expected.losses
     (said,) = [text for text in host_log.of_guard() if "by share" in text]
@@ -393,7 +394,7 @@ def test_a_fault_of_ours_changes_nothing_of_the_training(tmp_path, dataset, monk
 def test_two_ranks_add_their_losses_up(tmp_path, dataset):
     prefix = str(tmp_path / "corpus" / "text")
     build_train([prefix], STEPS * 4, SEQ_LENGTH, cache=tmp_path / "cache")
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", model="KnownLosses", logging_steps=10)
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", model="KnownLosses", logging_steps=10)
     assert status == 0, output[-3000:]
     assert "by share" not in output
     train(arguments(tmp_path / "one", max_steps=STEPS, logging_steps=10), dataset, model=KnownLosses)
@@ -407,7 +408,7 @@ def test_two_ranks_add_their_losses_up(tmp_path, dataset):
 def test_two_ranks_fall_back_together(tmp_path, dataset):
     prefix = str(tmp_path / "corpus" / "text")
     build_train([prefix], STEPS * 4, SEQ_LENGTH, cache=tmp_path / "cache")
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", model="FaultOnRank1")
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", model="FaultOnRank1")
     assert status == 0, output[-3000:]
     assert output.count("by share") == 1
 

@@ -6,9 +6,7 @@ The tests of the real package need ``.venv-megatron``: ``make test-megatron``.
 import itertools
 import json
 import math
-import subprocess
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,12 +15,12 @@ from hypothesis import strategies as st
 
 import corpora
 from caches import cli, contents, identifiers, refused, told, write_megatron
+from megatron_package import host
 from paddle_epoch_guard.errors import CorpusError, EpochGuardError, IndexMismatchError
 from paddle_epoch_guard.index.megatron import MegatronBlend, MegatronDescription, read_megatron
 from paddle_epoch_guard.index.verify import IndexArrays
 from paddle_epoch_guard.order import PositionMap, Reorder
 
-PYTHON = Path(__file__).parent.parent / ".venv-megatron" / "bin" / "python"
 LENGTH = 8
 FIELDS = {*identifiers("some/corpus", 100, LENGTH), "another"}
 
@@ -233,22 +231,13 @@ def test_files_of_other_classes_are_listed_as_not_checked(tmp_path):
 # What follows is against the real package.
 
 
-def host(jobs):
-    """What the real megatron-core draws: for each job, split -> first token of each position."""
-    if not PYTHON.exists():
-        pytest.skip(f"megatron-core is not there ({PYTHON}). make test-megatron makes it and runs these tests")
-    done = subprocess.run([PYTHON, Path(__file__).parent / "megatron_host.py"], input=json.dumps(jobs), **PIPES)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout)
-
-
-PIPES = {"capture_output": True, "text": True}
 RUNS = {
     "separated": {"samples": [corpora.SEPARATED, 0, 0], "split": "100,0,0"},
     "joint": {"samples": [corpora.JOINT, 0, 0], "split": "100,0,0"},
     "one": {"samples": [corpora.ONE_EPOCH, 0, 0], "split": "100,0,0"},
     "splits": {"samples": [180, 20, 5], "split": "80,15,5"},
     "odd": {"samples": [170, 30, 9], "split": "949,50,33", "seed": 1234},
+    "thirds": {"samples": [56, 20, 5], "split": "1,1,1"},  # 13, 14 and 13 documents; in PaddleNLP 14, 13 and 13
     "no_extra": {"samples": [180, 20, 5], "split": "80,15,5", "add_extra_token_to_sequence": False},
     "partial": {"samples": [180, 20, 5], "split": "80,15,5", "drop_last_partial_validation_sequence": False},
     "never_apart": {"samples": [corpora.SEPARATED, 0, 0], "split": "100,0,0", "threshold": 0.0},
@@ -384,8 +373,8 @@ def test_a_split_without_documents_is_named_by_the_index_that_was_built_before_i
         (note,) = told("inspect", tmp_path / split, "--hash", train.name[:32])["notes"]
         assert said in note
         planned = ("plan", folder / "corpus" / "web", "--seq-length", 8, "--global-batch", 1, "--max-steps", 9)
-        notes = told(*planned, "--split", split)["notes"]
-        (named,) = (one for one in notes if "by megatron-core" in one)
+        named, *_ = told(*planned, "--host", "megatron", "--split", split)["notes"]
+        assert "by megatron-core never ends" in named
         assert f"the {name} split" in named
     assert told("inspect", folder / "separated")["notes"] == []
 
@@ -458,6 +447,7 @@ REBUILT = [
     ("separated", 40),
     ("always_apart", 40),
     ("splits", 20),
+    ("thirds", 20),
     ("no_extra", 17),
     ("blend", 0),
     ("blend", 40),

@@ -1,14 +1,12 @@
 """examples/minimal_diff.md: a script with the lines of run_pretrain.py is guarded once the change is applied."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from commands import forked_script
 from corpora import build_train, write_corpus
 from test_autoinject import BATCH, LENGTH, SEED, SIZES, STEPS, unified
 
@@ -82,13 +80,7 @@ def test_the_changed_script_trains_with_the_guard(tmp_path):
         "epoch_guard_report": False,
     }
     (tmp_path / "config.json").write_text(json.dumps(values))
-    done = subprocess.run(
-        [sys.executable, tmp_path / "run_pretrain.py", tmp_path / "config.json"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(TESTS.parent)},
-        capture_output=True,
-        text=True,
-    )
+    done = forked_script(tmp_path / "run_pretrain.py", tmp_path / "config.json", folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "output" / "logs" / "epoch_guard" / "record.jsonl").exists()
     drawn = json.loads((tmp_path / "output" / "first_tokens.0.json").read_text())

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paddle_epoch_guard.errors import OrderError
-from paddle_epoch_guard.order import Order, PositionMap, Reorder
-from paddle_epoch_guard.order.mixes import MIXES
+from paddle_epoch_guard.order import Order, PositionMap, Reorder, permutation
+from paddle_epoch_guard.order.mixes import MIXES, UniformMix
 
 SAMPLES = 500
 PLANNED = 430
@@ -491,17 +491,52 @@ def test_it_is_read_only():
         operator.setitem(Order(shuffled(), ()), 3, 4)
 
 
-def test_a_hundred_reorders_that_lie_behind_cost_next_to_nothing():
+def test_a_hundred_reorders_that_lie_behind_cost_next_to_nothing(monkeypatch):
     """A run that was extended a hundred times at its end: each position is moved by one of them."""
-    reorders = [Reorder(at * 50, at * 50 + 50, "uniform", (1, 1, at)) for at in range(100)]
-    positions = PositionMap(reorders)
     moved = []
-    for at, (_, mix) in enumerate(positions._mixes):
-        source = mix.source
-        mix.source = lambda found, at=at, source=source: moved.append(at) or source(found)
-    found = positions.base(np.arange(4_950, 5_000))
-    assert moved == [99]
+    source = UniformMix.source
+    monkeypatch.setattr(UniformMix, "source", lambda mix, found: moved.append(mix._start) or source(mix, found))
+    reorders = [Reorder(at * 50, at * 50 + 50, "uniform", (1, 1, at)) for at in range(100)]
+    found = PositionMap(reorders).base(np.arange(4_950, 5_000))
+    assert moved == [4_950]
     assert found.tolist() == PositionMap(reorders[-1:]).base(np.arange(4_950, 5_000)).tolist()
+
+
+NESTED = [
+    *(Reorder(37 * at, 20_000, "uniform", (1, 1, at)) for at in range(20)),
+    Reorder(6_000, 20_000, "ramp", (2,), 11_000),
+    *(Reorder(9_000 + 13 * at, 19_000, "uniform", (3, at)) for at in range(20)),
+    Reorder(12_000, 12_090, "uniform", (4,)),  # a table
+    *(Reorder(at * 5_000, at * 5_000 + 4_999, "uniform", (5, at)) for at in range(4)),
+]
+
+
+@pytest.mark.parametrize("asked", [slice(None), slice(100, 101), slice(8_990, 9_020), slice(None, None, 7)], ids=str)
+def test_nested_reorders_are_the_same_with_and_without_the_compiled_code(monkeypatch, asked):
+    """Positions before, in and behind each range, in one block or several."""
+    positions = np.random.default_rng(1).permutation(20_100)[asked]
+    compiled = PositionMap(NESTED)
+    monkeypatch.setattr(permutation, "COMPILED", False)
+    plain = PositionMap(NESTED)
+    expected = positions
+    for reorder in reversed(NESTED):
+        inside = (expected >= reorder.start) & (expected < reorder.stop)
+        expected = expected.copy()
+        expected[inside] = MIXES[reorder.mix](reorder).source(expected[inside])
+    assert compiled.base(positions).tolist() == plain.base(positions).tolist() == expected.tolist()
+    assert compiled.drawn(expected).tolist() == plain.drawn(expected).tolist() == positions.tolist()
+
+
+@pytest.mark.parametrize("change", [{"left": 2**16 + 1}, {"right": 0}, {"n": 0}, {"n": 2**40}])
+def test_networks_that_do_not_fit_are_refused(change):
+    network = pytest.importorskip("paddle_epoch_guard.order._network")
+    placed = permutation.Permutation(10_000, (1,)).placed(5)
+    for name, value in change.items():
+        placed[name] = value
+    with pytest.raises(ValueError, match="do not fit"):
+        network.compose(np.arange(5), placed, False)
+    with pytest.raises(ValueError, match="do not fit"):
+        network.compose(np.arange(5, dtype=np.int8), permutation.Permutation(10_000, (1,)).placed(5), False)
 
 
 @given(st.lists(st.tuples(st.integers(0, 299), st.integers(1, 300)), min_size=1, max_size=8), st.data())

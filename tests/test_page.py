@@ -33,6 +33,8 @@ from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from recording import began
 from synthetic_runs import BATCH, Plan, Run, long_run, summarized
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 EVIL = "<script>alert('x')</script> & \"quoted\" </p><img src=http://evil.example/x>"
 ARGUMENTS = {
     "seed": 7,

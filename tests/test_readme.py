@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 
 from caches import cli
+from commands import forked_script
 from corpora import build_train, write_corpus
 from pretraining import PretrainingTrainer, collate
 from servers import visualdl_server
@@ -138,7 +139,7 @@ def test_every_call_in_a_block_is_one_that_the_command_knows(page):
 @pytest.mark.slow
 def test_the_table_of_resumes_is_what_its_script_prints(tmp_path):
     script = ROOT / "examples" / "resume_table.py"
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
+    done = forked_script(script, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     table = "\n".join(line for line in done.stdout.splitlines() if line.startswith("|"))
     assert table.count("\n") == 8

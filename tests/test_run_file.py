@@ -13,6 +13,8 @@ from paddle_epoch_guard.report.reading import find_logging_dir, read_run
 from paddle_epoch_guard.resume import write_sidecar
 from synthetic_runs import Plan, Run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def two(tmp_path):

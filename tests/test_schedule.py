@@ -47,6 +47,10 @@ def test_every_step_and_rank_draws_what_the_real_sampler_gives(
         step = first_step + at
         by_rank = [schedule.positions(step, rank).tolist() for rank in range(ranks)]
         assert by_rank == [expected[rank][0][at] for rank in range(ranks)]
+        for rank in range(ranks):
+            positions, lengths = schedule.positions_of_steps(step, first_step + steps - 1, rank)
+            assert positions.tolist() == sum(expected[rank][0][at:], [])
+            assert lengths.tolist() == [len(drawn) for drawn in expected[rank][0][at:]]
         drawn = [p for draw in schedule.draws(step, step) for p in list(range(draw.start, draw.stop)) * draw.times]
         assert sorted(drawn) == sorted(sum(by_rank, []))
     with pytest.raises(ScheduleError, match=f"step {first_step + steps}"):

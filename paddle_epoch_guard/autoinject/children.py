@@ -4,7 +4,6 @@ An environment variable holds the guard's flags; a folder on ``PYTHONPATH`` hold
 imports at its start. Both are there for the processes of one run alone: no file of the environment changes.
 """
 
-import atexit
 import contextlib
 import itertools
 import json
@@ -13,13 +12,16 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from paddle_epoch_guard.autoinject import notes
 from paddle_epoch_guard.autoinject.hooks import install
+from paddle_epoch_guard.autoinject.notes import Child
+from paddle_epoch_guard.autoinject.shell import started_by
+from paddle_epoch_guard.autoinject.tracebacks import without_our_frames
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.terminal import plain
 
@@ -28,17 +30,6 @@ STARTUP = Path(__file__).parent / "startup"
 _NAMED = 5  # processes, in one message
 _WIDTH = 100  # characters of a command, in a message
 _PYTHON = re.compile(r"(.*/)?python[\d.]*$")
-
-
-@dataclass(frozen=True)
-class Child:
-    """A Python that a run has started."""
-
-    pid: int
-    parent: int
-    command: tuple[str, ...]
-    is_guarded: bool
-    """Whether it built a Trainer, which got the guard."""
 
 
 @dataclass
@@ -55,6 +46,8 @@ class Children:
     unreached: list[str] = field(default_factory=list)
     """Commands that were started without the run's environment."""
     _announced: int = 0
+    _before: list[str] = field(default_factory=list)
+    """The words of the last command."""
 
     @classmethod
     def expect(cls, flags: Mapping[str, str], environment: MutableMapping[str, str] = os.environ) -> "Children":
@@ -66,13 +59,12 @@ class Children:
         """
         outer = _told(environment)
         if outer is None:
-            children = cls(Path(tempfile.mkdtemp(prefix="paddle-epoch-guard-")))
-            atexit.register(_remove, children.folder, os.getpid())
+            children = cls(notes.new_folder())
             path = environment.get("PYTHONPATH")
             environment["PYTHONPATH"] = os.pathsep.join([str(STARTUP), *([path] if path else [])])
         else:
             children = cls(Path(outer["notes"]), is_outermost=False)
-        environment[VARIABLE] = json.dumps({"flags": dict(flags), "notes": str(children.folder)})
+        environment[VARIABLE] = _telling(flags, str(children.folder))
         return children
 
     def watch(self) -> None:
@@ -81,13 +73,17 @@ class Children:
             sys.addaudithook(self._look)
 
     def _look(self, event: str, args: tuple[Any, ...]) -> None:
-        if event == "subprocess.Popen":
+        if event in _STARTS:
             with contextlib.suppress(Exception):  # a fault here would be one of the program's own call
-                executable, words, _, environment = args
-                self._started(str(executable), [os.fsdecode(word) for word in _listed(words)], environment)
+                words, environment = _STARTS[event](args)
+                # subprocess starts some by os.posix_spawn.
+                is_same, self._before = event == "os.posix_spawn" and words == self._before, words
+                if not is_same:
+                    for command, within in started_by(words, _as_text(environment)):
+                        self._started(command, within)
 
-    def _started(self, executable: str, words: Sequence[str], environment: Mapping[Any, Any] | None) -> None:
-        if not starts_python(executable, words):
+    def _started(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        if not starts_python(words[0], words):
             return
         shown = shown_command(words)
         if reaches(environment) and not ignores_environment(words):
@@ -105,13 +101,7 @@ class Children:
 
     def started(self) -> list[Child]:
         """The children so far, the oldest first."""
-        found = []
-        for path in sorted(self.folder.glob("*.json"), key=lambda each: each.stat().st_mtime):
-            with contextlib.suppress(OSError, ValueError):
-                note = json.loads(path.read_text())
-                guarded = path.with_suffix(".guarded").exists()
-                found.append(Child(int(path.stem), note["parent"], tuple(note["command"]), guarded))
-        return found
+        return notes.read(self.folder)
 
     def unguarded(self) -> list[str]:
         """Commands of children of which neither they nor their children built a Trainer; not multiprocessing's own."""
@@ -141,10 +131,10 @@ def begin() -> None:
     if told is None:
         return
     injection = install(told["flags"])
-    note = Path(told["notes"]) / f"{os.getpid()}.json"
+    sys.excepthook = without_our_frames(sys.excepthook)
+    os.environ[VARIABLE] = _telling(told["flags"], told["notes"])
     with contextlib.suppress(OSError):  # the notes of a run on another machine are not here
-        note.write_text(json.dumps({"parent": os.getppid(), "command": sys.orig_argv}))
-        injection.note = note.with_suffix(".guarded")
+        injection.note = notes.write(Path(told["notes"]), os.getpid(), told["python"], sys.orig_argv)
 
 
 def starts_python(executable: str, words: Sequence[str] = ()) -> bool:
@@ -160,13 +150,9 @@ def runs_code(words: Sequence[str]) -> bool:
     return "-c" in itertools.takewhile(lambda word: word.startswith("-"), words[1:])
 
 
-def reaches(environment: Mapping[Any, Any] | None) -> bool:
-    """Whether the guard goes with a Python that is started in an environment; None for that of this process."""
-    told = {
-        os.fsdecode(key): os.fsdecode(value)
-        for key, value in (os.environ if environment is None else environment).items()
-    }
-    return VARIABLE in told and str(STARTUP) in told.get("PYTHONPATH", "").split(os.pathsep)
+def reaches(environment: Mapping[str, str]) -> bool:
+    """Whether the guard goes with a Python that is started in an environment."""
+    return VARIABLE in environment and str(STARTUP) in environment.get("PYTHONPATH", "").split(os.pathsep)
 
 
 def ignores_environment(words: Sequence[str]) -> bool:
@@ -196,20 +182,38 @@ def shown_command(words: Sequence[str]) -> str:
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}\u2026"
 
 
+def _telling(flags: Mapping[str, str], folder: str) -> str:
+    """What the environment tells the Pythons that this one starts, also through a shell."""
+    return json.dumps({"flags": dict(flags), "notes": folder, "python": os.getpid()})
+
+
 def _told(environment: Mapping[str, str]) -> dict[str, Any] | None:
     """What an outer run has told; None if there is none."""
     try:
         told = json.loads(environment[VARIABLE])
-        return {"flags": dict(told["flags"]), "notes": str(told["notes"])}
+        return {"flags": dict(told["flags"]), "notes": str(told["notes"]), "python": int(told["python"])}
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _listed(words: Any) -> Iterable[Any]:
-    return [words] if isinstance(words, (str, bytes)) else words
+def _as_text(environment: Mapping[Any, Any] | None) -> dict[str, str]:
+    """An environment of a command; None for that of this process."""
+    return {
+        os.fsdecode(key): os.fsdecode(value)
+        for key, value in (os.environ if environment is None else environment).items()
+    }
 
 
-def _remove(folder: Path, pid: int) -> None:
-    """Removes the notes at the end of the process that made them; a forked one leaves them."""
-    if os.getpid() == pid:
-        shutil.rmtree(folder, ignore_errors=True)
+def _words(first: Any, words: Any) -> list[str]:
+    """The words of a command, with the file that is executed as the first."""
+    listed: Iterable[Any] = [words] if isinstance(words, (str, bytes, os.PathLike)) else words
+    return [os.fsdecode(first), *map(os.fsdecode, itertools.islice(listed, 1, None))]
+
+
+# Audit event -> the words and the environment of the command, by what the event tells.
+_STARTS: Mapping[str, Callable[[tuple[Any, ...]], tuple[list[str], Mapping[Any, Any] | None]]] = {
+    "subprocess.Popen": lambda args: (_words(args[0], args[1]), args[3]),
+    "os.posix_spawn": lambda args: (_words(args[0], args[1]), args[2]),
+    "os.exec": lambda args: (_words(args[0], args[1]), args[2]),
+    "os.system": lambda args: (["sh", "-c", os.fsdecode(args[0])], None),
+}

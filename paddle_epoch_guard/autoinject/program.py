@@ -5,16 +5,15 @@ import io
 import os
 import runpy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import SourceFileLoader
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from paddle_epoch_guard.autoinject.injection import Injection
-from paddle_epoch_guard.errors import EpochGuardError
+from paddle_epoch_guard.autoinject.tracebacks import without_our_frames
 from paddle_epoch_guard.language import tr
-from paddle_epoch_guard.terminal import plain
 
 if TYPE_CHECKING:
     from paddle_epoch_guard.autoinject.children import Children
@@ -65,7 +64,7 @@ def execute(program: Program) -> None:
     if not program.launches:
         injection.warn_of_misspelt(program.arguments)
     _as_launched()
-    sys.excepthook = _without_our_frames(sys.excepthook)
+    sys.excepthook = without_our_frames(sys.excepthook, (_run_script.__code__, _run_module.__code__))
     try:
         (_run_module if program.is_module else _run_script)(program)
     except SystemExit as end:
@@ -132,46 +131,3 @@ def _listed(commands: Sequence[str]) -> str:
 
 def _warn(text: str) -> None:
     print(tr("paddle-epoch-guard: warning: {text}", text=text), file=sys.stderr)
-
-
-_ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
-
-
-def _without_our_frames(hook: _ExceptHook) -> _ExceptHook:
-    """An exception hook that hides the guard's frames, which lie below the program's own.
-
-    Of an error that the user can act on, it shows the message and the program's line: the frames between are the
-    trainer's and the guard's.
-    """
-
-    def show(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
-        own = _above_ours(trace)
-        if isinstance(value, EpochGuardError) and own is not None:
-            message = plain(" ".join(str(value).split()))
-            place = tr("  stopped at {place}", place=plain(_last_line_of(own)))
-            print(f"paddle-epoch-guard: {message}\n{place}", file=sys.stderr)
-        else:
-            hook(kind, value.with_traceback(own), own)
-
-    return show
-
-
-def _last_line_of(trace: TracebackType) -> str:
-    """The innermost line of the file in which a traceback begins, before it leaves that file."""
-    inner, path = trace, trace.tb_frame.f_code.co_filename
-    while inner.tb_next is not None and inner.tb_next.tb_frame.f_code.co_filename == path:
-        inner = inner.tb_next
-    values = {"path": path, "line": inner.tb_lineno, "function": inner.tb_frame.f_code.co_name}
-    return tr("{path}, line {line}, in {function}", **values)
-
-
-def _above_ours(trace: TracebackType | None) -> TracebackType | None:
-    inner = trace
-    while inner is not None and inner.tb_frame.f_code not in (_run_script.__code__, _run_module.__code__):
-        inner = inner.tb_next
-    if inner is None:  # not from within the program
-        return trace
-    inner = inner.tb_next
-    while inner is not None and inner.tb_frame.f_globals.get("__name__") == "runpy":
-        inner = inner.tb_next
-    return inner

@@ -1,12 +1,14 @@
 """What a person must know about a sound corpus: that another host, or another of its splits, stops a run."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from paddle_epoch_guard.cli.host_rules import MEGATRON, HostRules
 from paddle_epoch_guard.index.corpus import fault_of_document_list
-from paddle_epoch_guard.index.description import empty_splits
 from paddle_epoch_guard.index.from_files import Opened, in_object_storage
-from paddle_epoch_guard.index.megatron import MegatronDescription, empty_in_megatron, matrix_of
+from paddle_epoch_guard.index.megatron import MegatronDescription
+from paddle_epoch_guard.index.megatron_split import empty_in_megatron
 from paddle_epoch_guard.language import mark, tr
 
 # megatron/core/datasets/indexed_dataset.py (0.16.1) compares it with the sequences; PaddleNLP's GPTDataset (3.0.0b4)
@@ -14,13 +16,14 @@ from paddle_epoch_guard.language import mark, tr
 LIST_STOPS = mark(
     "megatron-core stops when it opens the corpus, unless fast_cache_load is set; PaddleNLP does not read the list"
 )
-_IN_BOTH = mark(
-    "{prefix}: the {name} split of {split!r} gets none of the {documents:,} documents: PaddleNLP builds no dataset of "
-    "it; the build of it by megatron-core never ends. Give it a larger share, or none"
-)
 _IN_PADDLE = mark(
-    "{prefix}: the {name} split of {split!r} gets none of the {documents:,} documents: PaddleNLP builds no dataset of "
+    "{prefix}: the {name} split of {split!r} gets none of the {documents:,} documents: {host} builds no dataset of "
     "it. Give it a larger share, or none"
+)
+# `BlendableDataset` (3.0.0b4) wants as many datasets as weights.
+_IN_PADDLES_BLEND = mark(
+    "{prefix}: the {name} split of {split!r} gets none of the {documents:,} documents, but that of another dataset "
+    "gets some: {host} stops when it builds the blend. Give the split a larger share, or none"
 )
 _IN_MEGATRON = mark(
     "{prefix}: the {name} split of {split!r} gets none of the {documents:,} documents: the build of it by "
@@ -46,14 +49,28 @@ def document_list_notes(prefixes: Sequence[str | Path]) -> list[str]:
     ]
 
 
-def empty_split_notes(prefix: str | Path, split: str, documents: int) -> list[str]:
-    """A sentence for each split of a planned run that has a share, but no documents; the hosts round differently."""
-    in_paddle, in_megatron = empty_splits(split, documents), empty_in_megatron(matrix_of(split), documents)
-    notes = []
-    for name in dict.fromkeys([*in_paddle, *in_megatron]):
-        text = _IN_MEGATRON if name not in in_paddle else _IN_BOTH if name in in_megatron else _IN_PADDLE
-        notes.append(tr(text, prefix=prefix, name=name, split=split, documents=documents))
-    return notes
+def empty_split_notes(corpora: Sequence[tuple[str, int]], split: str, rules: HostRules) -> list[str]:
+    """A sentence for each split of a planned run that has a share, but no documents.
+
+    Args:
+        corpora: the prefix and the number of documents of each dataset.
+        split: shares of train, valid and test.
+        rules: of the host.
+    """
+    empty = [(prefix, documents, rules.empty_splits(split, documents)) for prefix, documents in corpora]
+    lacking = Counter(name for _, _, names in empty for name in names)
+
+    def text(name: str) -> str:
+        if rules is MEGATRON:
+            return _IN_MEGATRON
+        return _IN_PADDLE if lacking[name] == len(corpora) else _IN_PADDLES_BLEND
+
+    notes = [
+        tr(text(name), prefix=prefix, name=name, split=split, documents=documents, host=rules.title)
+        for prefix, documents, names in empty
+        for name in names
+    ]
+    return list(dict.fromkeys(notes))
 
 
 def _empty_split_notes(opened: Opened) -> list[str]:

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,13 +23,21 @@ from paddle_epoch_guard.language import mark, tr
 from paddle_epoch_guard.terminal import joined
 
 if TYPE_CHECKING:
-    from paddle_epoch_guard.cli.planning import Run
+    from paddle_epoch_guard.cli.planned_run import Run
 
 
 SETTINGS = {"ignore_unknown_options": True}
 """Options that are unknown here may be the training script's own; `run_config` refuses the others."""
 REACHED = 4
 """The exit status with --fail-on-boundary."""
+
+
+class Host(str, Enum):
+    """The hosts of `cli.host_rules`, whose import takes numpy."""
+
+    paddlenlp = "paddlenlp"
+    paddleformers = "paddleformers"
+    megatron = "megatron"
 
 
 def plan(  # noqa: PLR0913 - its options
@@ -40,6 +49,14 @@ def plan(  # noqa: PLR0913 - its options
             "input_dir of --config.",
         ),
     ] = None,
+    host: Annotated[
+        Host,
+        typer.Option(
+            metavar="paddlenlp|paddleformers|megatron",
+            help="The library that builds the index. They divide the documents between the splits, and round the "
+            "parts of a blend, differently.",
+        ),
+    ] = Host.paddlenlp,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -64,7 +81,11 @@ def plan(  # noqa: PLR0913 - its options
     ] = None,
     max_steps: Annotated[int | None, typer.Option(metavar="STEPS", min=1, help="Optimizer steps of the run.")] = None,
     split: Annotated[
-        str | None, typer.Option(metavar="SHARES", help="Shares of train, valid and test. [default: 949,50,1]")
+        str | None,
+        typer.Option(
+            metavar="SHARES",
+            help="Shares of train, valid and test. [default: that of --host: 949,50,1, 950,50 or 969,30,1]",
+        ),
     ] = None,
     seed: Annotated[
         int,
@@ -124,7 +145,9 @@ def plan(  # noqa: PLR0913 - its options
     """
     # Not needed for --help: numpy takes a quarter of a second to import.
     from paddle_epoch_guard.cli.corpus_notes import document_list_notes, empty_split_notes
-    from paddle_epoch_guard.cli.planning import facts_of_run, run_of
+    from paddle_epoch_guard.cli.host_rules import HOSTS
+    from paddle_epoch_guard.cli.planned_run import run_of
+    from paddle_epoch_guard.cli.planning import facts_of_run
     from paddle_epoch_guard.cli.run_config import RunOptions, asked_run
     from paddle_epoch_guard.cli.trial import trial_facts
 
@@ -134,15 +157,19 @@ def plan(  # noqa: PLR0913 - its options
         )
     if png is not None and png.suffix.lower() != ".png":
         raise ArgumentsError(tr("--png {path}: expected a file name that ends in .png", path=png))
-    asked = asked_run(data or [], config, devices, RunOptions(seq_length, global_batch, max_steps, split), _options())
+    rules = HOSTS[host.value]
+    asked = asked_run(
+        data or [], config, devices, RunOptions(seq_length, global_batch, max_steps, split), rules, _options()
+    )
     max_steps, split = asked.max_steps, asked.split
-    run = replace(run_of(asked.data, split, asked.seq_length, asked.global_batch, max_steps), threshold=threshold)
+    run = run_of(asked.data, split, asked.seq_length, asked.global_batch, max_steps, rules)
+    run = replace(run, threshold=threshold)
     trial = None if trial_steps is None else trial_facts(run, max_steps, trial_steps, trial_batch)
     facts = facts_of_run(run, max_steps) | {"seed": seed, "split": split, "trial": trial}
-    facts["notes"] = document_list_notes([dataset.prefix for dataset in run.datasets])
-    for dataset in run.datasets:
-        facts["notes"] += empty_split_notes(dataset.prefix, split, dataset.all_documents)
-    facts["warnings"] = [*asked.warnings, *run.warnings]
+    documents = [(dataset.prefix, dataset.all_documents) for dataset in run.datasets]
+    facts["notes"] = document_list_notes([prefix for prefix, _ in documents])
+    facts["notes"] += empty_split_notes(documents, split, rules)
+    facts["warnings"] = [*asked.warnings, *run.warnings(max_steps)]
     if png is not None:
         from paddle_epoch_guard.cli.plan_picture import draw_plan
 
@@ -179,7 +206,7 @@ def _show(run: "Run", facts: dict[str, Any]) -> None:
     for warning in facts["warnings"]:
         print_text(tr("warning: {warning}", warning=warning))
     for dataset in facts.get("datasets", [facts]):
-        print_table(_rows(dataset, facts["max_steps"]), title=dataset["prefix"])
+        print_table(_rows(dataset, facts["max_steps"], run.rules.is_guarded), title=dataset["prefix"])
     if run.blended:
         say(_told_of_blend(len(run.datasets), facts["boundary_step"], facts["max_steps"]))
         if any(_repeats(dataset) for dataset in facts["datasets"]):
@@ -196,7 +223,14 @@ def _show(run: "Run", facts: dict[str, Any]) -> None:
         for advice in facts["advice"]:
             say(tr("  --max-steps {steps}: {why}", steps=advice["max_steps"], why=advice["why"]))
     if facts["separated"]:
-        say(tr("or, with these max_steps: --epoch_guard unified"))
+        say(tr(_OTHERWISE[run.rules.is_guarded]))
+
+
+_OTHERWISE = {
+    True: mark("or, with these max_steps: --epoch_guard unified"),
+    False: mark("or, with these max_steps: paddle-epoch-guard rebuild, once the host has built its index"),
+}
+"""By whether the host's trainer takes the guard."""
 
 
 def _told_of_blend(datasets: int, boundary: int | None, max_steps: int) -> str:
@@ -274,7 +308,7 @@ _SAME = {
 """By whether one path is listed several times, and whether all draw the same samples in the same order."""
 
 
-def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
+def _rows(dataset: dict[str, Any], max_steps: int, is_guarded: bool) -> list[tuple[str, str]]:
     rows = layout_rows(dataset)
     if "weight" in dataset:
         rows.insert(0, (tr("share of the blend"), f"{dataset['weight']:.2%}"))
@@ -292,7 +326,8 @@ def _rows(dataset: dict[str, Any], max_steps: int) -> list[tuple[str, str]]:
         rows.append((tr("shuffled separately"), tr("yes, but the blend does not reach it: there is no cliff")))
     else:
         rows += [(tr("shuffled separately"), tr("no: there is no cliff")), *draws_rows(dataset)]
-    rows.append((tr("never drawn"), _told_of_unseen(**dataset["unseen_fraction"])))
+    unseen = dataset["unseen_fraction"]
+    rows.append((tr("never drawn"), _told_of_unseen(unseen["planned"], unseen["all" if is_guarded else "planned"])))
     if _repeats(dataset):
         rows.append((tr("worth as fresh data"), _told_of_worth(dataset["worth_as_fresh"])))
     return rows
@@ -315,7 +350,7 @@ def _told_of_boundary(dataset: dict[str, Any], max_steps: int) -> str:
     return tr("about step {step:,} of {max_steps:,}, position {position:,}", **values)
 
 
-def _told_of_unseen(planned: float, all: float) -> str:
-    if planned == all:
+def _told_of_unseen(planned: float, whole: float) -> str:
+    if planned == whole:
         return tr("{share:.2%} of the data", share=planned)
-    return tr("{planned:.2%} of the data; {all:.2%} with --epoch_guard_pool all", planned=planned, all=all)
+    return tr("{planned:.2%} of the data; {all:.2%} with --epoch_guard_pool all", planned=planned, all=whole)

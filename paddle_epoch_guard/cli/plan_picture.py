@@ -14,7 +14,7 @@ from paddle_epoch_guard.terminal import joined, plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from paddle_epoch_guard.cli.planning import Run
+    from paddle_epoch_guard.cli.planned_run import Run
 
 _NAMED = 3  # datasets, in the title
 _SECOND_CELL = "\ue000"  # stands for the second column of a wide character; no text holds it

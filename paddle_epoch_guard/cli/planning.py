@@ -1,209 +1,16 @@
 """What a run will draw, from the corpus alone: the index that the host would build, and lengths without a cliff."""
 
-import functools
-import math
-import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from paddle_epoch_guard.cli.corpus_draws import CorpusDraws, worth_of_blend, worth_of_dataset
 from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of, unified_exposure
-from paddle_epoch_guard.cli.repeated_corpora import RepeatedCorpora
-from paddle_epoch_guard.cli.run_config import check_prefix
-from paddle_epoch_guard.errors import ArgumentsError, CorpusError
+from paddle_epoch_guard.cli.host_rules import MARGIN
+from paddle_epoch_guard.cli.planned_run import MOST_TOKENS, Run
 from paddle_epoch_guard.index import IndexLayout
-from paddle_epoch_guard.index.blend_lookup import BlendPosition, blend_position
-from paddle_epoch_guard.index.corpus import count_tokens, read_sizes
-from paddle_epoch_guard.index.description import shares_of, split_documents
-from paddle_epoch_guard.index.equal_corpora import Corpus, EqualCorpora, equal_corpora
-from paddle_epoch_guard.index.layout import SEPARATION_THRESHOLD
 from paddle_epoch_guard.language import tr
 
-_MARGIN, _SPARE = 1.005, 20  # `get_datasets_weights_and_num_samples` in paddlenlp/data/causal_dataset.py (3.0.0b4)
-_MOST_TOKENS = 1 << 62
 _MOST_TRIED = 10_000  # numbers of steps to try for a blend
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """One dataset of the run."""
-
-    prefix: str
-    weight: float
-    """As the user gave it."""
-    tokens: int
-    """T, of the train split."""
-    documents: int
-    """Of the train split."""
-    all_documents: int = 0
-    """Of all splits."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What determines the index that the host builds. Datasets are numbered from 0."""
-
-    datasets: tuple[Dataset, ...]
-    seq_length: int
-    global_batch: int
-    corpora: EqualCorpora = field(default_factory=EqualCorpora)
-    """Which of them have the same corpus."""
-    threshold: float = SEPARATION_THRESHOLD
-    """The share of a data epoch below which the host shuffles the last one apart."""
-    weighted: bool = False
-    """Whether weights were given: then the host blends even one dataset alone."""
-
-    @property
-    def blended(self) -> bool:
-        """Whether the host builds a blend."""
-        return self.weighted or len(self.datasets) > 1
-
-    @functools.cached_property
-    def shares(self) -> tuple[float, ...]:
-        """The weights, normalised in the order of the host's sum: Python 3.12's ``sum`` rounds differently."""
-        total = functools.reduce(operator.add, (dataset.weight for dataset in self.datasets))
-        return tuple(dataset.weight / total for dataset in self.datasets)
-
-    def layout(self, number: int, steps: int) -> IndexLayout:
-        """The layout of the index that the host builds of a dataset for a run of ``steps`` steps."""
-        samples = steps * self.global_batch
-        if self.blended:
-            samples = math.ceil(samples * self.shares[number] * _MARGIN) + _SPARE
-        tokens = self.datasets[number].tokens
-        return IndexLayout.of(tokens, self.seq_length, samples, threshold=self.threshold)
-
-    def layouts(self, steps: int) -> list[IndexLayout]:
-        """:meth:`layout` of each dataset."""
-        return [self.layout(number, steps) for number in range(len(self.datasets))]
-
-    def drawn(self, number: int, steps: int) -> int:
-        """Samples that the run draws from a dataset; for a blend a tight upper bound."""
-        samples = steps * self.global_batch
-        return math.ceil(samples * self.shares[number]) if self.blended else samples
-
-    def draws(self, steps: int) -> list[CorpusDraws]:
-        """What a run of ``steps`` steps draws of each corpus, in the order in which the datasets list them."""
-        groups = dict.fromkeys(self.corpora.like(number) for number in range(len(self.datasets)))
-        return [self._draws_of(group, steps) for group in groups]
-
-    def _draws_of(self, group: tuple[int, ...], steps: int) -> CorpusDraws:
-        first, prefixes = self.datasets[group[0]], tuple(self.datasets[number].prefix for number in group)
-        drawn = sum(self.drawn(number, steps) for number in group) * self.seq_length
-        return CorpusDraws(group, prefixes, first.tokens, first.documents, drawn)
-
-    def repeated(self, steps: int) -> RepeatedCorpora:
-        """How often the datasets of one corpus draw the same tokens."""
-        drawn = tuple(self.drawn(number, steps) for number in range(len(self.datasets)))
-        return RepeatedCorpora(self.corpora, self.shares, tuple(self.layouts(steps)), drawn)
-
-    @property
-    def warnings(self) -> list[str]:
-        """A sentence for each dataset of which one sample holds the whole data epoch, or more than one."""
-        return [
-            tr(
-                "a sample of {length:,} tokens is longer than a data epoch of {prefix}, {tokens:,} tokens: it repeats "
-                "text within itself. Check the sequence length, the corpus and the split",
-                length=self.seq_length,
-                prefix=dataset.prefix,
-                tokens=dataset.tokens,
-            )
-            for dataset in self.datasets
-            if self.seq_length >= dataset.tokens
-        ]
-
-    def boundary(self, number: int, steps: int) -> BlendPosition | None:
-        """Where the run reaches the separated epoch of a dataset; None if it does not."""
-        inner = self.layout(number, steps).boundary_position
-        if inner is None or not self.blended:
-            return None if inner is None else BlendPosition(inner, exact=True)
-        samples = steps * self.global_batch
-        if self.shares[number] == 0:
-            return None
-        if inner >= samples * self.shares[number] + 1:  # a blend exceeds a dataset's share by less than one sample
-            return None
-        turn = blend_position([dataset.weight for dataset in self.datasets], number, inner)
-        return turn if turn.position < samples else None
-
-
-def run_of(data: Sequence[str], split: str, seq_length: int, global_batch: int, max_steps: int) -> Run:
-    """The run that a call describes.
-
-    Args:
-        data: one prefix; or weight, prefix, weight, prefix and so on.
-        split: shares of train, valid and test.
-        seq_length: L.
-        global_batch: B.
-        max_steps: of the run.
-
-    Raises:
-        ArgumentsError: the arguments do not describe a possible run.
-        CorpusError: a corpus is missing, unreadable or empty.
-    """
-    tokens = seq_length * global_batch * max_steps
-    if tokens > _MOST_TOKENS:
-        raise ArgumentsError(
-            tr(
-                "--seq-length x --global-batch x --max-steps is {tokens:.3g} tokens; expected at most 2**62. Check "
-                "the three numbers",
-                tokens=tokens,
-            )
-        )
-    try:
-        shares_of(split)
-    except CorpusError as error:
-        raise ArgumentsError(tr("--split: {fault}", fault=error)) from error
-    pairs = _weights_and_prefixes(data)
-    for _, prefix in pairs:
-        check_prefix(prefix)
-    corpora = [Corpus(prefix, read_sizes(prefix)) for _, prefix in pairs]
-    datasets = tuple(
-        Dataset(prefix, weight, *_tokens_and_documents(corpus, split), len(corpus.sizes))
-        for (weight, prefix), corpus in zip(pairs, corpora, strict=True)
-    )
-    return Run(datasets, seq_length, global_batch, equal_corpora(corpora), weighted=len(data) > 1)
-
-
-def _weights_and_prefixes(data: Sequence[str]) -> list[tuple[float, str]]:
-    prefixes = data[1::2] if len(data) > 1 else data
-    try:
-        weights = [float(word) for word in data[::2]] if len(data) > 1 else [1.0]
-        pairs = list(zip(weights, prefixes, strict=True))
-    except ValueError:
-        raise ArgumentsError(
-            tr(
-                "{words!r} is neither one prefix nor a blend; expected WEIGHT PREFIX WEIGHT PREFIX …",
-                words=" ".join(data),
-            )
-        ) from None
-    for weight, prefix in pairs:
-        # The host takes 0, and builds an index that it never draws from.
-        if not 0 <= weight < math.inf or not (weight == 0 or 0 < weight / sum(weights) < math.inf):
-            values = {"weight": weight, "prefix": prefix}
-            raise ArgumentsError(tr("the weight {weight:g} of {prefix}; expected a positive number, or 0", **values))
-    if not any(weights):
-        raise ArgumentsError(tr("all weights are 0; expected a positive number. Name one corpus that the run draws"))
-    return pairs
-
-
-def _tokens_and_documents(corpus: Corpus, split: str) -> tuple[int, int]:
-    """Of the train split."""
-    prefix, sizes = corpus.prefix, corpus.sizes
-    try:
-        start, stop = split_documents(split, "train", len(sizes))
-        tokens = count_tokens(sizes, start, stop)
-    except CorpusError as error:
-        raise CorpusError(tr("{path}: {fault}", path=prefix, fault=error)) from error
-    if tokens < 1:
-        raise CorpusError(
-            tr(
-                "{prefix}: {tokens} tokens in the train split of {split!r}; expected at least one. Check the corpus",
-                prefix=prefix,
-                tokens=tokens,
-                split=split,
-            )
-        )
-    return tokens, stop - start
 
 
 def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
@@ -213,7 +20,9 @@ def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
         run: its datasets and batches.
         max_steps: of the run.
     """
-    given = {"seq_length": run.seq_length, "global_batch": run.global_batch, "max_steps": max_steps}
+    given = {
+        "host": run.rules.name, "seq_length": run.seq_length, "global_batch": run.global_batch, "max_steps": max_steps
+    }  # fmt: skip
     datasets = [_facts_of_dataset(run, number, max_steps) for number in range(len(run.datasets))]
     corpora = run.draws(max_steps)
     for corpus in corpora:
@@ -225,9 +34,9 @@ def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
     first = min(boundaries, default=None)
     _count_repeated(run, datasets, max_steps)
     return {
-        "format": "paddlenlp",
+        "format": run.rules.format,
         "samples_requested": max_steps * run.global_batch,
-        "samples_built": max_steps * run.global_batch,
+        "samples_built": run.positions(max_steps),
         "separated": bool(boundaries),
         "boundary_position": first,
         "boundary_step": step_of(first, run.global_batch),
@@ -241,7 +50,7 @@ def facts_of_run(run: Run, max_steps: int) -> dict[str, Any]:
 
 def _facts_of_dataset(run: Run, number: int, steps: int) -> dict[str, Any]:
     layout, drawn = run.layout(number, steps), run.drawn(number, steps)
-    facts = dataset_facts_of(layout, "paddlenlp", run.global_batch, drawn, blended=run.blended)
+    facts = dataset_facts_of(layout, run.rules.format, run.global_batch, drawn, blended=run.blended)
     facts |= {"threshold": run.threshold, "threshold_samples": int(run.threshold * layout.samples_per_epoch)}
     facts["unified_exposure"] = None
     turn = run.boundary(number, steps)
@@ -249,7 +58,8 @@ def _facts_of_dataset(run: Run, number: int, steps: int) -> dict[str, Any]:
         # A unified order mixes the positions of the whole run: its exposure rises linearly.
         progress = turn.position / (steps * run.global_batch)
         facts["unified_exposure"] = progress * unified_exposure(layout, drawn)
-    prefix = {"prefix": run.datasets[number].prefix}
+    dataset = run.datasets[number]
+    prefix = {"prefix": dataset.prefix, "documents": dataset.documents, "all_documents": dataset.all_documents}
     if not run.blended:
         return prefix | facts
     position = None if turn is None else turn.position
@@ -379,8 +189,9 @@ def _steps_above(run: Run, steps: int) -> Iterator[int]:
         for number, layout in enumerate(run.layouts(steps)):
             if _may_reach(run, number, layout, steps):
                 needed = (layout.boundary_position or 0) + int(run.threshold * layout.samples_per_epoch)
-                most = max(most, int((needed - _SPARE - 1) / (run.shares[number] * _MARGIN)) // run.global_batch)
+                needed -= run.rules.spare + 1
+                most = max(most, int(needed / (run.shares[number] * MARGIN)) // run.global_batch)
         steps = max(most, steps + 1)
-        if steps * run.global_batch * run.seq_length > _MOST_TOKENS:
+        if steps * run.global_batch * run.seq_length > MOST_TOKENS:
             return
         yield steps

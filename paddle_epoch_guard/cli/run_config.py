@@ -8,23 +8,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from paddle_epoch_guard.cli.host_rules import PADDLEFORMERS, PADDLENLP, HostRules
 from paddle_epoch_guard.errors import ArgumentsError, cause_of
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.terminal import joined
 
-DEFAULTS = {
-    "max_seq_length": 1024,
-    "per_device_train_batch_size": 8,
-    "gradient_accumulation_steps": 1,
-    "split": "949,50,1",
-}
-"""Of PaddleNLP's ``TrainingArguments`` and of ``llm/run_pretrain.py`` (3.0.0b4)."""
-MODEL_DEGREES = (
-    "tensor_parallel_degree", "pipeline_parallel_degree", "sep_parallel_degree", "context_parallel_degree",
-)  # fmt: skip
-"""Devices that these multiply read the same samples; all others read samples of their own."""
 _LISTED = 12  # prefixes, in a message
-KEYS = ("input_dir", "max_steps", "seed", *DEFAULTS, *MODEL_DEGREES)
+_BATCH, _ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
+
+
+@dataclass(frozen=True)
+class ScriptNames:
+    """The names by which a host's training script takes what describes a run, and their defaults."""
+
+    length: str
+    """Of the sequence length."""
+    degrees: tuple[str, ...]
+    """Devices that these multiply read the same samples; all others read samples of their own."""
+    defaults: Mapping[str, int]
+    split: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All names that are read."""
+        return ("input_dir", "max_steps", "seed", *self.defaults, "split", *self.degrees)
+
+
+# ``TrainingArguments`` and ``llm/run_pretrain.py`` of PaddleNLP 3.0.0b4.
+_OF_PADDLENLP = ScriptNames(
+    "max_seq_length",
+    ("tensor_parallel_degree", "pipeline_parallel_degree", "sep_parallel_degree", "context_parallel_degree"),
+    {"max_seq_length": 1024, _BATCH: 8, _ACCUMULATION: 1},
+    PADDLENLP.default_split,
+)
+# ``TrainingArguments`` and cli/hparams/data_args.py of PaddleFormers 1.2.0.
+_OF_PADDLEFORMERS = ScriptNames(
+    "max_seq_len",
+    ("tensor_model_parallel_size", "pipeline_model_parallel_size", "sep_parallel_size", "context_parallel_size"),
+    {"max_seq_len": 4096, _BATCH: 8, _ACCUMULATION: 1},
+    PADDLEFORMERS.default_split,
+)
+_NAMES = {PADDLENLP.name: _OF_PADDLENLP, PADDLEFORMERS.name: _OF_PADDLEFORMERS}
 
 
 @dataclass(frozen=True)
@@ -64,7 +88,12 @@ class AskedRun(NamedTuple):
 
 
 def asked_run(
-    words: Sequence[str], config: Path | None, devices: int, options: RunOptions, known: Sequence[str] = ()
+    words: Sequence[str],
+    config: Path | None,
+    devices: int,
+    options: RunOptions,
+    rules: HostRules = PADDLENLP,
+    known: Sequence[str] = (),
 ) -> AskedRun:
     """The run that a call asks about: its options win over the script's flags, and these over the script's file.
 
@@ -73,18 +102,28 @@ def asked_run(
         config: the script's file.
         devices: all devices of the run.
         options: those in the spelling of `plan`.
+        rules: of the host.
         known: names of all options of `plan`.
 
     Raises:
         ArgumentsError: something is missing or impossible, or there is no such option.
     """
     first = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
-    values = ({} if config is None else read_config(config)) | flags_of(words[first:], known)
+    names = _NAMES.get(rules.name, _OF_PADDLENLP)
+    values = ({} if config is None else read_config(config)) | flags_of(words[first:], known, names)
     if not values and devices > 1:
         raise ArgumentsError(
             tr("--devices {n} belongs to --config; --global-batch counts all devices already", n=devices)
         )
-    own = config_of(values, None if options.global_batch else devices) if values else None
+    if values and not rules.is_guarded:
+        raise ArgumentsError(
+            tr(
+                "--config and a script's own flags are read for PaddleNLP and PaddleFormers; found {host}. Give "
+                "--seq-length, --global-batch, --max-steps and --split",
+                host=rules.title,
+            )
+        )
+    own = config_of(values, None if options.global_batch else devices, names) if values else None
     data = tuple(words[:first]) or (() if own is None else own.data)
     seq_length = options.seq_length or (None if own is None else own.seq_length)
     global_batch = options.global_batch or (None if own is None else own.global_batch)
@@ -95,22 +134,24 @@ def asked_run(
         raise ArgumentsError(
             tr("{missing} missing; expected as options, or --config with the run's own file", missing=missing)
         )
-    split = str(DEFAULTS["split"]) if own is None else own.split
+    split = rules.default_split if own is None else own.split
     if options.split is not None:
         split = options.split
-    return AskedRun(data, seq_length, global_batch, max_steps, split, bool(values), tuple(misspelt_keys(values)))
+    return AskedRun(
+        data, seq_length, global_batch, max_steps, split, bool(values), tuple(misspelt_keys(values, names))
+    )
 
 
-def misspelt_keys(values: Mapping[str, Any]) -> list[str]:
+def misspelt_keys(values: Mapping[str, Any], names: ScriptNames) -> list[str]:
     """A sentence for each name that is not read, and looks like one that is and that is missing.
 
     Args:
         values: of the script's file and flags.
+        names: that are read.
     """
+    missing = [name for name in names.keys if name not in values]
     near = {
-        key: difflib.get_close_matches(str(key), [name for name in KEYS if name not in values], n=1, cutoff=0.9)
-        for key in values
-        if key not in KEYS
+        key: difflib.get_close_matches(str(key), missing, n=1, cutoff=0.9) for key in values if key not in names.keys
     }
     return [
         tr("{name} in the run's configuration is not read; did you mean {meant}?", name=key, meant=meant[0])
@@ -189,12 +230,13 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
-def flags_of(tokens: Sequence[str], options: Sequence[str] = ()) -> dict[str, str]:
+def flags_of(tokens: Sequence[str], options: Sequence[str], names: ScriptNames) -> dict[str, str]:
     """Flags in the training script's spelling: ``--name value`` or ``--name=value``. The last value of a name counts.
 
     Args:
         tokens: of the command line.
         options: of `plan` itself, for who has misspelt one.
+        names: that are read.
 
     Raises:
         ArgumentsError: a flag is unknown, or has no value.
@@ -203,8 +245,8 @@ def flags_of(tokens: Sequence[str], options: Sequence[str] = ()) -> dict[str, st
     while left:
         token = left.pop(0)
         name, has_value, value = token.removeprefix("--").partition("=")
-        if not token.startswith("--") or name not in KEYS:
-            meant = _meant(token.partition("=")[0], options)
+        if not token.startswith("--") or name not in names.keys:
+            meant = _meant(token.partition("=")[0], options, names.keys)
             if meant is None:
                 raise ArgumentsError(tr("No such option: {name}. See paddle-epoch-guard plan --help", name=token))
             raise ArgumentsError(
@@ -220,21 +262,22 @@ def flags_of(tokens: Sequence[str], options: Sequence[str] = ()) -> dict[str, st
     return flags
 
 
-def _meant(token: str, options: Sequence[str]) -> str | None:
+def _meant(token: str, options: Sequence[str], keys: Sequence[str]) -> str | None:
     """What a misspelt option may have been meant to be; None if none is near."""
     spelt = token.replace("_", "-")
-    own, theirs = list(options), [f"--{key}" for key in KEYS]
+    own, theirs = list(options), [f"--{key}" for key in keys]
     known = {option.replace("_", "-"): option for option in (own + theirs if "_" in token else theirs + own)}
     near = difflib.get_close_matches(spelt, known, n=1)
     return known[near[0]] if near else None
 
 
-def config_of(values: Mapping[str, Any], devices: int | None) -> RunConfig:
+def config_of(values: Mapping[str, Any], devices: int | None, names: ScriptNames = _OF_PADDLENLP) -> RunConfig:
     """What a run's configuration says of its samples.
 
     Args:
         values: by the script's own names; others are passed over.
         devices: all devices of the run; None if the batch is known otherwise.
+        names: the script's.
 
     Raises:
         ArgumentsError: a value is impossible.
@@ -242,15 +285,15 @@ def config_of(values: Mapping[str, Any], devices: int | None) -> RunConfig:
     steps = _integer(values, "max_steps", -1)
     return RunConfig(
         data=data_of(str(values.get("input_dir") or "")),
-        seq_length=_integer(values, "max_seq_length"),
+        seq_length=_integer(values, names.length, names.defaults[names.length]),
         max_steps=steps if steps > 0 else None,
-        split=str(values.get("split") or DEFAULTS["split"]),
-        global_batch=None if devices is None else _global_batch(values, devices),
+        split=str(values.get("split") or names.split),
+        global_batch=None if devices is None else _global_batch(values, devices, names),
     )
 
 
-def _global_batch(values: Mapping[str, Any], devices: int) -> int:
-    degrees = {name: max(_integer(values, name, 1), 1) for name in MODEL_DEGREES}
+def _global_batch(values: Mapping[str, Any], devices: int, names: ScriptNames) -> int:
+    degrees = {name: max(_integer(values, name, 1), 1) for name in names.degrees}
     shared = 1
     for degree in degrees.values():
         shared *= degree
@@ -259,8 +302,8 @@ def _global_batch(values: Mapping[str, Any], devices: int) -> int:
         raise ArgumentsError(
             tr("--devices {n} is no multiple of {degrees}. Name all devices of the run", n=devices, degrees=told)
         )
-    batch = _integer(values, "per_device_train_batch_size") * _integer(values, "gradient_accumulation_steps")
-    return batch * (devices // shared)
+    batch, accumulation = (_integer(values, name, names.defaults[name]) for name in (_BATCH, _ACCUMULATION))
+    return batch * accumulation * (devices // shared)
 
 
 def data_of(input_dir: str) -> tuple[str, ...]:
@@ -297,10 +340,10 @@ def prefixes_in(folder: Path) -> list[str]:
     return [str(folder / name[: -len(".idx")]) for name in names if name.endswith(".idx")]
 
 
-def _integer(values: Mapping[str, Any], name: str, default: int | None = None) -> int:
+def _integer(values: Mapping[str, Any], name: str, default: int) -> int:
     value = values.get(name)
     if value is None:
-        value = DEFAULTS[name] if default is None else default
+        value = default
     try:
         return int(str(value))
     except (TypeError, ValueError):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from paddle_epoch_guard.cli.corpus_draws import CorpusDraws
-from paddle_epoch_guard.cli.planning import Run
+from paddle_epoch_guard.cli.planned_run import Run
 from paddle_epoch_guard.errors import ArgumentsError
 from paddle_epoch_guard.language import mark, tr
 

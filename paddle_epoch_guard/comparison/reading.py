@@ -14,8 +14,8 @@ from paddle_epoch_guard.comparison.run import EVALUATION, WINDOW, FreshLosses, R
 from paddle_epoch_guard.errors import ReportError, ScheduleError
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import ChangePoint, Weighted
-from paddle_epoch_guard.ledger.exposure import MOST as MOST_EXPOSURE
 from paddle_epoch_guard.ledger.losses import standard_error, total
+from paddle_epoch_guard.ledger.sample_shares import MOST as MOST_EXPOSURE
 from paddle_epoch_guard.record.events import (
     ChangeReached,
     Evaluated,

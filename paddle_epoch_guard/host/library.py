@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from paddle_epoch_guard.arguments import LIBRARIES
+from paddle_epoch_guard.errors import MissingPackageError
 from paddle_epoch_guard.language import tr
 
 
@@ -44,5 +45,22 @@ def import_host(module: str) -> Any:
 
     Args:
         module: its name within the library, such as ``trainer.trainer_utils``.
+
+    Raises:
+        MissingPackageError: this release of the library has no such module. PaddleFormers 0.3.1, which ERNIEKit
+            1.3.0 wants, has no sample index.
     """
-    return importlib.import_module(f"{NAME}.{module}")
+    try:
+        return importlib.import_module(f"{NAME}.{module}")
+    except ModuleNotFoundError as cause:
+        if cause.name is None or not f"{NAME}.{module}.".startswith(f"{cause.name}."):
+            raise
+        raise MissingPackageError(
+            tr(
+                "{library} {version} has no {module}: it is not a release that the guard works with, or has no sample "
+                "index to follow. Train without the guard, or with PaddleNLP 3.0.0b4 or 2.8.1, or PaddleFormers 1.2.0",
+                library=NAME,
+                version=getattr(sys.modules.get(NAME), "__version__", "?"),
+                module=cause.name,
+            )
+        ) from cause

@@ -74,11 +74,11 @@ class TokenLosses:
             hook.remove()
         self._hooks, self._rows, self._microbatches = [], [], []
 
-    def take(self) -> tuple[npt.NDArray[np.float64], list[int]]:
+    def take(self) -> tuple[npt.NDArray[np.float32], list[int]]:
         """What was collected since the last call, copied from the device in one transfer.
 
         Returns:
-            float64 ``[samples, 4]``: the sum of a sample's token losses; the numbers of its tokens with a loss
+            float32 ``[samples, 4]``: the sum of a sample's token losses; the numbers of its tokens with a loss
             above zero, with a label that is not ignored, and in total. And the number of samples of each microbatch,
             in order; 0 if its losses could not be divided among its samples.
 
@@ -89,8 +89,9 @@ class TokenLosses:
             raise RuntimeError(self.fault)
         rows, sizes = self._rows, self._microbatches
         self._rows, self._microbatches = [], []
-        values = paddle.concat(rows).numpy().astype(np.float64) if rows else np.empty((0, 4))
-        return values, sizes
+        if not rows:
+            return np.empty((0, 4), dtype=np.float32), sizes
+        return (rows[0] if len(rows) == 1 else paddle.concat(rows)).numpy(), sizes
 
     @_harmless
     def _begin(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

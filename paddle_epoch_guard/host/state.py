@@ -52,6 +52,12 @@ def read_stamp(state: Any) -> Stamp | None:
     return stamp_in({"trial_params": state.trial_params})
 
 
+def has_stamp(state: Any) -> bool:
+    """Whether the trainer's state has a stamp, at the cost of a look into it."""
+    fields = (state.trial_params or {}).get("epoch_guard")
+    return isinstance(fields, dict) and isinstance(fields.get("run"), str)
+
+
 def stamp_in(record: dict[str, Any]) -> Stamp | None:
     """The stamp in the trainer's own record of a checkpoint; None if it has none."""
     fields = (record.get("trial_params") or {}).get("epoch_guard")

@@ -4,10 +4,9 @@ The rule is ``build_blending_indices`` of fast_dataindex (which PaddleNLP 3.0.0b
 draws from the dataset with the largest deficit ``weight * max(i, 1) - drawn``; the first one wins a tie.
 """
 
-import functools
+import itertools
 import math
-import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -26,7 +25,9 @@ class BlendPosition:
     """Whether it was simulated. An estimate may be off by up to (number of datasets) / (share of the dataset)."""
 
 
-def blend_position(weights: Sequence[float], dataset: int, inner: int, limit: int = SIMULATED) -> BlendPosition:
+def blend_position(
+    weights: Sequence[float], shares: Sequence[float], dataset: int, inner: int, limit: int = SIMULATED
+) -> BlendPosition:
     """The position at which a blend draws sample ``inner`` of a dataset.
 
     The largest deficit is never negative, so no dataset is ever a whole sample ahead: all deficits are above -1. They
@@ -35,26 +36,46 @@ def blend_position(weights: Sequence[float], dataset: int, inner: int, limit: in
 
     Args:
         weights: ``[datasets]``, positive, as the user gave them.
+        shares: the same, normalised as the host rounds them.
         dataset: its 0-based number.
         inner: 0-based position in the dataset.
         limit: the most (positions times datasets) to simulate; beyond it, the position is estimated.
     """
     exact = [Fraction(repr(weight)) for weight in weights]
-    shares = [weight / sum(exact) for weight in exact]
-    earliest = math.ceil(inner / shares[dataset])  # the first position without a negative deficit
-    period = math.lcm(*(share.denominator for share in shares))
+    parts = [weight / sum(exact) for weight in exact]
+    earliest = math.ceil(inner / parts[dataset])  # the first position without a negative deficit
+    period = math.lcm(*(part.denominator for part in parts))
     position = earliest // period * period
-    if (earliest - position) * len(shares) > limit:
-        return BlendPosition(int((inner + Fraction(1, 2)) / shares[dataset]), exact=False)
-    # Rounded twice, as the host does: the last bit decides between equal deficits.
-    total = functools.reduce(operator.add, weights)  # Python 3.12's sum() does not round at every step
-    once = np.array([weight / total for weight in weights])
-    rounded: list[float] = (once / np.sum(once)).tolist()
-    drawn = [int(share * position) for share in shares]
-    while True:
-        deficits = [weight * max(position, 1) - count for weight, count in zip(rounded, drawn, strict=True)]
-        drawn_from = deficits.index(max(deficits))
+    if (earliest - position) * len(parts) > limit:
+        return BlendPosition(int((inner + Fraction(1, 2)) / parts[dataset]), exact=False)
+    drawn = [int(part * position) for part in parts]
+    for drawn_from in _draws(shares, position, drawn):
         if drawn_from == dataset and drawn[dataset] == inner:
             return BlendPosition(position, exact=True)
         drawn[drawn_from] += 1
+        position += 1
+    raise AssertionError  # the draws never end
+
+
+def drawn_of_each(shares: Sequence[float], size: int) -> list[int]:
+    """How many samples the first ``size`` positions of a blend draw of each dataset, by drawing them one by one."""
+    drawn = [0] * len(shares)
+    for drawn_from in itertools.islice(_draws(shares, 0, drawn), size):
+        drawn[drawn_from] += 1
+    return drawn
+
+
+def _draws(shares: Sequence[float], position: int, drawn: Sequence[int]) -> Iterator[int]:
+    """The datasets that are drawn from, from a position on.
+
+    Args:
+        shares: normalised once.
+        position: the first one.
+        drawn: ``[datasets]``: samples before; the caller counts on.
+    """
+    # Rounded twice, as the hosts do: the last bit decides between equal deficits.
+    rounded: list[float] = (np.array(shares) / np.sum(shares)).tolist()
+    while True:
+        deficits = [weight * max(position, 1) - count for weight, count in zip(rounded, drawn, strict=True)]
+        yield deficits.index(max(deficits))
         position += 1

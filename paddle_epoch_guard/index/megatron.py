@@ -12,20 +12,19 @@ class and the split name the files. The three arrays are those of PaddleNLP, byt
 
 import bisect
 import hashlib
-import itertools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.errors import CorpusError, ForeignIndexError, IndexFileError, IndexMismatchError
+from paddle_epoch_guard.errors import ForeignIndexError, IndexFileError, IndexMismatchError
 from paddle_epoch_guard.index.corpus import count_tokens
-from paddle_epoch_guard.index.description import Description, shares_of
+from paddle_epoch_guard.index.description import Description
 from paddle_epoch_guard.index.gpt import GPTIndex
 from paddle_epoch_guard.index.grouping import as_shuffled
 from paddle_epoch_guard.index.layout import IndexLayout
+from paddle_epoch_guard.index.megatron_split import SPLITS, Matrix, documents_of
 from paddle_epoch_guard.index.verify import (
     IndexArrays,
     check_documents,
@@ -37,7 +36,6 @@ from paddle_epoch_guard.index.verify import (
 )
 from paddle_epoch_guard.language import mark, tr
 
-_SPLITS = ("train", "valid", "test")
 _MAX_INTEGER = 10**18
 _ROUNDING = 1e-12
 _FORM = mark("expected the JSON that megatron-core 0.12 to 0.16 writes")
@@ -57,8 +55,8 @@ class MegatronDescription:
     seed: int
     split: str
     """Shares of the splits; empty if each split has its own corpora."""
-    matrix: tuple[tuple[float, float] | None, ...]
-    """Where train, valid and test start and end, as shares of all documents; None for one that has none."""
+    matrix: Matrix
+    """Of all three splits."""
     text: str
     """The whole description."""
 
@@ -94,7 +92,7 @@ class MegatronDescription:
             raise IndexFileError(tr("{source}: describes {kind!r}; expected 'GPTDataset'", **values))
         path, name, split = fields.get("dataset_path"), fields.get("index_split"), fields.get("split")
         samples = fields.get("num_samples", -1)
-        if not isinstance(path, str) or name not in _SPLITS or not isinstance(split, str | None):
+        if not isinstance(path, str) or name not in SPLITS or not isinstance(split, str | None):
             raise IndexFileError(
                 tr(
                     "{source}: its dataset_path, index_split or split is not as expected; {expected}",
@@ -121,50 +119,10 @@ class MegatronDescription:
     def documents(self, num_documents: int) -> tuple[int, int]:
         """The documents ``[start, stop)`` of the split, of ``num_documents`` in total.
 
-        The rule is ``BlendedMegatronDatasetBuilder._build_megatron_dataset_splits`` (megatron-core 0.16.1).
-
         Raises:
             CorpusError: the split has no documents.
         """
-        start, stop = _rounded(self.matrix[_SPLITS.index(self.name)] or (0.0, 0.0), num_documents)
-        if not 0 <= start < stop <= num_documents:
-            raise CorpusError(
-                tr(
-                    "the {name} split of {split!r} has no documents: the corpus has {documents}. Use a larger corpus "
-                    "or give the split a larger share",
-                    name=self.name,
-                    split=self.split,
-                    documents=num_documents,
-                )
-            )
-        return start, stop
-
-
-def empty_in_megatron(matrix: Sequence[tuple[float, float] | None], num_documents: int) -> tuple[str, ...]:
-    """The splits that have a share of the documents, but none of ``num_documents``: the host never ends their build.
-
-    `_get_num_epochs` in gpt_dataset.py (0.16.1) adds data epochs until there are tokens enough.
-    """
-    return tuple(
-        name
-        for name, bounds in zip(_SPLITS, matrix, strict=True)
-        if bounds is not None and len(set(_rounded(bounds, num_documents))) == 1
-    )
-
-
-def matrix_of(split: str) -> tuple[tuple[float, float] | None, ...]:
-    """:attr:`MegatronDescription.matrix` of a split such as ``949,50,1``.
-
-    Raises:
-        CorpusError: the split is unreadable.
-    """
-    shares = shares_of(split)
-    ends = [sum(shares[:count]) / sum(shares) for count in range(len(shares) + 1)]
-    return tuple((low, high) if low < high else None for low, high in itertools.pairwise(ends))
-
-
-def _rounded(bounds: tuple[float, float], num_documents: int) -> tuple[int, int]:
-    return round(bounds[0] * float(num_documents)), round(bounds[1] * float(num_documents))
+        return documents_of(self.matrix, self.name, self.split, num_documents)
 
 
 @dataclass(frozen=True)
@@ -211,7 +169,7 @@ class MegatronBlend:
                     expected=tr(_FORM),
                 )
             )
-        if fields.get("split") not in _SPLITS:
+        if fields.get("split") not in SPLITS:
             raise IndexFileError(
                 tr(
                     "{source}: its split is {split!r}; {expected}",
@@ -288,10 +246,10 @@ def _integer(value: object, name: str, least: int, source: str) -> int:
     return value
 
 
-def _matrix(matrix: object, name: str, source: str) -> tuple[tuple[float, float] | None, ...]:
+def _matrix(matrix: object, name: str, source: str) -> Matrix:
     if matrix is None:  # `blend_per_split`: the split is all of its own corpora
-        return tuple((0.0, 1.0) if which == name else None for which in _SPLITS)
-    if not isinstance(matrix, list) or len(matrix) != len(_SPLITS):
+        return tuple((0.0, 1.0) if which == name else None for which in SPLITS)
+    if not isinstance(matrix, list) or len(matrix) != len(SPLITS):
         raise IndexFileError(
             tr(
                 "{source}: its split_matrix is not three pairs of shares; {expected}",

@@ -22,7 +22,7 @@ What is left:
 """
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,15 @@ class Contrast:
 
     def plus(self, other: "Contrast") -> "Contrast":
         """Both together."""
-        return Contrast(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
+        return Contrast(
+            self.strata + other.strata,
+            self.weight + other.weight,
+            self.weight_2 + other.weight_2,
+            self.weight_3 + other.weight_3,
+            self.loss + other.loss,
+            self.loss_2 + other.loss_2,
+            self.square + other.square,
+        )
 
     @property
     def difference(self) -> Difference | None:

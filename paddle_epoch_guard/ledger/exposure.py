@@ -7,12 +7,23 @@ again at the end of the data counts once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from paddle_epoch_guard.ledger.sample_shares import (
+    LEVELS,
+    NOT_DRAWN,
+    UNIFORM,
+    UNKNOWN,
+    SampleShares,
+    TracedDraws,
+    levels_of,
+    recencies_of,
+    table_of_pairs,
+)
 from paddle_epoch_guard.ledger.tracing import Int64Array, Trace
 from paddle_epoch_guard.order import Schedule
 
@@ -20,19 +31,6 @@ ENOUGH = 200
 """The fewest traced draws to average: the standard error of a share is then at most 0.035."""
 _FAR = 12
 _LINE = 20  # samples through which a line is laid
-_UNIFORM = 0.005  # tolerance for the one sample that crosses a boundary, and is new there
-
-MOST = 4
-"""The exposure level of tokens drawn so often before, or more often."""
-UNKNOWN = MOST + 1
-"""The exposure level of repeated tokens of which it is not known how often they were drawn before."""
-LEVELS = UNKNOWN + 1
-"""The number of exposure levels: 0, 1, 2, 3, 4 or more, unknown."""
-RECENCIES = 5
-"""The number of classes of recency: last drawn fewer than 10, 100, 1,000 or 10,000 steps before, or earlier."""
-TELLING = 4
-"""Traced tokens of a sample that tell whether it is wholly fresh: half of one repeated by half would pass 1 in 16."""
-_RECENCY_ENDS = 10 ** np.arange(1, RECENCIES)
 
 
 @dataclass(frozen=True)
@@ -44,36 +42,6 @@ class Estimate:
     """Standard error of the mean; 0 if every token is traced."""
     draws: int = 0
     """The number of traced draws averaged."""
-
-
-@dataclass(frozen=True, eq=False)
-class SampleShares:
-    """Into which shares the tokens of some samples fall, by how often and how long before they had been drawn."""
-
-    fresh: npt.NDArray[np.float64]
-    """``[n]``: drawn for the first time."""
-    known: npt.NDArray[np.bool_]
-    """``[n]``: whether that share is known; where it is not, all shares are 0."""
-    by_exposure: npt.NDArray[np.float64]
-    """``[n, LEVELS]``: of each exposure level; that of level 0 is ``fresh``, and all together are 1."""
-    by_recency: npt.NDArray[np.float64]
-    """``[n, RECENCIES]``: of repeated tokens by the steps since their last draw, together ``1 - fresh``; all 0 if no
-    token of the sample is traced."""
-    wholly_fresh: npt.NDArray[np.bool_]
-    """``[n]``: whether all of its traced tokens are new, and there are :data:`TELLING` or all are traced; or nearly
-    all traced tokens between the two nearest jumps are new. One with fewer may hold many that were drawn before."""
-
-    @classmethod
-    def unknown(cls, count: int) -> "SampleShares":
-        """Of samples of which nothing is known."""
-        known = np.zeros(count, dtype=bool)
-        return cls(np.zeros(count), known, np.zeros((count, LEVELS)), np.zeros((count, RECENCIES)), known)
-
-    @classmethod
-    def joined(cls, parts: "Sequence[SampleShares]") -> "SampleShares":
-        """Of several groups of samples together, at least one."""
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)
@@ -105,20 +73,6 @@ class _Draws:
     """``[m]``: the times at which exposure may jump, with the first and the last time; ascending."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Place:
-    """Where among the traced draws some samples lie."""
-
-    first: Int64Array
-    """``[n]``: the number of the first traced draw in each."""
-    last: Int64Array
-    """``[n]``: that behind the last one."""
-    interval: Int64Array
-    """``[n]``: the number of the jump before it; -1 if nothing is drawn."""
-    is_drawn: npt.NDArray[np.bool_]
-    """``[n]``: whether the segment draws it."""
-
-
 class Exposure:
     """The exposure of the tokens that a run draws, in past and in planned steps.
 
@@ -139,28 +93,26 @@ class Exposure:
         jumps = _jump_times(self._reads, trace.discontinuities)
         prior, since = _priors(token, step)
         self._all = _Draws(time, token, prior, jumps)
-        self._level: npt.NDArray[np.int8] = np.minimum(prior, MOST).astype(np.int8)
-        recency = np.searchsorted(_RECENCY_ENDS, since, side="right").astype(np.int8)
-        self._recency: npt.NDArray[np.int8] = np.where(prior > 0, recency, np.int8(-1))
         self._drawn_by: npt.NDArray[np.int32] = trace.dataset[at]
         self._of_dataset: dict[int, _Draws] = {}
-        self._fresh_before: Int64Array = np.concatenate(([0], np.cumsum(self._all.prior == 0)))
+        fresh_before = np.concatenate(([0], np.cumsum(prior == 0)))
         sizes, traced_tokens = np.array(trace.tokens), np.array(trace.traced)
         self._ends: Int64Array = np.cumsum(traced_tokens)
         # The tokens that each draw stands for, summed up.
         weight = (sizes / np.maximum(traced_tokens, 1))[np.searchsorted(self._ends, token, side="right")]
         self._weight_before: npt.NDArray[np.float64] = np.concatenate(([0.0], np.cumsum(weight)))
         at_jumps = np.searchsorted(self._all.time, self._all.jumps)
-        traced, fresh = np.diff(at_jumps), np.diff(self._fresh_before[at_jumps])
+        traced, fresh = np.diff(at_jumps), np.diff(fresh_before[at_jumps])
         # The share of new tokens from one jump to the next; -1 if the traced draws are few, or some new and some not.
         share = fresh / np.maximum(traced, 1)
-        is_uniform = (traced >= ENOUGH) & ((share <= _UNIFORM) | (share >= 1 - _UNIFORM))
+        is_uniform = (traced >= ENOUGH) & ((share <= UNIFORM) | (share >= 1 - UNIFORM))
         share = np.where(is_uniform, share, -1.0)
-        # The last entry of each: of samples that are not drawn.
-        self._share: npt.NDArray[np.float64] = np.append(share, -1.0)
-        self._levels_between: npt.NDArray[np.float64] = np.vstack(
-            (_levels_between(self._level, at_jumps, share), np.zeros(LEVELS))
+        level = levels_of(prior)
+        between = np.vstack((_levels_between(level, at_jumps, share), np.zeros(LEVELS)))
+        self.traced = TracedDraws(
+            time, level, recencies_of(prior, since), jumps, np.append(share, -1.0), between, trace.complete
         )
+        """What the shares of the run's samples follow from."""
 
     def of_steps(self, first_step: int, last_step: int, dataset: int | None = None) -> Estimate | None:
         """The mean exposure of the tokens that the steps from ``first_step`` to ``last_step`` draw.
@@ -200,39 +152,19 @@ class Exposure:
     def shares_of(self, step: int, positions: Int64Array) -> SampleShares:
         """How often and how long before the tokens of the samples had been drawn that a segment draws somewhere.
 
-        A sample is divided by its traced tokens. One without a traced token is divided as the traced tokens between
-        the two nearest jumps are, if nearly all of these are new, or none. If none is, and they differ in their
-        exposure level, that of the sample is unknown.
+        Args:
+            step: as of :meth:`times_of`.
+            positions: likewise. All shares are 0 of one that the segment does not draw.
+        """
+        return self.traced.shares_at(self.times_of(step, positions))
+
+    def times_of(self, step: int, positions: Int64Array) -> Int64Array:
+        """When a segment draws the samples at some positions: `NOT_DRAWN` where it does not.
 
         Args:
             step: any step of the segment; its first one for leftover positions of the previous segment.
-            positions: ``[n]``, in any order. All shares are 0 of one that the segment does not draw.
+            positions: ``[n]``, in any order.
         """
-        place = self._place_of(step, positions)
-        fresh, known = self._fresh_at(place)
-        traced = np.where(known, place.last - place.first, 0)
-        has_none = np.flatnonzero(known & (traced == 0))
-        sample = np.repeat(np.arange(len(traced)), traced)
-        draw = np.arange(len(sample)) + (place.first - np.cumsum(traced) + traced)[sample]
-        by_exposure, by_recency = (
-            _counted(sample, cell.take(draw), (len(traced), cells)) / np.maximum(traced, 1)[:, None]
-            for cell, cells in ((self._level, LEVELS), (self._recency, RECENCIES))
-        )
-        by_exposure[has_none] = self._levels_between.take(place.interval[has_none], axis=0)
-        is_told = (traced >= TELLING) | (self._trace.complete & (traced > 0))
-        wholly_fresh = known & ((is_told & (fresh == 1)) | (self._share[place.interval] >= 1 - _UNIFORM))
-        return SampleShares(fresh, known, by_exposure, by_recency, wholly_fresh)
-
-    def _fresh_at(self, place: "_Place") -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """The share of new tokens at some places, and whether it is known, ``[n]`` each."""
-        traced = place.last - place.first
-        fresh = (self._fresh_before[place.last] - self._fresh_before[place.first]) / np.maximum(traced, 1)
-        share = np.where(traced > 0, fresh, self._share[place.interval])
-        known = place.is_drawn & (share >= 0)
-        return np.where(known, share, 0.0), known
-
-    def _place_of(self, step: int, positions: Int64Array) -> "_Place":
-        """Where among the traced draws the samples lie that a segment draws at some positions."""
         asked = np.asarray(positions, dtype=np.int64)
         segment = max((read.segment for read in self._reads if read.segment <= step), default=0)
         # Leftover positions of the previous segment need not adjoin the step's own.
@@ -241,14 +173,14 @@ class Exposure:
             key=lambda read: read.start,
         )
         if not reads:
-            nowhere = np.zeros(len(asked), dtype=np.int64)
-            return _Place(nowhere, nowhere, nowhere - 1, nowhere > 0)
+            return np.full(len(asked), NOT_DRAWN, dtype=np.int64)
+        if len(reads) == 1 and asked.size and reads[0].start <= asked.min() and asked.max() < reads[0].stop:
+            moved: Int64Array = asked + (reads[0].time - reads[0].start)  # nearly always
+            return moved
         starts, stops, times = np.array([(read.start, read.stop, read.time) for read in reads], dtype=np.int64).T
         which = np.maximum(np.searchsorted(starts, asked, side="right") - 1, 0)
-        time = times[which] + asked - starts[which]
-        first, last = (np.searchsorted(self._all.time, time, side=side) for side in ("left", "right"))
-        interval = np.clip(np.searchsorted(self._all.jumps, time, side="right") - 1, 0, max(len(self._share) - 2, 0))
-        return _Place(first, last, interval, (starts[which] <= asked) & (asked < stops[which]))
+        is_drawn = (starts[which] <= asked) & (asked < stops[which])
+        return np.where(is_drawn, times[which] + asked - starts[which], NOT_DRAWN)
 
     def _time_at(self, step: int) -> int:
         """The number of samples drawn before a step."""
@@ -401,19 +333,12 @@ def _levels_between(
     """
     spans = np.diff(at_jumps)
     interval = np.repeat(np.arange(len(spans)), spans)
-    counts = _counted(interval, level[at_jumps[0] : at_jumps[-1]], (len(spans), LEVELS))
+    counts = table_of_pairs(interval, level[at_jumps[0] : at_jumps[-1]], (len(spans), LEVELS))
     shares = counts / np.maximum(spans, 1)[:, None]
     unknown = np.zeros_like(shares)
     unknown[:, 0], unknown[:, UNKNOWN] = share, 1 - share
-    is_uniform = shares.max(axis=1, initial=0.0) >= 1 - _UNIFORM
+    is_uniform = shares.max(axis=1, initial=0.0) >= 1 - UNIFORM
     return np.where((share >= 0)[:, None], np.where(is_uniform[:, None], shares, unknown), 0.0)
-
-
-def _counted(row: Int64Array, column: npt.NDArray[np.int8], shape: tuple[int, int]) -> Int64Array:
-    """A table of how often each pair of row and column occurs; a column of -1 is left out."""
-    rows, columns = shape
-    keys = (row * columns + column)[column >= 0]
-    return np.bincount(keys, minlength=rows * columns).reshape(shape)
 
 
 def _jump_times(reads: tuple[_Read, ...], discontinuities: Int64Array) -> Int64Array:

@@ -1,7 +1,7 @@
 """The losses of the samples of a log window, summed by data epoch, by exposure level, and by recency."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddle_epoch_guard.ledger.contrast import MOMENTS, Contrast, moments_of
-from paddle_epoch_guard.ledger.exposure import LEVELS, RECENCIES, SampleShares
+from paddle_epoch_guard.ledger.sample_shares import LEVELS, RECENCIES, SampleShares
 from paddle_epoch_guard.ledger.sources import EpochKey
 
 Float64Array = npt.NDArray[np.float64]
@@ -142,8 +142,9 @@ class EpochSlots:
     """
 
     def __init__(self, epochs: Sequence[int], datasets: int | None = None) -> None:
-        self._starts = np.cumsum([0, *epochs], dtype=np.int64)
-        self.count = int(self._starts[-1])
+        self.starts: Int64Array = np.cumsum([0, *epochs], dtype=np.int64)
+        """``[datasets + 1]``: the first slot of each dataset, and the number of slots."""
+        self.count = int(self.starts[-1])
         self.datasets = len(epochs) if datasets is None else datasets
 
     @property
@@ -175,16 +176,16 @@ class EpochSlots:
 
     def of(self, datasets: Int64Array, epochs: Int64Array) -> Int64Array:
         """The slot of each sample, ``[n]``, from its dataset (from 0) and its data epoch (from 1)."""
-        return self._starts[datasets] + epochs - 1
+        return self.starts[datasets] + epochs - 1
 
     def dataset_of(self, slot: Int64Array) -> Int64Array:
         """The dataset of each slot, ``[n]``."""
-        return np.searchsorted(self._starts, slot, side="right") - 1
+        return np.searchsorted(self.starts, slot, side="right") - 1
 
     def key(self, slot: int) -> EpochKey:
         """The data epoch of a slot."""
         dataset = int(self.dataset_of(np.asarray(slot)))
-        return EpochKey(dataset, slot - int(self._starts[dataset]) + 1)
+        return EpochKey(dataset, slot - int(self.starts[dataset]) + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,35 +249,39 @@ def _divided(
     return np.array(sums, dtype=np.float64)
 
 
+class SummedWindow(NamedTuple):
+    """The sums over the samples of a window under the rule in force: what :func:`window_of` takes."""
+
+    sums: Float64Array
+    slots: EpochSlots
+
+
 def window_of(sums: Float64Array, slots: EpochSlots) -> WindowLosses:
     """The losses of a window, from the result of :func:`sums_of`."""
     (counts, weights, losses), levels, recencies, wholly_fresh, moments = slots.split(sums)
     (*fresh, fresh_squares), (*repeat, repeat_squares) = (
         levels[:, :, which].sum(axis=(1, 2)).tolist() for which in (slice(1), slice(1, None))
     )
-    window = WindowLosses(
+    drawn = np.flatnonzero(counts)
+    keys = [slots.key(slot) for slot in drawn.tolist()]
+    return WindowLosses(
+        by_epoch=dict(zip(keys, map(Weighted, weights[drawn].tolist(), losses[drawn].tolist()), strict=True)),
         fresh=Weighted(*fresh),
         repeat=Weighted(*repeat),
+        counts=dict(zip(keys, map(round, counts[drawn].tolist()), strict=True)),
         fresh_squares=fresh_squares,
         repeat_squares=repeat_squares,
         contrast=Contrast.of(moments),
-        by_exposure={
-            (dataset, level): LossSums(*levels[:, dataset, level].tolist())
-            for dataset, level in np.argwhere(levels[0] > 0).tolist()
-        },
-        by_recency={
-            recency: LossSums(*recencies[:, recency].tolist()) for recency in np.flatnonzero(recencies[0] > 0).tolist()
-        },
-        wholly_fresh={
-            dataset: LossSums(*wholly_fresh[:, dataset].tolist())
-            for dataset in np.flatnonzero(wholly_fresh[0] > 0).tolist()
-        },
+        by_exposure={divmod(cell, LEVELS): sums for cell, sums in _not_empty(levels.reshape(_POWERS, -1))},
+        by_recency=dict(_not_empty(recencies)),
+        wholly_fresh=dict(_not_empty(wholly_fresh)),
     )
-    for slot in np.flatnonzero(counts).tolist():
-        key = slots.key(slot)
-        window.by_epoch[key] = Weighted(float(weights[slot]), float(losses[slot]))
-        window.counts[key] = round(float(counts[slot]))
-    return window
+
+
+def _not_empty(cells: Float64Array) -> Iterator[tuple[int, LossSums]]:
+    """The cells ``[3, n]`` that hold samples: the number of each, and its sums."""
+    numbers = np.flatnonzero(cells[0] > 0)
+    return zip(numbers.tolist(), map(LossSums._make, cells[:, numbers].T.tolist()), strict=True)
 
 
 @dataclass(frozen=True)
@@ -307,11 +312,20 @@ class WindowSums:
         return cls(numbers[:-3].reshape(len(RULES), slots.width), *numbers[-3:].tolist())
 
 
-def agrees(window: WindowLosses, logged: float) -> bool:
+def mean_of(sums: Float64Array, slots: EpochSlots) -> float | None:
+    """The mean over all samples, from the result of :func:`sums_of`; None without samples."""
+    counts, weights, losses = sums[: 3 * slots.count].reshape(3, slots.count)
+    if not counts.any():
+        return None
+    weight = float(weights.sum())
+    return float(losses.sum()) / weight if weight else math.nan
+
+
+def agrees(mean: float | None, logged: float) -> bool:
     """Whether the mean of the samples' losses is the loss that the trainer logged.
 
     Args:
-        window: under one of :data:`RULES`.
+        mean: under one of :data:`RULES`; None without samples.
         logged: the trainer's loss of the window, which may include other terms.
     """
-    return abs(window.mean - logged) <= _AGREES * max(abs(logged), 1e-3)
+    return mean is not None and abs(mean - logged) <= _AGREES * max(abs(logged), 1e-3)

@@ -126,6 +126,18 @@ def trace(
     return Trace(token, position, traced, sizes, discontinuities, drawn_by, discontinuities_of, corpora)
 
 
+def entries_to_read(index: SampleIndex) -> int:
+    """About how many entries of arrays :func:`trace` reads; 0 if it cannot trace the index."""
+    inner = index.inner if isinstance(index, EpochSampledIndex) else index
+    arrays = [
+        each
+        for dataset in (inner.datasets if isinstance(inner, BlendIndex) else (inner,))
+        for each in (dataset.arrays if isinstance(dataset, ConcatenatedIndex) else (getattr(dataset, "arrays", None),))
+        if each is not None
+    ]
+    return len(inner) + sum(len(each.sizes) + len(each.doc_idx) + len(each.shuffle_idx) for each in arrays)
+
+
 def _discontinuities_of(run: SampleIndex, positions: PositionMap, datasets: int) -> tuple[Int64Array, ...]:
     """For each dataset, the positions at which the exposure of its tokens may jump, ascending."""
     ends = [end for reorder in positions.reorders for end in (reorder.start, reorder.stop)]

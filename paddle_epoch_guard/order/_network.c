@@ -113,6 +113,79 @@ static int walk(const int64_t *values, int64_t *out, Py_ssize_t count, const Net
     return 1;
 }
 
+/* A network that acts on the positions [start, start + n), as the arrays of permutation.py hold it. */
+typedef struct {
+    int64_t start;
+    uint64_t n;
+    uint32_t left, right;
+    uint32_t words[2 * ROUNDS];
+} Placed;
+
+/* Where each position of a block goes that is in the range, counted from the start; 0 for the others. */
+FOR_EACH_MACHINE
+static void enter(const int64_t *positions, int64_t *places, int count, int64_t start, uint64_t n)
+{
+    for (int i = 0; i < count; i++) {
+        uint64_t place = (uint64_t)positions[i] - (uint64_t)start;
+        places[i] = (int64_t)(place < n ? place : 0);
+    }
+}
+
+FOR_EACH_MACHINE
+static void leave(int64_t *positions, const int64_t *images, int count, int64_t start, uint64_t n)
+{
+    for (int i = 0; i < count; i++)
+        positions[i] = (uint64_t)positions[i] - (uint64_t)start < n ? images[i] + start : positions[i];
+}
+
+FOR_EACH_MACHINE
+static void bounds(const int64_t *positions, int count, int64_t *low, int64_t *high)
+{
+    int64_t least = positions[0], most = positions[0];
+    for (int i = 1; i < count; i++) {
+        least = positions[i] < least ? positions[i] : least;
+        most = positions[i] > most ? positions[i] : most;
+    }
+    *low = least;
+    *high = most;
+}
+
+/* All networks on one block after the other: its positions stay next to the core. */
+static void compose_blocks(int64_t *positions, Py_ssize_t count, const Network *nets, const Placed *placed,
+                           Py_ssize_t moves, int inverse)
+{
+    int64_t places[BLOCK];
+    for (Py_ssize_t first = 0; first < count; first += BLOCK) {
+        int here = count - first < BLOCK ? (int)(count - first) : BLOCK;
+        int64_t *block = positions + first, low, high; /* all of the block lie in [low, high] */
+        bounds(block, here, &low, &high);
+        for (Py_ssize_t move = 0; move < moves; move++) {
+            int64_t start = placed[move].start, last = start + (int64_t)(placed[move].n - 1);
+            if (high < start || low > last)
+                continue;
+            enter(block, places, here, start, placed[move].n);
+            walk(places, places, here, &nets[move], inverse);
+            leave(block, places, here, start, placed[move].n);
+            int is_whole = start <= low && high <= last;
+            low = is_whole || start < low ? start : low;
+            high = is_whole || last > high ? last : high;
+        }
+    }
+}
+
+/* Returns whether the sizes of a network fit its words, so that nothing overflows and each walk ends. */
+static int network_of(Network *net, uint64_t left, uint64_t right, uint64_t n, const uint32_t *words)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        net->multipliers[round] = words[round];
+        net->offsets[round] = words[ROUNDS + round];
+    }
+    net->left = (uint32_t)left;
+    net->right = (uint32_t)right;
+    net->n = n;
+    return left >= 1 && left <= 1 << HALF && right >= 1 && right <= 1 << HALF && n >= 1 && n <= left * right;
+}
+
 PyDoc_STRVAR(apply_doc,
 "apply(values, out, words, left, right, n, inverse) -> bool\n\n"
 "The image of each value, or the value of each image.\n\n"
@@ -138,16 +211,8 @@ static PyObject *apply(PyObject *self, PyObject *args)
     Network net;
     int fits = values.len == out.len && values.len % sizeof(int64_t) == 0
         && words.len == sizeof net.multipliers + sizeof net.offsets
-        && left >= 1 && left <= 1 << HALF && right >= 1 && right <= 1 << HALF && n >= 1 && n <= left * right;
+        && network_of(&net, left, right, n, words.buf);
     if (fits) {
-        const uint32_t *given = words.buf;
-        for (int round = 0; round < ROUNDS; round++) {
-            net.multipliers[round] = given[round];
-            net.offsets[round] = given[ROUNDS + round];
-        }
-        net.left = (uint32_t)left;
-        net.right = (uint32_t)right;
-        net.n = n;
         Py_ssize_t count = values.len / (Py_ssize_t)sizeof(int64_t);
         if (count < RELEASED_FROM)
             inside = walk(values.buf, out.buf, count, &net, inverse);
@@ -165,7 +230,52 @@ static PyObject *apply(PyObject *self, PyObject *args)
     return fits ? PyBool_FromLong(inside) : NULL;
 }
 
+PyDoc_STRVAR(compose_doc,
+"compose(positions, placed, inverse) -> None\n\n"
+"Moves positions in place, by one network after the other; each moves those that lie in its range.\n\n"
+"Args:\n"
+"    positions: int64, contiguous, [k].\n"
+"    placed: networks of PLACED in permutation.py, contiguous, [m], in the order in which they act.\n"
+"    inverse: whether each goes back.\n\n"
+"Raises:\n"
+"    ValueError: an array or a size does not fit.");
+
+static PyObject *compose(PyObject *self, PyObject *args)
+{
+    Py_buffer positions, networks;
+    int inverse;
+    if (!PyArg_ParseTuple(args, "w*y*p", &positions, &networks, &inverse))
+        return NULL;
+    Py_ssize_t moves = networks.len / (Py_ssize_t)sizeof(Placed);
+    Py_ssize_t count = positions.len / (Py_ssize_t)sizeof(int64_t);
+    const Placed *placed = networks.buf;
+    int fits = positions.len % sizeof(int64_t) == 0 && networks.len % sizeof(Placed) == 0;
+    Network *nets = fits ? PyMem_Malloc((moves ? moves : 1) * sizeof(Network)) : NULL;
+    if (fits && nets == NULL)
+        PyErr_NoMemory();
+    else {
+        for (Py_ssize_t move = 0; fits && move < moves; move++)
+            fits = network_of(&nets[move], placed[move].left, placed[move].right, placed[move].n, placed[move].words);
+        if (!fits)
+            PyErr_SetString(PyExc_ValueError, "arrays or sizes that do not fit each other");
+        else if (count * moves < RELEASED_FROM)
+            compose_blocks(positions.buf, count, nets, placed, moves, inverse);
+        else {
+            Py_BEGIN_ALLOW_THREADS
+            compose_blocks(positions.buf, count, nets, placed, moves, inverse);
+            Py_END_ALLOW_THREADS
+        }
+    }
+    PyMem_Free(nets);
+    PyBuffer_Release(&positions);
+    PyBuffer_Release(&networks);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+    {"compose", compose, METH_VARARGS, compose_doc},
     {"apply", apply, METH_VARARGS, apply_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -24,14 +24,15 @@ from paddle_epoch_guard.order.order import BaseOrder, Order, PositionMap
 
 BLOCK = 1 << 18
 """Positions computed at a time."""
-_THREADS = 4  # limited by memory bandwidth: more would not be faster
+THREADS = 4
+"""At most: it is limited by memory bandwidth, and more would not be faster."""
 _NOTE_BYTES = 1 << 16
 _VERSION = 1
 
 
 def blocks_of(order: Order, size: int = BLOCK) -> Iterator[npt.NDArray[Any]]:
     """Yields the values of an order in blocks ``[size]``; other cores compute the next ones meanwhile."""
-    threads = min(os.cpu_count() or 1, _THREADS)
+    threads = min(os.cpu_count() or 1, THREADS)
     ahead: deque[Future[npt.NDArray[Any]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(order), size):

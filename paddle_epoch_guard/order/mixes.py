@@ -64,6 +64,9 @@ class Mix(Protocol):
     def target(self, positions: Int64Array) -> Int64Array:
         """The inverse: maps positions of the old order to those of the new one."""
 
+    def compiled(self) -> npt.NDArray[np.void] | None:
+        """The whole mix as one compiled permutation, ``[1]`` of ``PLACED``; None if it is more, or not compiled."""
+
 
 class UniformMix:
     """Each sample of the range is equally likely at each position of the range."""
@@ -79,6 +82,10 @@ class UniformMix:
     def target(self, positions: Int64Array) -> Int64Array:
         """See :class:`Mix`."""
         return self._permutation.inverse(positions - self._start) + self._start
+
+    def compiled(self) -> npt.NDArray[np.void] | None:
+        """See :class:`Mix`."""
+        return self._permutation.placed(self._start)
 
 
 class RampMix:
@@ -139,6 +146,10 @@ class RampMix:
         target[~is_late] = self._knots[knot] + inside * self._size[knot] // self._early[knot]
         target += self._start
         return target
+
+    def compiled(self) -> npt.NDArray[np.void] | None:
+        """See :class:`Mix`."""
+        return None
 
 
 def _ceil_div(values: Int64Array, divisors: Int64Array) -> Int64Array:

@@ -1,6 +1,9 @@
 """An order: a base order and a list of reorders, as an array."""
 
+import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, overload
 
@@ -12,8 +15,8 @@ from paddle_epoch_guard.index.mapped import map_array, open_regular
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.order.lookahead import Lookahead
 from paddle_epoch_guard.order.mixes import MIXES, Int64Array, Mix, Reorder
+from paddle_epoch_guard.order.permutation import compose
 
-Move = Callable[[Int64Array], Int64Array]
 _CHUNK = 1 << 16  # positions moved at a time: intermediate results fit a core's cache
 
 
@@ -41,17 +44,17 @@ class PositionMap:
 
     def __init__(self, reorders: Sequence[Reorder] = ()) -> None:
         self.reorders = tuple(reorders)
-        self._mixes: tuple[tuple[Reorder, Mix], ...] = tuple(
-            (reorder, MIXES[reorder.mix](reorder)) for reorder in reorders
-        )
+        mixes = [(reorder, MIXES[reorder.mix](reorder)) for reorder in reorders]
+        self._sources = _moves(mixes[::-1], inverse=False)
+        self._targets = _moves(mixes, inverse=True)
 
     def base(self, positions: npt.ArrayLike) -> Int64Array:
         """The positions of the base order whose samples ``positions`` draw: int64 of the same shape."""
-        return _moved(positions, [(reorder, mix.source) for reorder, mix in reversed(self._mixes)])
+        return _moved(positions, self._sources)
 
     def drawn(self, base_positions: npt.ArrayLike) -> Int64Array:
         """The inverse of :meth:`base`: the positions that draw the samples of the base order."""
-        return _moved(base_positions, [(reorder, mix.target) for reorder, mix in self._mixes])
+        return _moved(base_positions, self._targets)
 
     def dissolves(self, boundary: int) -> bool:
         """Whether a reorder mixes the samples on both sides of a boundary of the base order.
@@ -61,35 +64,68 @@ class PositionMap:
         return any(reorder.start < boundary < reorder.stop for reorder in self.reorders)
 
 
-def _moved(positions: npt.ArrayLike, moves: Sequence[tuple[Reorder, Move]]) -> Int64Array:
-    """Copies the positions and applies each move to those in the range of its reorder."""
+@dataclass(frozen=True)
+class _Move:
+    """One reorder, or several compiled ones that follow each other: moves positions in ``[start, stop)``, in place."""
+
+    start: int
+    stop: int
+    apply: Callable[[Int64Array], None]
+
+
+def _moves(mixes: Sequence[tuple[Reorder, Mix]], inverse: bool) -> list[_Move]:
+    """The moves of mixes, in the order in which they act."""
+    compiled = [(reorder, mix, mix.compiled()) for reorder, mix in mixes]
+    moves = []
+    for is_compiled, group in itertools.groupby(compiled, key=lambda one: one[2] is not None):
+        together = list(group)
+        if is_compiled:
+            placed = np.concatenate([one for _, _, one in together if one is not None])
+            start = min(reorder.start for reorder, _, _ in together)
+            stop = max(reorder.stop for reorder, _, _ in together)
+            moves.append(_Move(start, stop, partial(_compose, placed, inverse)))
+        else:
+            moves += [
+                _Move(reorder.start, reorder.stop, partial(_move, reorder, mix.target if inverse else mix.source))
+                for reorder, mix, _ in together
+            ]
+    return moves
+
+
+def _moved(positions: npt.ArrayLike, moves: Sequence[_Move]) -> Int64Array:
+    """Copies the positions and applies each move to those in its range."""
     moved = np.array(positions, dtype=np.int64, order="C")
     flat = moved.reshape(-1)
-    for start in range(0, flat.size, _CHUNK):
-        _move(flat[start : start + _CHUNK], moves)
+    for first in range(0, flat.size, _CHUNK):
+        chunk = flat[first : first + _CHUNK]
+        # All positions lie in [low, high]. A run that was extended a hundred times has a hundred reorders: those in
+        # the past cost a comparison of two numbers.
+        low, high = int(chunk.min()), int(chunk.max())
+        for move in moves:
+            if high < move.start or low >= move.stop:
+                continue
+            move.apply(chunk)
+            is_whole = move.start <= low and high < move.stop
+            low = move.start if is_whole else min(low, move.start)
+            high = move.stop - 1 if is_whole else max(high, move.stop - 1)
     return moved
 
 
-def _move(positions: Int64Array, moves: Sequence[tuple[Reorder, Move]]) -> None:
-    """Moves at least one position in place."""
-    # All positions lie in [low, high]. A run that was extended a hundred times has a hundred reorders: those in the
-    # past cost a comparison of two numbers.
-    low, high = int(positions.min()), int(positions.max())
-    for reorder, move in moves:
-        if high < reorder.start or low >= reorder.stop:
-            continue
-        if reorder.start <= low and high < reorder.stop:
-            positions[...] = move(positions)
-            low, high = int(positions.min()), int(positions.max())
-            continue
-        inside = (positions >= reorder.start) & (positions < reorder.stop)
-        count = int(np.count_nonzero(inside))
-        if 2 * count > len(positions):  # moving some for nothing costs less than selecting them
-            moved = move(np.clip(positions, reorder.start, reorder.stop - 1))
-            np.copyto(positions, moved, where=inside)
-        elif count:
-            positions[inside] = move(positions[inside])
-        low, high = min(low, reorder.start), max(high, reorder.stop - 1)
+def _compose(placed: npt.NDArray[np.void], inverse: bool, positions: Int64Array) -> None:
+    compose(positions, placed, inverse)
+
+
+def _move(reorder: Reorder, move: Callable[[Int64Array], Int64Array], positions: Int64Array) -> None:
+    """Moves those of the positions that a reorder has."""
+    inside = (positions >= reorder.start) & (positions < reorder.stop)
+    count = int(np.count_nonzero(inside))
+    if count == len(positions):
+        positions[...] = move(positions)
+    elif 2 * count > len(positions):  # moving some for nothing costs less than selecting them
+        moved = move(np.clip(positions, reorder.start, reorder.stop - 1))
+        np.copyto(positions, moved, where=inside)
+    elif count:
+        positions[inside] = move(positions[inside])
 
 
 class Order:

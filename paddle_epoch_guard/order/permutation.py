@@ -19,6 +19,14 @@ except ImportError:  # not built, for lack of a C compiler: numpy computes the s
 COMPILED = _network is not None
 """Whether compiled code computes permutations of up to 2**32 values."""
 
+PLACED = np.dtype(
+    {
+        "names": ["start", "n", "left", "right", "words"],
+        "formats": ["i8", "u8", "u4", "u4", ("u4", 16)],
+    }
+)
+"""A compiled permutation of the positions from ``start`` on, as :func:`compose` takes it."""
+
 Words = npt.NDArray[np.unsignedinteger[Any]]
 
 ROUNDS = 8
@@ -80,6 +88,12 @@ class Permutation:
 
     def __repr__(self) -> str:
         return f"Permutation({self.n}, {self.key})"
+
+    def placed(self, start: int) -> npt.NDArray[np.void] | None:
+        """The permutation of the positions from ``start`` on, ``[1]`` of :data:`PLACED`; None if not compiled."""
+        if self._tables is not None or not self._compiles:
+            return None
+        return np.array([(start, self.n, self._left, self._right, self._words)], PLACED)
 
     @overload
     def __call__(self, x: int) -> int: ...
@@ -206,6 +220,17 @@ class Permutation:
             hashes ^= hashes >> np.uint64(32)
         forward = np.argsort(hashes, kind="stable").astype(np.int64)
         return forward, np.argsort(forward, kind="stable").astype(np.int64)
+
+
+def compose(positions: npt.NDArray[np.int64], placed: npt.NDArray[np.void], inverse: bool) -> None:
+    """Moves positions in place, by one compiled permutation after the other; each moves those in its range.
+
+    Args:
+        positions: ``[k]``, contiguous.
+        placed: ``[m]`` of :data:`PLACED`, in the order in which they act.
+        inverse: whether each goes back.
+    """
+    _network.compose(positions, placed, inverse)
 
 
 def _entropy(key: tuple[int, ...]) -> list[int]:

@@ -112,6 +112,28 @@ class Segment:
             return np.arange(start + rank, start + each * self.world_size, self.world_size, dtype=np.int64)
         return np.arange(start + rank * each, start + (rank + 1) * each, dtype=np.int64)
 
+    def shares(self, first: int, last: int, rank: int) -> npt.NDArray[np.int64]:
+        """``[(last - first) * b]``: the positions of one rank in the microbatches ``[first, last)``, all whole."""
+        inside = np.arange(self.micro_batch, dtype=np.int64) * (self.world_size if self.strided else 1)
+        inside += rank if self.strided else rank * self.micro_batch
+        size = self.micro_batch * self.world_size
+        starts = np.arange(self.start + first * size, self.start + last * size, size, dtype=np.int64)
+        positions: npt.NDArray[np.int64] = (starts[:, None] + inside).reshape(-1)
+        return positions
+
+
+Trained = tuple[Segment, int, int]
+"""A range of trained steps in one segment: the segment, first and last step."""
+
+
+def surplus_of(trained: Iterable[Trained]) -> float:
+    """See :meth:`Schedule.surplus`."""
+    own = carried = 0
+    for segment, first, last in trained:
+        own += (last - first + 1) * segment.accumulation
+        carried += segment.leftover_microbatches if first == segment.first_step else 0
+    return 1 + carried / own if own else 1.0
+
 
 def sampler_epochs_ahead(first: Segment, length: int, last_epoch: int, max_steps: int) -> tuple[Segment, ...]:
     """A segment for each sampler epoch, up to the last step of the run.
@@ -206,7 +228,7 @@ class Schedule:
             draws += segment.draws(first, last)
         return draws
 
-    def trained(self, first_step: int, last_step: int) -> Iterable[tuple[Segment, int, int]]:
+    def trained(self, first_step: int, last_step: int) -> Iterable[Trained]:
         """The ranges of trained steps between two steps, each in one segment: the segment, first and last step.
 
         Raises:
@@ -236,11 +258,7 @@ class Schedule:
 
         The trainer divides the sum of all their losses by the number of the latter.
         """
-        own = carried = 0
-        for segment, first, last in self.trained(first_step, last_step):
-            own += (last - first + 1) * segment.accumulation
-            carried += segment.leftover_microbatches if first == segment.first_step else 0
-        return 1 + carried / own if own else 1.0
+        return surplus_of(self.trained(first_step, last_step))
 
     def samples(self, first_step: int, last_step: int) -> int:
         """Samples that the trained steps draw, over all ranks."""
@@ -285,6 +303,27 @@ class Schedule:
         first = (step - segment.first_step) * segment.accumulation
         shares += [segment.share(first + micro, rank) for micro in range(segment.accumulation)]
         return np.concatenate(shares)
+
+    def positions_of_steps(
+        self, first_step: int, last_step: int, rank: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """:meth:`positions` of several steps, one after the other.
+
+        Returns:
+            The positions, and how many of them each step draws.
+
+        Raises:
+            ScheduleError: as of :meth:`positions`.
+        """
+        segment, end = self._segment_at(first_step)
+        first, last = ((step - segment.first_step) * segment.accumulation for step in (first_step, last_step + 1))
+        has_own_only = not segment.leftover_microbatches or first_step > segment.first_step
+        is_whole = segment.start + last * segment.micro_batch * segment.world_size <= segment.stop
+        if last_step <= end and has_own_only and is_whole and 0 <= rank < segment.world_size:
+            each = segment.micro_batch * segment.accumulation
+            return segment.shares(first, last, rank), np.full(last_step - first_step + 1, each)
+        by_step = [self.positions(step, rank) for step in range(first_step, last_step + 1)]
+        return np.concatenate(by_step), np.array([len(positions) for positions in by_step], dtype=np.int64)
 
     def crossings(self, position: int) -> list[tuple[int, bool]]:
         """The steps that first draw ``position`` or a later one, one for each segment that contains it.

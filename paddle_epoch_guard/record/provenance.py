@@ -1,5 +1,6 @@
 """The arguments that decide the order of a run's data, and the packages that it runs with."""
 
+import functools
 import importlib.metadata
 import platform
 from typing import Any
@@ -44,12 +45,15 @@ def shown_arguments(arguments: object) -> dict[str, Any]:
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the installed packages among :data:`PACKAGES`."""
     versions = {"Python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    return versions | {name: version for name in PACKAGES if (version := _installed_version(name)) is not None}
+
+
+@functools.cache  # 10 ms each, and nothing is installed while a run trains
+def _installed_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _attributes(arguments: object) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Protocol
 from paddle_epoch_guard.ledger import BoundaryStep, ChangePoint, ClosedWindow, EpochKey, EpochLedger, WindowLosses
 from paddle_epoch_guard.ledger.change_points import Point
 from paddle_epoch_guard.ledger.epochs import LossWindow
-from paddle_epoch_guard.ledger.exposure import UNKNOWN
 from paddle_epoch_guard.ledger.intervals import Interval, OpenInterval
 from paddle_epoch_guard.ledger.losses import LossSums, Weighted, total
+from paddle_epoch_guard.ledger.sample_shares import UNKNOWN
 from paddle_epoch_guard.order import Reorder
 from paddle_epoch_guard.record.change_watch import ChangeWatch
 from paddle_epoch_guard.record.events import (

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from paddle_epoch_guard.ledger.exposure import Estimate, Exposure, SampleShares
+from paddle_epoch_guard.ledger.exposure import Estimate, Exposure
+from paddle_epoch_guard.ledger.sample_shares import NOT_DRAWN, TracedDraws
 
 
 class ShieldedExposure:
@@ -29,14 +30,19 @@ class ShieldedExposure:
                 self._fail(cause)
         return None
 
-    def shares_of(self, step: int, positions: npt.NDArray[np.int64]) -> SampleShares:
-        """As of an exposure; unknown for all positions after a fault."""
+    @property
+    def traced(self) -> TracedDraws:
+        """As of an exposure; none after a fault."""
+        return TracedDraws.none() if self._exposure is None else self._exposure.traced
+
+    def times_of(self, step: int, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """As of an exposure; `NOT_DRAWN` for all positions after a fault."""
         if self._exposure is not None:
             try:
-                return self._exposure.shares_of(step, positions)
+                return self._exposure.times_of(step, positions)
             except Exception as cause:
                 self._fail(cause)
-        return SampleShares.unknown(len(positions))
+        return np.full(len(positions), NOT_DRAWN, dtype=np.int64)
 
     def _fail(self, cause: Exception) -> None:
         self._exposure = None

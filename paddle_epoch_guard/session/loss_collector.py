@@ -9,23 +9,22 @@ import numpy.typing as npt
 from paddle_epoch_guard import host
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import IndexEpochs
-from paddle_epoch_guard.ledger.exposure import SampleShares
 from paddle_epoch_guard.ledger.losses import (
     RULES,
-    DrawnSamples,
     EpochSlots,
     Float64Array,
-    Int64Array,
-    WindowLosses,
+    SummedWindow,
     WindowSums,
     agrees,
-    sample_losses,
-    sums_of,
-    window_of,
+    mean_of,
 )
-from paddle_epoch_guard.order import Schedule
+from paddle_epoch_guard.ledger.sample_shares import NOT_DRAWN, Int64Array, TracedDraws
+from paddle_epoch_guard.ledger.window_sums import Drawn, window_sums
+from paddle_epoch_guard.order.schedule import Trained, surplus_of
 from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.session.exposure import ShieldedExposure
+
+_BLOCK = 1 << 15  # positions looked up at a time: intermediate results fit a core's cache
 
 
 class _DisturbedError(Exception):
@@ -45,6 +44,7 @@ class LossCollector:
     def __init__(self, model: object, source: IndexEpochs | None, rank: int, ranks: int) -> None:
         self.source = source
         self.exposure: ShieldedExposure | None = None
+        self._slots_of: tuple[IndexEpochs, EpochSlots] | None = None
         self._rank = rank
         self._ranks = ranks
         self._rule = 0
@@ -66,7 +66,9 @@ class LossCollector:
         """Of all data epochs; a run may begin more passes than were planned."""
         if self.source is None:
             return EpochSlots((self._epochs_elsewhere,), self._datasets_elsewhere)
-        return EpochSlots(self.source.index.epochs)
+        if self._slots_of is None or self._slots_of[0] is not self.source:
+            self._slots_of = self.source, EpochSlots(self.source.index.epochs)
+        return self._slots_of[1]
 
     def agree(self) -> Message | None:
         """Whether the losses of all samples are available. Collective; otherwise it closes the collector.
@@ -104,7 +106,7 @@ class LossCollector:
             self._hook.close()
         self._hook = None
 
-    def window(self, first_step: int, last_step: int, logged: float) -> tuple[WindowLosses | None, Message | None]:
+    def window(self, first_step: int, last_step: int, logged: float) -> tuple[SummedWindow | None, Message | None]:
         """The losses of the samples of a window. Collective.
 
         Where they do not belong to the window's samples, they are taken up again with the next window whose do. After
@@ -121,7 +123,7 @@ class LossCollector:
         told = fault = self._fault
         disturbance = ""
         slots = self._slots
-        own = WindowSums.nothing(slots)
+        own: WindowSums | None = None
         if not told:
             try:
                 own = self._own_sums(first_step, last_step, slots)
@@ -130,7 +132,8 @@ class LossCollector:
             except Exception as cause:
                 fault = _said(cause)
         try:
-            own = replace(own, faults=float(bool(fault)), disturbed=float(bool(disturbance)))
+            if own is None:
+                own = replace(WindowSums.nothing(slots), faults=float(bool(fault)), disturbed=float(bool(disturbance)))
             summed = WindowSums.unpack(host.all_reduce_sum(own.pack()), slots)
             why = self._told(fault) if summed.faults else None
         except Exception as cause:
@@ -166,10 +169,9 @@ class LossCollector:
 
     def _own_sums(self, first_step: int, last_step: int, slots: EpochSlots) -> WindowSums:
         """What this rank adds: of several that draw the same samples, only one adds them."""
-        rows = self._rows(first_step, last_step, slots)
-        surplus = 0.0
-        if self._leads and self.source is not None:
-            surplus = self.source.schedule.surplus(first_step, last_step)
+        trained = [] if self.source is None else list(self.source.schedule.trained(first_step, last_step))
+        rows = self._rows(first_step, trained, slots)
+        surplus = surplus_of(trained) if self._leads and self.source is not None else 0.0
         return WindowSums(rows if self._speaks else np.zeros_like(rows), surplus)
 
     def _told(self, fault: str) -> str:
@@ -177,78 +179,84 @@ class LossCollector:
         ranks = host.all_gather_ints([bool(fault)])[:, 0]
         return host.broadcast_from(int(np.argmax(ranks)), fault)
 
-    def _rows(self, first_step: int, last_step: int, slots: EpochSlots) -> Float64Array:
+    def _rows(self, first_step: int, trained: list[Trained], slots: EpochSlots) -> Float64Array:
         """The sums under each rule; zeros where this rank has no token-loss layer, or reads no data."""
         assert self._hook is not None
         rows, sizes = self._hook.take()
-        runs = [] if self.source is None else _runs(self.source.schedule, first_step, last_step)
+        runs = _runs(trained)
         if not self._hook.layers or self.source is None or not runs:
             return WindowSums.nothing(slots).rows
-        by_step = [self._drawn_in(first, last) for first, last in runs]
-        positions = [np.concatenate(of_run) for of_run in by_step]
-        drawn = np.concatenate(positions)
-        if len(rows) != len(drawn):
+        drawn = [self.source.schedule.positions_of_steps(first, last, self._rank) for first, last in runs]
+        positions = drawn[0][0] if len(drawn) == 1 else np.concatenate([of_run for of_run, _ in drawn])
+        if len(rows) != len(positions):
             raise _DisturbedError(
                 tr(
                     "there are {losses} sample losses in {microbatches} microbatches, where {samples} samples were "
                     "drawn",
                     losses=len(rows),
                     microbatches=len(sizes),
-                    samples=len(drawn),
+                    samples=len(positions),
                 )
             )
-        slot = slots.of(*self.source.index.locate(self.source.positions.base(drawn)))
-        shares = SampleShares.unknown(len(drawn))
-        if self.exposure is not None:
-            of_runs = zip(runs, positions, strict=True)
-            shares = SampleShares.joined([self.exposure.shares_of(first, of_run) for (first, _), of_run in of_runs])
-        numbers = [step for first, last in runs for step in range(first, last + 1)]
-        sizes_of_steps = [len(of_step) for of_run in by_step for of_step in of_run]
-        step = np.repeat(np.array(numbers) - first_step, sizes_of_steps)
-        samples = DrawnSamples(slot, step, shares)
-        micro_batch = self.source.schedule.segments[-1].micro_batch
-        sums: list[Float64Array] = []
-        for rule in range(len(RULES)):
-            if rule and np.array_equal(rows[:, 1 + rule], rows[:, rule]):  # no label is ignored: the usual case
-                sums.append(sums[-1])
-                continue
-            losses, weights = sample_losses(rows, sizes, micro_batch, rule)
-            sums.append(sums_of(losses, weights, samples, slots))
-        return np.array(sums)
+        steps = np.array(
+            [
+                (step, each)
+                for (first, last), (_, lengths) in zip(runs, drawn, strict=True)
+                for step, each in zip(range(first, last + 1), lengths.tolist(), strict=True)
+            ],
+            dtype=np.int64,
+        ) - (first_step, 0)
+        samples = Drawn(
+            slot=self._slots_at(positions, slots),
+            time=self._times_of([(first, of_run) for (first, _), (of_run, _) in zip(runs, drawn, strict=True)]),
+            steps=steps,
+        )
+        traced = TracedDraws.none() if self.exposure is None else self.exposure.traced
+        return window_sums((rows, sizes), self.source.schedule.segments[-1].micro_batch, samples, slots, traced)
 
-    def _drawn_in(self, first_step: int, last_step: int) -> list[Int64Array]:
-        """The positions that this rank draws in each of a range of steps, in order."""
+    def _slots_at(self, positions: Int64Array, slots: EpochSlots) -> Int64Array:
+        """The slot of the data epoch that each position draws from."""
         assert self.source is not None
-        steps = range(first_step, last_step + 1)
-        return [self.source.schedule.positions(step, self._rank) for step in steps]
+        found = np.empty_like(positions)
+        for at in range(0, len(positions), _BLOCK):
+            block = slice(at, at + _BLOCK)
+            found[block] = slots.of(*self.source.index.locate(self.source.positions.base(positions[block])))
+        return found
+
+    def _times_of(self, drawn: list[tuple[int, Int64Array]]) -> Int64Array:
+        """When the samples at some positions are drawn, each with a step of its segment; in order."""
+        if self.exposure is None:
+            return np.full(sum(len(positions) for _, positions in drawn), NOT_DRAWN, dtype=np.int64)
+        times = [self.exposure.times_of(step, positions) for step, positions in drawn]
+        return times[0] if len(times) == 1 else np.concatenate(times)
 
     def _chosen(
         self, rows: Float64Array, logged: float, slots: EpochSlots, last_step: int
-    ) -> tuple[WindowLosses | None, Message | None]:
+    ) -> tuple[SummedWindow | None, Message | None]:
         """The window under the rule in force; or why there is none."""
-        first = window_of(rows[self._rule], slots)
-        if not first.by_epoch:
+        mean = mean_of(rows[self._rule], slots)
+        if mean is None:
             return None, None  # the trainer logs 0 if all steps were skipped
         if not math.isfinite(logged):  # nothing to check against; under fp16 the trainer's loss stays so
-            return first, None
-        for rule in (self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule)):
-            window = first if rule == self._rule else window_of(rows[rule], slots)
-            if agrees(window, logged):
+            return SummedWindow(rows[self._rule], slots), None
+        rules = (self._rule, *(rule for rule in range(len(RULES)) if rule != self._rule))
+        for rule in rules:
+            if agrees(mean if rule == self._rule else mean_of(rows[rule], slots), logged):
                 self._rule = rule
-                return window, self._agreed(last_step)
+                return SummedWindow(rows[rule], slots), self._agreed(last_step)
         if self._has_agreed or self._is_disturbed:
-            means = {"mean": first.mean, "logged": logged}
+            means = {"mean": mean, "logged": logged}
             return None, self._disturbed(tr("their mean is {mean:.6g}, and the trainer logs {logged:.6g}", **means))
-        return None, Message("share_other_loss", {"mean": float(first.mean), "logged": float(logged)})
+        return None, Message("share_other_loss", {"mean": mean, "logged": float(logged)})
 
 
-def _runs(schedule: Schedule, first_step: int, last_step: int) -> list[tuple[int, int]]:
+def _runs(trained: list[Trained]) -> list[tuple[int, int]]:
     """Runs of trained steps, first and last, of which each draws a position at most once.
 
     A step that draws leftover microbatches is a run of its own: if the data is read again, a later one draws them too.
     """
     runs = []
-    for segment, first, last in schedule.trained(first_step, last_step):
+    for segment, first, last in trained:
         if segment.leftover_microbatches and first == segment.first_step:
             runs.append((first, first))
             first += 1

@@ -5,6 +5,7 @@ import copy
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -18,14 +19,15 @@ from paddle_epoch_guard.ledger import (
     IndexEpochs,
     Trace,
     TrainerEpochs,
-    WindowLosses,
     trace,
 )
-from paddle_epoch_guard.progress import progress_bar
+from paddle_epoch_guard.ledger.losses import SummedWindow, window_of
+from paddle_epoch_guard.ledger.tracing import entries_to_read
 from paddle_epoch_guard.record.events import Message, TokensTraced
 from paddle_epoch_guard.record.recorder import Recorder, View
 from paddle_epoch_guard.record.run_file import add_part
 from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
+from paddle_epoch_guard.session.background import Background, Later
 from paddle_epoch_guard.session.evaluation import (
     described_evaluation,
     evaluates_anyway,
@@ -42,6 +44,7 @@ from paddle_epoch_guard.views.messages import sentence_of
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _P = ParamSpec("_P")
+_TRACED_AT_ONCE = 1 << 20  # entries; fewer are traced before training waits for anything else: in about 0.1 s
 _LATE_AT_MOST = 8  # sidecars kept for checkpoints that are not there yet
 
 
@@ -82,8 +85,11 @@ class Session:
         self.plan = plan
         self._listener = listener
         self.collector: LossCollector | None = None
-        self.recorder: Recorder | None = None
-        """On the first rank, while tracking is on."""
+        self._recorder: Recorder | None = None
+        self._records_elsewhere = False
+        """Whether all loggers bear another thread than the training's."""
+        self._background = Background()
+        """Records the windows. Whatever else is done with the recorder waits for it."""
         self._args = args
         self._training = host.current_training()
         self._is_in_doubt = False
@@ -100,12 +106,27 @@ class Session:
         self._stopped_dry = False
         self._has_noted_run = False
         self._trace: Trace | None = None
+        self._tracing: tuple[Later[Trace] | None, bool] | None = None
+        """The trace to come, on the first rank, and whether the other ranks get it too; None if none is to come."""
         self._switched_off: set[str] = set()
         self.extra = host.ExtraEvaluation(self._training)
         self._of_evaluation: Message | None = None
         """What is to be said of the evaluation set, if it is used."""
         self._late_sidecars: list[tuple[Path, Sidecar]] = []
         """Of checkpoints that another process writes, and has not completed."""
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """On the first rank, while tracking is on; all windows so far are recorded, or tracking is switched off."""
+        try:
+            self._background.wait()
+        except Exception as cause:
+            self.switch_off("_record", cause)
+        return self._recorder
+
+    @recorder.setter
+    def recorder(self, recorder: Recorder | None) -> None:
+        self._recorder = recorder
 
     def begin(
         self, state: host.TrainerState, model: object, checkpoint: str | Path | None, eval_dataloader: object = None
@@ -130,7 +151,7 @@ class Session:
     @shield
     def begin_epoch(self, state: host.TrainerState, dataloader: host.Dataloader | None) -> None:
         """Notices where the trainer starts to read the data again."""
-        plan = self.plan
+        plan, recorder = self.plan, self.recorder
         left_over = self.epochs.begin(state.global_step)
         again = self.epochs.begun > 1 and not plan.loader.reads_once
         if again:
@@ -140,8 +161,8 @@ class Session:
                 self._read_again(plan, state, left_over)
         elif isinstance(plan.source, TrainerEpochs):
             plan.source.begin(self.epochs.epoch, state.global_step + 1, left_over / plan.loader.accumulation)
-            if self.epochs.begun > 1 and self.recorder is not None:
-                self.recorder.expect([BoundaryStep(state.global_step + 1, self.epochs.epoch - 1)])
+            if self.epochs.begun > 1 and recorder is not None:
+                recorder.expect([BoundaryStep(state.global_step + 1, self.epochs.epoch - 1)])
 
     @shield
     def end_epoch(self, state: host.TrainerState, control: host.TrainerControl) -> None:
@@ -161,7 +182,7 @@ class Session:
         """Notes in the trainer's state that the guard has seen the step that ends."""
         if self.plan.schedule is None:
             return
-        if host.read_stamp(state) is None:  # other code has replaced the trainer's field
+        if not host.has_stamp(state):  # other code has replaced the trainer's field
             self._write_stamp(state)
         host.stamp_step(state)
 
@@ -315,6 +336,7 @@ class Session:
             if self._writes_report:
                 self._report(state)
         self.recorder = None
+        self._background.close()
 
     def close(self) -> None:
         """Takes the hooks off the model."""
@@ -323,10 +345,19 @@ class Session:
         if self.collector is not None:
             self.collector.close()
 
+    def let_go(self) -> None:
+        """Training has ended, perhaps in an exception: keeps neither hooks nor a thread, and writes what it knows."""
+        self.close()
+        with contextlib.suppress(Exception):
+            if self.recorder is not None:
+                self.recorder.flush()
+        self._background.close()
+
     def switch_off(self, part: str, cause: Exception) -> None:
         """Ends tracking, and says so once for each part that fails."""
         # The steps that close a window stay, for the ranks must go on agreeing on them; so does the sidecar.
-        recorder, self.recorder = self.recorder, None
+        self._background.close()
+        recorder, self._recorder = self._recorder, None
         if recorder is not None:
             with contextlib.suppress(Exception):
                 recorder.abandon(self._last_logged)
@@ -338,7 +369,9 @@ class Session:
     @shield
     def _open_records(self, state: host.TrainerState) -> None:
         plan = self.plan
-        self.recorder = recorder = open_recorder(plan, self._args, state, self._args.report_to, self._listener)
+        opened = open_recorder(plan, self._args, state, self._args.report_to, self._listener)
+        self.recorder, self._records_elsewhere = opened
+        recorder = opened[0]
         for warning in start_messages(plan, state.max_steps):
             self._note(warning, state, is_warning=True)
         for mismatch in plan.past.mismatches:
@@ -392,30 +425,44 @@ class Session:
     def _trace_tokens(self, state: host.TrainerState) -> None:
         """Traces how often the data of each step was drawn before. Collective where losses are collected.
 
-        It reads whole arrays, so the first rank does it for all: what it finds is small.
+        It reads whole arrays, so the first rank does it for all: what it finds is small. Of large data it does so in
+        a thread, and the first step does not wait for it.
         """
+        self._tracing = None
         collects = self.collector is not None and self.collector.is_open
         if not (self.recorder or collects):
             return
         if self.plan.schedule is not None and not self.plan.knows_all_draws:
             self._say_exposure_unknown(state)
             return
-        traced = self._traced() if host.process() == 0 else None
+        tracing, is_large = self._begin_trace() if host.process() == 0 else (None, False)
+        self._tracing = tracing, collects
+        if not (host.broadcast_from(0, is_large) if collects else is_large):
+            self._settle_trace(state)
+
+    def _begin_trace(self) -> tuple[Later[Trace] | None, bool]:
+        """The trace to come, None on a rank that reads no data; and whether it is too large to wait for."""
+        plan = self.plan
+        if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
+            return None, False
+        is_large = entries_to_read(plan.traced_index) > _TRACED_AT_ONCE
+        return Later(partial(trace, plan.traced_index, plan.source.positions)), is_large
+
+    @shield
+    def _settle_trace(self, state: host.TrainerState) -> None:
+        """Waits for the trace, if one has begun. Collective where losses are collected."""
+        begun, self._tracing = self._tracing, None
+        if begun is None:
+            return
+        tracing, collects = begun
+        try:
+            traced = None if tracing is None else tracing.result()
+        except Exception as cause:
+            self._lose_exposure(cause)
+            traced = None
         self._trace = host.broadcast_from(0, traced) if collects else traced
         self._say_traced(state)
         self._expose(state)
-
-    def _traced(self) -> Trace | None:
-        """The trace; None if it fails, which is logged, and on a rank that reads no data."""
-        plan = self.plan
-        if plan.traced_index is None or not isinstance(plan.source, IndexEpochs):
-            return None
-        try:
-            with progress_bar(tr("epoch guard: tracing tokens"), quiet=self.recorder is None) as tell:
-                return trace(plan.traced_index, plan.source.positions, progress=tell)
-        except Exception as cause:
-            self._lose_exposure(cause)
-            return None
 
     def _lose_exposure(self, cause: Exception) -> None:
         """Says once that exposure is not logged; on a rank without records in the trainer's log."""
@@ -524,14 +571,24 @@ class Session:
 
     @shield
     def _record(self, first_step: int, loss: float, learning_rate: float | None, state: host.TrainerState) -> None:
+        self._settle_trace(state)
         losses = self._losses_since(first_step, loss, state)
-        if self.recorder is not None:
-            surplus = self.plan.source.surplus(first_step, state.global_step)
+        recorder = self._recorder
+        if recorder is not None:
             rate = None if learning_rate is None else float(learning_rate)
-            self.recorder.record(state.global_step, float(loss) / surplus, losses, rate)
+            step, source, logged = state.global_step, self.plan.source, float(loss)
 
-    def _losses_since(self, first_step: int, loss: float, state: host.TrainerState) -> WindowLosses | None:
-        """The losses of the window's samples, added up over all ranks; None on all ranks if they are unknown."""
+            def record() -> None:
+                known = None if losses is None else window_of(*losses)
+                recorder.record(step, logged / source.surplus(first_step, step), known, rate)
+
+            if self._records_elsewhere:
+                self._background.run(record)
+            else:
+                record()
+
+    def _losses_since(self, first_step: int, loss: float, state: host.TrainerState) -> SummedWindow | None:
+        """The sums over the window's samples, over all ranks too; None on all ranks if they are unknown."""
         if self.collector is None or not self.collector.is_open:
             return None
         losses, why = self.collector.window(first_step, state.global_step, loss)
@@ -540,8 +597,8 @@ class Session:
 
     @shield
     def _flush(self) -> None:
-        if self.recorder is not None:
-            self.recorder.flush()
+        if (recorder := self.recorder) is not None:
+            recorder.flush()
 
     def _report(self, state: host.TrainerState) -> None:
         """Writes figures and the report page. Where they cannot be, the logs stay, and make them at any time."""

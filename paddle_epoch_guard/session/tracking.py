@@ -36,8 +36,10 @@ def open_recorder(
     state: host.TrainerState,
     report_to: str | Iterable[str] | None = None,
     listener: View | None = None,
-) -> Recorder:
+) -> tuple[Recorder, bool]:
     """The records of a run, with what its checkpoint remembers; they tell that this part begins.
+
+    And whether another thread than the training's may record: no logger minds.
 
     Args:
         plan: what the run will draw.
@@ -53,9 +55,12 @@ def open_recorder(
     ledger = _ledger_of(plan, step)
     remembered = _remembered(plan, step)
     names = [report_to] if isinstance(report_to, str) else list(report_to or ())
+    loss_range = None if sidecar is None else sidecar.loss_range
+    sinks = open_sinks(names, args.logging_dir, plan.naming, host.warn, step, loss_range)
+    log = EpochGuardLog(args.logging_dir, sinks)
     views = [
         RecordWriter(args.logging_dir, plan.identity.part, begins_anew=step == 0),
-        *_views(plan, args.logging_dir, names, step, remembered),
+        *_views(plan, log, step, remembered, keeps_curves="visualdl" not in names),
         *([] if listener is None else [listener]),
     ]
     reached = () if sidecar is None else sidecar.boundaries
@@ -66,7 +71,7 @@ def open_recorder(
         recorder.go_on(remembered)
     if step > 0 and not ledger.totals:
         recorder.begin_in_the_middle()
-    return recorder
+    return recorder, sinks.in_background
 
 
 def _ledger_of(plan: RunPlan, step: int) -> EpochLedger:
@@ -100,16 +105,16 @@ def _remembered(plan: RunPlan, step: int) -> Remembered | None:
     )
 
 
-def _views(plan: RunPlan, logging_dir: str, names: list[str], step: int, remembered: Remembered | None) -> list[View]:
+def _views(
+    plan: RunPlan, log: EpochGuardLog, step: int, remembered: Remembered | None, keeps_curves: bool
+) -> list[View]:
     loss_range = None if plan.past.sidecar is None else plan.past.sidecar.loss_range
-    sinks = open_sinks(names, logging_dir, plan.naming, host.warn, step, loss_range)
-    log = EpochGuardLog(logging_dir, sinks)
     if step == 0:
         log.set_aside()  # of another run in the same folder
     drawn = () if remembered is None else (_change_at(plan, boundary) for boundary in remembered.behind)
     verdicts = () if remembered is None else remembered.verdicts
     console = ConsoleView(plan.naming, host.say, host.warn, verdicts, log.exists)
-    charts = ChartView(log, plan.naming, "visualdl" not in names, drawn, loss_range)
+    charts = ChartView(log, plan.naming, keeps_curves, drawn, loss_range)
     return [console, charts]  # the console first: it says what the charts have not marked yet
 
 

@@ -33,6 +33,10 @@ class Sink(ABC):
     A sink implements `scalar`, `text` and `flush`. If it raises an exception, it is switched off with a warning.
     """
 
+    in_background = False
+    """Whether it may be called in another thread than the training's, some time after a window has been logged. If
+    all sinks may, training does not wait for what they write."""
+
     @abstractmethod
     def scalar(self, tag: str, value: float, step: int, directory: str = ".") -> None:
         """Adds a point; ``directory`` distinguishes lines of one tag."""

@@ -68,6 +68,11 @@ class Sinks(Sink):
         self._warn = warn
         self._sinks: dict[str, Sink] = {}
 
+    @property
+    def in_background(self) -> bool:  # type: ignore[override]
+        """Whether all of them may be called in another thread."""
+        return all(sink.in_background for sink in self._sinks.values())
+
     def add(self, name: str, begin: Callable[[], Sink]) -> None:
         """Opens a sink.
 

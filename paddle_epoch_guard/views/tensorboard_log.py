@@ -37,6 +37,8 @@ class TensorBoardLog(Sink):
         ImportError: tensorboardX is not installed, or lacks a function that this class uses.
     """
 
+    in_background = True
+
     def __init__(
         self,
         logging_dir: str | Path,

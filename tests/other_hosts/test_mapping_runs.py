@@ -14,10 +14,10 @@ from corpora import build_train, write_corpus
 from followed import FollowedGuard, assert_left_over_counts_once, data_epochs, drawn, first_token, followed
 from hosts import Trainer
 from paddle_epoch_guard import EpochGuardError
+from ranks import fork
 from test_distributed import (
     SIZES,
     TWO_RANKS_IN_PASSES,
-    launch,
     ranks_that_are_followed,
     results,
     tokens_drawn,
@@ -308,7 +308,7 @@ def test_two_ranks_are_dealt_one_order_with_an_uneven_tail_and_resume_in_it(tmp_
     """101 samples, of which 100 are read: 25 microbatches for each rank; 6 steps and one left over."""
     dataset = build_train([prefix], 90, LENGTH, cache=tmp_path / "cache")
     assert len(dataset) == 101
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", **TWO_RANKS_IN_PASSES, then={"resume": 8})
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", **TWO_RANKS_IN_PASSES, then={"resume": 8})
     assert status == 0, output[-3000:]
     whole, rest = ranks_that_are_followed(tmp_path, dataset, of_a_pass=50)
     first_pass = sum((sum(found["followed"][:6], []) + found["followed"][6][:2] for found in whole), [])
@@ -324,7 +324,7 @@ def test_where_the_trainer_counts_a_step_that_there_is_none_for_a_later_resume_i
     dataset = build_train([prefix], 90, LENGTH, cache=tmp_path / "cache")
     options = {**TWO_RANKS_IN_PASSES, "per_device_train_batch_size": 10, "gradient_accumulation_steps": 1}
     options |= {"max_steps": 10, "save_steps": 3, "logging_steps": 1}
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", **options, then={"resume": 3})
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", **options, then={"resume": 3})
     assert status == 0, output[-3000:]
     whole, rest = results(tmp_path, ""), results(tmp_path, ".then")
     for rank in (0, 1):
@@ -332,6 +332,6 @@ def test_where_the_trainer_counts_a_step_that_there_is_none_for_a_later_resume_i
         assert tokens_drawn(whole[rank]) == tokens_followed(whole[rank], dataset)
         assert tokens_drawn(rest[rank]) == tokens_drawn(whole[rank])[30:] == tokens_followed(rest[rank], dataset)
     checkpoint = tmp_path / "run" / "checkpoint-6"
-    status, output = launch(tmp_path, prefix, tmp_path / "cache", checkpoint, **options)
+    status, output = fork(tmp_path, prefix, tmp_path / "cache", checkpoint, **options)
     assert status != 0
     assert "the trainer counts 6 steps in a trainer epoch, which has 5: it resumes elsewhere" in output

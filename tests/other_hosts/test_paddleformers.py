@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("paddleformers")
 
 import demo
+import foretold
 from corpora import LENGTH, SEPARATED, SIZES, build_train, index_of, write_corpus
 from models import tiny_llama
 from runlog import read_scalar
@@ -67,3 +68,10 @@ def test_a_prefix_may_be_marked_for_continued_pretraining(tmp_path):
     assert set(marked[0]) == {"text", "position_ids"}
     run = train(arguments(tmp_path, max_steps=4), marked)
     assert run.first_tokens == [[int(plain[p]["text"][0]) for p in range(at, at + 4)] for at in range(0, 16, 4)]
+
+
+def test_it_builds_runs_as_plan_foretells(tmp_path):
+    runs = foretold.planned_runs(foretold.write_corpora(tmp_path / "corpora"), 200, seed=25)
+    built = [foretold.built_by_paddle(run, tmp_path / str(number)) for number, run in enumerate(runs)]
+    assert sum(isinstance(one, dict) for one in built) > 100
+    assert foretold.differences(runs, lambda run: foretold.foretold("paddleformers", run), built) == []

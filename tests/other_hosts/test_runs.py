@@ -17,7 +17,8 @@ from corpora import build_train, index_of, write_corpus
 from hosts import NAME, Trainer
 from paddle_epoch_guard.errors import ResumeMismatchError
 from paddle_epoch_guard.order import PositionMap, Reorder
-from test_distributed import SAVES, SIZES, chain_order, launch, tokens_by_rank
+from ranks import launch
+from test_distributed import SAVES, SIZES, chain_order, tokens_by_rank
 from training import arguments, train
 
 pytestmark = pytest.mark.host

@@ -1,0 +1,228 @@
+"""What the guard takes of a real training: the time inside every call of its own, and the instructions of a run.
+
+Pairs of trainings differ by more than the guard takes. So its calls are timed instead, all of them: the trainer's
+events, the hooks on the model, the lookups in the loader's workers, and the threads that write.
+"""
+
+import argparse
+import functools
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from measuring import WALL, Row, in_own_process, seconds
+
+EXAMPLES = str(Path(__file__).parents[1] / "examples")
+KINDS = ("events", "hooks", "lookups", "threads")
+PROCESSES = 16
+LENGTH, BATCH, EVERY = 256, 8, 10
+INSTRUCTIONS = (8, 40)
+"""Steps of two runs; their difference is free of what a start costs."""
+
+
+class Spent:
+    """Seconds inside the guard's calls, by kind, of this process and of those that are forked from it."""
+
+    def __init__(self) -> None:
+        self._seconds = multiprocessing.RawArray("d", PROCESSES * len(KINDS))
+        self._calls = multiprocessing.RawArray("L", PROCESSES * len(KINDS))
+        self._processes = multiprocessing.Value("i", 0)
+        self._slot = 0
+        self._inside = threading.local()
+        os.register_at_fork(after_in_child=self._claim)
+
+    def _claim(self) -> None:
+        with self._processes.get_lock():
+            self._processes.value += 1
+            self._slot = self._processes.value % PROCESSES
+
+    def timed(self, kind: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The call with its time taken; a call within another one counts for the outer one."""
+        at = KINDS.index(kind)
+
+        @functools.wraps(call)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            if getattr(self._inside, "call", False):
+                return call(*args, **kwargs)
+            self._inside.call = True
+            start = WALL()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                place = self._slot * len(KINDS) + at
+                self._seconds[place] += WALL() - start
+                self._calls[place] += 1
+                self._inside.call = False
+
+        return timed
+
+    def so_far(self) -> dict[str, float]:
+        """The seconds of all processes, by kind."""
+        return {kind: sum(self._seconds[at :: len(KINDS)]) for at, kind in enumerate(KINDS)}
+
+    def calls(self) -> int:
+        """The calls of all kinds."""
+        return sum(self._calls)
+
+
+def time_all_calls(spent: Spent) -> None:
+    """Puts a clock around every call through which the guard is entered while a run trains."""
+    from paddle_epoch_guard import EpochGuardCallback
+    from paddle_epoch_guard.host.losses import TokenLosses
+    from paddle_epoch_guard.order import Order
+    from paddle_epoch_guard.session.background import Background
+
+    for name in [name for name in dir(EpochGuardCallback) if name.startswith("on_")]:
+        setattr(EpochGuardCallback, name, spent.timed("events", getattr(EpochGuardCallback, name)))
+    for name in ("_begin", "_take", "_end"):
+        setattr(TokenLosses, name, spent.timed("hooks", getattr(TokenLosses, name)))
+    Order.__getitem__ = spent.timed("lookups", Order.__getitem__)  # type: ignore[method-assign, assignment]
+    run = Background.run
+    Background.run = lambda self, work: run(self, spent.timed("threads", work))  # type: ignore[method-assign]
+
+
+def trainer_of(model: str, workers: int, steps: int, guarded: bool, folder: Path, *first: Any) -> Any:
+    """A trainer of the demo's model or of a tiny Llama, on the demo's corpus."""
+    sys.path.insert(0, EXAMPLES)
+    import paddle
+    from paddlenlp.trainer import TrainingArguments
+    from paddlenlp.utils.log import logger
+
+    from corpus import write_corpus
+    from models import HashedNgramLM, tiny_llama
+    from paddle_epoch_guard import EpochGuardCallback
+    from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
+
+    logger.set_level("ERROR")
+    kind: Any = PreTrainingArguments if guarded else TrainingArguments
+    args = kind(
+        output_dir=str(folder / "run"), logging_dir=str(folder / "logs"), max_steps=steps,
+        per_device_train_batch_size=BATCH, learning_rate=1e-3, logging_steps=EVERY, save_strategy="no",
+        report_to=["visualdl"], disable_tqdm=True, seed=42, dataloader_num_workers=workers,
+        **({"epoch_guard": "unified", "epoch_guard_report": False} if guarded else {}),
+    )  # fmt: skip
+    corpus = write_corpus(folder / "data")
+    dataset, _ = build_datasets([corpus.prefix], args, LENGTH, split="100,0,0")
+    paddle.seed(42)
+    network = HashedNgramLM(corpus.vocab_size) if model == "ngram" else tiny_llama(corpus.vocab_size, LENGTH)
+    callbacks = [*first, *([EpochGuardCallback()] if guarded else [])]
+    return PretrainingTrainer(
+        model=network, args=args, train_dataset=dataset, data_collator=collate, callbacks=callbacks
+    )
+
+
+def _shares(model: str, workers: int, steps: int) -> dict[str, float]:
+    """Seconds between the first step and the last one, and those of the guard among them; by kind."""
+    multiprocessing.set_start_method("fork", force=True)  # as in a script
+    sys.path.insert(0, EXAMPLES)
+    from paddlenlp.trainer import TrainerCallback
+
+    spent = Spent()
+    marks: list[tuple[float, dict[str, float]]] = []
+
+    class Marks(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 1:  # the first step warms up
+                marks.append((WALL(), spent.so_far()))
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            marks.append((WALL(), spent.so_far()))
+
+    time_all_calls(spent)
+    with tempfile.TemporaryDirectory() as folder:
+        start = WALL()
+        trainer = trainer_of(model, workers, steps, True, Path(folder), Marks())
+        trainer.train()
+        (begun, before), (ended, after) = marks
+        found = {kind: after[kind] - before[kind] for kind in KINDS}
+        found |= {"run": ended - begun, "steps": steps - 1, "start": before["events"], "calls": spent.calls()}
+        found["end"] = spent.so_far()["events"] - after["events"]
+        found["whole"] = WALL() - start
+        return found
+
+
+def share(quick: bool) -> list[Row]:
+    """The guard's share of a run's steps: time inside its calls, by the run's time."""
+    steps = 40 if quick else 400
+    rows = []
+    for model in ("ngram", "llama"):
+        for workers in (0, 2):
+            found = in_own_process(_shares, model, workers, steps)
+            ours = sum(found[kind] for kind in KINDS)
+            parts = ", ".join(f"{kind} {seconds(found[kind] / found['steps'])}" for kind in KINDS)
+            rows.append(
+                Row(
+                    f"share of training {model}, {workers} workers", f"a run of {steps} steps",
+                    f"{seconds(ours / found['steps'])} a step ({parts})",
+                    f"{seconds(found['run'] / found['steps'])} a step",
+                    f"{ours / found['run']:.3%}", "<= 0.2 %", ours <= 0.002 * found["run"], "",
+                    f"start {seconds(found['start'])}, end {seconds(found['end'])} once a run",
+                )
+            )  # fmt: skip
+    return rows
+
+
+def instructions(quick: bool) -> list[Row]:
+    """Instructions of a step with the guard and without, as valgrind counts them: noise does not reach them."""
+    if shutil.which("valgrind") is None:
+        return [Row("instructions of training", "", "valgrind is not installed", "", "", "<= 0.2 %", None)]
+    rows = []
+    for model in ("ngram",) if quick else ("ngram", "llama"):
+        counted = {
+            (guarded, steps): _counted(model, steps, guarded) for guarded in (False, True) for steps in INSTRUCTIONS
+        }
+        few, many = INSTRUCTIONS
+        a_step = {
+            guarded: (counted[guarded, many] - counted[guarded, few]) / (many - few) for guarded in (False, True)
+        }
+        more = a_step[True] / a_step[False] - 1
+        rows.append(
+            Row(
+                f"instructions of training {model}", "PaddleNLP alone", f"{a_step[True] / 1e6:.2f} million a step",
+                f"{a_step[False] / 1e6:.2f} million", f"{more:+.3%}", "<= 0.2 %", more <= 0.002, "",
+                f"valgrind, runs of {few} and {many} steps, and their difference",
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _counted(model: str, steps: int, guarded: bool) -> int:
+    command = [
+        "valgrind",
+        "--tool=cachegrind",
+        "--cache-sim=no",
+        "--cachegrind-out-file=/dev/null",
+        "--trace-children=no",
+    ]
+    command += [sys.executable, __file__, model, str(steps), *(["--guarded"] if guarded else [])]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
+    if done.returncode or found is None:
+        raise RuntimeError(done.stderr[-2000:])
+    return int(found[1].replace(",", ""))
+
+
+def main() -> None:
+    """One run, whose instructions are counted from outside."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("model", choices=("ngram", "llama"))
+    parser.add_argument("steps", type=int)
+    parser.add_argument("--guarded", action="store_true")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer_of(given.model, 0, given.steps, given.guarded, Path(folder)).train()
+
+
+ROWS = {"share": share, "instructions": instructions}
+
+if __name__ == "__main__":
+    main()
