@@ -1,24 +1,38 @@
 # make demo: trains the demo.  make test: runs the tests.  Both set up .venv first, where it is not there yet; with
-# HOST=paddleformers, make demo does so in .venv-paddleformers, on PaddleFormers.
+# HOST=paddleformers, make demo does so in .venv-paddleformers, on PaddleFormers. A Python that is named has
+# environments of its own: PYTHON=python3.12 works in .venv-3.12.
 PYTHON ?= python3
 MODEL ?= ngram
 OUTPUT ?= demo-output
 HOST ?= paddlenlp
 WORKERS ?= 2
-BIN := .venv/bin
-READY := .venv/.ready
-FORMERS_READY := .venv-paddleformers/.ready
-NLP2_READY := .venv-paddlenlp-2/.ready
-DEMO_VENV := $(if $(filter paddlenlp,$(HOST)),.venv,.venv-$(HOST))
+ifneq ($(PYTHON),python3)
+FOUND := $(shell scripts/find-python $(PYTHON))
+ifeq ($(FOUND),)
+$(error PYTHON=$(PYTHON) does not run. Name a Python that does, such as PYTHON=python3.11 or a path)
+endif
+override PYTHON := $(FOUND)
+VERSION := -$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+VENV := .venv$(VERSION)
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+FORMERS_VENV := .venv-paddleformers$(VERSION)
+FORMERS_READY := $(FORMERS_VENV)/.ready
+NLP2_VENV := .venv-paddlenlp-2$(VERSION)
+NLP2_READY := $(NLP2_VENV)/.ready
+DEMO_VENV := $(if $(filter paddlenlp,$(HOST)),$(VENV),.venv-$(HOST)$(VERSION))
 MEGATRON_READY := .venv-megatron/.ready
 BENCH_READY := .venv-bench/.ready
 DOCS_READY := .venv-docs/.ready
 COMPILED := paddle_epoch_guard/order/_network.c paddle_epoch_guard/ledger/_sums.c
 BENCH ?=
+PYTHONS ?= 3.10 3.11 3.12 3.13 lowest
 
-export PYTHON
+export PYTHON WORKERS
 
-.PHONY: help environments demo bench test test-fast test-paddleformers test-paddlenlp-2 test-megatron faults docs lint format clean
+.PHONY: help environments demo bench test test-fast test-python test-paddleformers test-paddlenlp-2 test-megatron faults docs \
+	lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +41,7 @@ help:
 	@echo "make bench   measure the guard beside its peers, a quarter of an hour (BENCH='--quick', BENCH='--only plan start')"
 	@echo "make test    run the tests"
 	@echo "make test-fast  run those that need neither training, other processes nor a browser; before a commit"
+	@echo "make test-python  run those that need no host on every Python, and with the lowest dependencies (PYTHONS='3.12')"
 	@echo "make test-paddleformers  run the tests on PaddleFormers, in an environment of its own (2 GB)"
 	@echo "make test-paddlenlp-2  run the tests on PaddleNLP 2.8.1, in an environment of its own (2 GB)"
 	@echo "make test-megatron  run the tests that need megatron-core, in an environment of its own (1 GB)"
@@ -38,15 +53,15 @@ help:
 	@echo "make clean   remove the environments, caches and $(OUTPUT)/"
 
 $(READY): pyproject.toml $(COMPILED) constraints/paddlenlp-3.0.0b4.txt constraints/tools.txt scripts/make-venv
-	@scripts/make-venv
+	@scripts/make-venv paddlenlp $(VENV)
 	@touch $@
 
 $(FORMERS_READY): pyproject.toml $(COMPILED) constraints/paddleformers-1.2.0.txt constraints/tools.txt scripts/make-venv
-	@scripts/make-venv paddleformers
+	@scripts/make-venv paddleformers $(FORMERS_VENV)
 	@touch $@
 
 $(NLP2_READY): pyproject.toml $(COMPILED) constraints/paddlenlp-2.8.1.txt constraints/tools.txt scripts/make-venv
-	@scripts/make-venv paddlenlp-2
+	@scripts/make-venv paddlenlp-2 $(NLP2_VENV)
 	@touch $@
 
 $(MEGATRON_READY): constraints/megatron.txt scripts/make-megatron-venv
@@ -76,11 +91,15 @@ test-fast: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		-m "not slow and not multiprocess and not browser and not host"
 
+test-python:
+	@failed=; for each in $(PYTHONS); do scripts/test-python $$each || failed="$$failed $$each"; done; \
+		[ -z "$$failed" ] || { echo "test-python: failed on$$failed" >&2; exit 1; }
+
 test-paddleformers: $(FORMERS_READY)
-	.venv-paddleformers/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/other_hosts
+	$(FORMERS_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/other_hosts
 
 test-paddlenlp-2: $(NLP2_READY)
-	.venv-paddlenlp-2/bin/python -m pytest tests/other_hosts/test_runs.py
+	$(NLP2_VENV)/bin/python -m pytest tests/other_hosts/test_runs.py
 
 test-megatron: $(READY) $(MEGATRON_READY)
 	$(BIN)/python -m pytest tests/test_megatron.py tests/test_plan_hosts.py

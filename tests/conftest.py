@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 from paddle_epoch_guard import files, language
+from without_host import pytest_collection_modifyitems, pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

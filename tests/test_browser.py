@@ -12,7 +12,7 @@ from long_run import write_long_run
 from paddle_epoch_guard.report.page import PAGE_NAME
 from paddle_epoch_guard.views import markers
 from servers import visualdl_server
-from training import read_texts
+from vdl_logs import read_texts
 
 pytestmark = pytest.mark.browser
 

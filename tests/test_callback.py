@@ -14,7 +14,8 @@ from paddle_epoch_guard.ledger import trace
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.session import session
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
-from training import TokenModel, arguments, read_scalars, train
+from training import TokenModel, arguments, train
+from vdl_logs import read_scalars
 
 pytestmark = pytest.mark.host
 

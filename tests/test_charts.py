@@ -13,7 +13,7 @@ from paddle_epoch_guard.views.markers import BoundaryLine
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from recording import recorder
 from servers import visualdl_server
-from training import read_scalars, read_texts
+from vdl_logs import read_scalars, read_texts
 
 SMOOTHING = 0.6
 

@@ -253,7 +253,8 @@ def test_a_flag_with_a_wrong_value():
 
 @pytest.mark.host
 def test_a_run_and_its_resume(tmp_path, host_log):
-    from training import KnownLosses, arguments, read_texts, train
+    from training import KnownLosses, arguments, train
+    from vdl_logs import read_texts
 
     prefix = write_corpus(tmp_path / "text", [100] * 80 + [1])
 

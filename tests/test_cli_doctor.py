@@ -6,8 +6,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import paddlenlp.data.blendable_dataset
-import paddlenlp.data.causal_dataset
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,6 +138,8 @@ class WaitsError(Exception):
 
 @pytest.fixture
 def no_sleep(monkeypatch):
+    import paddlenlp.data.causal_dataset
+
     def sleep(_):
         raise WaitsError
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
 
 import corpora
 from caches import cli, contents, refused, told
@@ -54,6 +53,8 @@ _numbers = itertools.count()
 
 def build(folder, data, steps, batch, seq_length, split="100,0,0", seed=42):
     """Lets the host build its index in a new cache, and reads its log."""
+    from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
+
     log = io.StringIO()
     with contextlib.redirect_stdout(log):
         dataset, _, _ = build_train_valid_test_datasets(
@@ -757,6 +758,8 @@ def test_without_a_cliff_it_is_said_how_often_each_token_is_drawn(corpus, tmp_pa
     ("split", "empty"), [("980,10,10", ["valid", "test"]), ("950,49,1", ["test"]), ("949,50,0", [])]
 )
 def test_a_split_without_documents_is_named(corpus, tmp_path, split, empty):
+    from paddlenlp.data.causal_dataset import build_train_valid_test_datasets
+
     notes = told("plan", corpus / "text", *_RUN[:-1], split)["notes"]
     assert [re.search("the ([a-z]+) split", note)[1] for note in notes] == empty
     assert all("gets none of the 40 documents: PaddleNLP builds no dataset of it" in one for one in notes)

@@ -20,7 +20,6 @@ from paddle_epoch_guard import files
 from paddle_epoch_guard.cli import rewriting
 from paddle_epoch_guard.order import PositionMap, Reorder
 from rebuilding import build, build_blend, drawn, first_tokens
-from training import arguments, train
 
 BATCH, STEPS = 4, corpora.SEPARATED // 4
 BOUNDARY = 151
@@ -35,6 +34,8 @@ def prefix(tmp_path):
 @pytest.mark.parametrize("mix", ["auto", "uniform", "ramp"])
 @pytest.mark.parametrize("kind", [build, build_blend])
 def test_a_new_run_draws_what_the_guard_would_draw(tmp_path, prefix, kind, mix):
+    from training import arguments, train
+
     dataset = kind(tmp_path, prefix)
     steps = (300 if kind is build_blend else corpora.SEPARATED) // BATCH
     guarded = train(arguments(tmp_path, max_steps=steps, epoch_guard="unified", epoch_guard_mix=mix), dataset)
@@ -47,6 +48,8 @@ def test_a_new_run_draws_what_the_guard_would_draw(tmp_path, prefix, kind, mix):
 @pytest.mark.host
 @pytest.mark.parametrize("step", [10, 37])
 def test_a_resumed_run_draws_what_the_guard_would_draw(tmp_path, prefix, step):
+    from training import arguments, train
+
     dataset = build(tmp_path, prefix)
     saving = {"max_steps": STEPS, "save_strategy": "steps", "save_steps": step}
     before = train(arguments(tmp_path, epoch_guard="track", **saving), dataset)

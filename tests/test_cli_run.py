@@ -13,7 +13,7 @@ from corpora import build_train, write_corpus
 from paddle_epoch_guard.autoinject import Program
 from paddle_epoch_guard.cli.app import app
 from test_autoinject import BATCH, LENGTH, SEED, SIZES, STEPS, unified
-from training import read_scalars
+from vdl_logs import read_scalars
 
 TESTS = Path(__file__).parent
 SCRIPT = TESTS / "user_script.py"

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paddlenlp.data.indexed_dataset import MMapIndexedDataset, make_builder, make_dataset
 
 import corpora
 from paddle_epoch_guard.errors import CorpusError, CorpusPointerError, UnreadableCorpusError
@@ -32,6 +31,8 @@ def refuses(prefix, file):
 
 
 def test_the_sizes_are_those_written_and_those_the_host_reads(tmp_path):
+    from paddlenlp.data.indexed_dataset import make_dataset
+
     prefix = corpora.write_corpus(tmp_path / "corpus", SIZES)
     assert read_sizes(prefix).tolist() == SIZES
     with contextlib.redirect_stdout(io.StringIO()):
@@ -62,7 +63,7 @@ def test_the_sizes_are_mapped_and_cannot_be_written(tmp_path):
     "dtype", [np.uint8, np.int8, np.int16, np.int32, np.int64, np.float64, np.float32, np.uint16, np.uint32, np.uint64]
 )
 def test_a_missing_last_byte_of_data_is_noticed_for_every_token_type(tmp_path, dtype):
-    builder = make_builder(str(tmp_path / "corpus.bin"), "mmap", dtype)
+    builder = corpora.make_builder(str(tmp_path / "corpus.bin"), "mmap", dtype)
     for size in SIZES:
         builder.add_item(np.ones(size))
     with contextlib.redirect_stdout(io.StringIO()):
@@ -76,6 +77,8 @@ def test_a_missing_last_byte_of_data_is_noticed_for_every_token_type(tmp_path, d
 
 
 def test_a_corpus_without_documents_has_no_sizes(tmp_path):
+    from paddlenlp.data.indexed_dataset import MMapIndexedDataset
+
     with MMapIndexedDataset.Index.writer(tmp_path / "corpus.idx", np.uint16) as index:
         index.write([], [0])
     (tmp_path / "corpus.bin").touch()
@@ -116,6 +119,8 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
 
 
 def test_the_legacy_format_is_refused_by_name(tmp_path):
+    from paddlenlp.data.indexed_dataset import make_builder
+
     builder = make_builder(str(tmp_path / "corpus.bin"), "lazy", np.int32)
     builder.add_item([1, 2, 3])
     builder.end_document()
@@ -248,6 +253,8 @@ def test_a_wrong_pointer_is_refused_by_its_document(tmp_path, shift):
 
 
 def test_the_host_reads_other_text_at_a_wrong_pointer(tmp_path):
+    from paddlenlp.data.indexed_dataset import make_dataset
+
     prefix = corpora.write_corpus(tmp_path / "corpus", SIZES)
     corpora.shift_pointers(prefix, slice(1), 14)
     corpora.shift_pointers(prefix, slice(3, 4), -(2**31))

@@ -12,7 +12,8 @@ from models import tiny_llama
 from paddle_epoch_guard import EpochGuardCallback
 from pretraining import PretrainingTrainer, collate
 from servers import visualdl_server
-from training import arguments, read_scalars, read_texts
+from training import arguments
+from vdl_logs import read_scalars, read_texts
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,8 @@ import pytest
 from corpora import build_train, write_corpus
 from paddle_epoch_guard.order import PositionMap, Reorder
 from ranks import fork
-from training import arguments, read_scalars, train
+from training import arguments, train
+from vdl_logs import read_scalars
 
 pytestmark = [pytest.mark.host, pytest.mark.multiprocess]
 

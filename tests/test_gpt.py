@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paddlenlp.data import causal_dataset
 
 import corpora
 from paddle_epoch_guard.errors import CorpusError, IndexMismatchError
@@ -86,6 +85,8 @@ def test_a_sample_that_starts_with_an_epoch_belongs_to_it(tmp_path):
 
 
 def test_the_boundary_is_where_the_host_starts_its_second_shuffle(tmp_path, monkeypatch):
+    from paddlenlp.data import causal_dataset
+
     first_shuffled_apart = []
 
     def record(first, total, generator):

@@ -8,7 +8,6 @@ import pytest
 import corpora
 from caches import cli, told
 from paddle_epoch_guard.index import read_cache
-from training import arguments, train
 
 ARRAYS = ("doc_idx", "sample_idx", "shuffle_idx")
 BATCH = 4
@@ -55,6 +54,8 @@ def test_rebuild_writes_it_in_a_unified_order(tmp_path):
 @pytest.mark.host
 @pytest.mark.parametrize("samples", [corpora.SEPARATED, corpora.JOINT])
 def test_a_run_follows_the_arrays_and_says_so(tmp_path, samples):
+    from training import arguments, train
+
     prefix, cache = built_otherwise(tmp_path, samples)
     dataset = corpora.build_train([prefix], samples, corpora.LENGTH, cache=cache)
     run = train(arguments(tmp_path, max_steps=samples // BATCH), dataset)

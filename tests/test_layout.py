@@ -1,4 +1,5 @@
 import ast
+import functools
 import inspect
 import textwrap
 
@@ -6,15 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paddlenlp.data import causal_dataset
 
 import corpora
 from paddle_epoch_guard.errors import IndexMismatchError
 from paddle_epoch_guard.index import IndexLayout
 
 
+@functools.cache
 def host_separation():
     """The installed host's own statements for the separation rule, compiled out of ``_build_index_mappings``."""
+    from paddlenlp.data import causal_dataset
+
     wanted = {
         "num_samples_from_epochs_minus_one",
         "last_epoch_num_samples",
@@ -39,15 +42,14 @@ def host_separation():
     return compile(ast.Module(statements, []), "causal_dataset", "exec")
 
 
-SEPARATION = host_separation()
-
-
 def host_layout(tokens, length, samples):
+    from paddlenlp.data import causal_dataset
+
     epochs = causal_dataset._num_epochs(tokens, length, samples)
     names = {"num_epochs": epochs, "tokens_per_epoch": tokens, "seq_length": length, "num_samples": samples}
     if epochs == 1:
         return epochs, False, None
-    exec(SEPARATION, names)
+    exec(host_separation(), names)
     return epochs, names["separate_last_epoch"], names["num_samples_from_epochs_minus_one"]
 
 
@@ -104,6 +106,8 @@ def test_groups_cover_all_samples_and_all_epochs_without_gap(given_numbers):
 
 
 def test_the_epochs_and_the_separation_are_those_of_every_index_the_host_builds(tmp_path, monkeypatch):
+    from paddlenlp.data import causal_dataset
+
     sizes = corpora.SIZES[:10]
     splits = []
 

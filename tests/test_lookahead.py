@@ -260,6 +260,7 @@ def interrupted(lookahead, position, instruction, interrupt):
 @pytest.mark.parametrize("position", [161, 192, 5000])
 @pytest.mark.parametrize("other", [193, 224, 7001])
 def test_a_lookup_that_another_interrupts_at_any_instruction_gets_its_value(asked_before, position, other):
+    interrupted(Lookahead(Counted(10_000), 10_000), position, -2, None)  # Python 3.12.1 traces from the second call on
     for instruction in range(10_000):
         lookahead = Lookahead(Counted(10_000), 10_000)
         for one in asked_before:

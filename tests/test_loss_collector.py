@@ -26,7 +26,8 @@ from paddle_epoch_guard.session.loss_collector import LossCollector
 from pretraining import collate
 from ranks import fork
 from test_contrast import fitted
-from training import KnownLosses, arguments, read_scalars, train
+from training import KnownLosses, arguments, train
+from vdl_logs import read_scalars
 
 pytestmark = pytest.mark.host
 

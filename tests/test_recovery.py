@@ -18,7 +18,8 @@ from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, read_sidecar, write
 from paddle_epoch_guard.session.checkpoint import check_stamp
 from paddle_epoch_guard.views.logfile import read_log_file, sound_length
 from paddle_epoch_guard.views.visualdl import FILE_NAME, EpochGuardLog
-from training import KnownLosses, arguments, read_scalars, train
+from training import KnownLosses, arguments, train
+from vdl_logs import read_scalars
 
 SCHEDULE = Schedule((Segment(1, 0, 4, 1, 1, stop=128),))
 SAVES = {"save_strategy": "steps", "save_steps": 10}

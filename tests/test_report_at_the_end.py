@@ -13,7 +13,8 @@ from paddle_epoch_guard.report.page import PAGE_NAME
 from paddle_epoch_guard.report.reading import read_run
 from paddle_epoch_guard.resume import SIDECAR_NAME
 from paddle_epoch_guard.session.keeping import page_sentence
-from training import KnownLosses, arguments, read_log, train
+from training import KnownLosses, arguments, train
+from vdl_logs import read_log
 
 pytestmark = pytest.mark.host
 

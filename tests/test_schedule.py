@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paddlenlp.utils.batch_sampler import DistributedBatchSampler
 
 from paddle_epoch_guard.errors import ScheduleError
 from paddle_epoch_guard.order import Draw, Schedule, Segment
@@ -15,6 +14,8 @@ def segment(**changes):
 
 def steps_of_the_real_sampler(length, batch, accumulation, ranks, rank, start, drop_last):
     """What the host's sampler gives one rank, a list of positions for each whole optimizer step."""
+    from paddlenlp.utils.batch_sampler import DistributedBatchSampler
+
     sampler = DistributedBatchSampler(range(length), batch, num_replicas=ranks, rank=rank, drop_last=drop_last)
     sampler.set_epoch(consumed_samples=start)
     batches = list(sampler)

@@ -23,7 +23,8 @@ from paddle_epoch_guard.views.tensorboard_log import TensorBoardLog
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from paddle_epoch_guard.views.wandb_log import wandb_name
 from pretraining import PretrainingTrainer
-from training import KnownLosses, arguments, read_log, train
+from training import KnownLosses, arguments, train
+from vdl_logs import read_log
 
 SEQ_LENGTH = 8
 SIZES = (100, 7, 230, 1, 58, 190, 23, 200)

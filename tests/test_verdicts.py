@@ -14,7 +14,7 @@ from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.record.recorder import Remembered
 from paddle_epoch_guard.views.verdict_texts import verdict
 from recording import recorder
-from training import read_texts
+from vdl_logs import read_texts
 
 BOUNDARY = 101
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import paddle
-from visualdl import LogReader
 
 from hosts import CPU_ARGUMENTS, TrainerCallback, TrainingArguments
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback
 from pretraining import PreTrainingArguments, PretrainingTrainer, collate
+from vdl_logs import read_scalars, read_texts
 
 
 class TokenModel(paddle.nn.Layer):
@@ -114,19 +114,6 @@ class Run:
         """Every folder in which the guard wrote, relative to its own."""
         root = Path(self.args.logging_dir) / "epoch_guard"
         return sorted(str(file.parent.relative_to(root)) for file in root.rglob("vdlrecords*"))
-
-
-def read_log(folder):
-    (file,) = Path(folder).glob("vdlrecords*")
-    return LogReader(file_path=str(file))
-
-
-def read_scalars(folder, tag):
-    return [(record.id, record.value) for record in read_log(folder).get_data("scalar", tag)]
-
-
-def read_texts(folder, tag):
-    return [record.text.encoded_text_string for record in read_log(folder).get_data("text", tag)]
 
 
 def forget_order(checkpoint):

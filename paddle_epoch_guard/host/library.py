@@ -27,7 +27,8 @@ def _pick() -> str:
             '"paddle-epoch-guard[paddlenlp]" or "paddle-epoch-guard[paddleformers]"',
             first=LIBRARIES[0],
             second=LIBRARIES[1],
-        )
+        ),
+        name=LIBRARIES[0],
     )
 
 

@@ -15,7 +15,8 @@ import foretold
 from corpora import LENGTH, SEPARATED, SIZES, build_train, index_of, write_corpus
 from models import tiny_llama
 from runlog import read_scalar
-from training import arguments, read_scalars, read_texts, train
+from training import arguments, train
+from vdl_logs import read_scalars, read_texts
 
 pytestmark = pytest.mark.host
 
