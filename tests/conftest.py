@@ -123,6 +123,12 @@ def unwatched(monkeypatch):
     monkeypatch.setattr(host, "current_training", lambda: None)
 
 
+def pytest_itemcollected(item):
+    """Marks what waits for the demo: ``make test-demo`` runs it, and ``make test`` leaves it out."""
+    if "demo" in getattr(item, "fixturenames", ()):
+        item.add_marker("demo")
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory, worker_id):
     """Runs the demo as ``make demo`` does; its folder and its output.
