@@ -134,7 +134,7 @@ def test_the_source_distribution_is_the_checkout(unpacked):
 def test_its_tests_pass_from_it(unpacked):
     """Those that read most kinds of files: pages, golden files, examples, the package's own sources."""
     found, _ = unpacked
-    files = ("architecture", "corpus", "front", "golden", "languages", "layout", "notebook")
+    files = ("architecture", "front", "golden", "languages", "notebook")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not host"]
         + [f"tests/test_{name}.py" for name in files],
