@@ -31,7 +31,7 @@ PYTHONS ?= 3.10 3.11 3.12 3.13 lowest
 
 export PYTHON WORKERS
 
-.PHONY: help environments demo bench test test-fast test-demo test-python test-paddleformers test-paddlenlp-2 test-megatron faults docs \
+.PHONY: help environments demo bench test test-fast test-long test-python test-paddleformers test-paddlenlp-2 test-megatron faults docs \
 	lint format clean
 .DELETE_ON_ERROR:
 
@@ -39,9 +39,9 @@ help:
 	@echo "make demo    train a real PaddleNLP run with the guard on (MODEL=ngram or llama); results in $(OUTPUT)/"
 	@echo "             HOST=paddleformers: the same on PaddleFormers"
 	@echo "make bench   measure the guard beside its peers, a quarter of an hour (BENCH='--quick', BENCH='--only plan start')"
-	@echo "make test    run the tests, but for those of the demo"
+	@echo "make test    run the tests, but for those that take long"
 	@echo "make test-fast  run those that need neither training, other processes nor a browser; before a commit"
-	@echo "make test-demo  run those that look at the demo, which trains for two minutes first"
+	@echo "make test-long  run those that take long: the demo, faults, benchmarks, several ranks"
 	@echo "make test-python  run those that need no host on every Python, and with the lowest dependencies (PYTHONS='3.12')"
 	@echo "make test-paddleformers  run the tests on PaddleFormers, in an environment of its own (2 GB)"
 	@echo "make test-paddlenlp-2  run the tests on PaddleNLP 2.8.1, in an environment of its own (2 GB)"
@@ -77,7 +77,7 @@ $(DOCS_READY): constraints/docs.txt scripts/make-docs-venv
 	@scripts/make-docs-venv
 	@touch $@
 
-environments: $(READY) $(DOCS_READY) $(FORMERS_READY)
+environments: $(READY) $(DOCS_READY)
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/python examples/demo.py --model $(MODEL) --output $(OUTPUT)
@@ -86,14 +86,14 @@ bench: $(READY) $(BENCH_READY)
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not demo"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long"
 
-test-demo: $(READY)
-	$(BIN)/python -m pytest -m demo tests/test_demo.py tests/test_browser.py tests/test_notebook.py tests/test_readme.py
+test-long: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
-		-m "not slow and not multiprocess and not browser and not host and not demo"
+		-m "not slow and not multiprocess and not browser and not host and not long"
 
 test-python:
 	@failed=; for each in $(PYTHONS); do scripts/test-python $$each || failed="$$failed $$each"; done; \

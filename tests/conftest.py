@@ -124,9 +124,9 @@ def unwatched(monkeypatch):
 
 
 def pytest_itemcollected(item):
-    """Marks what waits for the demo: ``make test-demo`` runs it, and ``make test`` leaves it out."""
-    if "demo" in getattr(item, "fixturenames", ()):
-        item.add_marker("demo")
+    """Marks what waits for the demo, or for a run of 100,000 steps, as long."""
+    if {"demo", "long_run"} & {*getattr(item, "fixturenames", ())}:
+        item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

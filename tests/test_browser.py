@@ -277,6 +277,7 @@ def test_a_page_that_is_wider_than_the_screen_is_noticed(browser, tmp_path):
     assert found.complaints != []
 
 
+@pytest.mark.long
 def test_a_line_whose_far_point_is_not_repeated_falls_short(browser, tmp_path):
     """So the tests above can fail."""
     with mock.patch.object(markers, "_REPEATS", 1):

@@ -406,9 +406,9 @@ def test_the_first_step_does_not_wait_for_the_trace_of_large_data(tmp_path, data
             if state.global_step == 3:
                 steps_done.set()
 
-    def slow(*args):
+    def slow(*args, **named):
         waited.append(steps_done.wait(60))
-        return trace(*args)
+        return trace(*args, **named)
 
     values = {"max_steps": STEPS, "logging_steps": 4}
     at_once = train(arguments(tmp_path / "at-once", **values), dataset)
@@ -422,7 +422,7 @@ def test_the_first_step_does_not_wait_for_the_trace_of_large_data(tmp_path, data
 
 
 def test_a_fault_in_the_trace_of_large_data_costs_exposure_alone(tmp_path, dataset, host_log, monkeypatch):
-    def broken(*_args):
+    def broken(*_args, **_named):
         raise SystemExit(3)
 
     monkeypatch.setattr(session, "_TRACED_AT_ONCE", 0)

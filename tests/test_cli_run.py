@@ -286,6 +286,7 @@ def test_a_module_is_tracked_where_nothing_is_said(user):
     assert {step for step, _ in line} == {BOUNDARY_STEP}
 
 
+@pytest.mark.long
 @pytest.mark.multiprocess
 def test_two_launched_ranks_draw_one_unified_order(user):
     folder, dataset = user
@@ -315,6 +316,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 @pytest.mark.multiprocess
 def test_two_spawned_ranks_draw_one_unified_order(user):
     folder, dataset = user

@@ -16,7 +16,7 @@ from faults.soak import soaked
 from faults.table import Outcome, table
 from faults.users import user_faults
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def kept(outcomes):

@@ -183,4 +183,4 @@ def test_a_blend_of_200_corpora_opens_under_a_limit_of_100_descriptors(tmp_path)
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (found.returncode, found.stderr) == (0, "")
-    assert "201 sound index" in found.stdout
+    assert "201 sound indices" in found.stdout

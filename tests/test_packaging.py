@@ -130,11 +130,12 @@ def test_the_source_distribution_is_the_checkout(unpacked):
     assert {name for name in names if not (found / name).is_file()} == set()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_its_tests_pass_from_it(unpacked):
     """Those that read most kinds of files: pages, golden files, examples, the package's own sources."""
     found, _ = unpacked
-    files = ("architecture", "front", "golden", "languages", "notebook")
+    files = ("architecture", "front", "golden", "languages")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not host"]
         + [f"tests/test_{name}.py" for name in files],

@@ -136,6 +136,7 @@ def test_every_call_in_a_block_is_one_that_the_command_knows(page):
     assert [call for call in CALLS.findall(blocks) if not parses(call)] == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_table_of_resumes_is_what_its_script_prints(tmp_path):
     script = ROOT / "examples" / "resume_table.py"

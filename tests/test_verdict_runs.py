@@ -12,7 +12,7 @@ from paddle_epoch_guard import EpochGuardCallback
 from pretraining import PretrainingTrainer
 from training import KnownLosses, arguments, train
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.long]
 
 LENGTH, BATCH = 8, 4
 TOKENS = 14_000
