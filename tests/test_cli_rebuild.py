@@ -323,12 +323,14 @@ def test_a_bar_is_drawn_on_a_terminal_alone(tmp_path, prefix, monkeypatch):
             return True
 
     build(tmp_path, prefix)
+    plain = io.StringIO
     call = ["rebuild", tmp_path / "cache", "--from-position", 0, "--output"]
     status, _, err = cli(*call, tmp_path / "a")
     assert (status, err) == (0, "")
     for as_json in ([], ["--json"]):
         terminal = Terminal()
-        monkeypatch.setattr("caches.io.StringIO", lambda terminal=terminal: terminal)
+        # Numpy 1.24 reads a header through one, too.
+        monkeypatch.setattr("caches.io.StringIO", lambda *text, terminal=terminal: plain(*text) if text else terminal)
         assert cli(*call, tmp_path / f"b{len(as_json)}", *as_json)[0] == 0
         assert ("writing" in terminal.getvalue()) == (not as_json)
 
