@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from measuring import WALL, Row, in_own_process, seconds
+from training_rows import trainer_of
 
-EXAMPLES = str(Path(__file__).parents[1] / "examples")
 KINDS = ("events", "hooks", "lookups", "threads")
 PROCESSES = 16
-LENGTH, BATCH, EVERY = 256, 8, 10
+RUN = {"batch": 8, "length": 256, "every": 10}
+"""As in the rows on whole trainings."""
 INSTRUCTIONS = (8, 40)
 """Steps of two runs; their difference is free of what a start costs."""
 
@@ -89,40 +90,9 @@ def time_all_calls(spent: Spent) -> None:
     Background.run = lambda self, work: run(self, spent.timed("threads", work))  # type: ignore[method-assign]
 
 
-def trainer_of(model: str, workers: int, steps: int, guarded: bool, folder: Path, *first: Any) -> Any:
-    """A trainer of the demo's model or of a tiny Llama, on the demo's corpus."""
-    sys.path.insert(0, EXAMPLES)
-    import paddle
-    from paddlenlp.trainer import TrainingArguments
-    from paddlenlp.utils.log import logger
-
-    from corpus import write_corpus
-    from models import HashedNgramLM, tiny_llama
-    from paddle_epoch_guard import EpochGuardCallback
-    from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
-
-    logger.set_level("ERROR")
-    kind: Any = PreTrainingArguments if guarded else TrainingArguments
-    args = kind(
-        output_dir=str(folder / "run"), logging_dir=str(folder / "logs"), max_steps=steps,
-        per_device_train_batch_size=BATCH, learning_rate=1e-3, logging_steps=EVERY, save_strategy="no",
-        report_to=["visualdl"], disable_tqdm=True, seed=42, dataloader_num_workers=workers,
-        **({"epoch_guard": "unified", "epoch_guard_report": False} if guarded else {}),
-    )  # fmt: skip
-    corpus = write_corpus(folder / "data")
-    dataset, _ = build_datasets([corpus.prefix], args, LENGTH, split="100,0,0")
-    paddle.seed(42)
-    network = HashedNgramLM(corpus.vocab_size) if model == "ngram" else tiny_llama(corpus.vocab_size, LENGTH)
-    callbacks = [*first, *([EpochGuardCallback()] if guarded else [])]
-    return PretrainingTrainer(
-        model=network, args=args, train_dataset=dataset, data_collator=collate, callbacks=callbacks
-    )
-
-
 def _shares(model: str, workers: int, steps: int) -> dict[str, float]:
     """Seconds between the first step and the last one, and those of the guard among them; by kind."""
     multiprocessing.set_start_method("fork", force=True)  # as in a script
-    sys.path.insert(0, EXAMPLES)
     from paddlenlp.trainer import TrainerCallback
 
     spent = Spent()
@@ -139,7 +109,7 @@ def _shares(model: str, workers: int, steps: int) -> dict[str, float]:
     time_all_calls(spent)
     with tempfile.TemporaryDirectory() as folder:
         start = WALL()
-        trainer = trainer_of(model, workers, steps, True, Path(folder), Marks())
+        trainer = trainer_of({**RUN, "model": model, "workers": workers}, steps, True, Path(folder), Marks())
         trainer.train()
         (begun, before), (ended, after) = marks
         found = {kind: after[kind] - before[kind] for kind in KINDS}
@@ -219,7 +189,7 @@ def main() -> None:
     parser.add_argument("--guarded", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        trainer_of(given.model, 0, given.steps, given.guarded, Path(folder)).train()
+        trainer_of({**RUN, "model": given.model, "workers": 0}, given.steps, given.guarded, Path(folder)).train()
 
 
 ROWS = {"share": share, "instructions": instructions}

@@ -166,13 +166,20 @@ def callback(quick: bool) -> list[Row]:
     return rows
 
 
-def _train(options: dict[str, Any], guarded: bool, folder: Path, turns: Any) -> None:
-    """Trains in a process of its own, ``every`` steps at each turn, and says how many seconds they took."""
-    # As in a script: a spawned process would spawn its loader's workers too, and the host's data do not pickle.
-    multiprocessing.set_start_method("fork", force=True)
+def trainer_of(options: dict[str, Any], steps: int, guarded: bool, folder: Path, *callbacks: Any) -> Any:
+    """A trainer of the demo's model or of a tiny Llama, on the demo's corpus.
+
+    Args:
+        options: ``model`` (``ngram`` or ``llama``), ``workers``, ``batch``, ``length`` in tokens, and ``every``: steps
+            between two logs.
+        steps: to train.
+        guarded: whether with the guard, in a unified order.
+        folder: for the corpus and all output.
+        callbacks: before the guard.
+    """
     sys.path.insert(0, EXAMPLES)
     import paddle
-    from paddlenlp.trainer import TrainerCallback, TrainingArguments
+    from paddlenlp.trainer import TrainingArguments
     from paddlenlp.utils.log import logger
 
     from corpus import write_corpus
@@ -181,6 +188,30 @@ def _train(options: dict[str, Any], guarded: bool, folder: Path, turns: Any) -> 
     from pretraining import PreTrainingArguments, PretrainingTrainer, build_datasets, collate
 
     logger.set_level("ERROR")
+    values = {
+        "output_dir": str(folder / "run"), "logging_dir": str(folder / "logs"), "max_steps": steps,
+        "per_device_train_batch_size": options["batch"], "learning_rate": 1e-3, "logging_steps": options["every"],
+        "save_strategy": "no", "report_to": ["visualdl"], "disable_tqdm": True, "seed": 42,
+        "dataloader_num_workers": options["workers"],
+    }  # fmt: skip
+    kind: Any = PreTrainingArguments if guarded else TrainingArguments
+    args = kind(**values, **({"epoch_guard": "unified", "epoch_guard_report": False} if guarded else {}))
+    corpus = write_corpus(folder / "data")
+    dataset, _ = build_datasets([corpus.prefix], args, options["length"], split="100,0,0")
+    paddle.seed(42)
+    ngram = options["model"] == "ngram"
+    model = HashedNgramLM(corpus.vocab_size) if ngram else tiny_llama(corpus.vocab_size, options["length"])
+    return PretrainingTrainer(
+        model=model, args=args, train_dataset=dataset, data_collator=collate,
+        callbacks=[*callbacks, *([EpochGuardCallback()] if guarded else [])],
+    )  # fmt: skip
+
+
+def _train(options: dict[str, Any], guarded: bool, folder: Path, turns: Any) -> None:
+    """Trains in a process of its own, ``every`` steps at each turn, and says how many seconds they took."""
+    # As in a script: a spawned process would spawn its loader's workers too, and the host's data do not pickle.
+    multiprocessing.set_start_method("fork", force=True)
+    from paddlenlp.trainer import TrainerCallback
 
     class Turns(TrainerCallback):
         begun: float | None = None
@@ -198,24 +229,8 @@ def _train(options: dict[str, Any], guarded: bool, folder: Path, turns: Any) -> 
             if self.begun is not None:
                 turns.send(WALL() - self.begun)
 
-    values = {
-        "output_dir": str(folder / "run"), "logging_dir": str(folder / "logs"),
-        "max_steps": options["every"] * options["turns"], "per_device_train_batch_size": options["batch"],
-        "learning_rate": 1e-3, "logging_steps": options["every"], "save_strategy": "no", "report_to": ["visualdl"],
-        "disable_tqdm": True, "seed": 42, "dataloader_num_workers": options["workers"],
-    }  # fmt: skip
-    kind: Any = PreTrainingArguments if guarded else TrainingArguments
-    args = kind(**values, **({"epoch_guard": "unified", "epoch_guard_report": False} if guarded else {}))
-    corpus = write_corpus(folder / "data")
-    dataset, _ = build_datasets([corpus.prefix], args, options["length"], split="100,0,0")
-    paddle.seed(42)
-    ngram = options["model"] == "ngram"
-    model = HashedNgramLM(corpus.vocab_size) if ngram else tiny_llama(corpus.vocab_size, options["length"])
-    trainer = PretrainingTrainer(
-        model=model, args=args, train_dataset=dataset, data_collator=collate,
-        callbacks=[Turns(), *([EpochGuardCallback()] if guarded else [])],
-    )  # fmt: skip
-    trainer.train()
+    steps = options["every"] * options["turns"]
+    trainer_of(options, steps, guarded, folder, Turns()).train()
     os._exit(0)  # the loader's workers live as long as it does
 
 

@@ -17,7 +17,7 @@ _FORM = re.compile(
     r"Random seed (?P<seed>0|-?[1-9][0-9]{0,19})\n"
     r"Split (?P<split>.+)\n"
 )
-_SPLIT_NAMES = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def empty_splits(split: str, num_documents: int) -> tuple[str, ...]:
         CorpusError: the split is unreadable.
     """
     found = []
-    for name, share in zip(_SPLIT_NAMES, shares_of(split), strict=True):
+    for name, share in zip(SPLITS, shares_of(split), strict=True):
         try:
             split_documents(split, name, num_documents)
         except CorpusError:
@@ -125,8 +125,8 @@ def split_documents(split: str, name: str, num_documents: int) -> tuple[int, int
     Raises:
         CorpusError: the split or its name is unreadable, or the split has no documents.
     """
-    if name not in _SPLIT_NAMES:
-        values = {"name": name, "names": tr(", ").join(_SPLIT_NAMES)}
+    if name not in SPLITS:
+        values = {"name": name, "names": tr(", ").join(SPLITS)}
         raise CorpusError(tr("dataset name {name!r} is unknown; expected one of {names}", **values))
     shares = shares_of(split)
     total = sum(shares)
@@ -135,8 +135,18 @@ def split_documents(split: str, name: str, num_documents: int) -> tuple[int, int
         ends.append(ends[-1] + round(share / total * float(num_documents)))
     overshoot = ends[-1] - num_documents
     ends = [0] + [end - overshoot for end in ends[1:]]
-    which = _SPLIT_NAMES.index(name)
+    which = SPLITS.index(name)
     start, stop = ends[which], ends[which + 1]
+    return checked_documents((start, stop), name, split, num_documents)
+
+
+def checked_documents(bounds: tuple[int, int], name: str, split: str, num_documents: int) -> tuple[int, int]:
+    """The documents ``[start, stop)`` of a split, by whichever host's rule.
+
+    Raises:
+        CorpusError: there are none.
+    """
+    start, stop = bounds
     if not 0 <= start < stop <= num_documents:
         raise CorpusError(
             tr(

@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from paddle_epoch_guard.errors import ForeignIndexError, IndexFileError, IndexMismatchError
 from paddle_epoch_guard.index.corpus import count_tokens
-from paddle_epoch_guard.index.description import Description
+from paddle_epoch_guard.index.description import SPLITS, Description
 from paddle_epoch_guard.index.gpt import GPTIndex
 from paddle_epoch_guard.index.grouping import as_shuffled
 from paddle_epoch_guard.index.layout import IndexLayout
-from paddle_epoch_guard.index.megatron_split import SPLITS, Matrix, documents_of
+from paddle_epoch_guard.index.megatron_split import Matrix, documents_of
 from paddle_epoch_guard.index.verify import (
     IndexArrays,
     check_documents,

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from paddle_epoch_guard.errors import CorpusError
+from paddle_epoch_guard.index.description import SPLITS, checked_documents
 from paddle_epoch_guard.language import tr
 
-SPLITS = ("train", "valid", "test")
 Matrix = tuple[tuple[float, float] | None, ...]
 """Where train, valid and test start and end, as shares of all documents; None for one that has none."""
 _MISREAD = re.compile(r"[0-9.]e[+-]?[0-9]|(?<![0-9.])-", re.IGNORECASE)
@@ -64,18 +64,8 @@ def documents_of(matrix: Matrix, name: str, split: str, num_documents: int) -> t
     Raises:
         CorpusError: the split has no documents.
     """
-    start, stop = _rounded(matrix[SPLITS.index(name)] or (0.0, 0.0), num_documents)
-    if not 0 <= start < stop <= num_documents:
-        raise CorpusError(
-            tr(
-                "the {name} split of {split!r} has no documents: the corpus has {documents}. Use a larger corpus or "
-                "give the split a larger share",
-                name=name,
-                split=split,
-                documents=num_documents,
-            )
-        )
-    return start, stop
+    bounds = _rounded(matrix[SPLITS.index(name)] or (0.0, 0.0), num_documents)
+    return checked_documents(bounds, name, split, num_documents)
 
 
 def empty_in_megatron(matrix: Sequence[tuple[float, float] | None], num_documents: int) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def _moves(mixes: Sequence[tuple[Reorder, Mix]], inverse: bool) -> list[_Move]:
             placed = np.concatenate([one for _, _, one in together if one is not None])
             start = min(reorder.start for reorder, _, _ in together)
             stop = max(reorder.stop for reorder, _, _ in together)
-            moves.append(_Move(start, stop, partial(_compose, placed, inverse)))
+            moves.append(_Move(start, stop, partial(compose, placed=placed, inverse=inverse)))
         else:
             moves += [
                 _Move(reorder.start, reorder.stop, partial(_move, reorder, mix.target if inverse else mix.source))
@@ -109,10 +109,6 @@ def _moved(positions: npt.ArrayLike, moves: Sequence[_Move]) -> Int64Array:
             low = move.start if is_whole else min(low, move.start)
             high = move.stop - 1 if is_whole else max(high, move.stop - 1)
     return moved
-
-
-def _compose(placed: npt.NDArray[np.void], inverse: bool, positions: Int64Array) -> None:
-    compose(positions, placed, inverse)
 
 
 def _move(reorder: Reorder, move: Callable[[Int64Array], Int64Array], positions: Int64Array) -> None:

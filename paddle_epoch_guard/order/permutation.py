@@ -19,17 +19,16 @@ except ImportError:  # not built, for lack of a C compiler: numpy computes the s
 COMPILED = _network is not None
 """Whether compiled code computes permutations of up to 2**32 values."""
 
-PLACED = np.dtype(
-    {
-        "names": ["start", "n", "left", "right", "words"],
-        "formats": ["i8", "u8", "u4", "u4", ("u4", 16)],
-    }
-)
-"""A compiled permutation of the positions from ``start`` on, as :func:`compose` takes it."""
-
 Words = npt.NDArray[np.unsignedinteger[Any]]
 
 ROUNDS = 8
+PLACED = np.dtype(
+    {
+        "names": ["start", "n", "left", "right", "words"],
+        "formats": ["i8", "u8", "u4", "u4", ("u4", 2 * ROUNDS)],
+    }
+)
+"""A compiled permutation of the positions from ``start`` on, as :func:`compose` takes it."""
 _TABLE_UP_TO = 1 << 12  # values; two tables of at most 32 KiB instead of a network on a tiny domain
 # Odd constants without structure: the golden ratio in 32 bits (Knuth) and in 64 (Vigna's SplitMix64).
 _MIX = {32: 0x9E3779B1, 64: 0x9E3779B97F4A7C15}
