@@ -130,27 +130,47 @@ def _mode_of(path: Path) -> int | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, tr("is a folder"), str(path))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, tr("is no regular file, and is left as it is"), str(path))
+        raise _no_regular_file(path)
     return stat.S_IMODE(mode)
 
 
-def append_whole(path: Path, content: bytes) -> None:
+def _no_regular_file(path: str | Path) -> OSError:
+    return OSError(errno.EINVAL, tr("is no regular file, and is left as it is"), str(path))
+
+
+def append_whole(path: str | Path, content: bytes, is_new: bool = True) -> None:
     """Appends to a file, all or nothing.
 
+    Args:
+        path: of the file.
+        content: what is appended.
+        is_new: whether the file is made if there is none.
+
     Raises:
+        FileNotFoundError: there is no folder, or no file and none is to be made.
         OSError: it cannot be written, or is no regular file; it is then as it was.
     """
-    _mode_of(Path(os.path.realpath(path)))  # opening a pipe would wait for a reader
-    with path.open("ab", buffering=0) as stream:
-        before = stream.tell()
+    try:
+        # Opening a pipe fails, and does not wait for a reader.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | (os.O_CREAT if is_new else 0), 0o666)
+    except OSError as cause:
+        if cause.errno == errno.ENXIO:
+            raise _no_regular_file(path) from None
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise _no_regular_file(path)
         try:
-            if stream.write(content) < len(content):  # the disk is full; what the system says of it comes next
-                stream.write(content[-1:])
+            if os.write(descriptor, content) < len(content):  # the disk is full; what the system says of it comes next
+                os.write(descriptor, content[-1:])
                 raise OSError(tr("{path}: written in part", path=path))
         except OSError:
             with contextlib.suppress(OSError):
-                stream.truncate(before)
+                os.ftruncate(descriptor, found.st_size)
             raise
+    finally:
+        os.close(descriptor)
 
 
 def keep_aside(folder: Path, pattern: str, ending: str) -> None:

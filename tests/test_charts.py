@@ -1,16 +1,19 @@
 """The guard's VisualDL log: lines, names, many files, and the server's own sampling."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from long_run import write_long_run
+from paddle_epoch_guard.files import append_whole
 from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger, Weighted
 from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.views.charts import PendingLoss
 from paddle_epoch_guard.views.markers import BoundaryLine
-from paddle_epoch_guard.views.visualdl import EpochGuardLog
+from paddle_epoch_guard.views.logfile import read_log_file
+from paddle_epoch_guard.views.visualdl import FILE_NAME, EpochGuardLog
 from recording import recorder
 from servers import visualdl_server
 from vdl_logs import read_scalars, read_texts
@@ -25,6 +28,28 @@ def smoothed(values):
         last = last * SMOOTHING + (1 - SMOOTHING) * value
         found.append(last / (1 - SMOOTHING**count))
     return found
+
+
+@pytest.mark.parametrize("removed", ["folder", "file"])
+def test_a_log_that_somebody_removes_begins_anew(tmp_path, removed):
+    log = EpochGuardLog(tmp_path)
+    for step in range(1, 5):
+        log.scalar("loss", step, step, "epoch_1")
+        log.flush()
+        if step == 2:
+            file = tmp_path / "epoch_guard" / "epoch_1" / FILE_NAME
+            file.unlink()
+            if removed == "folder":
+                file.parent.rmdir()
+    assert read_scalars(tmp_path / "epoch_guard" / "epoch_1", "loss") == [(3, 3.0), (4, 4.0)]
+    assert read_log_file(file).began > 0
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+def test_nothing_is_appended_to_what_is_no_regular_file(tmp_path, make):
+    make(tmp_path / "record")
+    with pytest.raises(OSError, match="regular file|directory"):
+        append_whole(tmp_path / "record", b"text")
 
 
 def test_a_line_keeps_its_full_height_under_smoothing_and_follows_the_curve(tmp_path):

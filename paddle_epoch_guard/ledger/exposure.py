@@ -112,10 +112,11 @@ class Exposure:
         self._drawn_by: npt.NDArray[np.int32] = np.concatenate((nobody, trace.dataset[at]))
         self._of_dataset: dict[int, _Draws] = {}
         fresh_before = np.concatenate(([0], np.cumsum(prior == 0)))
-        sizes, traced_tokens = np.array(trace.tokens), np.array(trace.traced)
-        self._ends: Int64Array = np.cumsum(traced_tokens)
+        self._sizes, self._traced = np.array(trace.tokens), np.array(trace.traced)
+        self._stratum: Int64Array = np.repeat(np.arange(len(self._traced)), self._traced)
+        """Of each traced token."""
         # The tokens that each draw stands for, summed up.
-        weight = (sizes / np.maximum(traced_tokens, 1))[np.searchsorted(self._ends, token, side="right")]
+        weight = (self._sizes / np.maximum(self._traced, 1))[self._stratum[token]]
         self._weight_before: npt.NDArray[np.float64] = np.concatenate(([0.0], np.cumsum(weight)))
         at_jumps = np.searchsorted(self._all.time, self._all.jumps)
         traced, fresh = np.diff(at_jumps), np.diff(fresh_before[at_jumps])
@@ -234,15 +235,16 @@ class Exposure:
         if first == last:
             return None
         token, prior = draws.token[first:last], draws.prior[first:last]
-        sizes, traced = np.array(self._trace.tokens), np.array(self._trace.traced)
-        stratum = np.searchsorted(self._ends, token, side="right")
+        sizes, traced = self._sizes, self._traced
+        stratum = self._stratum[token]
         weight = (sizes / traced)[stratum]
         mean = float(np.average(prior, weights=weight))
         influence, residual = weight / weight.sum(), prior - mean
         if is_widened and not is_all:
             # The draws of one dataset may lie far apart, and mostly on one side: its trend must not shift the mean.
             mean, influence, residual = _at(draws.time[first:last] - (start + stop - 1) / 2, prior, weight)
-        variance = _variance(token, influence * residual, stratum, sizes, traced)
+        by_token = np.bincount(token, influence * residual).astype(np.float64)
+        variance = _variance(by_token, self._stratum, sizes, traced)
         # Equal draws do not prove that all others are equal: assume one more, whose exposure differs by one.
         variance += float(np.max(influence**2 * (1 - traced / sizes)[stratum]))
         if is_widened:
@@ -427,23 +429,21 @@ def _widened(time: Int64Array, first: int, last: int, middle: float, low: int, h
     return lowest, highest
 
 
-def _variance(
-    token: Int64Array,
-    residual: npt.NDArray[np.float64],
-    stratum: Int64Array,
-    sizes: Int64Array,
-    traced: Int64Array,
-) -> float:
-    """The variance of the sum of ``residual`` over draws ``[n]``: a cluster sample, whose clusters are tokens.
+def _variance(sums: npt.NDArray[np.float64], stratum: Int64Array, sizes: Int64Array, traced: Int64Array) -> float:
+    """The variance of the sum of residuals over draws: a cluster sample, whose clusters are tokens.
 
     The formula is that for ``traced`` of ``sizes`` tokens in each stratum, picked without replacement (Cochran,
     "Sampling Techniques", 3rd ed., 5.3 and 6.3).
+
+    Args:
+        sums: ``[m]``: the residuals of each of the first tokens, summed up over its draws.
+        stratum: ``[n]``: of each token, ``n >= m``.
+        sizes: ``[k]``: the tokens of each stratum.
+        traced: ``[k]``: those of them that are traced.
     """
-    tokens, which = np.unique(token, return_inverse=True)
-    sums = np.bincount(which, residual)
-    of_token = np.empty_like(tokens)
-    of_token[which] = stratum
-    total = np.bincount(of_token, sums, len(sizes))
-    squares = np.bincount(of_token, sums**2, len(sizes))
+    tokens = np.flatnonzero(sums != 0)  # numpy finds the zeros of floats more slowly
+    drawn, of_token = sums[tokens], stratum[tokens]
+    total = np.bincount(of_token, drawn, len(sizes))
+    squares = np.bincount(of_token, drawn**2, len(sizes))
     variances = (1 - traced / sizes) * traced / np.maximum(traced - 1, 1) * (squares - total**2 / traced)
     return float(variances.sum())

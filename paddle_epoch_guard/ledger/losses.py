@@ -1,6 +1,8 @@
 """The losses of the samples of a log window, summed by data epoch, by exposure level, and by recency."""
 
+import itertools
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -144,6 +146,7 @@ class EpochSlots:
     def __init__(self, epochs: Sequence[int], datasets: int | None = None) -> None:
         self.starts: Int64Array = np.cumsum([0, *epochs], dtype=np.int64)
         """``[datasets + 1]``: the first slot of each dataset, and the number of slots."""
+        self._starts: list[int] = self.starts.tolist()
         self.count = int(self.starts[-1])
         self.datasets = len(epochs) if datasets is None else datasets
 
@@ -165,7 +168,10 @@ class EpochSlots:
             samples. ``[datasets, MOMENTS]``: see :func:`~paddle_epoch_guard.ledger.contrast.moments_of`.
         """
         sizes = 3 * self.count, _POWERS * self.datasets * LEVELS, _POWERS * RECENCIES, _POWERS * self.datasets
-        epochs, levels, recencies, fresh, moments = np.split(sums, np.cumsum(sizes))
+        ends = itertools.accumulate(sizes, initial=0)
+        epochs, levels, recencies, fresh, moments = (
+            sums[start:stop] for start, stop in itertools.pairwise((*ends, len(sums)))
+        )
         return (
             epochs.reshape(3, self.count),
             levels.reshape(_POWERS, self.datasets, LEVELS),
@@ -184,8 +190,8 @@ class EpochSlots:
 
     def key(self, slot: int) -> EpochKey:
         """The data epoch of a slot."""
-        dataset = int(self.dataset_of(np.asarray(slot)))
-        return EpochKey(dataset, slot - int(self.starts[dataset]) + 1)
+        dataset = bisect_right(self._starts, slot) - 1
+        return EpochKey(dataset, slot - self._starts[dataset] + 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ a missing folder, that thread loses the record and only prints a message. It als
 makes everything after it unreadable.
 """
 
+import contextlib
 import math
 import os
 import time
@@ -43,8 +44,8 @@ class EpochGuardLog:
         self._also = also
         self._waiting: dict[str, list[bytes]] = {}
         """Records to write, by directory."""
-        self._checked: set[str] = set()
-        """Directories whose file is known to end with a whole record."""
+        self._paths: dict[str, str] = {}
+        """The files that are there and end with a whole record, by directory."""
         self._flushed = -math.inf
 
     def exists(self, directory: str) -> bool:
@@ -57,7 +58,7 @@ class EpochGuardLog:
         They are renamed, so that VisualDL does not read them.
         """
         self._write()
-        self._checked = set()
+        self._paths = {}
         keep_aside(self.root / directory, FILE_NAME, "epoch_guard.log")
         keep_aside(self.root / directory, SIDECAR_NAME, SIDECAR_NAME)
         if self._also is not None:
@@ -124,6 +125,10 @@ class EpochGuardLog:
     def _write(self) -> None:
         while self._waiting:
             directory, records = self._waiting.popitem()
+            if directory in self._paths:
+                with contextlib.suppress(FileNotFoundError):  # somebody has removed it: it begins anew
+                    append_whole(self._paths[directory], b"".join(records), is_new=False)
+                    continue
             path = self.root / directory / FILE_NAME
             path.parent.mkdir(parents=True, exist_ok=True)
             if directory == FIGURES:
@@ -131,12 +136,11 @@ class EpochGuardLog:
                 with atomic_write(path) as stream:
                     stream.write(b"".join(records))
                 continue
-            if directory not in self._checked:
-                _end_with_a_whole_record(path)
-                self._checked.add(directory)
+            _end_with_a_whole_record(path)
             if not path.exists():
                 records.insert(0, _framed(components.meta_data(walltime=_now())))
             append_whole(path, b"".join(records))
+            self._paths[directory] = str(path)
 
 
 def _framed(record: components.Record) -> bytes:
