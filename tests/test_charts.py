@@ -11,8 +11,8 @@ from paddle_epoch_guard.files import append_whole
 from paddle_epoch_guard.ledger import BoundaryStep, EpochKey, EpochLedger, Weighted
 from paddle_epoch_guard.record.naming import Naming
 from paddle_epoch_guard.views.charts import PendingLoss
-from paddle_epoch_guard.views.markers import BoundaryLine
 from paddle_epoch_guard.views.logfile import read_log_file
+from paddle_epoch_guard.views.markers import BoundaryLine
 from paddle_epoch_guard.views.visualdl import FILE_NAME, EpochGuardLog
 from recording import recorder
 from servers import visualdl_server
@@ -48,7 +48,7 @@ def test_a_log_that_somebody_removes_begins_anew(tmp_path, removed):
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
 def test_nothing_is_appended_to_what_is_no_regular_file(tmp_path, make):
     make(tmp_path / "record")
-    with pytest.raises(OSError, match="regular file|directory"):
+    with pytest.raises(OSError, match=r"regular file|directory"):
         append_whole(tmp_path / "record", b"text")
 
 
