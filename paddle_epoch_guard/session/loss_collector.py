@@ -23,8 +23,7 @@ from paddle_epoch_guard.ledger.window_sums import Drawn, window_sums
 from paddle_epoch_guard.order.schedule import Trained, surplus_of
 from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.session.exposure import ShieldedExposure
-
-_BLOCK = 1 << 15  # positions looked up at a time: intermediate results fit a core's cache
+from paddle_epoch_guard.session.slot_lookup import SlotLookup, positions_of, runs_of
 
 
 class _DisturbedError(Exception):
@@ -44,6 +43,7 @@ class LossCollector:
     def __init__(self, model: object, source: IndexEpochs | None, rank: int, ranks: int) -> None:
         self.source = source
         self.exposure: ShieldedExposure | None = None
+        self._lookup = SlotLookup(rank)
         self._slots_of: tuple[IndexEpochs, EpochSlots] | None = None
         self._rank = rank
         self._ranks = ranks
@@ -170,7 +170,7 @@ class LossCollector:
     def _own_sums(self, first_step: int, last_step: int, slots: EpochSlots) -> WindowSums:
         """What this rank adds: of several that draw the same samples, only one adds them."""
         trained = [] if self.source is None else list(self.source.schedule.trained(first_step, last_step))
-        rows = self._rows(first_step, trained, slots)
+        rows = self._rows((first_step, last_step), trained, slots)
         surplus = surplus_of(trained) if self._leads and self.source is not None else 0.0
         return WindowSums(rows if self._speaks else np.zeros_like(rows), surplus)
 
@@ -179,14 +179,14 @@ class LossCollector:
         ranks = host.all_gather_ints([bool(fault)])[:, 0]
         return host.broadcast_from(int(np.argmax(ranks)), fault)
 
-    def _rows(self, first_step: int, trained: list[Trained], slots: EpochSlots) -> Float64Array:
+    def _rows(self, window: tuple[int, int], trained: list[Trained], slots: EpochSlots) -> Float64Array:
         """The sums under each rule; zeros where this rank has no token-loss layer, or reads no data."""
         assert self._hook is not None
         rows, sizes = self._hook.take()
-        runs = _runs(trained)
+        runs = runs_of(trained)
         if not self._hook.layers or self.source is None or not runs:
             return WindowSums.nothing(slots).rows
-        drawn = [self.source.schedule.positions_of_steps(first, last, self._rank) for first, last in runs]
+        drawn = positions_of(self.source, runs, self._rank)
         positions = drawn[0][0] if len(drawn) == 1 else np.concatenate([of_run for of_run, _ in drawn])
         if len(rows) != len(positions):
             raise _DisturbedError(
@@ -205,23 +205,14 @@ class LossCollector:
                 for step, each in zip(range(first, last + 1), lengths.tolist(), strict=True)
             ],
             dtype=np.int64,
-        ) - (first_step, 0)
+        ) - (window[0], 0)
         samples = Drawn(
-            slot=self._slots_at(positions, slots),
+            slot=self._lookup.of(self.source, slots, window, positions),
             time=self._times_of([(first, of_run) for (first, _), (of_run, _) in zip(runs, drawn, strict=True)]),
             steps=steps,
         )
         traced = TracedDraws.none() if self.exposure is None else self.exposure.traced
         return window_sums((rows, sizes), self.source.schedule.segments[-1].micro_batch, samples, slots, traced)
-
-    def _slots_at(self, positions: Int64Array, slots: EpochSlots) -> Int64Array:
-        """The slot of the data epoch that each position draws from."""
-        assert self.source is not None
-        found = np.empty_like(positions)
-        for at in range(0, len(positions), _BLOCK):
-            block = slice(at, at + _BLOCK)
-            found[block] = slots.of(*self.source.index.locate(self.source.positions.base(positions[block])))
-        return found
 
     def _times_of(self, drawn: list[tuple[int, Int64Array]]) -> Int64Array:
         """When the samples at some positions are drawn, each with a step of its segment; in order."""
@@ -248,21 +239,6 @@ class LossCollector:
             means = {"mean": mean, "logged": logged}
             return None, self._disturbed(tr("their mean is {mean:.6g}, and the trainer logs {logged:.6g}", **means))
         return None, Message("share_other_loss", {"mean": mean, "logged": float(logged)})
-
-
-def _runs(trained: list[Trained]) -> list[tuple[int, int]]:
-    """Runs of trained steps, first and last, of which each draws a position at most once.
-
-    A step that draws leftover microbatches is a run of its own: if the data is read again, a later one draws them too.
-    """
-    runs = []
-    for segment, first, last in trained:
-        if segment.leftover_microbatches and first == segment.first_step:
-            runs.append((first, first))
-            first += 1
-        if first <= last:
-            runs.append((first, last))
-    return runs
 
 
 def _first(chosen: npt.NDArray[np.bool_]) -> int | None:
