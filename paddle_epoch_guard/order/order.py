@@ -70,7 +70,8 @@ class _Move:
 
     start: int
     stop: int
-    apply: Callable[[Int64Array], None]
+    apply: Callable[[Int64Array], bool]
+    """Returns whether any position may have moved."""
 
 
 def _moves(mixes: Sequence[tuple[Reorder, Mix]], inverse: bool) -> list[_Move]:
@@ -83,7 +84,7 @@ def _moves(mixes: Sequence[tuple[Reorder, Mix]], inverse: bool) -> list[_Move]:
             placed = np.concatenate([one for _, _, one in together if one is not None])
             start = min(reorder.start for reorder, _, _ in together)
             stop = max(reorder.stop for reorder, _, _ in together)
-            moves.append(_Move(start, stop, partial(compose, placed=placed, inverse=inverse)))
+            moves.append(_Move(start, stop, partial(_compose, placed, inverse)))
         else:
             moves += [
                 _Move(reorder.start, reorder.stop, partial(_move, reorder, mix.target if inverse else mix.source))
@@ -99,20 +100,26 @@ def _moved(positions: npt.ArrayLike, moves: Sequence[_Move]) -> Int64Array:
     for first in range(0, flat.size, _CHUNK):
         chunk = flat[first : first + _CHUNK]
         # All positions lie in [low, high]. A run that was extended a hundred times has a hundred reorders: those in
-        # the past cost a comparison of two numbers.
+        # the past cost a comparison of two numbers, as soon as none of them has a position.
         low, high = int(chunk.min()), int(chunk.max())
         for move in moves:
             if high < move.start or low >= move.stop:
                 continue
-            move.apply(chunk)
+            if not move.apply(chunk):
+                continue
             is_whole = move.start <= low and high < move.stop
             low = move.start if is_whole else min(low, move.start)
             high = move.stop - 1 if is_whole else max(high, move.stop - 1)
     return moved
 
 
-def _move(reorder: Reorder, move: Callable[[Int64Array], Int64Array], positions: Int64Array) -> None:
-    """Moves those of the positions that a reorder has."""
+def _compose(placed: npt.NDArray[np.void], inverse: bool, positions: Int64Array) -> bool:
+    compose(positions, placed, inverse)
+    return True
+
+
+def _move(reorder: Reorder, move: Callable[[Int64Array], Int64Array], positions: Int64Array) -> bool:
+    """Moves those of the positions that a reorder has, and says whether there are any."""
     inside = (positions >= reorder.start) & (positions < reorder.stop)
     count = int(np.count_nonzero(inside))
     if count == len(positions):
@@ -122,6 +129,7 @@ def _move(reorder: Reorder, move: Callable[[Int64Array], Int64Array], positions:
         np.copyto(positions, moved, where=inside)
     elif count:
         positions[inside] = move(positions[inside])
+    return count > 0
 
 
 class Order:

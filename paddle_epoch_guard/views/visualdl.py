@@ -126,7 +126,7 @@ class EpochGuardLog:
         while self._waiting:
             directory, records = self._waiting.popitem()
             if directory in self._paths:
-                with contextlib.suppress(FileNotFoundError):  # somebody has removed it: it begins anew
+                with contextlib.suppress(FileNotFoundError):  # somebody has removed it: again, from the start
                     append_whole(self._paths[directory], b"".join(records), is_new=False)
                     continue
             path = self.root / directory / FILE_NAME
