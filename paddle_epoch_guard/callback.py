@@ -12,7 +12,8 @@ from paddle_epoch_guard.host import TrainerControl, TrainerState, TrainingArgume
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.events import Event
 from paddle_epoch_guard.session.pipeline import prepare
-from paddle_epoch_guard.session.session import Session, leave_order_behind
+from paddle_epoch_guard.session.session import Session
+from paddle_epoch_guard.session.unguarded import leave_order_behind
 from paddle_epoch_guard.views.listener import Listener
 
 _SHOWN = 60  # characters

@@ -873,19 +873,6 @@ def test_part_of_a_mapped_array_is_not_mistaken_for_the_file(tmp_path):
     assert read_rows(mapped[50:], 40, 45).tolist() == [90, 91, 92, 93, 94]
 
 
-def test_progress_rises_to_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracing, "_BLOCK", 20)
-    text = write_corpus(tmp_path / "text", SIZES)
-    parts = [build_train([text], 90, LENGTH), build_train([text], 60, LENGTH, seed=2)]  # the host unmaps what it drops
-    index, _ = blend_of([parts], [1.0], 120, 1)
-    told = []
-    trace(index, PositionMap(), 50, progress=told.append)
-    assert told == sorted(told)
-    assert told[0] < 0.1
-    assert told[-1] == pytest.approx(1.0)
-    assert len(told) > 20
-
-
 def test_what_cannot_be_traced_is_refused(separated):
     index = index_of(separated)
     with pytest.raises(IndexMismatchError, match="built from their arrays"):

@@ -432,7 +432,7 @@ def test_a_sidecar_that_could_not_be_written_does_not_leave_the_old_one(tmp_path
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("paddle_epoch_guard.session.session.write_sidecar", full)
+        patch.setattr("paddle_epoch_guard.session.sidecar_writer.write_sidecar", full)
         whole = run(tmp_path, prefix, resume=10, mode="unified", batch=2, steps=40)
     assert not (tmp_path / "run" / "checkpoint-20" / "epoch_guard.json").exists()
     assert drawn(run(tmp_path, prefix, resume=20, mode="unified", batch=2, steps=40)) == drawn(whole)[20:]

@@ -336,7 +336,7 @@ def test_a_sidecar_that_cannot_be_written_is_said_at_every_save_and_stops_nothin
     def full(*_args):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(paddle_epoch_guard.session.session, "write_sidecar", full)
+    monkeypatch.setattr(paddle_epoch_guard.session.sidecar_writer, "write_sidecar", full)
     run = train(unified(tmp_path / "b", save_strategy="steps", save_steps=10), dataset)
     assert run.first_tokens == plain.first_tokens
     assert [text.split(",")[0] for text in host_log.warnings] == [

@@ -30,7 +30,7 @@ from paddle_epoch_guard.host.evaluation import (
     size_of_evaluation,
 )
 from paddle_epoch_guard.host.loader import Loader, describe_loader, skipped_steps
-from paddle_epoch_guard.host.log import logger, say, warn
+from paddle_epoch_guard.host.log import logger, say, try_to_warn, warn
 from paddle_epoch_guard.host.logs import has_log_folder, loggers, saves_by
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.protocols import Dataloader, TrainerControl, TrainerState, TrainingArguments
@@ -118,6 +118,7 @@ __all__ = [
     "start_sampler",
     "take_over",
     "trainer_record",
+    "try_to_warn",
     "warn",
     "watch_trainings",
     "write_stamp",

@@ -1,5 +1,6 @@
 """Lines for the trainer's log."""
 
+import contextlib
 from typing import Any
 
 from paddle_epoch_guard.host import library
@@ -16,6 +17,12 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Logs a warning, in the same way."""
     logger.warning(printable(text, *_streams()))
+
+
+def try_to_warn(text: str) -> None:
+    """Warns in the guard's name; where not even that can be done, training goes on all the same."""
+    with contextlib.suppress(Exception):
+        warn(f"epoch guard: {text}")
 
 
 def _streams() -> list[Any]:

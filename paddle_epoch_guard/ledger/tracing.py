@@ -13,7 +13,7 @@ by one is an earlier draw for the other. Tokens are picked in *strata*, ranges o
 belong to the same datasets. A dataset is a stratum, unless its corpus has several.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -100,7 +100,6 @@ def trace(
     positions: PositionMap,
     tokens: int = TRACED_TOKENS,
     seed: int = 0,
-    progress: Callable[[float], None] | None = None,
     earlier: Sequence[EarlierData] = (),
 ) -> Trace:
     """Picks tokens at random and finds the positions that draw them.
@@ -113,7 +112,6 @@ def trace(
             start, unless data is drawn again.
         tokens: how many to trace, at least 1; all if the data has fewer.
         seed: at least 0; the same seed picks the same tokens.
-        progress: called with the share of the work done, from 0 to 1, after each block.
         earlier: other data in which the same tokens are found.
 
     Raises:
@@ -124,19 +122,18 @@ def trace(
     strata = _strata_of(datasets, corpora)
     sizes = tuple(stratum.tokens for stratum in strata)
     traced = _allotted(tokens, strata, _listed(index))
-    reader = _Reader(strata, (index, *(one.index for one in earlier)), progress)
     picked = []
     for number, (stratum, count) in enumerate(zip(strata, traced, strict=True)):
         offsets = _picked(count, stratum.tokens, (seed, TRACE, number))
-        picked.append((sum(traced[:number]) + np.arange(count), *_document_offsets(reader, stratum, offsets)))
+        picked.append((sum(traced[:number]) + np.arange(count), *_document_offsets(stratum, offsets)))
 
     own = [_joined_places(picked, [number in one.datasets for one in strata]) for number in range(len(datasets))]
-    drawn = _drawn(reader, index, positions, own)
+    drawn = _drawn(index, positions, own)
     others = []
     for other in earlier:
         firsts = [corpora.like(number)[0] for number in other.corpora]
         held = [_joined_places(picked, [one.corpus == first for one in strata]) for first in firsts]
-        others.append(_drawn(reader, other.index, other.positions, held))
+        others.append(_drawn(other.index, other.positions, held))
     discontinuities_of = _discontinuities_of(index, positions, len(datasets))
     return Trace(
         drawn.token,
@@ -164,11 +161,10 @@ def _listed(index: SampleIndex) -> SampleIndex:
     return index.inner if isinstance(index, EpochSampledIndex) else index
 
 
-def _drawn(reader: "_Reader", run: SampleIndex, positions: PositionMap, tokens: Sequence[Places]) -> Drawn:
+def _drawn(run: SampleIndex, positions: PositionMap, tokens: Sequence[Places]) -> Drawn:
     """Where an index draws tokens.
 
     Args:
-        reader: reads the arrays.
         run: the index.
         positions: its reorders.
         tokens: those of each of its datasets.
@@ -177,12 +173,12 @@ def _drawn(reader: "_Reader", run: SampleIndex, positions: PositionMap, tokens: 
     datasets = _datasets_of(index)
     draws = []
     for number, (own, (ids, documents, offsets)) in enumerate(zip(datasets, tokens, strict=True)):
-        token, position = _draws_of(reader, own, documents, offsets)
+        token, position = _draws_of(own, documents, offsets)
         draws.append((ids[token], position + sum(map(len, datasets[:number]))))
     drawn_by = np.repeat(np.arange(len(draws), dtype=np.int32), [len(token) for token, _ in draws])
     token, position = _joined(draws)
     if isinstance(index, BlendIndex):
-        which, position = _blended(reader, index, datasets, position)
+        which, position = _blended(index, datasets, position)
         token, drawn_by = token[which], drawn_by[which]
     if isinstance(run, EpochSampledIndex):
         which, position = run.drawn_at(position)
@@ -291,32 +287,11 @@ def _picked(count: int, size: int, key: tuple[int, ...]) -> Int64Array:
     return np.sort(random.choice(size, count, replace=False, shuffle=False))
 
 
-class _Reader:
-    """Reads arrays in blocks and reports progress over all arrays."""
-
-    def __init__(
-        self,
-        strata: Sequence[_Stratum],
-        indices: Sequence[SampleIndex],
-        progress: Callable[[float], None] | None,
-    ) -> None:
-        self._progress = progress
-        self._read = 0
-        self._entries = sum(stratum.stop - stratum.start for stratum in strata)
-        for index in map(_listed, indices):
-            self._entries += 2 * len(index) if isinstance(index, BlendIndex) else 0
-            for dataset in _datasets_of(index):
-                self._entries += sum(len(arrays.doc_idx) + len(arrays.shuffle_idx) for arrays in dataset.arrays)
-
-    def blocks(self, array: IntArray, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, IntArray]]:
-        """Yields the entries ``[start, stop)`` in blocks: the start of each, and its values."""
-        stop = len(array) if stop is None else stop
-        for at in range(start, stop, _BLOCK):
-            block = read_rows(array, at, min(at + _BLOCK, stop))
-            yield at, block
-            self._read += len(block)
-            if self._progress is not None:
-                self._progress(self._read / self._entries)
+def _blocks(array: IntArray, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, IntArray]]:
+    """Yields the entries ``[start, stop)`` in blocks: the start of each, and its values."""
+    stop = len(array) if stop is None else stop
+    for at in range(start, stop, _BLOCK):
+        yield at, read_rows(array, at, min(at + _BLOCK, stop))
 
 
 def _documents_of(dataset: ConcatenatedIndex) -> tuple[int, int]:
@@ -324,13 +299,10 @@ def _documents_of(dataset: ConcatenatedIndex) -> tuple[int, int]:
     return split_documents(description.split, description.name, len(dataset.arrays[0].sizes))
 
 
-def _draws_of(
-    reader: _Reader, dataset: ConcatenatedIndex, documents: Int64Array, offsets: Int64Array
-) -> tuple[Int64Array, Int64Array]:
+def _draws_of(dataset: ConcatenatedIndex, documents: Int64Array, offsets: Int64Array) -> tuple[Int64Array, Int64Array]:
     """Where a dataset draws tokens.
 
     Args:
-        reader: reads the arrays.
         dataset: the dataset.
         documents: ``[k]``: the document of each token, ascending.
         offsets: ``[k]``: its offset in it.
@@ -340,26 +312,25 @@ def _draws_of(
     """
     draws = []
     for start, index, arrays in zip(dataset.starts.tolist(), dataset.indices, dataset.arrays, strict=True):
-        token, stream_offset = _stream_offsets(reader, arrays, documents, offsets)
+        token, stream_offset = _stream_offsets(arrays, documents, offsets)
         sample = stream_offset // index.layout.seq_length
         is_built = sample < index.layout.samples_built
         token, (wanted, which) = token[is_built], np.unique(sample[is_built], return_inverse=True)
-        position = _find(reader.blocks(index.shuffle_idx), wanted, index.layout.samples_built)[which]
+        position = _find(_blocks(index.shuffle_idx), wanted, index.layout.samples_built)[which]
         draws.append((token[position >= 0], start + position[position >= 0]))
     return _joined(draws)
 
 
-def _document_offsets(reader: _Reader, stratum: _Stratum, picked: Int64Array) -> tuple[Int64Array, Int64Array]:
+def _document_offsets(stratum: _Stratum, picked: Int64Array) -> tuple[Int64Array, Int64Array]:
     """``[k]`` each: the document of each picked token, and its offset in it.
 
     Args:
-        reader: reads the document sizes.
         stratum: the documents.
         picked: ``[k]``: offsets of tokens in these documents, joined; ascending.
     """
     documents, offsets = np.empty_like(picked), np.empty_like(picked)
     before = done = 0
-    for start, sizes in reader.blocks(stratum.sizes, stratum.start, stratum.stop):
+    for start, sizes in _blocks(stratum.sizes, stratum.start, stratum.stop):
         ends = before + np.cumsum(sizes, dtype=np.int64)
         upto = int(np.searchsorted(picked, ends[-1]))
         # The first document that ends after the token; this skips empty documents.
@@ -370,16 +341,14 @@ def _document_offsets(reader: _Reader, stratum: _Stratum, picked: Int64Array) ->
     return documents, offsets
 
 
-def _stream_offsets(
-    reader: _Reader, arrays: IndexArrays, documents: Int64Array, offsets: Int64Array
-) -> tuple[Int64Array, Int64Array]:
+def _stream_offsets(arrays: IndexArrays, documents: Int64Array, offsets: Int64Array) -> tuple[Int64Array, Int64Array]:
     """``[n]`` each: number and stream offset of a token, once for each occurrence of its document in ``doc_idx``."""
     sizes = np.asarray(arrays.sizes)
     is_wanted = np.zeros(len(sizes), dtype=bool)
     is_wanted[documents] = True
     occurrences = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     before = 0
-    for _, ids in reader.blocks(arrays.doc_idx):
+    for _, ids in _blocks(arrays.doc_idx):
         spanned = sizes.take(ids)
         hits = np.flatnonzero(is_wanted.take(ids))
         if hits.size:
@@ -393,7 +362,7 @@ def _stream_offsets(
 
 
 def _blended(
-    reader: _Reader, index: BlendIndex, datasets: tuple[ConcatenatedIndex, ...], inner: Int64Array
+    index: BlendIndex, datasets: tuple[ConcatenatedIndex, ...], inner: Int64Array
 ) -> tuple[Int64Array, Int64Array]:
     """Which of the datasets' positions, numbered through all of them, the blend reaches, and its positions there.
 
@@ -401,7 +370,7 @@ def _blended(
     """
     lengths = np.array([len(dataset) for dataset in datasets], dtype=np.int64)
     starts = np.cumsum([0, *lengths], dtype=np.int64)
-    arrays = zip(reader.blocks(index.dataset_index), reader.blocks(index.dataset_sample_index), strict=True)
+    arrays = zip(_blocks(index.dataset_index), _blocks(index.dataset_sample_index), strict=True)
     blocks = (
         (start, np.where(drawn < lengths.take(which), starts.take(which) + drawn, starts[-1]))
         for (start, which), (_, drawn) in arrays

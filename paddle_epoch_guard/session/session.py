@@ -1,9 +1,7 @@
 """One run, from ``on_train_begin`` to ``on_train_end``: its plan, the losses of its samples, and what is recorded."""
 
 import contextlib
-import copy
 import functools
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -28,7 +26,6 @@ from paddle_epoch_guard.ledger.tracing import entries_to_read
 from paddle_epoch_guard.record.events import Message, TokensTraced
 from paddle_epoch_guard.record.recorder import Recorder, View
 from paddle_epoch_guard.record.run_file import add_part
-from paddle_epoch_guard.resume import SIDECAR_NAME, Sidecar, write_sidecar
 from paddle_epoch_guard.session.background import Background, Later
 from paddle_epoch_guard.session.earlier import open_earlier
 from paddle_epoch_guard.session.evaluation import (
@@ -43,13 +40,13 @@ from paddle_epoch_guard.session.loss_collector import LossCollector
 from paddle_epoch_guard.session.outlook import boundary_ahead
 from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
 from paddle_epoch_guard.session.run_plan import RunPlan
+from paddle_epoch_guard.session.sidecar_writer import SidecarWriter
 from paddle_epoch_guard.session.tracking import corpus_messages, open_recorder, sidecar_of, start_messages
 from paddle_epoch_guard.views.messages import sentence_of
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _P = ParamSpec("_P")
 _TRACED_AT_ONCE = 1 << 20  # entries; fewer are traced before training waits for anything else: in about 0.1 s
-_LATE_AT_MOST = 8  # sidecars kept for checkpoints that are not there yet
 
 
 def shield(part: Callable[_P, None]) -> Callable[_P, None]:
@@ -118,8 +115,7 @@ class Session:
         self.extra = host.ExtraEvaluation(self._training)
         self._of_evaluation: Message | None = None
         """What is to be said of the evaluation set, if it is used."""
-        self._late_sidecars: list[tuple[Path, Sidecar]] = []
-        """Of checkpoints that another process writes, and has not completed."""
+        self._sidecars = SidecarWriter(args)
 
     @property
     def recorder(self) -> Recorder | None:
@@ -264,16 +260,9 @@ class Session:
         self._flush()
         self.check_draws(state, is_within_epoch=False)
         if self._is_in_doubt:
-            (host.checkpoint_folder(self._args, state.global_step) / SIDECAR_NAME).unlink(missing_ok=True)
+            self._sidecars.leave_out(state.global_step)
             return
-        sidecar = sidecar_of(self.plan, self.recorder, state)
-        late = host.late_checkpoint_folders(self._args, state.global_step)
-        if late:
-            # Copied: the losses in it grow.
-            self._late_sidecars += [(folder, copy.deepcopy(sidecar)) for folder in late]
-            del self._late_sidecars[:-_LATE_AT_MOST]
-        else:
-            self._save_sidecar(host.checkpoint_folder(self._args, state.global_step), sidecar)
+        self._sidecars.save(sidecar_of(self.plan, self.recorder, state), self.plan)
 
     def _note_run(self, state: host.TrainerState) -> None:
         """Notes in the output folder which run it holds and where the logs are, once; a report can do without."""
@@ -289,41 +278,7 @@ class Session:
     @shield
     def save_late(self, is_last: bool = False) -> None:
         """Writes sidecars into checkpoints that another process has completed since they were saved."""
-        for folder, sidecar in tuple(self._late_sidecars):
-            if _is_saved(folder, sidecar) or (is_last and folder.is_dir()):
-                self._late_sidecars.remove((folder, sidecar))
-                self._save_sidecar(folder, sidecar)
-
-    def _save_sidecar(self, folder: Path, sidecar: Sidecar) -> None:
-        try:
-            (folder / SIDECAR_NAME).unlink(missing_ok=True)  # of an earlier part, which wrote this checkpoint before
-            self._write_sidecar(folder, sidecar)
-        except Exception as cause:
-            values = {"step": sidecar.step, "cause": f"{type(cause).__name__}: {cause}"}
-            if self.plan.encoded_order:
-                said = tr(
-                    "checkpoint {step} keeps its order, but not its losses by epoch: its epoch_guard.json could not "
-                    "be written: {cause}",
-                    **values,
-                )
-            else:
-                said = tr(
-                    "checkpoint {step} cannot be resumed: its epoch_guard.json could not be written: {cause}", **values
-                )
-            _say(said)
-
-    def _write_sidecar(self, folder: Path, sidecar: Sidecar) -> None:
-        """Writes order and losses; where the losses cannot be held, the order alone: a resume needs no more."""
-        try:
-            write_sidecar(folder, sidecar)
-        except ValueError as cause:
-            write_sidecar(folder, self.plan.order.at_step(sidecar.step))
-            if "sidecar" not in self._switched_off:
-                self._switched_off.add("sidecar")
-                values = {"step": sidecar.step, "cause": cause}
-                _say(
-                    tr("checkpoints from {step} on are kept without its losses, the order is safe: {cause}", **values)
-                )
+        self._sidecars.save_late(is_last)
 
     @shield
     def end(self, state: host.TrainerState) -> None:
@@ -372,7 +327,7 @@ class Session:
         if part not in self._switched_off:
             self._switched_off.add(part)
             fault = f"{type(cause).__name__}: {cause}"
-            _say(tr("tracking switched off, training goes on. In {part}: {cause}", part=part, cause=fault))
+            host.try_to_warn(tr("tracking switched off, training goes on. In {part}: {cause}", part=part, cause=fault))
 
     @shield
     def _open_records(self, state: host.TrainerState) -> None:
@@ -495,7 +450,7 @@ class Session:
             if self.recorder is not None:
                 self.recorder.note(Message("exposure_failed", {"fault": fault}), self._last_logged, is_warning=True)
             else:
-                _say(sentence_of(Message("exposure_failed", {"fault": fault})))
+                host.try_to_warn(sentence_of(Message("exposure_failed", {"fault": fault})))
 
     @shield
     def _say_traced(self, state: host.TrainerState) -> None:
@@ -624,7 +579,7 @@ class Session:
             page = report_run(args.logging_dir, args.output_dir, state=known, names=plan.naming.datasets, log=log)
             host.say(f"epoch guard: {page_sentence(page, state.global_step)}")
         except Exception as cause:
-            _say(
+            host.try_to_warn(
                 tr(
                     "the report page could not be written: {cause}. The logs are complete: 'paddle-epoch-guard report "
                     "{folder}' writes it from them",
@@ -654,51 +609,5 @@ class Session:
             (host.warn if is_warning else host.say)(f"epoch guard: {sentence_of(message)}")
 
 
-def _is_saved(folder: Path, sidecar: Sidecar) -> bool:
-    """Whether the trainer's own files of a checkpoint are there: not those that an earlier part has left."""
-    record = host.trainer_record(folder)
-    stamp = None if record is None else host.stamp_in(record)
-    if record is None or record.get("global_step") != sidecar.step:
-        return False
-    return stamp is None or stamp.part == sidecar.part
-
-
-def leave_order_behind(state: host.TrainerState, is_in_doubt: bool = False) -> None:
-    """A part of the run without the guard: said where it matters, and kept in the trainer's state.
-
-    Args:
-        state: the trainer's.
-        is_in_doubt: whether what was drawn so far is in doubt: a later part must not take it for known.
-    """
-    stamp = host.read_stamp(state)
-    if is_in_doubt and state.global_step > 0:
-        stamp = replace(stamp or host.Stamp(uuid.uuid4().hex, host.UNGUARDED, 0), step=state.global_step, order="")
-    if stamp is None:
-        return
-    # No sidecar of an earlier part fits the checkpoints of this one. The order stays: it tells what was drawn so far.
-    host.write_stamp(state, replace(stamp, part=host.UNGUARDED))
-    if stamp.repaired and state.is_world_process_zero:
-        if stamp.unified_from is None:
-            said = tr(
-                "off, but the run draws otherwise than the host would by itself. Without the guard the host continues "
-                "in its own order: samples will be drawn twice and others lost. Resume with --epoch_guard track to "
-                "stay in that order"
-            )
-        else:
-            said = tr(
-                "off, but the run began a unified order at position {position}. Without the guard the host continues "
-                "in its own order: samples will be drawn twice and others lost. Resume with --epoch_guard track to "
-                "stay in that order",
-                position=stamp.unified_from,
-            )
-        host.warn(f"epoch guard: {said}")
-
-
 def _steps(state: host.TrainerState) -> dict[str, int]:
     return {"step": state.global_step, "max_steps": state.max_steps}
-
-
-def _say(text: str) -> None:
-    """Warns; where not even that can be done, training goes on all the same."""
-    with contextlib.suppress(Exception):
-        host.warn(f"epoch guard: {text}")

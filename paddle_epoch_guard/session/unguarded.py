@@ -6,8 +6,9 @@ the present ones in each checkpoint that is left, and if the cache holds no othe
 from.
 """
 
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from paddle_epoch_guard import host
 from paddle_epoch_guard.errors import EpochGuardError
 from paddle_epoch_guard.index import BlendIndex, Description, GPTIndex
 from paddle_epoch_guard.index.cache import read_text
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.resume import Sidecar, decode_sidecar, read_sidecar
 from paddle_epoch_guard.resume.audit import skipped_so_far
@@ -176,3 +178,34 @@ def why_unknown(unguarded: Unguarded, request: Request, observed: Observed) -> M
     if unguarded.other_index:
         return Message("earlier_unknown", {**shown, "why": "other_index", "path": unguarded.other_index})
     return None
+
+
+def leave_order_behind(state: host.TrainerState, is_in_doubt: bool = False) -> None:
+    """A part of the run without the guard: said where it matters, and kept in the trainer's state.
+
+    Args:
+        state: the trainer's.
+        is_in_doubt: whether what was drawn so far is in doubt: a later part must not take it for known.
+    """
+    stamp = host.read_stamp(state)
+    if is_in_doubt and state.global_step > 0:
+        stamp = replace(stamp or host.Stamp(uuid.uuid4().hex, host.UNGUARDED, 0), step=state.global_step, order="")
+    if stamp is None:
+        return
+    # No sidecar of an earlier part fits the checkpoints of this one. The order stays: it tells what was drawn so far.
+    host.write_stamp(state, replace(stamp, part=host.UNGUARDED))
+    if stamp.repaired and state.is_world_process_zero:
+        if stamp.unified_from is None:
+            said = tr(
+                "off, but the run draws otherwise than the host would by itself. Without the guard the host continues "
+                "in its own order: samples will be drawn twice and others lost. Resume with --epoch_guard track to "
+                "stay in that order"
+            )
+        else:
+            said = tr(
+                "off, but the run began a unified order at position {position}. Without the guard the host continues "
+                "in its own order: samples will be drawn twice and others lost. Resume with --epoch_guard track to "
+                "stay in that order",
+                position=stamp.unified_from,
+            )
+        host.warn(f"epoch guard: {said}")
