@@ -52,6 +52,29 @@ def test_the_warning_comes_before_the_first_step_and_is_short(run, host_log):
     assert at < reached
 
 
+@pytest.fixture
+def traced_later(monkeypatch):
+    """All data is large: its tokens are traced while the first steps are trained."""
+    monkeypatch.setattr("paddle_epoch_guard.session.session._TRACED_AT_ONCE", 0)
+
+
+@pytest.mark.usefixtures("traced_later")
+def test_exposure_is_told_before_tokens_are_traced(run, host_log):
+    run()
+    (block,) = warned(host_log)
+    assert "0.00 before it, 1.00 in the 38% of the run behind it" in block[1]
+
+
+@pytest.mark.usefixtures("traced_later")
+@pytest.mark.parametrize("is_known", [True, False])
+def test_that_of_a_dataset_is_told_unless_another_draws_the_same_corpus(run, tmp_path, host_log, is_known):
+    first = write_corpus(tmp_path / "first", [100] * 40)
+    other = write_corpus(tmp_path / "other", [70] * 30) if is_known else first
+    run(prefixes=["0.7", first, "0.3", other])
+    (block,) = warned(host_log)
+    assert ("before it" in block[1]) == is_known
+
+
 def test_the_boundary_and_its_verdict_are_warnings(run, host_log):
     run()
     warnings = host_log.warnings_of_boundaries

@@ -5,10 +5,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paddle_epoch_guard.cli.dataset_facts import exposure_at, unified_exposure
 from paddle_epoch_guard.errors import ReportError, cause_of
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.ledger.layout_exposure import exposure_at, unified_exposure
 from paddle_epoch_guard.terminal import joined, plain
 
 if TYPE_CHECKING:

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from paddle_epoch_guard.cli.corpus_draws import CorpusDraws, worth_of_blend, worth_of_dataset
-from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of, unified_exposure
+from paddle_epoch_guard.cli.dataset_facts import dataset_facts_of, step_of
 from paddle_epoch_guard.cli.host_rules import MARGIN
 from paddle_epoch_guard.cli.planned_run import MOST_TOKENS, Run
 from paddle_epoch_guard.index import IndexLayout
 from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.ledger.layout_exposure import unified_exposure
 
 _MOST_TRIED = 10_000  # numbers of steps to try for a blend
 

@@ -1,8 +1,13 @@
 """What a user must know before step 1: where the training loss will drop, and when it will be known why."""
 
+from collections.abc import Sequence
+
 from paddle_epoch_guard import host
-from paddle_epoch_guard.ledger import BoundaryStep
+from paddle_epoch_guard.index import BlendIndex, GPTIndex, SampleIndex
+from paddle_epoch_guard.index.equal_corpora import Corpus, equal_corpora
+from paddle_epoch_guard.ledger import BoundaryStep, IndexEpochs
 from paddle_epoch_guard.ledger.change_points import FIRST, FULL, SIDE
+from paddle_epoch_guard.ledger.layout_exposure import exposure_at_boundary
 from paddle_epoch_guard.record.events import Message
 from paddle_epoch_guard.session.run_plan import RunPlan
 from paddle_epoch_guard.statistics.judging import EXPOSURE_STEP
@@ -33,6 +38,8 @@ def boundary_ahead(
     first = ahead[0]
     names = plan.naming.datasets
     before, after = exposures = _exposures(first, exposure, max_steps, len(names) > 1)
+    if exposure is None:
+        before, after = exposures = _planned_exposures(plan, first)
     if not plan.is_whole and before is not None and after is not None and after - before < EXPOSURE_STEP:
         return None
     return Message(
@@ -64,6 +71,36 @@ def _exposures(
     found = [exposure.of_steps(*side, dataset) if side[0] <= side[1] else None for side in sides]
     before, after = (None if each is None else round(each.mean, 2) for each in found)
     return before, after
+
+
+def _planned_exposures(plan: RunPlan, boundary: BoundaryStep) -> tuple[float | None, float | None]:
+    """The same as the layout of the index has it: tokens of large data are traced while the first steps are trained.
+
+    Unknown unless the run draws the host's order from the beginning, and if another dataset draws the same corpus.
+    """
+    schedule, index = plan.schedule, plan.index
+    if schedule is None or len(schedule.segments) > 1 or not plan.is_whole or schedule.segments[0].start:
+        return None, None
+    if not isinstance(plan.source, IndexEpochs) or plan.source.positions.reorders or plan.why_exposure_unknown:
+        return None, None
+    datasets = list(index.datasets) if isinstance(index, BlendIndex) else [index]
+    own = datasets[boundary.dataset]
+    if not isinstance(own, GPTIndex) or _is_shared(boundary.dataset, datasets):
+        return None, None
+    before, after = exposure_at_boundary(own.layout).values()
+    return None if before is None else round(before, 2), None if after is None else round(after, 2)
+
+
+def _is_shared(number: int, datasets: Sequence[SampleIndex | None]) -> bool:
+    """Whether another dataset may have the corpus of this one."""
+    if len(datasets) == 1:
+        return False
+    corpora = [
+        Corpus(one.description.prefix, one.arrays.sizes)
+        for one in datasets
+        if isinstance(one, GPTIndex) and one.arrays is not None
+    ]
+    return len(corpora) < len(datasets) or equal_corpora(corpora).like(number) != (number,)
 
 
 def _verdict_facts(
