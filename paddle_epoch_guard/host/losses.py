@@ -6,6 +6,7 @@ The criteria of PaddleNLP's decoder models contain an unreduced one (`criterion.
 
 import functools
 import itertools
+import math
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -203,11 +204,12 @@ def _counts(chosen: npt.NDArray[np.bool_]) -> Any:
 
 def _sums(losses: Any, labels: Any, ignored: int, samples: int) -> Any:
     """``[samples, 4]``, see :meth:`TokenLosses.take`; None if the losses cannot be divided among the samples."""
-    if samples < 1 or int(losses.size) % samples:
+    count = math.prod(losses.shape)  # paddle's own `size` takes as long as a small operation
+    if samples < 1 or count % samples:
         return None
     losses = losses.astype("float32").reshape([samples, -1])
     positive = (losses > 0).astype("float32").sum(axis=1)
     labelled = total = paddle.full_like(positive, losses.shape[1])
-    if labels is not None and labels.size == losses.size:
+    if labels is not None and math.prod(labels.shape) == count:
         labelled = (labels.reshape(losses.shape) != ignored).astype("float32").sum(axis=1)
     return paddle.stack([losses.sum(axis=1), positive, labelled, total], axis=1)
