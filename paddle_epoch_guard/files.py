@@ -127,15 +127,15 @@ def _mode_of(path: Path) -> int | None:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, tr("is a folder"), str(path))
-    if not stat.S_ISREG(mode):
-        raise _no_regular_file(path)
+    _refuse_irregular(path, mode)
     return stat.S_IMODE(mode)
 
 
-def _no_regular_file(path: str | Path) -> OSError:
-    return OSError(errno.EINVAL, tr("is no regular file, and is left as it is"), str(path))
+def _refuse_irregular(path: str | Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, tr("is a folder"), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, tr("is no regular file, and is left as it is"), str(path))
 
 
 def append_whole(path: str | Path, content: bytes, is_new: bool = True) -> None:
@@ -151,23 +151,20 @@ def append_whole(path: str | Path, content: bytes, is_new: bool = True) -> None:
         OSError: it cannot be written, or is no regular file; it is then as it was.
     """
     try:
-        # Opening a pipe fails, and does not wait for a reader.
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | (os.O_CREAT if is_new else 0), 0o666)
-    except OSError as cause:
-        if cause.errno == errno.ENXIO:
-            raise _no_regular_file(path) from None
-        raise
+        _refuse_irregular(path, os.stat(path).st_mode)  # opening a pipe would wait for a reader
+    except FileNotFoundError:
+        if not is_new:
+            raise
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | (os.O_CREAT if is_new else 0), 0o666)
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise _no_regular_file(path)
+        before = os.fstat(descriptor).st_size
         try:
             if os.write(descriptor, content) < len(content):  # the disk is full; what the system says of it comes next
                 os.write(descriptor, content[-1:])
                 raise OSError(tr("{path}: written in part", path=path))
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, found.st_size)
+                os.ftruncate(descriptor, before)
             raise
     finally:
         os.close(descriptor)

@@ -1,6 +1,8 @@
 """The guard's VisualDL log: lines, names, many files, and the server's own sampling."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +47,44 @@ def test_a_log_that_somebody_removes_begins_anew(tmp_path, removed):
     assert read_log_file(file).began > 0
 
 
+def test_a_file_that_a_full_disk_left_empty_begins_anew(tmp_path):
+    file = tmp_path / "epoch_guard" / "epoch_1" / FILE_NAME
+    file.parent.mkdir(parents=True)
+    file.touch()
+    log = EpochGuardLog(tmp_path)
+    log.scalar("loss", 1.0, 1, "epoch_1")
+    log.close()
+    assert read_log_file(file).began > 0
+
+
+_LEASE = """
+import fcntl, signal, sys
+held = open(sys.argv[1])
+signal.signal(signal.SIGIO, lambda *_: fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK))
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+print("leased", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="leases are Linux's")
+def test_a_file_that_another_process_has_on_lease_is_waited_for(tmp_path):
+    """As a file server has it for its clients."""
+    path = tmp_path / "record"
+    path.write_bytes(b"one ")
+    with subprocess.Popen([sys.executable, "-c", _LEASE, path], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "leased\n"
+            append_whole(path, b"two")
+        finally:
+            holder.kill()
+    assert path.read_bytes() == b"one two"
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
 def test_nothing_is_appended_to_what_is_no_regular_file(tmp_path, make):
     make(tmp_path / "record")
-    with pytest.raises(OSError, match=r"regular file|directory"):
+    with pytest.raises(OSError, match=r"regular file|is a folder"):
         append_whole(tmp_path / "record", b"text")
 
 

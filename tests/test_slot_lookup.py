@@ -96,3 +96,14 @@ def test_a_fault_shows_where_it_is_looked_up_again(source, monkeypatch):
     settle(lookup)
     with pytest.raises(OSError, match="gone"):
         lookup.of(source, EpochSlots((3,)), (7, 9), np.arange(12))
+
+
+def test_without_a_thread_it_is_looked_up_when_it_is_needed(source, monkeypatch):
+    def refuse(_work):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(slot_lookup, "Later", refuse)
+    lookup = SlotLookup(1)
+    for first in (1, 4, 7):
+        look_up(lookup, source, first, first + 2)
+    assert source.index.asked.count(True) == 3

@@ -98,3 +98,37 @@ def test_much_is_added_up_before_the_window_ends(monkeypatch):
         kept.append(len(hooks._copied))
     assert kept == [1, 2, 0, 1, 2, 0, 1]
     np.testing.assert_array_equal(hooks.take()[0], rows_of(batches, True)[0])
+
+
+def test_small_microbatches_are_added_up_before_they_are_many():
+    """Each copy takes pages of memory, however small it is."""
+    model = Model()
+    hooks = collected.TokenLosses(model)
+    most = 0
+    for _ in range(600):
+        model(*batch(1, 2))
+        most = max(most, len(hooks._copied))
+    assert most == 255
+    assert hooks.take()[0].shape == (600, 4)
+
+
+def test_labels_with_a_value_for_each_word_are_not_kept():
+    losses, soft = paddle.ones([2, 4]), paddle.ones([2, 4, 7])
+    copied = collected._Copied.of(losses, soft, IGNORED, 2)
+    assert copied.labels is None
+    np.testing.assert_array_equal(collected._rows_of([copied]), [[4, 4, 4, 4]] * 2)
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_samples_without_tokens_have_no_loss(on_cpu):
+    model = Model()
+    hooks = collected.TokenLosses(model)
+    hooks._is_on_cpu = on_cpu
+    for length in (5, 0, 5):
+        labels = paddle.ones([3, length], dtype="int64")
+        hooks._begin(model, (labels,), {})
+        hooks._take(model.loss_func, (None, labels), paddle.ones([3, length]))
+        hooks._end(model, None, None)
+    rows, sizes = hooks.take()
+    assert sizes == [3, 3, 3]
+    np.testing.assert_array_equal(rows[:, 0], np.repeat([5, 0, 5], 3))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import paddle
 from paddle.distributed.fleet.meta_parallel import ParallelCrossEntropy
 
-_MERGE = 256  # concatenate the small tensors after this many microbatches
+_MERGE = 256  # microbatches whose tensors are joined, or whose copies are added up: each takes pages of memory
 _COPIED_AT_MOST = 1 << 20  # tokens; more are added up at once
 _hooks: "weakref.WeakKeyDictionary[Any, list[Any]]" = weakref.WeakKeyDictionary()
 
@@ -133,7 +133,7 @@ class TokenLosses:
         if isinstance(rows, _Copied):
             self._microbatches.append(rows.samples)
             self._copied.append(rows)
-            if len(self._copied) * rows.losses.size > _COPIED_AT_MOST:
+            if len(self._copied) >= _MERGE or len(self._copied) * rows.losses.size > _COPIED_AT_MOST:
                 self._add_up()
         elif rows is not None:
             self._microbatches.append(int(rows.shape[0]))
@@ -177,12 +177,14 @@ class _Copied(NamedTuple):
             copied = losses.astype("float32").numpy()
         if samples < 1 or copied.size % samples:
             return None
-        return cls(copied, None if labels is None else labels.numpy(), ignored, samples)
+        has_labels = (
+            labels is not None and math.prod(labels.shape) == copied.size
+        )  # soft ones have a value for each word
+        return cls(copied, labels.numpy() if has_labels else None, ignored, samples)
 
     def kind(self) -> tuple[int, bool, int]:
         """Tokens a sample, whether labels are known, and the label that is ignored."""
-        is_labelled = self.labels is not None and self.labels.size == self.losses.size
-        return self.losses.size // self.samples, is_labelled, self.ignored
+        return self.losses.size // self.samples, self.labels is not None, self.ignored
 
 
 def _rows_of(copied: list[_Copied]) -> npt.NDArray[np.float32]:
@@ -192,7 +194,7 @@ def _rows_of(copied: list[_Copied]) -> npt.NDArray[np.float32]:
     rows = np.full((len(losses), 4), tokens, dtype=np.float32)
     rows[:, 0], rows[:, 1] = losses.sum(axis=1), _counts(losses > 0)
     if is_labelled:
-        labels = np.concatenate([one.labels.reshape(-1, tokens) for one in copied if one.labels is not None])
+        labels = np.concatenate([one.labels.reshape(one.samples, tokens) for one in copied if one.labels is not None])
         rows[:, 2] = _counts(labels != ignored)
     return rows
 

@@ -55,7 +55,8 @@ class SlotLookup:
         if len(positions) >= MANY:
             first, last = steps
             following = last + 1, 2 * last + 1 - first
-            self._ahead = _Ahead(source, following, Later(partial(self._look_up, source, slots, following)))
+            with contextlib.suppress(RuntimeError):  # no thread is to be had: then it is looked up when it is needed
+                self._ahead = _Ahead(source, following, Later(partial(self._look_up, source, slots, following)))
         return found
 
     def _look_up(self, source: IndexEpochs, slots: EpochSlots, steps: tuple[int, int]) -> Int64Array:

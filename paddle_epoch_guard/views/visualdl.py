@@ -137,7 +137,7 @@ class EpochGuardLog:
                     stream.write(b"".join(records))
                 continue
             _end_with_a_whole_record(path)
-            if not path.exists():
+            if not path.exists() or not path.stat().st_size:  # a full disk may have left it empty
                 records.insert(0, _framed(components.meta_data(walltime=_now())))
             append_whole(path, b"".join(records))
             self._paths[directory] = str(path)
