@@ -28,7 +28,7 @@ class SidecarWriter:
         """Writes the sidecar of a checkpoint.
 
         Args:
-            sidecar: what the run would go on from.
+            sidecar: what a resumed run would continue from.
             plan: the run's; its order is kept where the losses cannot be.
         """
         late = host.late_checkpoint_folders(self._args, sidecar.step)

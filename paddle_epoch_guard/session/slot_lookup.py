@@ -55,7 +55,7 @@ class SlotLookup:
         if len(positions) >= MANY:
             first, last = steps
             following = last + 1, 2 * last + 1 - first
-            with contextlib.suppress(RuntimeError):  # no thread is to be had: then it is looked up when it is needed
+            with contextlib.suppress(RuntimeError):  # without a thread, it is looked up when it is needed
                 self._ahead = _Ahead(source, following, Later(partial(self._look_up, source, slots, following)))
         return found
 
