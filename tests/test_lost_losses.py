@@ -109,7 +109,7 @@ def test_a_fault_in_exposure_costs_exposure_alone(tmp_path, dataset, host_log, m
         raise IndexError("index 5347 is out of bounds")
 
     whole = train(arguments(tmp_path / "whole", max_steps=STEPS), dataset, model=KnownLosses)
-    faults = ("session.session.trace", "start"), ("ledger.exposure.Exposure.of_steps", "later")
+    faults = ("session.run_trace.trace", "start"), ("ledger.exposure.Exposure.of_steps", "later")
     for tried, (where, at) in enumerate(faults):
         with monkeypatch.context() as patch:
             patch.setattr(f"paddle_epoch_guard.{where}", broken)

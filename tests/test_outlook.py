@@ -55,7 +55,7 @@ def test_the_warning_comes_before_the_first_step_and_is_short(run, host_log):
 @pytest.fixture
 def traced_later(monkeypatch):
     """All data is large: its tokens are traced while the first steps are trained."""
-    monkeypatch.setattr("paddle_epoch_guard.session.session._TRACED_AT_ONCE", 0)
+    monkeypatch.setattr("paddle_epoch_guard.session.run_trace._TRACED_AT_ONCE", 0)
 
 
 @pytest.mark.usefixtures("traced_later")

@@ -4,7 +4,6 @@ import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -13,40 +12,33 @@ from paddle_epoch_guard.arguments import EpochGuardArguments
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import (
     BoundaryStep,
-    EarlierReads,
     EpochSource,
-    Exposure,
     IndexEpochs,
-    Trace,
     TrainerEpochs,
-    trace,
 )
 from paddle_epoch_guard.ledger.losses import SummedWindow, window_of
-from paddle_epoch_guard.ledger.tracing import entries_to_read
 from paddle_epoch_guard.record.events import Message, TokensTraced
 from paddle_epoch_guard.record.recorder import Recorder, View
 from paddle_epoch_guard.record.run_file import add_part
-from paddle_epoch_guard.session.background import Background, Later
-from paddle_epoch_guard.session.earlier import open_earlier
+from paddle_epoch_guard.session.background import Background
 from paddle_epoch_guard.session.evaluation import (
     described_evaluation,
     evaluates_anyway,
     evaluation_is_apart,
     planned_evaluations,
 )
-from paddle_epoch_guard.session.exposure import ShieldedExposure
 from paddle_epoch_guard.session.keeping import Keeps, kept_of, page_sentence, told_of
 from paddle_epoch_guard.session.loss_collector import LossCollector
 from paddle_epoch_guard.session.outlook import boundary_ahead
 from paddle_epoch_guard.session.progress_counter import TrainerEpochCounter
 from paddle_epoch_guard.session.run_plan import RunPlan
+from paddle_epoch_guard.session.run_trace import RunTrace
 from paddle_epoch_guard.session.sidecar_writer import SidecarWriter
 from paddle_epoch_guard.session.tracking import corpus_messages, open_recorder, sidecar_of, start_messages
 from paddle_epoch_guard.views.messages import sentence_of
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _P = ParamSpec("_P")
-_TRACED_AT_ONCE = 1 << 20  # entries; fewer are traced before training waits for anything else: in about 0.1 s
 
 
 def shield(part: Callable[_P, None]) -> Callable[_P, None]:
@@ -107,10 +99,7 @@ class Session:
         )
         self._stopped_dry = False
         self._has_noted_run = False
-        self._trace: Trace | None = None
-        self._earlier: tuple[EarlierReads, ...] = ()
-        self._tracing: tuple[Later[Trace] | None, bool] | None = None
-        """The trace to come, on the first rank, and whether the other ranks get it too; None if none is to come."""
+        self._trace = RunTrace(args.output_dir, self._say_exposure_unknown, self._lose_exposure)
         self._switched_off: set[str] = set()
         self.extra = host.ExtraEvaluation(self._training)
         self._of_evaluation: Message | None = None
@@ -390,57 +379,23 @@ class Session:
         self._say_by_share(self.collector.agree(), state)
 
     def _trace_tokens(self, state: host.TrainerState) -> None:
-        """Traces how often the data of each step was drawn before. Collective where losses are collected.
-
-        It reads whole arrays, so the first rank does it for all: what it finds is small. Of large data it does so in
-        a thread, and the first step does not wait for it.
-        """
-        self._tracing = None
+        """Traces how often the data of each step was drawn before. Collective where losses are collected."""
+        self._trace.drop()
         collects = self.collector is not None and self.collector.is_open
         if not (self.recorder or collects):
             return
         why = None if self.plan.schedule is None else self.plan.why_exposure_unknown
         if why is not None:
-            self._say_exposure_unknown(why, state)
-            return
-        tracing, is_large = self._begin_trace(state) if host.process() == 0 else (None, False)
-        self._tracing = tracing, collects
-        if not (host.broadcast_from(0, is_large) if collects else is_large):
+            self._say_exposure_unknown(why)
+        elif not self._trace.begin(self.plan, collects):
             self._settle_trace(state)
-
-    def _begin_trace(self, state: host.TrainerState) -> tuple[Later[Trace] | None, bool]:
-        """The trace to come, None if it cannot be; and whether it is too large to wait for."""
-        plan = self.plan
-        if plan.index is None or not isinstance(plan.source, IndexEpochs):
-            return None, False
-        try:
-            opened = open_earlier(plan, Path(self._args.output_dir))
-        except Exception as cause:
-            self._lose_exposure(cause)
-            return None, False
-        if isinstance(opened, Message):
-            self._say_exposure_unknown(opened, state)
-            return None, False
-        self._earlier = opened.reads
-        is_large = sum(map(entries_to_read, (plan.index, *(one.index for one in opened.data)))) > _TRACED_AT_ONCE
-        return Later(partial(trace, plan.index, plan.source.positions, earlier=opened.data)), is_large
 
     @shield
     def _settle_trace(self, state: host.TrainerState) -> None:
         """Waits for the trace, if one has begun. Collective where losses are collected."""
-        begun, self._tracing = self._tracing, None
-        if begun is None:
-            return
-        tracing, collects = begun
-        try:
-            traced = None if tracing is None else tracing.result()
-        except Exception as cause:
-            self._lose_exposure(cause)
-            traced = None
-        found = traced, self._earlier
-        self._trace, self._earlier = host.broadcast_from(0, found) if collects else found
-        self._say_traced(state)
-        self._expose(state)
+        if self._trace.settle():
+            self._say_traced(state)
+            self._expose(state)
 
     def _lose_exposure(self, cause: Exception) -> None:
         """Says once that exposure is not logged; on a rank without records in the trainer's log."""
@@ -454,27 +409,23 @@ class Session:
 
     @shield
     def _say_traced(self, state: host.TrainerState) -> None:
-        if self._trace is not None and self.recorder is not None:
-            self.recorder.emit(TokensTraced(sum(self._trace.traced), sum(self._trace.tokens)))
-            for message in corpus_messages(self._trace.corpora, self.plan.naming.datasets):
+        trace = self._trace.found
+        if trace is not None and self.recorder is not None:
+            self.recorder.emit(TokensTraced(sum(trace.traced), sum(trace.tokens)))
+            for message in corpus_messages(trace.corpora, self.plan.naming.datasets):
                 self._note(message, state, is_warning=True)
 
     @shield
-    def _say_exposure_unknown(self, why: Message, state: host.TrainerState) -> None:
+    def _say_exposure_unknown(self, why: Message) -> None:
         if self.recorder is not None:
-            self._note(why, state, is_warning=True)
+            self.recorder.note(why, self._last_logged, is_warning=True)
 
     @shield
     def _expose(self, state: host.TrainerState) -> None:
-        plan = self.plan
-        if self._trace is None or plan.schedule is None:
+        schedule = self.plan.schedule
+        exposure = None if schedule is None else self._trace.exposure(schedule, state.max_steps)
+        if exposure is None:
             return
-        try:
-            traced = Exposure(self._trace, plan.schedule, state.max_steps, self._earlier)
-        except Exception as cause:
-            self._lose_exposure(cause)
-            return
-        exposure = ShieldedExposure(traced, self._lose_exposure)
         if self.collector is not None:
             self.collector.exposure = exposure
         if self.recorder is not None:
