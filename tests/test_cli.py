@@ -99,6 +99,13 @@ def test_help_names_what_each_value_is(command):
     assert re.search(r"(<(?!=)|\bINTEGER\b|\bTEXT\b|\{)", out) is None
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_are_in_lower_case(command):
+    """Typer 0.27 takes a metavar for the option's name where the two differ in case alone."""
+    names = [name for option in typer.main.get_command(app).get_command(None, command).params for name in option.opts]
+    assert names == [name.lower() for name in names]
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"), [("re", ["rebuild", "report"]), ("plan --seq", ["--seq-length"]), ("view --h", ["--help"])]
 )

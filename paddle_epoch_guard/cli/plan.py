@@ -90,6 +90,7 @@ def plan(  # noqa: PLR0913 - its options
     seed: Annotated[
         int,
         typer.Option(
+            "--seed",  # else typer 0.27 takes --SEED, the metavar, for it
             metavar="SEED",
             min=0,
             max=(1 << 32) - 1,

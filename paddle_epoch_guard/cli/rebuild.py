@@ -40,7 +40,12 @@ def rebuild(  # noqa: PLR0913 - its options
     ] = Mix.auto,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="SEED", min=0, help="Seed of the unified order; by default that of the index."),
+        typer.Option(
+            "--seed",  # else typer 0.27 takes --SEED, the metavar, for it
+            metavar="SEED",
+            min=0,
+            help="Seed of the unified order; by default that of the index.",
+        ),
     ] = None,
     stop: Annotated[
         int | None,
