@@ -72,9 +72,12 @@ class IndexedDataset:
         return np.fromfile(f"{self._prefix}.bin", self._dtype, count, offset=first)
 
 
-@dataclass(frozen=True)
+@dataclass
 class GPTDataset:
-    """An index and its corpus; ``dataset[p]["text"]`` is what position ``p`` draws."""
+    """An index and its corpus; ``dataset[p]["text"]`` is what position ``p`` draws.
+
+    Its arrays can be replaced, as those of the host's dataset can: so the guard installs an order.
+    """
 
     desc: str
     desc_hash: str
@@ -88,7 +91,7 @@ class GPTDataset:
 
     def __getitem__(self, position):
         sample = int(self.shuffle_idx[position])
-        (first, offset), (last, end) = self.sample_idx[sample : sample + 2].tolist()
+        (first, offset), (last, end) = (self.sample_idx[row].tolist() for row in (sample, sample + 1))
         parts = []
         for place in range(first, last + 1):
             start = offset if place == first else 0
@@ -97,9 +100,9 @@ class GPTDataset:
         return {"text": np.concatenate(parts).astype(np.int64)}
 
 
-@dataclass(frozen=True)
+@dataclass
 class BlendableDataset:
-    """Several datasets, drawn by weight."""
+    """Several datasets, drawn by weight. Its arrays can be replaced, too."""
 
     desc: str
     datasets: list
