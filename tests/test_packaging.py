@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from without_host import needs_host
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -23,6 +25,7 @@ def test_the_pinned_set_has_no_conflicts():
     assert checked.returncode == 0, checked.stdout
 
 
+@needs_host
 def test_the_extra_for_the_host_is_satisfied_by_the_pinned_set():
     """The bounds a user installs by are those that were tried."""
     dry = run(

@@ -10,6 +10,7 @@ import pytest
 
 from corpora import build_train, write_corpus
 from synthetic_runs import Run
+from without_host import needs_host
 
 ROOT = Path(__file__).parent.parent
 # Stands in for an environment without the packages: the interpreter finds none of them.
@@ -86,6 +87,7 @@ def test_a_command_that_needs_it_says_what_to_install(place, words, missing):
     assert "pip install 'paddle-epoch-guard[visualdl]'" in line
 
 
+@needs_host  # which the callback imports first
 def test_the_callback_says_what_to_install(place):
     done = python(place, "from paddle_epoch_guard import EpochGuardCallback")
     assert done.returncode == 1
