@@ -381,9 +381,13 @@ def test_what_rebuild_has_written_is_to_be_rebuilt(tmp_path, prefix):
 
 @pytest.fixture
 def broken(cache):
-    """A cache with two broken indices."""
-    for path in sorted(cache.glob("*_doc_idx.npy"))[:2]:
-        path.unlink()
+    """A cache with two broken indices, one of them a dataset's of the blend."""
+    texts = {path.stem: path.read_text() for path in cache.glob("*.dsc")}
+    for samples in (corpora.SEPARATED, 111):
+        (index,) = (
+            stem for stem, text in texts.items() if text.startswith("GPT") and f"Number of samples {samples}\n" in text
+        )
+        (cache / f"{index}_doc_idx.npy").unlink()
     return cache
 
 
