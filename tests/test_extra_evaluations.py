@@ -1,5 +1,6 @@
 """``--epoch_guard_evaluate`` in real runs: when the trainer evaluates, what that changes, and what is said."""
 
+import gc
 import multiprocessing
 import threading
 
@@ -77,6 +78,8 @@ class Evaluated(TokenModel):
 
 def evaluated(tmp_path, dataset, held_out, *, callbacks=(), trainer=PretrainingTrainer, resume=None, **changes):
     """The run, and the steps after which it evaluated."""
+    # Of a loader that an earlier run kept, a worker would free the queue, and wait forever for the thread that reads it.
+    gc.collect()
     seen = Evaluations()
     values = {"max_steps": STEPS, "logging_steps": 10, "epoch_guard_evaluate": True, "per_device_eval_batch_size": 4}
     args = arguments(tmp_path, **{**values, **changes})
