@@ -126,7 +126,9 @@ def build_train_valid_test_datasets(
     del skip_warmup, need_data  # they change nothing in one process
     if len(prefixes) == 1:
         return _datasets(prefixes[0], split, samples, seq_length, seed, data_cache_path)
-    total = sum(float(weight) for weight in prefixes[::2])
+    total = 0.0
+    for weight in prefixes[::2]:  # as the host does: from Python 3.12 on, sum() rounds once
+        total += float(weight)
     weights = [float(weight) / total for weight in prefixes[::2]]
     parts = [
         _datasets(

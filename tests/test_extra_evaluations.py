@@ -78,7 +78,7 @@ class Evaluated(TokenModel):
 
 def evaluated(tmp_path, dataset, held_out, *, callbacks=(), trainer=PretrainingTrainer, resume=None, **changes):
     """The run, and the steps after which it evaluated."""
-    # Of a loader that an earlier run kept, a worker would free the queue, and wait forever for the thread that reads it.
+    # Of a loader that an earlier run kept, a worker would free the queue, and wait for the thread that reads it.
     gc.collect()
     seen = Evaluations()
     values = {"max_steps": STEPS, "logging_steps": 10, "epoch_guard_evaluate": True, "per_device_eval_batch_size": 4}

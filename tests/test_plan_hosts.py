@@ -3,6 +3,7 @@
 The tests of the real megatron-core need ``.venv-megatron``: ``make test-megatron``.
 """
 
+import sys
 from functools import partial
 
 import pytest
@@ -19,8 +20,9 @@ TRAINED = [
     ("900,60,40", 60, 54, 54),
     ("90,8,2", 17, 16, 15),
     ("90,8,2", 33, 29, 30),
-    ("0.7,0.2,0.1", 5, 3, 4),
-    ("0.7,0.2,0.1", 25, 17, 18),
+    # The host divides by sum(), which rounds once from Python 3.12 on: the same index has another document there.
+    ("0.7,0.2,0.1", 5, 4 if sys.version_info >= (3, 12) else 3, 4),
+    ("0.7,0.2,0.1", 25, 18 if sys.version_info >= (3, 12) else 17, 18),
     ("949,50,1", 50, 48, 47),
     ("949,50,1", 1000, 949, 949),
     ("8/1/1", 15, 11, 12),
