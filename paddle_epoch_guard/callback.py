@@ -220,12 +220,10 @@ class EpochGuardCallback(host.TrainerCallback):  # type: ignore[misc]
         """Notices where the trainer starts to read the data again."""
         session.begin_epoch(state, kwargs.get("train_dataloader"))
 
-    def on_load_data_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Counts the batches that the loader delivered; for each microbatch, and so without a shield."""
-        if self.session is not None and self._training is host.current_training():
-            self.session.epochs.batches += 1
+    @_follows
+    def on_load_data_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Counts the batches that the loader delivered."""
+        session.epochs.batches += 1
 
     @_follows
     def on_step_end(self, session: Session, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

@@ -12,7 +12,7 @@ from corpora import build_train, end_document_list, shift_pointers, write_corpus
 from paddle_epoch_guard import EpochGuardArguments, EpochGuardCallback, EpochGuardError, host
 from paddle_epoch_guard.ledger import trace
 from paddle_epoch_guard.report.reading import read_run
-from paddle_epoch_guard.session import session
+from paddle_epoch_guard.session import run_trace
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 from training import TokenModel, arguments, train
 from vdl_logs import read_scalars
@@ -412,8 +412,8 @@ def test_the_first_step_does_not_wait_for_the_trace_of_large_data(tmp_path, data
 
     values = {"max_steps": STEPS, "logging_steps": 4}
     at_once = train(arguments(tmp_path / "at-once", **values), dataset)
-    monkeypatch.setattr(session, "_TRACED_AT_ONCE", 0)
-    monkeypatch.setattr(session, "trace", slow)
+    monkeypatch.setattr(run_trace, "_TRACED_AT_ONCE", 0)
+    monkeypatch.setattr(run_trace, "trace", slow)
     run = train(arguments(tmp_path, **values), dataset, callbacks=[EpochGuardCallback(), Step()])
     assert waited == [True]
     assert run.scalars("epoch_guard/exposure")
@@ -425,8 +425,8 @@ def test_a_fault_in_the_trace_of_large_data_costs_exposure_alone(tmp_path, datas
     def broken(*_args, **_named):
         raise SystemExit(3)
 
-    monkeypatch.setattr(session, "_TRACED_AT_ONCE", 0)
-    monkeypatch.setattr(session, "trace", broken)
+    monkeypatch.setattr(run_trace, "_TRACED_AT_ONCE", 0)
+    monkeypatch.setattr(run_trace, "trace", broken)
     run = train(arguments(tmp_path, max_steps=STEPS), dataset)
     (warning,) = [text for text in host_log.warnings if "SystemExit: 3" in text]
     assert "Data epochs, boundaries and losses by epoch go on" in warning

@@ -30,7 +30,7 @@ from paddle_epoch_guard.host.evaluation import (
     size_of_evaluation,
 )
 from paddle_epoch_guard.host.loader import Loader, describe_loader, skipped_steps
-from paddle_epoch_guard.host.log import logger, say, try_to_warn, warn
+from paddle_epoch_guard.host.log import logger, say, told_if_it_fails, try_to_warn, warn
 from paddle_epoch_guard.host.logs import has_log_folder, loggers, saves_by
 from paddle_epoch_guard.host.losses import TokenLosses
 from paddle_epoch_guard.host.protocols import Dataloader, TrainerControl, TrainerState, TrainingArguments
@@ -117,6 +117,7 @@ __all__ = [
     "stamp_step",
     "start_sampler",
     "take_over",
+    "told_if_it_fails",
     "trainer_record",
     "try_to_warn",
     "warn",

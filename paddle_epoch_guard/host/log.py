@@ -1,6 +1,7 @@
 """Lines for the trainer's log."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from paddle_epoch_guard.host import library
@@ -23,6 +24,19 @@ def try_to_warn(text: str) -> None:
     """Warns in the guard's name; where not even that can be done, training goes on all the same."""
     with contextlib.suppress(Exception):
         warn(f"epoch guard: {text}")
+
+
+@contextlib.contextmanager
+def told_if_it_fails(what: str) -> Iterator[None]:
+    """Training goes on after an exception; a warning says what it costs.
+
+    Args:
+        what: the consequence, as a clause.
+    """
+    try:
+        yield
+    except Exception as cause:
+        try_to_warn(f"{what}: {type(cause).__name__}: {cause}")
 
 
 def _streams() -> list[Any]:

@@ -1,6 +1,5 @@
 """Whether the evaluation set may confirm a verdict: it must not overlap the training data. Extra evaluations."""
 
-import contextlib
 import hashlib
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from paddle_epoch_guard.index.corpus import count_tokens
 from paddle_epoch_guard.index.equal_corpora import texts_of
 from paddle_epoch_guard.index.fingerprint import digest_array
 from paddle_epoch_guard.index.overlap import Comparison, compare_documents
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.record.events import EvaluationSet, Message
 from paddle_epoch_guard.session.run_plan import RunPlan
 
@@ -40,10 +40,15 @@ def evaluation_is_apart(
         due = clock() + SECONDS
         compared = compare_documents(one, other, lambda: clock() > due)
     except Exception as cause:
-        return None, _unknown("fault", f"{type(cause).__name__}: {cause}")
+        return unknown_by_fault(cause)
     if compared.result == "overlaps":
         return False, _overlaps(compared)
     return (True, None) if compared.result == "apart" else (None, _unknown(compared.ground))
+
+
+def unknown_by_fault(cause: Exception) -> tuple[None, Message]:
+    """As :func:`evaluation_is_apart`, after an error."""
+    return None, _unknown("fault", f"{type(cause).__name__}: {cause}")
 
 
 def described_evaluation(
@@ -67,7 +72,7 @@ def described_evaluation(
     if samples is not None and batches is not None:
         read = min(samples, batches * int(getattr(args, "per_device_eval_batch_size", 1)) * args.dataset_world_size)
     digest = ""
-    with contextlib.suppress(Exception):  # then it is unknown
+    with host.told_if_it_fails(tr("compare will not know whether another run is evaluated on the same data")):
         data = host.evaluated_data(evaluation)
         if data is not None and read is not None:
             digest = _digest_of(data, read)

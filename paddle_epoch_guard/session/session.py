@@ -26,6 +26,7 @@ from paddle_epoch_guard.session.evaluation import (
     evaluates_anyway,
     evaluation_is_apart,
     planned_evaluations,
+    unknown_by_fault,
 )
 from paddle_epoch_guard.session.keeping import Keeps, kept_of, page_sentence, told_of
 from paddle_epoch_guard.session.loss_collector import LossCollector
@@ -230,7 +231,7 @@ class Session:
         if control.should_save and getattr(self._args, "metric_for_best_model", None):
             return  # the checkpoint would count as an evaluated one
         control.should_evaluate = True
-        with contextlib.suppress(Exception):
+        with host.told_if_it_fails(tr("an extra evaluation may leave traces in the Trainer")):
             self.extra.begin()
 
     @shield
@@ -261,7 +262,8 @@ class Session:
             return
         self._has_noted_run = True
         identity = self.plan.identity
-        with contextlib.suppress(Exception):
+        consequence = tr("the output folder does not say where the logs of this run are; report needs --logging-dir")
+        with host.told_if_it_fails(consequence):
             add_part(self._args.output_dir, identity.run, identity.part, self._args.logging_dir)
 
     @shield
@@ -292,7 +294,7 @@ class Session:
 
     def close(self) -> None:
         """Takes the hooks off the model."""
-        with contextlib.suppress(Exception):
+        with host.told_if_it_fails(tr("an extra evaluation may leave traces in the Trainer")):
             self.extra.settle()
         if self.collector is not None:
             self.collector.close()
@@ -343,15 +345,19 @@ class Session:
         """Compares the evaluation set with the training data. The first rank does it, in a few seconds."""
         if self.recorder is None:
             return
-        evaluation = None
-        with contextlib.suppress(Exception):  # then it is unknown
+        evaluation, fault = None, None
+        try:
             evaluation = host.evaluation_set(self._training, eval_dataloader)
+        except Exception as cause:
+            fault = cause
         if self._asks_to_evaluate:
             message = planned_evaluations(self.plan, self._args, self._training, evaluation)
             self._note(message, state, is_warning=message.code == "evaluates_nothing")
         if evaluation is None and not host.evaluates(self._args):
             return
-        apart, self._of_evaluation = evaluation_is_apart(self.plan.loader.dataset, evaluation)
+        training = self.plan.loader.dataset
+        found = evaluation_is_apart(training, evaluation) if fault is None else unknown_by_fault(fault)
+        apart, self._of_evaluation = found
         self.recorder.watch.evaluation_is_apart = apart
         described = described_evaluation(self._args, evaluation, apart, state.global_step)
         if described is not None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from paddle_epoch_guard import host
 from paddle_epoch_guard.index import BlendIndex, ConcatenatedIndex, EpochSampledIndex, GPTIndex, SampleIndex
 from paddle_epoch_guard.index.equal_corpora import EqualCorpora, texts_of
+from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.ledger import (
     BoundaryStep,
     ChangePoint,
@@ -172,10 +173,10 @@ def _first_indices(index: SampleIndex) -> list[GPTIndex]:
 
 def _texts_of(plan: RunPlan) -> tuple[str, ...]:
     """What tells the texts of the run's corpora apart; empty if that cannot be found out."""
-    try:
-        return () if plan.index is None else texts_of([each.description.prefix for each in _first_indices(plan.index)])
-    except Exception:  # no other part of the record depends on it
-        return ()
+    if plan.index is not None:
+        with host.told_if_it_fails(tr("compare will not know whether another run has the same text")):
+            return texts_of([each.description.prefix for each in _first_indices(plan.index)])
+    return ()
 
 
 def start_messages(plan: RunPlan, max_steps: int) -> list[Message]:
