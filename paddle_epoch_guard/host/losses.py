@@ -177,10 +177,9 @@ class _Copied(NamedTuple):
             copied = losses.astype("float32").numpy()
         if samples < 1 or copied.size % samples:
             return None
-        has_labels = (
-            labels is not None and math.prod(labels.shape) == copied.size
-        )  # soft ones have a value for each word
-        return cls(copied, labels.numpy() if has_labels else None, ignored, samples)
+        if labels is not None and math.prod(labels.shape) != copied.size:
+            labels = None  # soft labels have a value for each word
+        return cls(copied, None if labels is None else labels.numpy(), ignored, samples)
 
     def kind(self) -> tuple[int, bool, int]:
         """Tokens a sample, whether labels are known, and the label that is ignored."""
