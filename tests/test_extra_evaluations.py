@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import paddle
 import pytest
+from paddle.io.dataloader import dataloader_iter
 
 from corpora import build_train, write_corpus
 from hosts import DistributedBatchSampler, Trainer, TrainerCallback
@@ -221,6 +222,30 @@ class Running(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         threads = [thread for thread in threading.enumerate() if thread.name != "epoch-guard-background"]
         self.counts.append((len(multiprocessing.active_children()), len(threads)))
+
+
+class Iterators(TrainerCallback):
+    """Counts the iterators of loaders without workers that are there before each step."""
+
+    def __init__(self):
+        self.counts = []
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        kind = dataloader_iter._DataLoaderIterSingleProcess
+        self.counts.append(sum(isinstance(one, kind) for one in gc.get_objects()))
+
+
+def test_no_loader_of_an_extra_evaluation_is_left_for_a_worker_to_free(tmp_path, dataset, held_out):
+    """Freed in a forked process, it waits for a thread that is not there."""
+    iterators = Iterators()
+    gc.collect()
+    gc.disable()
+    try:
+        evaluated(tmp_path, dataset, held_out, trainer=Keeping, callbacks=[iterators])
+    finally:
+        gc.enable()
+    first = planned(dataset)[0]
+    assert max(iterators.counts) <= max(iterators.counts[:first]) + 1  # paddle keeps the last one
 
 
 class Draws(TrainerCallback):

@@ -25,6 +25,7 @@ _KEPT = "eval_dataloader"
 _BUILD = "get_eval_dataloader"
 _PATIENCE = "early_stopping_patience_counter"  # of EarlyStoppingCallback in trainer/trainer_callback.py (3.0.0b4)
 _NEVER = -(1 << 60)
+_PATIENCE_WITH_THREADS = 1.0  # seconds that a thread that is told to end is waited for
 
 
 def evaluation_set(training: Training | None, dataloader: Any = None) -> Any:
@@ -164,6 +165,8 @@ class ExtraEvaluation:
       batches, the first ones.
     - An evaluation that ends before its data (``max_evaluate_steps``) leaves a loader's threads and worker processes
       behind. Extra evaluations have no worker processes, and their threads are told to end.
+    - What such a loader leaves is freed here. Else a worker process that is forked later frees it, and waits forever
+      for a thread that it does not have.
     - Early stopping counts evaluations without progress; extra ones do not count.
     - The global generator of numpy, by which samplers of ``paddle.io`` shuffle, is put back.
 
@@ -230,6 +233,7 @@ class ExtraEvaluation:
             else:
                 setattr(trainer, _BUILD, own)
             _end_all(built)
+            built.clear()  # a class is part of a cycle, and keeps what its methods name
 
         setattr(trainer, _BUILD, record)
         self._undo_evaluation.append(undo)
@@ -251,6 +255,7 @@ def _end_all(iterators: Iterable[Any]) -> None:
     for iterator in iterators:
         with contextlib.suppress(Exception):
             iterator._exit_thread_expectedly()  # noqa: SLF001 - else its own thread keeps it alive
+            iterator._thread.join(_PATIENCE_WITH_THREADS)  # noqa: SLF001
 
 
 def _forget_loader(trainer: Any, had: bool) -> None:
