@@ -38,7 +38,7 @@ export PYTHON WORKERS
 help:
 	@echo "make demo    train a real PaddleNLP run with the guard on (MODEL=ngram or llama); results in $(OUTPUT)/"
 	@echo "             HOST=paddleformers: the same on PaddleFormers"
-	@echo "make bench   measure the guard beside its peers, half an hour (BENCH='--quick', BENCH='--only plan start')"
+	@echo "make bench   measure the guard beside its peers, twenty minutes (BENCH='--quick', BENCH='--only plan start')"
 	@echo "make test    run the tests, but for those that take long"
 	@echo "make test-fast  run those that need neither training, other processes nor a browser; before a commit"
 	@echo "make test-long  run those that take long: the demo, faults, benchmarks, several ranks"

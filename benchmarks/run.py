@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/run.py [--only NAME ...] [--quick]
 
-Or ``make bench``. It takes half an hour and 4 GB on the disk; ``--quick`` is smaller by a hundred, to see that
+Or ``make bench``. It takes twenty minutes and 4 GB on the disk; ``--quick`` is smaller by a hundred, to see that
 it works. How each row is measured, and the last table, are in benchmarks/README.md.
 """
 

@@ -37,9 +37,11 @@ def boundary_ahead(
         return None
     first = ahead[0]
     names = plan.naming.datasets
-    before, after = exposures = _exposures(first, exposure, max_steps, len(names) > 1)
     if exposure is None:
-        before, after = exposures = _planned_exposures(plan, first)
+        exposures = _planned_exposures(plan, first)
+    else:
+        exposures = _exposures(first, exposure, max_steps, len(names) > 1)
+    before, after = exposures
     if not plan.is_whole and before is not None and after is not None and after - before < EXPOSURE_STEP:
         return None
     return Message(
@@ -58,11 +60,9 @@ def boundary_ahead(
 
 
 def _exposures(
-    boundary: BoundaryStep, exposure: ExposureOfSteps | None, max_steps: int, is_blend: bool
+    boundary: BoundaryStep, exposure: ExposureOfSteps, max_steps: int, is_blend: bool
 ) -> tuple[float | None, float | None]:
     """Of the steps before and behind a boundary, on average."""
-    if exposure is None:
-        return None, None
     dataset = boundary.dataset if is_blend else None
     sides = (
         (max(boundary.last_before - SIDE + 1, 1), boundary.last_before),

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec
 
 from paddle_epoch_guard import host
 from paddle_epoch_guard.arguments import EpochGuardArguments
-from paddle_epoch_guard.language import tr
+from paddle_epoch_guard.language import mark, tr
 from paddle_epoch_guard.ledger import (
     BoundaryStep,
     EpochSource,
@@ -40,6 +40,7 @@ from paddle_epoch_guard.views.messages import sentence_of
 from paddle_epoch_guard.views.visualdl import EpochGuardLog
 
 _P = ParamSpec("_P")
+_LEAVES_TRACES = mark("an extra evaluation may leave traces in the Trainer")
 
 
 def shield(part: Callable[_P, None]) -> Callable[_P, None]:
@@ -231,7 +232,7 @@ class Session:
         if control.should_save and getattr(self._args, "metric_for_best_model", None):
             return  # the checkpoint would count as an evaluated one
         control.should_evaluate = True
-        with host.told_if_it_fails(tr("an extra evaluation may leave traces in the Trainer")):
+        with host.told_if_it_fails(tr(_LEAVES_TRACES)):
             self.extra.begin()
 
     @shield
@@ -294,7 +295,7 @@ class Session:
 
     def close(self) -> None:
         """Takes the hooks off the model."""
-        with host.told_if_it_fails(tr("an extra evaluation may leave traces in the Trainer")):
+        with host.told_if_it_fails(tr(_LEAVES_TRACES)):
             self.extra.settle()
         if self.collector is not None:
             self.collector.close()
