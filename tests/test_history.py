@@ -6,6 +6,8 @@ from collections import Counter
 import pytest
 
 from corpora import build_train, write_corpus
+from hosts import TrainerCallback
+from paddle_epoch_guard import EpochGuardCallback
 from paddle_epoch_guard.record.events import WindowLogged
 from paddle_epoch_guard.record.reader import RecordFile
 from paddle_epoch_guard.record.writer import record_path
@@ -91,6 +93,19 @@ class EachToken(KnownLosses):
         return super().forward(input_ids, labels)
 
 
+class ReadsAhead(TrainerCallback):
+    """Reads all that the sampler lists, as a loader does that is far ahead of the training."""
+
+    def __init__(self):
+        self.read = 0
+
+    def on_step_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        if not self.read:
+            self.read = sum(
+                1 for batch in train_dataloader.batch_sampler for at in batch if train_dataloader.dataset[at]
+            )
+
+
 def counted(steps):
     """By step, how often its tokens were drawn before, on average."""
     seen, means = Counter(), {}
@@ -128,7 +143,9 @@ def test_exposure_in_a_blend_that_is_repaired_or_extended_is_what_counting_gives
         global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
         blend = [0.6, prefixes[0], 0.4, prefixes[1]]
         dataset = build_train(blend, args.max_steps * global_batch, LENGTH, cache=tmp_path / "cache")
-        done = train(args, dataset, model=EachToken, resume=resume)
+        ahead = ReadsAhead()
+        done = train(args, dataset, model=EachToken, resume=resume, callbacks=[EpochGuardCallback(), ahead])
+        assert ahead.read >= global_batch * (args.max_steps - (SAVED if resume else 0))
         micro = done.model.tokens
         many = args.gradient_accumulation_steps
         return done, [sum(micro[at : at + many], []) for at in range(0, len(micro), many)]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from paddle_epoch_guard import host
+from paddle_epoch_guard.index import BlendIndex
 from paddle_epoch_guard.ledger import IndexEpochs, TrainerEpochs, boundary_steps_of
 from paddle_epoch_guard.order import PositionMap, Schedule
 from paddle_epoch_guard.reading import PositionedReading
@@ -35,8 +36,10 @@ def plan_of(request: Request, observed: Observed, resolution: Resolution | None,
         return RunPlan(loader, naming, source, drawn, Decision(()), identity=identity, closing=closing)
     ahead, schedule, sidecar = resolution.ahead, resolution.schedule, resolution.sidecar
     if not drawn.is_live:
-        # The sampler reads concatenated indices to the end, in whole rounds of all ranks.
-        ahead = replace(ahead, stop=len(drawn.index) // ahead.world_size * ahead.world_size)
+        # The sampler reads to the end, in whole rounds of all ranks, and the loader ahead of the training. A blend may
+        # have positions for which its datasets, extended to what the run needs, have no sample.
+        end = resolution.needed if isinstance(drawn.index, BlendIndex) else len(drawn.index)
+        ahead = replace(ahead, stop=end // ahead.world_size * ahead.world_size)
         schedule = schedule.then(ahead)
     planned = resolution.planned
     if reading.sampling is None:  # what a loader that runs dry does not reach is not planned
