@@ -9,8 +9,10 @@ import pytest
 
 from corpora import build_train, write_corpus
 from paddle_epoch_guard import EpochGuardError
+from paddle_epoch_guard.index import BlendIndex
 from paddle_epoch_guard.order import PositionMap, Reorder
-from paddle_epoch_guard.resume import read_sidecar, write_sidecar
+from paddle_epoch_guard.resume import BlendRecord, read_sidecar, write_sidecar
+from paddle_epoch_guard.resume.blending import build_blend
 from training import arguments, train
 
 pytestmark = pytest.mark.host
@@ -78,7 +80,7 @@ class Blend:
         return [chains[which[p]][inner[p]] for p in order.base(np.arange(len(which)))[:length]]
 
 
-@pytest.fixture(params=[(0.3, 0.4, 0.3), (1, 1, 1), (2, 3, 7), (0.1, 0.2, 0.7)], ids=str)
+@pytest.fixture(params=[(0.3, 0.4, 0.3), (1, 1, 1), (2, 3, 7), (0.1, 0.2, 0.7), (0.1, 0.2, 0.3)], ids=str)
 def blend(tmp_path, request):
     """What is drawn is compared for each of several weights."""
     return Blend(tmp_path, request.param)
@@ -218,6 +220,52 @@ def test_a_longer_run_over_a_folder_that_lists_otherwise_goes_on_by_the_weights_
     after = blend.run(50, resume=10)
     blend.listing = range(3)
     assert before[:40] + after == blend.tokens(blend.recorded(50), 200)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda random: random.integers(1, 10) / 10,
+        lambda random: random.integers(1, 100) / 100,
+        lambda random: random.integers(1, 1000) / 1000,
+        lambda random: random.choice([0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0]),
+        lambda random: float(random.integers(1, 50)),
+    ],
+    ids=["tenths", "hundredths", "thousandths", "mixed", "whole numbers"],
+)
+def test_an_order_is_built_again_from_the_rounded_text_of_its_weights(draw):
+    from paddle_epoch_guard.host import pick_datasets
+
+    random = np.random.default_rng(5)
+    for _ in range(100):
+        given = [float(draw(random)) for _ in range(random.integers(2, 8))]
+        total = 0.0
+        for weight in given:
+            total += weight
+        weights = np.array([weight / total for weight in given])
+        weights /= np.sum(weights)
+        begun = BlendIndex(
+            (None,) * len(given), *pick_datasets(weights, 1500, np.dtype(np.int16)), weights=str(weights)
+        )
+        smaller = replace(
+            begun, dataset_index=begun.dataset_index[:1000], dataset_sample_index=begun.dataset_sample_index[:1000]
+        )
+        again = build_blend(smaller, BlendRecord.of(begun), 1500, pick_datasets)
+        assert again is not None, given
+        np.testing.assert_array_equal(again, (begun.dataset_index, begun.dataset_sample_index))
+
+
+def test_weights_of_no_simple_ratio_are_tried_as_they_are():
+    from paddle_epoch_guard.host import pick_datasets
+
+    weights = np.random.default_rng(5).random(40)
+    weights /= weights.sum()
+    begun = BlendIndex((None,) * 40, *pick_datasets(weights, 1000, np.dtype(np.int16)), weights=str(weights))
+    nothing = replace(
+        begun, dataset_index=begun.dataset_index[:0], dataset_sample_index=begun.dataset_sample_index[:0]
+    )
+    again = build_blend(nothing, BlendRecord.of(begun), 1000, pick_datasets)
+    assert again is None or np.array_equal(again[0], begun.dataset_index)
 
 
 def test_another_listing_whose_order_cannot_be_built_again_is_refused_with_the_order_of_then(one_blend):

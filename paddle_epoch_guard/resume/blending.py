@@ -5,7 +5,9 @@ built again from the text and proven to be the same by its digest; what a longer
 same weights that starts behind it, each dataset where it was.
 """
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from hashlib import blake2b
@@ -27,6 +29,8 @@ Pick = Callable[[npt.NDArray[np.float64], int, np.dtype[Any]], tuple[npt.NDArray
 """The host's rule: weights ``[datasets]``, n, and a dtype -> ``[n]`` dataset, of that dtype, and position in it."""
 _BLOCK = 1 << 20
 _DENOMINATOR = 10_000  # fractions of less are told apart by eight digits
+_DIGITS = 4
+_MULTIPLES = range(1, 10, 2)  # twice as much is the same after the division, to the last bit
 
 
 def in_force(live: BlendRecord, sidecar: Sidecar | None) -> BlendRecord:
@@ -146,7 +150,7 @@ def _candidates(live: BlendIndex, record: BlendRecord) -> list[npt.NDArray[np.fl
     """What the host may have computed with, the most likely first: ties between datasets depend on the last bit.
 
     The text has eight digits of weights that were divided by their sum. They come from decimals or from small whole
-    numbers as a rule.
+    numbers as a rule. So the smallest whole numbers in their ratio are tried, and decimals with the same digits.
     """
     try:
         text = np.array([float(word) for word in record.weights.strip("[]").split()])
@@ -154,8 +158,30 @@ def _candidates(live: BlendIndex, record: BlendRecord) -> list[npt.NDArray[np.fl
         return []  # above 1,000 datasets numpy leaves some out of the text
     if len(text) != len(live.datasets) or not (text >= 0).all() or not text.any():
         return []
-    ratios = np.array([float(Fraction(weight).limit_denominator(_DENOMINATOR)) for weight in text])
-    return [text, text / text.sum(), ratios, ratios / ratios.sum()]
+    fractions = [Fraction(weight).limit_denominator(_DENOMINATOR) for weight in text]
+    ratios = np.array([float(fraction) for fraction in fractions])
+    candidates = [text, text / text.sum(), ratios, ratios / ratios.sum()]
+    common = math.lcm(*(fraction.denominator for fraction in fractions))
+    if any(fractions) and common <= _DENOMINATOR**2:
+        whole = [int(fraction * common) for fraction in fractions]
+        whole = [number // math.gcd(*whole) for number in whole]
+        units = [10**digits for digits in range(_DIGITS + 1)]
+        factors = [(unit // sum(whole), unit) for unit in units if unit % sum(whole) == 0]  # decimals that add up to 1
+        factors += itertools.product(_MULTIPLES, units)
+        candidates += [_normalised([factor * number / unit for number in whole]) for factor, unit in factors]
+    return list({candidate.tobytes(): candidate for candidate in candidates}.values())
+
+
+def _normalised(weights: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Weights divided by their sum as the host does it, to the last bit: twice, and the second time by numpy.
+
+    paddlenlp/data/causal_dataset.py, `get_datasets_weights_and_num_samples`, and data/blendable_dataset.py, 3.0.0b4.
+    """
+    total = 0.0
+    for weight in weights:  # not sum(), which adds floats up otherwise from Python 3.12 on
+        total += weight
+    divided = np.array([weight / total for weight in weights], dtype=np.float64)
+    return divided / np.sum(divided)
 
 
 def _named(which: npt.NDArray[Any], inner: npt.NDArray[Any]) -> dict[str, Any]:
