@@ -16,7 +16,7 @@ from faults.processes import ChildError, HungError, in_child
 from faults.table import Outcome
 
 MIB = 1 << 20
-_SIDECAR_BYTES = 64 << 10
+_SIDECAR_BYTES = 128 << 10
 _LOG_BYTES = 600
 """Of a log window: three points and, now and then, a longer boundary line."""
 
