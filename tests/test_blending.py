@@ -255,6 +255,20 @@ def test_an_order_is_built_again_from_the_rounded_text_of_its_weights(draw):
         np.testing.assert_array_equal(again, (begun.dataset_index, begun.dataset_sample_index))
 
 
+@pytest.mark.parametrize(
+    "text", ["[nan 0.5]", "[inf 0.5]", "[1e300 1e-300]", "[0. 0.]", "[-0.5 1.5]", "[1.]", "", "[x]"]
+)
+def test_a_text_that_holds_no_weights_is_not_built_from(text):
+    none = np.empty(0, dtype=np.int16)
+    nothing = BlendIndex((None, None), none, none.astype(np.int64), weights=text)
+    record = BlendRecord(positions=10, digest="0" * 16, weights=text)
+
+    def pick(weights, positions, dtype):
+        raise AssertionError(weights)
+
+    assert build_blend(nothing, record, 10, pick) is None
+
+
 def test_weights_of_no_simple_ratio_are_tried_as_they_are():
     from paddle_epoch_guard.host import pick_datasets
 

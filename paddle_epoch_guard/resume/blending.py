@@ -156,7 +156,7 @@ def _candidates(live: BlendIndex, record: BlendRecord) -> list[npt.NDArray[np.fl
         text = np.array([float(word) for word in record.weights.strip("[]").split()])
     except ValueError:
         return []  # above 1,000 datasets numpy leaves some out of the text
-    if len(text) != len(live.datasets) or not (text >= 0).all() or not text.any():
+    if len(text) != len(live.datasets) or not ((text >= 0) & (text <= 1)).all() or not text.any():
         return []
     fractions = [Fraction(weight).limit_denominator(_DENOMINATOR) for weight in text]
     ratios = np.array([float(fraction) for fraction in fractions])

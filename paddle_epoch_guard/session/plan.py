@@ -36,8 +36,8 @@ def plan_of(request: Request, observed: Observed, resolution: Resolution | None,
         return RunPlan(loader, naming, source, drawn, Decision(()), identity=identity, closing=closing)
     ahead, schedule, sidecar = resolution.ahead, resolution.schedule, resolution.sidecar
     if not drawn.is_live:
-        # The sampler reads to the end, in whole rounds of all ranks, and the loader ahead of the training. A blend may
-        # have positions for which its datasets, extended to what the run needs, have no sample.
+        # The sampler goes to the end, in whole rounds of all ranks, and the loader reads ahead of the training. But a
+        # blend may have positions for which its datasets, extended to what the run needs, have no sample.
         end = resolution.needed if isinstance(drawn.index, BlendIndex) else len(drawn.index)
         ahead = replace(ahead, stop=end // ahead.world_size * ahead.world_size)
         schedule = schedule.then(ahead)
