@@ -61,6 +61,13 @@ def write_a_corpus(corpus: Path) -> None:
     write_corpus(corpus / "text", SIZES)
 
 
+def build_here(corpus: Path, steps: int, cache: Path) -> None:
+    """Lets the host build its index. In a child."""
+    from corpora import build_train
+
+    build_train([str(corpus / "text")], steps * 4, 8, cache=cache)
+
+
 def races(folder: Path, times: int = 6) -> Iterator[Outcome]:
     """All races.
 
@@ -99,6 +106,7 @@ def _one_cache(folder: Path, corpus: Path, cache: Path, expected: list[Any], tim
     for number in range(times):
         shared = folder / f"shared-{number}"
         shutil.copytree(cache, shared)
+        in_child(build_here, corpus, LONG, shared)  # the host itself lets one run read what another is writing
         begin = folder / f"begin-{number}"
         found: dict[int, list[Any] | None] = {}
 
