@@ -35,12 +35,11 @@ def train_here(
     Returns:
         The first token of every sample drawn.
     """
-    from corpora import build_train
     from paddle_epoch_guard import files
     from training import arguments, train
 
     files.PATIENCE = patience
-    dataset = build_train([str(corpus / "text")], steps * 4, 8, cache=cache)
+    dataset = _dataset(corpus, steps, cache)
     args = arguments(
         folder, max_steps=steps, epoch_guard=mode, save_strategy="steps", save_steps=SAVE, overwrite_output_dir=True
     )
@@ -63,9 +62,13 @@ def write_a_corpus(corpus: Path) -> None:
 
 def build_here(corpus: Path, steps: int, cache: Path) -> None:
     """Lets the host build its index. In a child."""
+    _dataset(corpus, steps, cache)
+
+
+def _dataset(corpus: Path, steps: int, cache: Path) -> Any:
     from corpora import build_train
 
-    build_train([str(corpus / "text")], steps * 4, 8, cache=cache)
+    return build_train([str(corpus / "text")], steps * 4, 8, cache=cache)
 
 
 def races(folder: Path, times: int = 6) -> Iterator[Outcome]:

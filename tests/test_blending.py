@@ -272,9 +272,9 @@ def test_a_text_that_holds_no_weights_is_not_built_from(text):
 def test_weights_of_no_simple_ratio_are_tried_as_they_are():
     from paddle_epoch_guard.host import pick_datasets
 
-    weights = np.random.default_rng(5).random(40)
+    weights = np.random.default_rng(5).random(200)
     weights /= weights.sum()
-    begun = BlendIndex((None,) * 40, *pick_datasets(weights, 1000, np.dtype(np.int16)), weights=str(weights))
+    begun = BlendIndex((None,) * 200, *pick_datasets(weights, 1000, np.dtype(np.int16)), weights=str(weights))
     nothing = replace(
         begun, dataset_index=begun.dataset_index[:0], dataset_sample_index=begun.dataset_sample_index[:0]
     )

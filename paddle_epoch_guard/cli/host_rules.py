@@ -5,14 +5,11 @@ shuffled apart (:mod:`~paddle_epoch_guard.index.layout`), and from which dataset
 (:mod:`~paddle_epoch_guard.index.blend_lookup`).
 """
 
-import functools
 import math
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from paddle_epoch_guard.index.blend_lookup import shares_by_numpy, shares_by_python
 from paddle_epoch_guard.index.description import empty_splits, split_documents
 from paddle_epoch_guard.index.megatron_split import documents_of, empty_in_megatron, matrix_of
 
@@ -51,12 +48,6 @@ class HostRules:
     """What may follow a prefix and is not part of it."""
 
 
-def _shares_by_python(weights: Sequence[float]) -> tuple[float, ...]:
-    # Python 3.12's `sum` does not round at every step.
-    total = functools.reduce(operator.add, weights)
-    return tuple(weight / total for weight in weights)
-
-
 # `get_datasets_weights_and_num_samples` in paddlenlp/data/causal_dataset.py (3.0.0b4), and PaddleFormers 1.2.0's.
 PADDLENLP = HostRules(
     name="paddlenlp",
@@ -65,18 +56,13 @@ PADDLENLP = HostRules(
     default_split="949,50,1",  # llm/run_pretrain.py
     documents=split_documents,
     empty_splits=empty_splits,
-    shares=_shares_by_python,
+    shares=shares_by_python,
     asked=lambda samples, share: math.ceil(samples * share * MARGIN) + 20,
     spare=20,
     positions=lambda samples, _: samples,
 )
 # `_build_train_valid_test_datasets` takes the suffix off; the split is that of cli/hparams/data_args.py.
 PADDLEFORMERS = replace(PADDLENLP, name="paddleformers", title="PaddleFormers", default_split="950,50", suffix="::CPT")
-
-
-def _shares_by_numpy(weights: Sequence[float]) -> tuple[float, ...]:
-    values = np.array(weights, dtype=np.float64)
-    return tuple((values / np.sum(values)).tolist())  # of eight or more, its sum rounds differently
 
 
 # `_get_size_per_split_per_dataset` in blended_megatron_dataset_builder.py and `normalize` in utils.py (megatron-core
@@ -88,7 +74,7 @@ MEGATRON = HostRules(
     default_split="969,30,1",
     documents=lambda split, name, documents: documents_of(matrix_of(split), name, split, documents),
     empty_splits=lambda split, documents: empty_in_megatron(matrix_of(split), documents),
-    shares=_shares_by_numpy,
+    shares=shares_by_numpy,
     asked=lambda samples, share: math.ceil(math.ceil(samples * share) * (1 + 0.005)),
     spare=2,
     positions=lambda samples, shares: sum(math.ceil(samples * share) for share in shares),

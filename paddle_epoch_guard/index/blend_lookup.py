@@ -4,8 +4,10 @@ The rule is ``build_blending_indices`` of fast_dataindex (which PaddleNLP 3.0.0b
 draws from the dataset with the largest deficit ``weight * max(i, 1) - drawn``; the first one wins a tie.
 """
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +25,22 @@ class BlendPosition:
     position: int
     exact: bool
     """Whether it was simulated. An estimate may be off by up to (number of datasets) / (share of the dataset)."""
+
+
+def shares_by_python(weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights ``[datasets]`` divided by their sum, which is rounded at every step, in their order.
+
+    Raises:
+        ZeroDivisionError: they add up to 0.
+    """
+    total = functools.reduce(operator.add, weights)  # Python 3.12's `sum` does not round at every step
+    return tuple(weight / total for weight in weights)
+
+
+def shares_by_numpy(weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights ``[datasets]`` divided by numpy's sum; of eight or more, that rounds differently."""
+    values = np.array(weights, dtype=np.float64)
+    return tuple((values / np.sum(values)).tolist())
 
 
 def blend_position(

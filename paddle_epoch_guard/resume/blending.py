@@ -20,6 +20,7 @@ import numpy.typing as npt
 from paddle_epoch_guard.errors import IndexFileError, ResumeMismatchError
 from paddle_epoch_guard.files import atomic_write
 from paddle_epoch_guard.index import BlendIndex
+from paddle_epoch_guard.index.blend_lookup import shares_by_numpy, shares_by_python
 from paddle_epoch_guard.index.cache import load_array
 from paddle_epoch_guard.language import tr
 from paddle_epoch_guard.resume.fingerprints import BlendRecord
@@ -177,11 +178,7 @@ def _normalised(weights: Sequence[float]) -> npt.NDArray[np.float64]:
 
     paddlenlp/data/causal_dataset.py, `get_datasets_weights_and_num_samples`, and data/blendable_dataset.py, 3.0.0b4.
     """
-    total = 0.0
-    for weight in weights:  # not sum(), which adds floats up otherwise from Python 3.12 on
-        total += weight
-    divided = np.array([weight / total for weight in weights], dtype=np.float64)
-    return divided / np.sum(divided)
+    return np.array(shares_by_numpy(shares_by_python(weights)))
 
 
 def _named(which: npt.NDArray[Any], inner: npt.NDArray[Any]) -> dict[str, Any]:
